@@ -1,0 +1,381 @@
+//! The binary form of deltas and states: compact, versioned, and safe to read from anyone.
+//!
+//! ```text
+//! | version u8 | type tag u8 | writers: varint n, n x u64 LE | body, see each type |
+//!
+//! varint   LEB128, at most 10 bytes
+//! bytes    varint length, then that many
+//! dot      varint index into the table of writers, varint sequence number
+//! context  varint n, n x dot (vector); varint m, m x dot (beyond)
+//! ```
+//!
+//! A whole state is the delta that says all of it. Lengths are checked against what is left of the
+//! input before anything is allocated, so a message costs at most a small multiple of its size.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::context::{Context, Writers};
+use crate::dot::{Dot, ReplicaId, Writer};
+
+/// The version that this build writes, and the only one that it reads.
+pub const VERSION: u8 = 1;
+
+/// Why bytes were refused. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DecodeError {
+    /// The input ends before what it announced.
+    Truncated,
+    /// Written by a version that this build does not know.
+    Version(u8),
+    /// A type tag that this build does not know.
+    Type(u8),
+    /// A value that no correct writer makes; says which.
+    Invalid(&'static str),
+    /// The function would know more than 65 536 writers.
+    TooManyWriters,
+    /// Bytes stand behind the end.
+    Trailing,
+}
+
+impl core::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            DecodeError::Truncated => f.write_str("the input ends early"),
+            DecodeError::Version(version) => write!(f, "unknown version {version}"),
+            DecodeError::Type(tag) => write!(f, "unknown type tag {tag}"),
+            DecodeError::Invalid(what) => write!(f, "invalid {what}"),
+            DecodeError::TooManyWriters => f.write_str("more than 65536 writers"),
+            DecodeError::Trailing => f.write_str("bytes behind the end"),
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+/// What can be written to and read from the wire.
+pub trait Encode: Sized {
+    /// Writes the body.
+    fn encode(&self, to: &mut Encoder);
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// If the bytes are not what [`Encode::encode`] writes.
+    fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError>;
+}
+
+/// Writes bodies, and gathers the writers that they name.
+#[derive(Default)]
+pub struct Encoder {
+    body: Vec<u8>,
+    table: Vec<Writer>,
+}
+
+impl Encoder {
+    /// An empty body.
+    #[must_use]
+    pub const fn new() -> Encoder {
+        Encoder {
+            body: Vec::new(),
+            table: Vec::new(),
+        }
+    }
+
+    /// A number in 1 to 10 bytes.
+    pub fn varint(&mut self, mut n: u64) {
+        while n >= 0x80 {
+            self.body.push(n as u8 | 0x80);
+            n >>= 7;
+        }
+        self.body.push(n as u8);
+    }
+
+    /// A count of what follows.
+    pub fn count(&mut self, n: usize) {
+        self.varint(n as u64);
+    }
+
+    /// One byte.
+    pub fn byte(&mut self, n: u8) {
+        self.body.push(n);
+    }
+
+    /// A byte string with its length.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.count(bytes.len());
+        self.body.extend_from_slice(bytes);
+    }
+
+    /// A dot.
+    pub fn dot(&mut self, dot: Dot) {
+        // The writer of one dot is nearly always that of the one before.
+        let index = match self
+            .table
+            .iter()
+            .rposition(|writer| *writer == dot.writer())
+        {
+            Some(index) => index,
+            None => {
+                self.table.push(dot.writer());
+                self.table.len() - 1
+            }
+        };
+        self.count(index);
+        self.varint(dot.seq());
+    }
+
+    /// Dots with their count.
+    pub fn dots(&mut self, dots: impl ExactSizeIterator<Item = Dot>) {
+        self.count(dots.len());
+        dots.for_each(|dot| self.dot(dot));
+    }
+
+    /// A context.
+    pub fn context(&mut self, context: &Context) {
+        let vector: Vec<Dot> = context
+            .vector()
+            .filter_map(|(writer, seq)| Dot::new(writer, seq))
+            .collect();
+        self.dots(vector.into_iter());
+        let beyond: Vec<Dot> = context.beyond().collect();
+        self.dots(beyond.into_iter());
+    }
+
+    /// The whole message: version, type, writers, body.
+    ///
+    /// # Panics
+    /// If the body names a writer that `writers` does not know: dots come from that table.
+    #[must_use]
+    pub fn finish(self, tag: u8, writers: &Writers) -> Vec<u8> {
+        let mut head = Encoder {
+            body: Vec::with_capacity(self.body.len() + 16),
+            table: Vec::new(),
+        };
+        head.byte(VERSION);
+        head.byte(tag);
+        head.count(self.table.len());
+        for writer in self.table {
+            let id = writers
+                .id(writer)
+                .expect("a dot's writer is interned in its function");
+            head.body.extend_from_slice(&id.0.to_le_bytes());
+        }
+        head.body.extend_from_slice(&self.body);
+        head.body
+    }
+}
+
+/// Reads bodies from bytes that may come from anyone.
+pub struct Decoder<'a> {
+    rest: &'a [u8],
+    table: Vec<Writer>,
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads version, type and writers of `message`, interning the writers; answers the type tag
+    /// and a decoder that stands at the body.
+    ///
+    /// # Errors
+    /// If the head is not one that this build reads.
+    pub fn open(
+        message: &'a [u8],
+        writers: &mut Writers,
+    ) -> Result<(u8, Decoder<'a>), DecodeError> {
+        let mut decoder = Decoder {
+            rest: message,
+            table: Vec::new(),
+        };
+        let version = decoder.byte()?;
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let tag = decoder.byte()?;
+        let count = decoder.count(size_of::<u64>())?;
+        decoder.table.reserve_exact(count);
+        for _ in 0..count {
+            let (id, rest) = decoder
+                .rest
+                .split_first_chunk()
+                .ok_or(DecodeError::Truncated)?;
+            decoder.rest = rest;
+            let id = ReplicaId(u64::from_le_bytes(*id));
+            decoder
+                .table
+                .push(writers.intern(id).ok_or(DecodeError::TooManyWriters)?);
+        }
+        Ok((tag, decoder))
+    }
+
+    /// One byte.
+    ///
+    /// # Errors
+    /// At the end of the input, as everywhere below.
+    pub fn byte(&mut self) -> Result<u8, DecodeError> {
+        let (first, rest) = self.rest.split_first().ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(*first)
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// If it does not fit 64 bits or is not in its shortest form.
+    pub fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut n = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return Err(DecodeError::Invalid("number beyond 64 bits"));
+            }
+            n |= bits << shift;
+            if byte & 0x80 == 0 {
+                if byte == 0 && shift > 0 {
+                    return Err(DecodeError::Invalid("padded number"));
+                }
+                return Ok(n);
+            }
+        }
+        Err(DecodeError::Invalid("number beyond 64 bits"))
+    }
+
+    /// A count of things that take at least `least` bytes each.
+    ///
+    /// # Errors
+    /// If the rest of the input cannot hold that many.
+    pub fn count(&mut self, least: usize) -> Result<usize, DecodeError> {
+        let count = usize::try_from(self.varint()?).map_err(|_| DecodeError::Truncated)?;
+        if count > self.rest.len() / least {
+            return Err(DecodeError::Truncated);
+        }
+        Ok(count)
+    }
+
+    /// A byte string.
+    ///
+    /// # Errors
+    /// If it is longer than the rest of the input.
+    pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let count = self.count(1)?;
+        let (bytes, rest) = self.rest.split_at(count);
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    /// A byte string of one's own.
+    ///
+    /// # Errors
+    /// As [`Decoder::bytes`].
+    pub fn boxed(&mut self) -> Result<Box<[u8]>, DecodeError> {
+        self.bytes().map(Box::from)
+    }
+
+    /// A dot.
+    ///
+    /// # Errors
+    /// If its writer is not in the table or its number is out of range.
+    pub fn dot(&mut self) -> Result<Dot, DecodeError> {
+        let index = self.count_unchecked()?;
+        let writer = *self
+            .table
+            .get(index)
+            .ok_or(DecodeError::Invalid("writer index"))?;
+        Dot::new(writer, self.varint()?).ok_or(DecodeError::Invalid("sequence number"))
+    }
+
+    fn count_unchecked(&mut self) -> Result<usize, DecodeError> {
+        usize::try_from(self.varint()?).map_err(|_| DecodeError::Invalid("index"))
+    }
+
+    /// Dots with their count.
+    ///
+    /// # Errors
+    /// As [`Decoder::dot`].
+    pub fn dots(&mut self) -> Result<Vec<Dot>, DecodeError> {
+        let count = self.count(2)?;
+        let mut dots = Vec::with_capacity(count);
+        for _ in 0..count {
+            dots.push(self.dot()?);
+        }
+        Ok(dots)
+    }
+
+    /// A context.
+    ///
+    /// # Errors
+    /// As [`Decoder::dot`].
+    pub fn context(&mut self) -> Result<Context, DecodeError> {
+        let mut context = Context::new();
+        for dot in self.dots()? {
+            context.raise(dot.writer(), dot.seq());
+        }
+        for dot in self.dots()? {
+            context.insert(dot);
+        }
+        Ok(context)
+    }
+
+    /// Makes sure that nothing is left.
+    ///
+    /// # Errors
+    /// If something is.
+    pub fn close(self) -> Result<(), DecodeError> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::Trailing)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decoder(rest: &[u8]) -> Decoder<'_> {
+        Decoder {
+            rest,
+            table: Vec::new(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn varints_come_back(n: u64) {
+            let mut encoder = Encoder::new();
+            encoder.varint(n);
+            let mut decoder = decoder(&encoder.body);
+            prop_assert_eq!(decoder.varint(), Ok(n));
+            prop_assert!(decoder.close().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_count_beyond_the_input_is_refused_before_it_is_reserved() {
+        let mut encoder = Encoder::new();
+        encoder.varint(u64::MAX);
+        assert_eq!(decoder(&encoder.body).count(1), Err(DecodeError::Truncated));
+        assert_eq!(decoder(&encoder.body).bytes(), Err(DecodeError::Truncated));
+    }
+
+    #[test]
+    fn numbers_are_in_shortest_form_and_64_bits() {
+        assert_eq!(
+            decoder(&[0x80, 0x00]).varint(),
+            Err(DecodeError::Invalid("padded number"))
+        );
+        let long = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
+        assert!(matches!(
+            decoder(&long).varint(),
+            Err(DecodeError::Invalid(_))
+        ));
+    }
+
+    #[test]
+    fn an_unknown_version_is_refused() {
+        let opened = Decoder::open(&[9, 1, 0], &mut Writers::new());
+        assert!(matches!(opened, Err(DecodeError::Version(9))));
+    }
+}

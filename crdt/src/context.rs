@@ -1,0 +1,215 @@
+//! Causal contexts: which events are known.
+//!
+//! In production the context of every value is the *function's vector* (`semantics.md` 3.1, rule
+//! 3): `vector[w] = s` says that all events of writer `w` up to `s` are applied. Events known
+//! ahead of the vector (removals of what has not arrived yet) stand beside it as single dots.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::dot::{Dot, ReplicaId, Writer};
+
+/// Answers whether an event is known. What is known and not stored has been removed.
+pub trait Seen {
+    /// Whether `dot` is known here.
+    fn seen(&self, dot: Dot) -> bool;
+}
+
+/// A causal context: a vector, and the dots beyond it.
+///
+/// Invariant: no dot of `beyond` is covered by the vector, nor directly follows it.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Context {
+    vector: Vec<u64>,
+    beyond: BTreeSet<Dot>,
+}
+
+impl Seen for Context {
+    fn seen(&self, dot: Dot) -> bool {
+        self.upto(dot.writer()) >= dot.seq() || self.beyond.contains(&dot)
+    }
+}
+
+/// Nothing is known.
+impl Seen for () {
+    fn seen(&self, _: Dot) -> bool {
+        false
+    }
+}
+
+impl Context {
+    /// The context that knows nothing.
+    #[must_use]
+    pub const fn new() -> Context {
+        Context {
+            vector: Vec::new(),
+            beyond: BTreeSet::new(),
+        }
+    }
+
+    /// The number up to which all of `writer`'s events are known; 0 if none is.
+    #[must_use]
+    pub fn upto(&self, writer: Writer) -> u64 {
+        self.vector.get(usize::from(writer.0)).copied().unwrap_or(0)
+    }
+
+    /// All writers of the vector with the number up to which they are known.
+    pub fn vector(&self) -> impl Iterator<Item = (Writer, u64)> + '_ {
+        (0u16..)
+            .zip(&self.vector)
+            .filter(|(_, seq)| **seq > 0)
+            .map(|(w, seq)| (Writer(w), *seq))
+    }
+
+    /// The dots known beyond the vector, in order.
+    pub fn beyond(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.beyond.iter().copied()
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.beyond.is_empty() && self.vector.iter().all(|seq| *seq == 0)
+    }
+
+    /// Learns one event.
+    pub fn insert(&mut self, dot: Dot) {
+        if self.seen(dot) {
+            return;
+        }
+        if dot.seq() == self.upto(dot.writer()) + 1 {
+            self.raise(dot.writer(), dot.seq());
+        } else {
+            self.beyond.insert(dot);
+        }
+    }
+
+    /// Learns all of `writer`'s events up to `seq`.
+    pub fn raise(&mut self, writer: Writer, seq: u64) {
+        let index = usize::from(writer.0);
+        if self.vector.len() <= index {
+            self.vector.resize(index + 1, 0);
+        }
+        self.vector[index] = self.vector[index].max(seq);
+        // What the vector now reaches leaves the cloud, and may carry it further.
+        while let Some(dot) = Dot::new(writer, 1)
+            .and_then(|first| self.beyond.range(first..).next().copied())
+            .filter(|dot| dot.writer() == writer && dot.seq() <= self.vector[index] + 1)
+        {
+            self.beyond.remove(&dot);
+            self.vector[index] = self.vector[index].max(dot.seq());
+        }
+    }
+
+    /// Learns all that `other` knows.
+    pub fn join(&mut self, other: &Context) {
+        for (writer, seq) in other.vector() {
+            if seq > self.upto(writer) {
+                self.raise(writer, seq);
+            }
+        }
+        for dot in other.beyond() {
+            self.insert(dot);
+        }
+    }
+
+    /// Forgets the dots that `other` covers: what stays is known here alone.
+    pub fn subtract(&mut self, other: &impl Seen) {
+        self.beyond.retain(|dot| !other.seen(*dot));
+        for (index, seq) in (0u16..).zip(self.vector.iter_mut()) {
+            if Dot::new(Writer(index), *seq).is_some_and(|dot| other.seen(dot)) {
+                *seq = 0;
+            }
+        }
+    }
+}
+
+/// The writers that a function has met, by index.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Writers {
+    ids: Vec<ReplicaId>,
+}
+
+impl Writers {
+    /// No writers.
+    #[must_use]
+    pub const fn new() -> Writers {
+        Writers { ids: Vec::new() }
+    }
+
+    /// The index of `id`, given to it now if it is new; none once 65 536 are known.
+    ///
+    /// Linear in the writers: called once per writer and message, never per command.
+    pub fn intern(&mut self, id: ReplicaId) -> Option<Writer> {
+        if let Some(known) = self.ids.iter().position(|known| *known == id) {
+            return u16::try_from(known).ok().map(Writer);
+        }
+        let writer = u16::try_from(self.ids.len()).ok().map(Writer)?;
+        self.ids.push(id);
+        Some(writer)
+    }
+
+    /// Who `writer` is.
+    #[must_use]
+    pub fn id(&self, writer: Writer) -> Option<ReplicaId> {
+        self.ids.get(usize::from(writer.0)).copied()
+    }
+
+    /// How many are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+/// Where a mutator gets its events from: the one thing it needs of the outside world.
+pub trait Events {
+    /// A dot never used before, of the local writer.
+    fn next(&mut self) -> Dot;
+    /// Whether `dot` is the local writer's and has been shown to nobody yet: then nobody can have
+    /// removed it, and it may stand for further updates of the same interval.
+    fn unsent(&self, dot: Dot) -> bool;
+    /// A hybrid logical clock (milliseconds << 16 | counter), later than all it gave before.
+    fn time(&mut self) -> u64;
+    /// The local writer.
+    fn writer(&self) -> Writer;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dot(writer: u16, seq: u64) -> Dot {
+        Dot::new(Writer(writer), seq).expect("a valid dot")
+    }
+
+    #[test]
+    fn dots_beyond_the_vector_close_up() {
+        let mut context = Context::new();
+        for seq in [3, 2, 5] {
+            context.insert(dot(1, seq));
+        }
+        assert_eq!(context.upto(Writer(1)), 0);
+        context.insert(dot(1, 1));
+        assert_eq!(context.upto(Writer(1)), 3);
+        assert!(context.seen(dot(1, 5)) && !context.seen(dot(1, 4)));
+        context.raise(Writer(1), 4);
+        assert_eq!(context.upto(Writer(1)), 5);
+        assert_eq!(context.beyond().count(), 0);
+    }
+
+    #[test]
+    fn neighbouring_writers_do_not_mix() {
+        let mut context = Context::new();
+        context.insert(dot(1, 2));
+        context.insert(dot(2, 2));
+        context.raise(Writer(1), 1);
+        assert_eq!((context.upto(Writer(1)), context.upto(Writer(2))), (2, 0));
+    }
+}

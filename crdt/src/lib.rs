@@ -1,0 +1,254 @@
+//! The data types of MISO: state, delta, join and encoding. Pure: no I/O, no clock, no randomness.
+//!
+//! Each type is one file. Its *state* holds what is live; the *causal context* that gives absence a
+//! meaning ("known and not here: removed") is the function's and comes in as an argument, see
+//! [`context`]. Mutators take their events from an [`Events`] and note what others must hear in a
+//! *delta*, which is a small state: joining it, in any order and any number of times, is all that
+//! replication does. A whole state travels as the delta that says all of it.
+//!
+//! | type | file | concurrent updates |
+//! |---|---|---|
+//! | GCounter, PnCounter | [`counter`] | sum; a reset takes what it saw |
+//! | GSet, OrSet | [`set`] | add wins over a concurrent remove |
+//! | MvRegister | [`mv_register`] | all values stand side by side |
+//! | EwFlag | [`ew_flag`] | enable wins |
+//! | OrMap | [`or_map`] | per field as a register, and as a counter |
+//!
+//! A new type is its file, a line in [`types!`](Type), and its laws in `laws.rs`.
+#![no_std]
+
+extern crate alloc;
+
+pub mod codec;
+pub mod context;
+pub mod counter;
+mod dot;
+pub mod dots;
+pub mod ew_flag;
+#[cfg(test)]
+mod laws;
+pub mod mv_register;
+pub mod or_map;
+pub mod set;
+pub mod table;
+pub mod thin;
+
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+pub use codec::{DecodeError, Decoder, Encode, Encoder};
+pub use context::{Context, Events, Seen, Writers};
+pub use counter::{Counter, CounterDelta, Overflow};
+pub use dot::{Dot, ReplicaId, SEQ_MAX, Writer};
+pub use ew_flag::{EwFlag, FlagDelta};
+pub use mv_register::{MvRegister, RegisterDelta};
+pub use or_map::{CountError, MapDelta, OrMap};
+pub use set::{Set, SetDelta};
+pub use table::Table;
+pub use thin::Thin;
+
+/// A conflict-free replicated data type as a delta-state CRDT.
+pub trait Crdt: Clone + Default + Eq + Debug {
+    /// A change of it: what some update did, or a whole state.
+    type Delta: Clone + Default + Eq + Debug + Encode;
+
+    /// Whether it reads as if it had never been written.
+    fn is_absent(&self) -> bool;
+
+    /// Whether nothing at all is stored: then the name can go. Implies absent.
+    fn is_blank(&self) -> bool;
+
+    /// Joins `delta` under what this side has `seen`; false if it said nothing new. The caller then
+    /// adds to its context what the delta covers.
+    fn apply(&mut self, seen: &impl Seen, delta: &Self::Delta) -> bool;
+
+    /// The whole state, complete up to `context`: what the context covers and the state lacks is
+    /// gone.
+    fn whole(&self, context: &Context) -> Self::Delta;
+
+    /// Joins two changes into one that says both.
+    fn join_delta(delta: &mut Self::Delta, other: &Self::Delta);
+
+    /// How many bytes it takes on the heap, before the allocator rounds up. Linear in the state.
+    fn heap_bytes(&self) -> usize;
+}
+
+macro_rules! types {
+    ($($(#[$doc:meta])* $name:ident($state:ty) = $tag:literal $text:literal,)*) => {
+        /// The types, with their tags on the wire. A tag is never used twice.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Type { $($(#[$doc])* $name = $tag,)* }
+
+        impl Type {
+            /// All types, in the order of their tags.
+            pub const ALL: &'static [Type] = &[$(Type::$name,)*];
+
+            /// The name that commands use, in lower case.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Type::$name => $text,)* }
+            }
+
+            /// The type of a tag.
+            #[must_use]
+            pub const fn of_tag(tag: u8) -> Option<Type> {
+                match tag { $($tag => Some(Type::$name),)* _ => None }
+            }
+        }
+
+        /// A value of any type.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub enum Value { $($(#[$doc])* $name($state),)* }
+
+        /// A change of a value of any type.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub enum Delta { $($(#[$doc])* $name(<$state as Crdt>::Delta),)* }
+
+        impl Value {
+            /// The empty value of `kind`.
+            #[must_use]
+            pub fn empty(kind: Type) -> Value {
+                match kind { $(Type::$name => Value::$name(<$state>::default()),)* }
+            }
+
+            /// Its type.
+            #[must_use]
+            pub const fn kind(&self) -> Type {
+                match self { $(Value::$name(_) => Type::$name,)* }
+            }
+
+            /// As [`Crdt::is_absent`].
+            #[must_use]
+            pub fn is_absent(&self) -> bool {
+                match self { $(Value::$name(state) => state.is_absent(),)* }
+            }
+
+            /// As [`Crdt::is_blank`].
+            #[must_use]
+            pub fn is_blank(&self) -> bool {
+                match self { $(Value::$name(state) => state.is_blank(),)* }
+            }
+
+            /// As [`Crdt::apply`]; a delta of another type changes nothing.
+            pub fn apply(&mut self, seen: &impl Seen, delta: &Delta) -> bool {
+                match (self, delta) {
+                    $((Value::$name(state), Delta::$name(delta)) => state.apply(seen, delta),)*
+                    _ => false,
+                }
+            }
+
+            /// As [`Crdt::whole`].
+            #[must_use]
+            pub fn whole(&self, context: &Context) -> Delta {
+                match self { $(Value::$name(state) => Delta::$name(state.whole(context)),)* }
+            }
+
+            /// As [`Crdt::heap_bytes`].
+            #[must_use]
+            pub fn heap_bytes(&self) -> usize {
+                match self { $(Value::$name(state) => state.heap_bytes(),)* }
+            }
+        }
+
+        impl Delta {
+            /// The change of `kind` that says nothing.
+            #[must_use]
+            pub fn empty(kind: Type) -> Delta {
+                match kind { $(Type::$name => Delta::$name(Default::default()),)* }
+            }
+
+            /// The type that it changes.
+            #[must_use]
+            pub const fn kind(&self) -> Type {
+                match self { $(Delta::$name(_) => Type::$name,)* }
+            }
+
+            /// Whether it says nothing.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                match self { $(Delta::$name(delta) => delta.is_empty(),)* }
+            }
+
+            /// As [`Crdt::join_delta`]; a delta of another type changes nothing.
+            pub fn join(&mut self, other: &Delta) {
+                match (self, other) {
+                    $((Delta::$name(delta), Delta::$name(other)) => {
+                        <$state as Crdt>::join_delta(delta, other);
+                    })*
+                    _ => {}
+                }
+            }
+
+            /// The message that says it; see [`codec`].
+            #[must_use]
+            pub fn encode(&self, writers: &Writers) -> Vec<u8> {
+                let mut encoder = Encoder::new();
+                match self { $(Delta::$name(delta) => delta.encode(&mut encoder),)* }
+                encoder.finish(self.kind() as u8, writers)
+            }
+
+            /// Reads a message, interning its writers.
+            ///
+            /// # Errors
+            /// If it is not one that [`Delta::encode`] writes; never panics, and takes memory in
+            /// proportion to the message.
+            pub fn decode(message: &[u8], writers: &mut Writers) -> Result<Delta, DecodeError> {
+                let (tag, mut decoder) = Decoder::open(message, writers)?;
+                let delta = match Type::of_tag(tag).ok_or(DecodeError::Type(tag))? {
+                    $(Type::$name => Delta::$name(Encode::decode(&mut decoder)?),)*
+                };
+                decoder.close()?;
+                Ok(delta)
+            }
+        }
+    };
+}
+
+types! {
+    /// Grow-only counter.
+    GCounter(Counter) = 1 "gcounter",
+    /// Positive-negative counter.
+    PnCounter(Counter) = 2 "pncounter",
+    /// Grow-only set.
+    GSet(alloc::boxed::Box<Set>) = 3 "gset",
+    /// Observed-remove set.
+    OrSet(alloc::boxed::Box<Set>) = 4 "orset",
+    /// Multi-value register.
+    MvRegister(MvRegister) = 5 "mvreg",
+    /// Enable-wins flag.
+    EwFlag(EwFlag) = 6 "ewflag",
+    /// Observed-remove map.
+    OrMap(alloc::boxed::Box<OrMap>) = 7 "ormap",
+}
+
+// A big type is kept behind a box, so that a name stays small whatever it holds.
+impl<T: Crdt> Crdt for alloc::boxed::Box<T> {
+    type Delta = T::Delta;
+
+    fn is_absent(&self) -> bool {
+        (**self).is_absent()
+    }
+
+    fn is_blank(&self) -> bool {
+        (**self).is_blank()
+    }
+
+    fn apply(&mut self, seen: &impl Seen, delta: &T::Delta) -> bool {
+        (**self).apply(seen, delta)
+    }
+
+    fn whole(&self, context: &Context) -> T::Delta {
+        (**self).whole(context)
+    }
+
+    fn join_delta(delta: &mut T::Delta, other: &T::Delta) {
+        T::join_delta(delta, other);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        (**self).heap_bytes()
+    }
+}
+
+const _: () = assert!(size_of::<Value>() <= 40, "a name's value must stay small");

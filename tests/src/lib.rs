@@ -1,0 +1,32 @@
+//! What the tests of a running node share: starting one, speaking to it, and saying what it should answer.
+//!
+//! - [`Node`] is a real process on a free loopback port, killed when the value is dropped. Its log is shown if the
+//!   test fails.
+//! - [`Session`] is a connection by the `redis` crate, in RESP2 or RESP3; [`script`](Session::script) plays lines
+//!   against it and compares the answers.
+//! - [`Wire`] is a bare socket, for bytes that no client would send.
+//! - [`Tool`] runs a stock program with a deadline.
+//!
+//! Nothing here waits for luck: every wait is for a condition, with a deadline that fails the test.
+
+mod frame;
+mod node;
+mod rng;
+mod script;
+mod session;
+mod tool;
+mod wire;
+
+pub use frame::Frame;
+pub use node::{Node, wait_until};
+pub use rng::Rng;
+pub use script::split;
+pub use session::{Resp, Session};
+pub use tool::{Output, Tool, find_program};
+pub use wire::Wire;
+
+use std::time::Duration;
+
+/// How long any single wait may take before its test fails. Far above what is ever needed, so that a busy machine
+/// fails nothing; a test that passes does not wait for it.
+pub const DEADLINE: Duration = Duration::from_secs(30);
