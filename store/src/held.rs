@@ -1,0 +1,109 @@
+//! Access to a function's shards, some of which may be held for a whole transaction.
+//!
+//! Whoever works on a function goes through a [`Held`]: outside a transaction it holds nothing and
+//! locks a shard for each step; within one it holds the shards of the objects concerned, taken once
+//! in ascending order, so that no step locks twice and no two transactions wait for each other.
+
+use crate::function::Function;
+use crate::object::Object;
+use crate::shard::ShardGuard;
+
+/// A function with some of its shards locked.
+#[derive(Debug)]
+pub struct Held<'a> {
+    function: &'a Function,
+    guards: Vec<(usize, ShardGuard<'a>)>,
+}
+
+impl<'a> Held<'a> {
+    /// Holds nothing; allocates nothing.
+    #[must_use]
+    pub const fn none(function: &'a Function) -> Held<'a> {
+        Held {
+            function,
+            guards: Vec::new(),
+        }
+    }
+
+    /// Locks `shards` for as long as it lives. A transaction that needs to see shards which it does
+    /// not hold would have to wait out of order, so one that scans holds all.
+    #[must_use]
+    pub fn shards(function: &'a Function, mut shards: Vec<usize>) -> Held<'a> {
+        shards.sort_unstable();
+        shards.dedup();
+        let guards = shards
+            .into_iter()
+            .map(|shard| (shard, function.lock(shard)))
+            .collect();
+        Held { function, guards }
+    }
+
+    /// The function.
+    #[must_use]
+    pub fn function(&self) -> &'a Function {
+        self.function
+    }
+
+    /// Works on a shard: the one held, or locked for this step.
+    pub fn with<R>(&mut self, shard: usize, work: impl FnOnce(&mut ShardGuard<'_>) -> R) -> R {
+        match self.guards.iter_mut().find(|(held, _)| *held == shard) {
+            Some((_, guard)) => work(guard),
+            None => work(&mut self.function.lock(shard)),
+        }
+    }
+
+    /// Visits about `count` objects from `cursor` on (0 begins); answers the cursor to go on from,
+    /// 0 at the end. As [`Table::scan`](miso_crdt::Table::scan), over all shards.
+    pub fn scan(
+        &mut self,
+        cursor: u64,
+        count: usize,
+        mut visit: impl FnMut(&[u8], &Object),
+    ) -> u64 {
+        let shards = self.function.shards();
+        let bits = shards.trailing_zeros();
+        let mut shard = (cursor & (shards as u64 - 1)) as usize;
+        let mut order = cursor >> bits;
+        let mut left = count.max(1);
+        loop {
+            let mut seen = 0;
+            order = self.with(shard, |guard| {
+                guard.objects().scan(order, left, |key, object| {
+                    seen += 1;
+                    visit(key, object);
+                })
+            });
+            left = left.saturating_sub(seen);
+            if order == 0 {
+                shard += 1;
+                if shard == shards {
+                    return 0;
+                }
+            }
+            if left == 0 {
+                return order << bits | shard as u64;
+            }
+        }
+    }
+
+    /// An object chosen by the random numbers that `random` gives; none if there are none.
+    pub fn random(&mut self, mut random: impl FnMut() -> u64) -> Option<Box<[u8]>> {
+        let sizes: Vec<usize> = (0..self.function.shards())
+            .map(|shard| self.with(shard, |guard| guard.objects().len()))
+            .collect();
+        let total: usize = sizes.iter().sum();
+        let mut place = (random() % total.max(1) as u64) as usize;
+        for (shard, size) in sizes.into_iter().enumerate() {
+            if place < size {
+                return self.with(shard, |guard| {
+                    guard
+                        .objects()
+                        .random(random)
+                        .map(|(key, _)| Box::from(key))
+                });
+            }
+            place -= size;
+        }
+        None
+    }
+}

@@ -1,0 +1,290 @@
+//! An object: a few names, or a million, with a value each.
+
+use miso_crdt::{Crdt, Kind, Table, Thin, Type, Value};
+
+use crate::shard::WrongType;
+
+/// Up to this many names stand in a list; beyond, in a table.
+const FEW: usize = 8;
+
+/// What a name holds. Values of different types under one name, which nodes may create while they
+/// are apart, are kept side by side (`design.md`, Identity).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Slot {
+    /// One value, the usual case.
+    Single(Value),
+    /// Values of several types.
+    Clash(Box<Vec<Value>>),
+}
+
+/// The names of an object.
+#[derive(Debug)]
+pub enum Names {
+    /// One name: no table.
+    One(Thin<Slot>),
+    /// A few names: a list.
+    Few(Box<Vec<Thin<Slot>>>),
+    /// Many names.
+    Many(Box<Table<Slot>>),
+}
+
+/// An object. Lives in its shard's table, under its id.
+#[derive(Debug, Default)]
+pub struct Object {
+    names: Option<Names>,
+}
+
+const _: () = assert!(size_of::<Slot>() <= 40 && size_of::<Object>() <= 16);
+
+impl Slot {
+    /// All values, one unless types clash.
+    pub fn values(&self) -> &[Value] {
+        match self {
+            Slot::Single(value) => std::slice::from_ref(value),
+            Slot::Clash(values) => values,
+        }
+    }
+
+    fn values_mut(&mut self) -> &mut [Value] {
+        match self {
+            Slot::Single(value) => std::slice::from_mut(value),
+            Slot::Clash(values) => values,
+        }
+    }
+
+    /// The value that the name reads as: the first that is not absent.
+    #[must_use]
+    pub fn value(&self) -> Option<&Value> {
+        self.values().iter().find(|value| !value.is_absent())
+    }
+
+    /// The types of all values that are not absent.
+    pub fn types(&self) -> impl Iterator<Item = Type> + '_ {
+        self.values()
+            .iter()
+            .filter(|value| !value.is_absent())
+            .map(Value::kind)
+    }
+
+    /// The state of type `K`: none if it is absent.
+    ///
+    /// # Errors
+    /// If the name holds another type and not this one.
+    pub fn read<K: Kind>(&self) -> Result<Option<&K::State>, WrongType> {
+        if let Slot::Single(value) = self {
+            // The hot path: no search, and no test for absence unless the type differs.
+            if let Some(state) = K::of(value) {
+                return Ok(Some(state).filter(|state| !state.is_absent()));
+            }
+        }
+        let state = self
+            .values()
+            .iter()
+            .find_map(K::of)
+            .filter(|state| !state.is_absent());
+        if state.is_none() && self.value().is_some() {
+            Err(WrongType)
+        } else {
+            Ok(state)
+        }
+    }
+
+    /// The state of type `K`, made empty if nothing of that type is there.
+    pub(crate) fn write<K: Kind>(&mut self) -> Result<&mut K::State, WrongType> {
+        let fits = matches!(self, Slot::Single(value) if value.kind() == K::TYPE);
+        if !fits {
+            self.read::<K>()?;
+            self.make_room(K::TYPE);
+        }
+        let state = self.values_mut().iter_mut().find_map(K::of_mut);
+        Ok(state.expect("room was made for the type"))
+    }
+
+    fn make_room(&mut self, kind: Type) {
+        if self.values().iter().any(|value| value.kind() == kind) {
+            return;
+        }
+        let empty = Value::empty(kind);
+        match self {
+            Slot::Single(value) if value.is_blank() => *value = empty,
+            Slot::Single(value) => {
+                let old = std::mem::replace(value, Value::empty(kind));
+                *self = Slot::Clash(Box::new(vec![old, empty]));
+            }
+            Slot::Clash(values) => values.push(empty),
+        }
+    }
+
+    /// Drops values that hold nothing; whether the name can go.
+    pub(crate) fn settle(&mut self) -> bool {
+        if let Slot::Clash(values) = self {
+            values.retain(|value| !value.is_blank());
+            if values.len() == 1 {
+                *self = Slot::Single(values.remove(0));
+            }
+        }
+        self.values().iter().all(Value::is_blank)
+    }
+
+    pub(crate) fn each_mut(&mut self, visit: impl FnMut(&mut Value)) {
+        self.values_mut().iter_mut().for_each(visit);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.values().iter().map(Value::heap_bytes).sum()
+    }
+}
+
+impl Object {
+    /// How many names it has, those included that read as absent.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        match &self.names {
+            None => 0,
+            Some(Names::One(_)) => 1,
+            Some(Names::Few(list)) => list.len(),
+            Some(Names::Many(table)) => table.len(),
+        }
+    }
+
+    /// Whether it reads as absent.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// What `name` holds.
+    #[must_use]
+    pub fn get(&self, name: &[u8]) -> Option<&Slot> {
+        match self.names.as_ref()? {
+            Names::One(thin) => (thin.bytes() == name).then(|| thin.header()),
+            Names::Few(list) => list
+                .iter()
+                .find(|thin| thin.bytes() == name)
+                .map(Thin::header),
+            Names::Many(table) => table.get(name),
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, name: &[u8]) -> Option<&mut Slot> {
+        match self.names.as_mut()? {
+            Names::One(thin) if thin.bytes() == name => Some(thin.header_mut()),
+            Names::One(_) => None,
+            Names::Few(list) => list
+                .iter_mut()
+                .find(|thin| thin.bytes() == name)
+                .map(Thin::header_mut),
+            Names::Many(table) => table.get_mut(name),
+        }
+    }
+
+    pub(crate) fn get_or_insert(&mut self, name: &[u8], kind: Type) -> &mut Slot {
+        let found = match &self.names {
+            Some(Names::One(thin)) => thin.bytes() == name,
+            Some(Names::Few(list)) => list.iter().any(|thin| thin.bytes() == name),
+            _ => false,
+        };
+        if !found {
+            self.make_room(name, kind);
+        }
+        match self.names.as_mut() {
+            Some(Names::One(thin)) => thin.header_mut(),
+            Some(Names::Few(list)) => {
+                let held = list.iter_mut().find(|thin| thin.bytes() == name);
+                held.expect("found or inserted above").header_mut()
+            }
+            Some(Names::Many(table)) => {
+                table
+                    .get_or_insert_with(name, || Slot::Single(Value::empty(kind)))
+                    .0
+            }
+            None => unreachable!("inserted above"),
+        }
+    }
+
+    /// Adds a new name to the list, or makes a table of it; a table takes names by itself.
+    fn make_room(&mut self, name: &[u8], kind: Type) {
+        let new = || Thin::new(Slot::Single(Value::empty(kind)), name);
+        self.names = Some(match self.names.take() {
+            None => Names::One(new()),
+            Some(Names::One(one)) => Names::Few(Box::new(vec![one, new()])),
+            Some(Names::Few(mut list)) if list.len() < FEW => {
+                list.push(new());
+                Names::Few(list)
+            }
+            Some(Names::Few(list)) => {
+                let mut table = Table::new();
+                for thin in *list {
+                    let name = Box::<[u8]>::from(thin.bytes());
+                    table.get_or_insert_with(&name, || thin.into_header());
+                }
+                Names::Many(Box::new(table))
+            }
+            Some(many @ Names::Many(_)) => many,
+        });
+    }
+
+    /// Drops `name` if it holds nothing; whether the whole object can go.
+    pub(crate) fn settle(&mut self, name: &[u8]) -> bool {
+        if self.get_mut(name).is_some_and(Slot::settle) {
+            match &mut self.names {
+                Some(Names::Few(list)) => list.retain(|thin| thin.bytes() != name),
+                Some(Names::Many(table)) => {
+                    table.remove(name);
+                }
+                _ => self.names = None,
+            }
+        }
+        self.slots() == 0
+    }
+
+    /// The names that do not read as absent, with what they hold, in no particular order.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = (&[u8], &Slot)> + '_> {
+        let all: Box<dyn Iterator<Item = (&[u8], &Slot)>> = match &self.names {
+            None => Box::new(std::iter::empty()),
+            Some(Names::One(thin)) => Box::new(std::iter::once((thin.bytes(), thin.header()))),
+            Some(Names::Few(list)) => {
+                Box::new(list.iter().map(|thin| (thin.bytes(), thin.header())))
+            }
+            Some(Names::Many(table)) => Box::new(table.iter()),
+        };
+        Box::new(all.filter(|(_, slot)| slot.value().is_some()))
+    }
+
+    /// Visits about `count` names from `cursor` on, as [`Table::scan`]; a list comes whole.
+    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], &Slot)) -> u64 {
+        let mut present = |name: &[u8], slot: &Slot| {
+            if slot.value().is_some() {
+                visit(name, slot);
+            }
+        };
+        match &self.names {
+            Some(Names::Many(table)) => table.scan(cursor, count, present),
+            _ => {
+                self.iter().for_each(|(name, slot)| present(name, slot));
+                0
+            }
+        }
+    }
+
+    /// How many bytes it takes on the heap beside its id, before the allocator rounds up. Linear in
+    /// what it holds.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let slots = match &self.names {
+            None => 0,
+            Some(Names::One(thin)) => thin.heap_bytes(),
+            Some(Names::Few(list)) => {
+                size_of::<Vec<Thin<Slot>>>()
+                    + list.capacity() * size_of::<Thin<Slot>>()
+                    + list.iter().map(Thin::heap_bytes).sum::<usize>()
+            }
+            Some(Names::Many(table)) => size_of::<Table<Slot>>() + table.heap_bytes(),
+        };
+        slots
+            + self
+                .iter()
+                .map(|(_, slot)| slot.heap_bytes())
+                .sum::<usize>()
+    }
+}

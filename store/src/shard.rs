@@ -1,0 +1,332 @@
+//! A shard: some of a function's objects behind one lock, and what of them has changed.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use miso_crdt::{Context, Crdt, Delta, Kind, Table, Type, Value, Writer, Writers};
+use parking_lot::MutexGuard;
+
+use crate::function::Function;
+use crate::mint::Mint;
+use crate::object::{Object, Slot};
+use crate::pending::{self, Change};
+
+/// The name holds a value of another type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WrongType;
+
+/// Some objects of a function.
+#[derive(Debug)]
+pub struct Shard {
+    objects: Table<Object>,
+    /// The writers that the function knows: a copy, so that reading a value takes no second lock.
+    writers: Arc<Writers>,
+    /// Who wants to know of the next change of an object.
+    watchers: HashMap<Box<[u8]>, Vec<Arc<AtomicBool>>>,
+    /// Whether changes are gathered.
+    tracked: bool,
+    /// The number up to which events may have been shown to others; 0 while nothing is gathered.
+    flushed: u64,
+    pending: Table<Delta>,
+    /// Room for a pending key, kept.
+    key: Vec<u8>,
+}
+
+impl Shard {
+    pub(crate) fn new(writers: Arc<Writers>) -> Shard {
+        Shard {
+            objects: Table::new(),
+            writers,
+            watchers: HashMap::new(),
+            tracked: false,
+            flushed: 0,
+            pending: Table::new(),
+            key: Vec::new(),
+        }
+    }
+
+    /// The objects, those included that read as absent.
+    #[must_use]
+    pub fn objects(&self) -> &Table<Object> {
+        &self.objects
+    }
+
+    /// The writers that the function knows.
+    #[must_use]
+    pub fn writers(&self) -> &Writers {
+        &self.writers
+    }
+
+    /// The object with this id and [`hash`](crate::hash); none if it reads as absent.
+    #[must_use]
+    pub fn object(&self, hash: u64, object: &[u8]) -> Option<&Object> {
+        self.objects
+            .get_hashed(hash, object)
+            .filter(|object| !object.is_absent())
+    }
+
+    /// What `name` of the object holds; none if it reads as absent.
+    #[must_use]
+    pub fn slot(&self, hash: u64, object: &[u8], name: &[u8]) -> Option<&Slot> {
+        let slot = self.objects.get_hashed(hash, object)?.get(name)?;
+        slot.value().map(|_| slot)
+    }
+
+    /// The state of type `K` under `name` of the object; none if it reads as absent.
+    ///
+    /// # Errors
+    /// If the name holds another type.
+    pub fn read<K: Kind>(
+        &self,
+        hash: u64,
+        object: &[u8],
+        name: &[u8],
+    ) -> Result<Option<&K::State>, WrongType> {
+        match self
+            .objects
+            .get_hashed(hash, object)
+            .and_then(|object| object.get(name))
+        {
+            Some(slot) => slot.read::<K>(),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn watch(&mut self, object: &[u8], flag: &Arc<AtomicBool>) {
+        self.watchers
+            .entry(Box::from(object))
+            .or_default()
+            .push(Arc::clone(flag));
+    }
+
+    pub(crate) fn unwatch(&mut self, object: &[u8], flag: &Arc<AtomicBool>) {
+        if let Some(flags) = self.watchers.get_mut(object) {
+            flags.retain(|watcher| !Arc::ptr_eq(watcher, flag));
+            if flags.is_empty() {
+                self.watchers.remove(object);
+            }
+        }
+    }
+
+    fn changed(&mut self, object: &[u8]) {
+        if !self.watchers.is_empty() {
+            for flag in self.watchers.remove(object).into_iter().flatten() {
+                flag.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    pub(crate) fn track(&mut self, seq: u64) {
+        if !self.tracked {
+            (self.tracked, self.flushed) = (true, seq);
+        }
+    }
+
+    /// The delta-group of a CRDT for this interval.
+    fn group<'a>(
+        pending: &'a mut Table<Delta>,
+        key: &mut Vec<u8>,
+        (object, name, kind): (&[u8], &[u8], Type),
+    ) -> &'a mut Delta {
+        pending::key(object, name, kind, key);
+        pending.get_or_insert_with(key, || Delta::empty(kind)).0
+    }
+
+    pub(crate) fn drain(&mut self, writer: Writer, seq: u64, changes: &mut Vec<Change>) {
+        if !self.tracked {
+            return;
+        }
+        for (key, delta) in std::mem::take(&mut self.pending).iter_mut() {
+            let (object, name) = pending::split(key);
+            let slot = self.objects.get(object).and_then(|object| object.get(name));
+            let values = slot.map_or(&[][..], Slot::values);
+            let value = values.iter().find(|value| value.kind() == delta.kind());
+            // A counter's own entry is absolute: it is read now, once for all its updates.
+            if let (Delta::GCounter(delta), Some(Value::GCounter(counter)))
+            | (Delta::PnCounter(delta), Some(Value::PnCounter(counter))) = (&mut *delta, value)
+                && let Some(entry) = counter.entry(writer)
+            {
+                delta.note(entry);
+            }
+            if !delta.is_empty() {
+                let delta = std::mem::replace(delta, Delta::empty(delta.kind()));
+                changes.push(Change {
+                    object: object.into(),
+                    name: name.into(),
+                    delta,
+                });
+            }
+        }
+        self.flushed = seq;
+    }
+}
+
+/// A shard, locked.
+#[derive(Debug)]
+pub struct ShardGuard<'a> {
+    function: &'a Function,
+    shard: MutexGuard<'a, Shard>,
+}
+
+impl Deref for ShardGuard<'_> {
+    type Target = Shard;
+
+    fn deref(&self) -> &Shard {
+        &self.shard
+    }
+}
+
+impl<'a> ShardGuard<'a> {
+    pub(crate) fn new(function: &'a Function, shard: MutexGuard<'a, Shard>) -> ShardGuard<'a> {
+        ShardGuard { function, shard }
+    }
+
+    /// Updates the state of type `K` under `name` of the object, made empty if it is absent, and
+    /// dropped again if it is left empty. `update` gets the state, the events, and the delta-group
+    /// to note in while changes are gathered. Answers what `update` does, and whether anything
+    /// changed.
+    ///
+    /// # Errors
+    /// If the name holds another type; then nothing is changed.
+    #[expect(
+        clippy::type_complexity,
+        reason = "the parts of an update, each named above"
+    )]
+    pub fn write<K: Kind, R>(
+        &mut self,
+        (hash, object, name): (u64, &[u8], &[u8]),
+        update: impl FnOnce(&mut K::State, &mut Mint<'_>, Option<&mut <K::State as Crdt>::Delta>) -> R,
+    ) -> Result<(R, bool), WrongType> {
+        let shard = &mut *self.shard;
+        let (held, _) = shard
+            .objects
+            .get_or_insert_hashed(hash, object, Object::default);
+        let slot = held.get_or_insert(name, K::TYPE);
+        let mut mint = Mint::new(self.function, shard.flushed);
+        let state = slot.write::<K>()?;
+        // Counters are noted by key alone, and only once an interval: see `Shard::drain`.
+        let counts = matches!(K::TYPE, Type::GCounter | Type::PnCounter);
+        let result = if shard.tracked && !counts {
+            let group = Shard::group(&mut shard.pending, &mut shard.key, (object, name, K::TYPE));
+            update(state, &mut mint, K::delta_mut(group))
+        } else {
+            update(state, &mut mint, None)
+        };
+        let blank = state.is_blank();
+        if shard.tracked && counts && mint.minted {
+            Shard::group(&mut shard.pending, &mut shard.key, (object, name, K::TYPE));
+        }
+        if blank && held.settle(name) {
+            shard.objects.remove(object);
+            self.function.count_object(false);
+        }
+        let used = mint.used();
+        if used {
+            shard.changed(object);
+        }
+        Ok((result, used))
+    }
+
+    /// As [`ShardGuard::write`] for updates that create nothing: none if the name reads as absent.
+    ///
+    /// # Errors
+    /// If the name holds another type; then nothing is changed.
+    #[expect(
+        clippy::type_complexity,
+        reason = "the parts of an update, each named above"
+    )]
+    pub fn modify<K: Kind, R>(
+        &mut self,
+        (hash, object, name): (u64, &[u8], &[u8]),
+        update: impl FnOnce(&mut K::State, &mut Mint<'_>, Option<&mut <K::State as Crdt>::Delta>) -> R,
+    ) -> Result<Option<(R, bool)>, WrongType> {
+        match self.read::<K>(hash, object, name)? {
+            None => Ok(None),
+            Some(_) => self.write::<K, R>((hash, object, name), update).map(Some),
+        }
+    }
+
+    /// Deletes what this node has seen of `name`, whatever its type; whether it was there.
+    pub fn delete(&mut self, hash: u64, object: &[u8], name: &[u8]) -> bool {
+        if self.slot(hash, object, name).is_none() {
+            return false;
+        }
+        let shard = &mut *self.shard;
+        let held = shard
+            .objects
+            .get_mut_hashed(hash, object)
+            .expect("its slot was found above");
+        let context = self.function.context();
+        let mut mint = Mint::new(self.function, shard.flushed);
+        held.get_mut(name)
+            .expect("the slot was found above")
+            .each_mut(|value| {
+                let group = shard.tracked.then(|| {
+                    Shard::group(
+                        &mut shard.pending,
+                        &mut shard.key,
+                        (object, name, value.kind()),
+                    )
+                });
+                reset(value, &context, &mut mint, group);
+            });
+        if held.settle(name) {
+            shard.objects.remove(object);
+            self.function.count_object(false);
+        }
+        shard.changed(object);
+        true
+    }
+
+    /// Deletes what this node has seen of the whole object; how many names there were.
+    pub fn delete_object(&mut self, hash: u64, object: &[u8]) -> usize {
+        let names: Vec<Box<[u8]>> = match self.object(hash, object) {
+            Some(object) => object.iter().map(|(name, _)| Box::from(name)).collect(),
+            None => return 0,
+        };
+        names
+            .iter()
+            .filter(|name| self.delete(hash, object, name))
+            .count()
+    }
+
+    /// The function that the shard is of.
+    #[must_use]
+    pub fn function(&self) -> &'a Function {
+        self.function
+    }
+}
+
+/// Deletes all that is seen of a value.
+fn reset(value: &mut Value, context: &Context, mint: &mut Mint<'_>, group: Option<&mut Delta>) {
+    macro_rules! note {
+        ($kind:ident) => {
+            group.and_then(<miso_crdt::kind::$kind as Kind>::delta_mut)
+        };
+    }
+    match value {
+        Value::GCounter(counter) => {
+            counter.reset(mint, note!(GCounter));
+        }
+        Value::PnCounter(counter) => {
+            counter.reset(mint, note!(PnCounter));
+        }
+        Value::GSet(set) => {
+            set.clear(context, mint, note!(GSet));
+        }
+        Value::OrSet(set) => {
+            set.clear(context, mint, note!(OrSet));
+        }
+        Value::MvRegister(register) => {
+            register.reset(mint, note!(MvRegister));
+        }
+        Value::EwFlag(flag) => {
+            flag.disable(mint, note!(EwFlag));
+        }
+        Value::OrMap(map) => {
+            map.clear(context, mint, note!(OrMap));
+        }
+    }
+}
