@@ -27,10 +27,7 @@ pub struct Function {
 
 impl Function {
     pub(crate) fn new(name: &[u8], config: &Config, clock: Arc<HybridClock>) -> Function {
-        assert!(
-            config.shards.is_power_of_two() && config.shards <= 64,
-            "shards: 1, 2, 4 … 64"
-        );
+        assert!(config.shards.is_power_of_two() && config.shards <= 64, "shards: 1, 2, 4 … 64");
         let mut writers = Writers::new();
         writers.intern(config.replica);
         let writers = Arc::new(writers);
@@ -118,16 +115,12 @@ impl Function {
 
     /// Sets `flag` when `object` next changes.
     pub fn watch(&self, object: &[u8], flag: &Arc<AtomicBool>) {
-        self.shards[self.shard_index(object)]
-            .lock()
-            .watch(object, flag);
+        self.shards[self.shard_index(object)].lock().watch(object, flag);
     }
 
     /// Takes back [`Function::watch`].
     pub fn unwatch(&self, object: &[u8], flag: &Arc<AtomicBool>) {
-        self.shards[self.shard_index(object)]
-            .lock()
-            .unwatch(object, flag);
+        self.shards[self.shard_index(object)].lock().unwatch(object, flag);
     }
 
     /// Starts to gather what changes, for a replicator; what is there already, it gets by a sync.

@@ -19,10 +19,7 @@ impl<'a> Held<'a> {
     /// Holds nothing; allocates nothing.
     #[must_use]
     pub const fn none(function: &'a Function) -> Held<'a> {
-        Held {
-            function,
-            guards: Vec::new(),
-        }
+        Held { function, guards: Vec::new() }
     }
 
     /// Locks `shards` for as long as it lives. A transaction that needs to see shards which it does
@@ -31,10 +28,7 @@ impl<'a> Held<'a> {
     pub fn shards(function: &'a Function, mut shards: Vec<usize>) -> Held<'a> {
         shards.sort_unstable();
         shards.dedup();
-        let guards = shards
-            .into_iter()
-            .map(|shard| (shard, function.lock(shard)))
-            .collect();
+        let guards = shards.into_iter().map(|shard| (shard, function.lock(shard))).collect();
         Held { function, guards }
     }
 
@@ -96,10 +90,7 @@ impl<'a> Held<'a> {
         for (shard, size) in sizes.into_iter().enumerate() {
             if place < size {
                 return self.with(shard, |guard| {
-                    guard
-                        .objects()
-                        .random(random)
-                        .map(|(key, _)| Box::from(key))
+                    guard.objects().random(random).map(|(key, _)| Box::from(key))
                 });
             }
             place -= size;

@@ -56,15 +56,8 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(config: Config) -> Store {
-        let clock = Arc::new(HybridClock {
-            last: AtomicU64::new(0),
-            now_ms: config.now_ms,
-        });
-        Store {
-            config,
-            clock,
-            functions: RwLock::default(),
-        }
+        let clock = Arc::new(HybridClock { last: AtomicU64::new(0), now_ms: config.now_ms });
+        Store { config, clock, functions: RwLock::default() }
     }
 
     /// The function `name`, made now if it is new.
@@ -119,11 +112,7 @@ mod tests {
     use super::*;
 
     fn store() -> Store {
-        Store::new(Config {
-            replica: ReplicaId(7),
-            shards: 4,
-            now_ms: || 1,
-        })
+        Store::new(Config { replica: ReplicaId(7), shards: 4, now_ms: || 1 })
     }
 
     fn add(function: &Function, object: &[u8], name: &[u8], n: u64) -> Result<i64, WrongType> {
@@ -168,10 +157,7 @@ mod tests {
         {
             let mut shard = function.lock(function.shard_of(hash));
             assert_eq!(shard.read::<kind::OrSet>(hash, b"o", b"n0"), Err(WrongType));
-            assert_eq!(
-                shard.read::<kind::PnCounter>(hash, b"o", b"n0"),
-                Err(WrongType)
-            );
+            assert_eq!(shard.read::<kind::PnCounter>(hash, b"o", b"n0"), Err(WrongType));
             assert!(shard.delete(hash, b"o", b"n0") && !shard.delete(hash, b"o", b"n0"));
         }
         assert!(put(&function, b"o", b"n0", b"x"));

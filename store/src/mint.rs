@@ -18,12 +18,7 @@ pub struct Mint<'a> {
 
 impl<'a> Mint<'a> {
     pub(crate) fn new(function: &'a Function, flushed: u64) -> Mint<'a> {
-        Mint {
-            function,
-            flushed,
-            minted: false,
-            reused: std::cell::Cell::new(false),
-        }
+        Mint { function, flushed, minted: false, reused: std::cell::Cell::new(false) }
     }
 
     /// Whether anything changed.

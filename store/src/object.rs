@@ -60,10 +60,7 @@ impl Slot {
 
     /// The types of all values that are not absent.
     pub fn types(&self) -> impl Iterator<Item = Type> + '_ {
-        self.values()
-            .iter()
-            .filter(|value| !value.is_absent())
-            .map(Value::kind)
+        self.values().iter().filter(|value| !value.is_absent()).map(Value::kind)
     }
 
     /// The state of type `K`: none if it is absent.
@@ -77,16 +74,8 @@ impl Slot {
                 return Ok(Some(state).filter(|state| !state.is_absent()));
             }
         }
-        let state = self
-            .values()
-            .iter()
-            .find_map(K::of)
-            .filter(|state| !state.is_absent());
-        if state.is_none() && self.value().is_some() {
-            Err(WrongType)
-        } else {
-            Ok(state)
-        }
+        let state = self.values().iter().find_map(K::of).filter(|state| !state.is_absent());
+        if state.is_none() && self.value().is_some() { Err(WrongType) } else { Ok(state) }
     }
 
     /// The state of type `K`, made empty if nothing of that type is there.
@@ -158,10 +147,7 @@ impl Object {
     pub fn get(&self, name: &[u8]) -> Option<&Slot> {
         match self.names.as_ref()? {
             Names::One(thin) => (thin.bytes() == name).then(|| thin.header()),
-            Names::Few(list) => list
-                .iter()
-                .find(|thin| thin.bytes() == name)
-                .map(Thin::header),
+            Names::Few(list) => list.iter().find(|thin| thin.bytes() == name).map(Thin::header),
             Names::Many(table) => table.get(name),
         }
     }
@@ -170,10 +156,9 @@ impl Object {
         match self.names.as_mut()? {
             Names::One(thin) if thin.bytes() == name => Some(thin.header_mut()),
             Names::One(_) => None,
-            Names::Few(list) => list
-                .iter_mut()
-                .find(|thin| thin.bytes() == name)
-                .map(Thin::header_mut),
+            Names::Few(list) => {
+                list.iter_mut().find(|thin| thin.bytes() == name).map(Thin::header_mut)
+            }
             Names::Many(table) => table.get_mut(name),
         }
     }
@@ -194,9 +179,7 @@ impl Object {
                 held.expect("found or inserted above").header_mut()
             }
             Some(Names::Many(table)) => {
-                table
-                    .get_or_insert_with(name, || Slot::Single(Value::empty(kind)))
-                    .0
+                table.get_or_insert_with(name, || Slot::Single(Value::empty(kind))).0
             }
             None => unreachable!("inserted above"),
         }
@@ -281,10 +264,6 @@ impl Object {
             }
             Some(Names::Many(table)) => size_of::<Table<Slot>>() + table.heap_bytes(),
         };
-        slots
-            + self
-                .iter()
-                .map(|(_, slot)| slot.heap_bytes())
-                .sum::<usize>()
+        slots + self.iter().map(|(_, slot)| slot.heap_bytes()).sum::<usize>()
     }
 }

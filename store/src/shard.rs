@@ -62,9 +62,7 @@ impl Shard {
     /// The object with this id and [`hash`](crate::hash); none if it reads as absent.
     #[must_use]
     pub fn object(&self, hash: u64, object: &[u8]) -> Option<&Object> {
-        self.objects
-            .get_hashed(hash, object)
-            .filter(|object| !object.is_absent())
+        self.objects.get_hashed(hash, object).filter(|object| !object.is_absent())
     }
 
     /// What `name` of the object holds; none if it reads as absent.
@@ -84,21 +82,14 @@ impl Shard {
         object: &[u8],
         name: &[u8],
     ) -> Result<Option<&K::State>, WrongType> {
-        match self
-            .objects
-            .get_hashed(hash, object)
-            .and_then(|object| object.get(name))
-        {
+        match self.objects.get_hashed(hash, object).and_then(|object| object.get(name)) {
             Some(slot) => slot.read::<K>(),
             None => Ok(None),
         }
     }
 
     pub(crate) fn watch(&mut self, object: &[u8], flag: &Arc<AtomicBool>) {
-        self.watchers
-            .entry(Box::from(object))
-            .or_default()
-            .push(Arc::clone(flag));
+        self.watchers.entry(Box::from(object)).or_default().push(Arc::clone(flag));
     }
 
     pub(crate) fn unwatch(&mut self, object: &[u8], flag: &Arc<AtomicBool>) {
@@ -152,11 +143,7 @@ impl Shard {
             }
             if !delta.is_empty() {
                 let delta = std::mem::replace(delta, Delta::empty(delta.kind()));
-                changes.push(Change {
-                    object: object.into(),
-                    name: name.into(),
-                    delta,
-                });
+                changes.push(Change { object: object.into(), name: name.into(), delta });
             }
         }
         self.flushed = seq;
@@ -190,19 +177,16 @@ impl<'a> ShardGuard<'a> {
     ///
     /// # Errors
     /// If the name holds another type; then nothing is changed.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the parts of an update, each named above"
-    )]
     pub fn write<K: Kind, R>(
         &mut self,
         (hash, object, name): (u64, &[u8], &[u8]),
         update: impl FnOnce(&mut K::State, &mut Mint<'_>, Option<&mut <K::State as Crdt>::Delta>) -> R,
     ) -> Result<(R, bool), WrongType> {
         let shard = &mut *self.shard;
-        let (held, _) = shard
-            .objects
-            .get_or_insert_hashed(hash, object, Object::default);
+        let (held, new) = shard.objects.get_or_insert_hashed(hash, object, Object::default);
+        if new {
+            self.function.count_object(true);
+        }
         let slot = held.get_or_insert(name, K::TYPE);
         let mut mint = Mint::new(self.function, shard.flushed);
         let state = slot.write::<K>()?;
@@ -233,10 +217,6 @@ impl<'a> ShardGuard<'a> {
     ///
     /// # Errors
     /// If the name holds another type; then nothing is changed.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the parts of an update, each named above"
-    )]
     pub fn modify<K: Kind, R>(
         &mut self,
         (hash, object, name): (u64, &[u8], &[u8]),
@@ -254,24 +234,15 @@ impl<'a> ShardGuard<'a> {
             return false;
         }
         let shard = &mut *self.shard;
-        let held = shard
-            .objects
-            .get_mut_hashed(hash, object)
-            .expect("its slot was found above");
+        let held = shard.objects.get_mut_hashed(hash, object).expect("its slot was found above");
         let context = self.function.context();
         let mut mint = Mint::new(self.function, shard.flushed);
-        held.get_mut(name)
-            .expect("the slot was found above")
-            .each_mut(|value| {
-                let group = shard.tracked.then(|| {
-                    Shard::group(
-                        &mut shard.pending,
-                        &mut shard.key,
-                        (object, name, value.kind()),
-                    )
-                });
-                reset(value, &context, &mut mint, group);
+        held.get_mut(name).expect("the slot was found above").each_mut(|value| {
+            let group = shard.tracked.then(|| {
+                Shard::group(&mut shard.pending, &mut shard.key, (object, name, value.kind()))
             });
+            reset(value, &context, &mut mint, group);
+        });
         if held.settle(name) {
             shard.objects.remove(object);
             self.function.count_object(false);
@@ -286,10 +257,7 @@ impl<'a> ShardGuard<'a> {
             Some(object) => object.iter().map(|(name, _)| Box::from(name)).collect(),
             None => return 0,
         };
-        names
-            .iter()
-            .filter(|name| self.delete(hash, object, name))
-            .count()
+        names.iter().filter(|name| self.delete(hash, object, name)).count()
     }
 
     /// The function that the shard is of.
