@@ -73,6 +73,20 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     fn heap_bytes(&self) -> usize;
 }
 
+/// A type as a parameter: two types may share a state, as the two counters do.
+pub trait Kind {
+    /// The type.
+    const TYPE: Type;
+    /// Its state.
+    type State: Crdt;
+    /// The state in `value`; none if that is of another type.
+    fn of(value: &Value) -> Option<&Self::State>;
+    /// The state in `value`, to change.
+    fn of_mut(value: &mut Value) -> Option<&mut Self::State>;
+    /// The change in `delta`, to add to.
+    fn delta_mut(delta: &mut Delta) -> Option<&mut <Self::State as Crdt>::Delta>;
+}
+
 macro_rules! types {
     ($($(#[$doc:meta])* $name:ident($state:ty) = $tag:literal $text:literal,)*) => {
         /// The types, with their tags on the wire. A tag is never used twice.
@@ -149,6 +163,32 @@ macro_rules! types {
             pub fn heap_bytes(&self) -> usize {
                 match self { $(Value::$name(state) => state.heap_bytes(),)* }
             }
+        }
+
+        $(
+            impl Kind for kind::$name {
+                const TYPE: Type = Type::$name;
+                type State = $state;
+
+                fn of(value: &Value) -> Option<&$state> {
+                    match value { Value::$name(state) => Some(state), _ => None }
+                }
+
+                fn of_mut(value: &mut Value) -> Option<&mut $state> {
+                    match value { Value::$name(state) => Some(state), _ => None }
+                }
+
+                fn delta_mut(
+                    delta: &mut Delta,
+                ) -> Option<&mut <$state as Crdt>::Delta> {
+                    match delta { Delta::$name(delta) => Some(delta), _ => None }
+                }
+            }
+        )*
+
+        /// The types as parameters of generic code: see [`Kind`].
+        pub mod kind {
+            $($(#[$doc])* #[derive(Clone, Copy, Debug)] pub struct $name;)*
         }
 
         impl Delta {

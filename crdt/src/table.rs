@@ -6,11 +6,11 @@
 //! 100 ms at a million keys, and memory stays near 14 bytes a key beyond the key itself.
 //!
 //! The same order of parts gives [`Table::scan`] a cursor that survives growth and shrinkage: keys
-//! are visited in the order of 52 bits of their hash, so the cursor is a number that even
-//! JavaScript holds exactly, and whatever is in the table during a whole scan is returned by it.
+//! are visited in the order of 46 bits of their hash, so the cursor is a number that even
+//! JavaScript holds exactly, with room for a shard's number, and whatever is in the table during a whole scan is returned by it.
 //!
 //! ```text
-//! hash: | 63..57 hashbrown's tag | 56 ........ order (52 bits) ........ 5 | 4..0 |
+//! hash: | 63..57 hashbrown's tag | 56..51 shard | 50 ........ order (46 bits) ........ 5 | 4..0 |
 //!                                  ^ directory index: the order's top bits
 //! ```
 
@@ -26,7 +26,7 @@ use crate::thin::Thin;
 
 /// A part splits beyond this: 7/8 of 512 buckets, so it never grows past them.
 const PART_MAX: usize = 448;
-const ORDER_BITS: u32 = 52;
+const ORDER_BITS: u32 = 46;
 
 static SEED: AtomicU64 = AtomicU64::new(0);
 

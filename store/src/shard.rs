@@ -59,6 +59,20 @@ impl Shard {
         &self.writers
     }
 
+    /// The writers that the function knows, to keep beyond the lock.
+    #[must_use]
+    pub fn shared_writers(&self) -> Arc<Writers> {
+        Arc::clone(&self.writers)
+    }
+
+    /// Whether a CRDT has changes that await replication.
+    #[must_use]
+    pub fn is_pending(&self, object: &[u8], name: &[u8], kind: Type) -> bool {
+        let mut key = Vec::new();
+        pending::key(object, name, kind, &mut key);
+        self.pending.contains(&key)
+    }
+
     /// The object with this id and [`hash`](crate::hash); none if it reads as absent.
     #[must_use]
     pub fn object(&self, hash: u64, object: &[u8]) -> Option<&Object> {

@@ -42,10 +42,9 @@ impl Frame {
     pub fn items(&self) -> Vec<Frame> {
         match self {
             Frame::Array(items) | Frame::Set(items) | Frame::Push(items) => items.clone(),
-            Frame::Map(pairs) => pairs
-                .iter()
-                .flat_map(|(key, value)| [key.clone(), value.clone()])
-                .collect(),
+            Frame::Map(pairs) => {
+                pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -53,10 +52,7 @@ impl Frame {
     /// What stands under `key` in a map, or in an array that is a flat list of pairs.
     pub fn field(&self, key: &str) -> Option<Frame> {
         let items = self.items();
-        items
-            .chunks_exact(2)
-            .find(|pair| pair[0].text() == key)
-            .map(|pair| pair[1].clone())
+        items.chunks_exact(2).find(|pair| pair[0].text() == key).map(|pair| pair[1].clone())
     }
 
     /// The bare text of a simple string, error, bulk string, verbatim string or number.
@@ -112,10 +108,7 @@ impl From<Value> for Frame {
             Value::SimpleString(text) => Frame::Simple(text),
             Value::Okay => Frame::Simple("OK".to_owned()),
             Value::Map(pairs) => Frame::Map(
-                pairs
-                    .into_iter()
-                    .map(|(key, value)| (key.into(), value.into()))
-                    .collect(),
+                pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             ),
             Value::Set(items) => Frame::Set(all(items)),
             Value::Double(number) => Frame::Double(number),
@@ -125,9 +118,7 @@ impl From<Value> for Frame {
             Value::Push { kind, data } => {
                 let kind = Frame::Bulk(kind.to_string().into_bytes());
                 Frame::Push(
-                    std::iter::once(kind)
-                        .chain(data.into_iter().map(Frame::from))
-                        .collect(),
+                    std::iter::once(kind).chain(data.into_iter().map(Frame::from)).collect(),
                 )
             }
             Value::ServerError(error) => {

@@ -34,9 +34,14 @@ impl Node {
 
     /// Starts a node with further flags.
     pub fn with(flags: &[&str]) -> Node {
+        Node::with_environment(flags, &[])
+    }
+
+    /// Starts a node with further flags and environment variables.
+    pub fn with_environment(flags: &[&str], variables: &[(&str, &str)]) -> Node {
         Node::spawn(|port| {
             let mut command = Command::new(Node::binary());
-            command.args(["--port", &port.to_string()]).args(flags);
+            command.args(["--port", &port.to_string()]).args(flags).envs(variables.iter().copied());
             command
         })
     }
@@ -76,11 +81,8 @@ impl Node {
     /// A directory that no other test uses.
     pub fn scratch() -> PathBuf {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "miso-test-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name =
+            format!("miso-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(&directory).expect("the temporary directory is writable");
         directory
@@ -138,19 +140,10 @@ impl Node {
             {
                 return true;
             }
-            if self
-                .child
-                .try_wait()
-                .expect("a child can be waited for")
-                .is_some()
-            {
+            if self.child.try_wait().expect("a child can be waited for").is_some() {
                 return false;
             }
-            assert!(
-                start.elapsed() < DEADLINE,
-                "the server does not answer:\n{}",
-                self.log()
-            );
+            assert!(start.elapsed() < DEADLINE, "the server does not answer:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -176,11 +169,7 @@ impl Node {
         descriptors
             .flatten()
             .filter_map(|entry| fs::read_link(entry.path()).ok())
-            .any(|link| {
-                inodes
-                    .iter()
-                    .any(|inode| link.as_os_str() == inode.as_str())
-            })
+            .any(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))
     }
 
     /// Where it listens.
@@ -257,9 +246,7 @@ impl Node {
 
     /// How many file descriptors it holds.
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .expect("the node is running")
-            .count()
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the node is running").count()
     }
 
     /// What it wrote to its standard output and error.

@@ -67,21 +67,14 @@ pub(crate) struct Step<'a> {
 /// The steps of a script: `command => answer`, or `command => answer in RESP2 || answer in RESP3`. Empty lines and
 /// lines that start with `#` are passed over.
 pub(crate) fn steps(script: &str) -> impl Iterator<Item = Step<'_>> {
-    script
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| {
-            let (line, expected) = line
-                .split_once(" => ")
-                .unwrap_or_else(|| panic!("no ` => ` in the line: {line}"));
+    script.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(
+        |line| {
+            let (line, expected) =
+                line.split_once(" => ").unwrap_or_else(|| panic!("no ` => ` in the line: {line}"));
             let (resp2, resp3) = expected.split_once(" || ").unwrap_or((expected, expected));
-            Step {
-                line: line.trim(),
-                resp2: resp2.trim(),
-                resp3: resp3.trim(),
-            }
-        })
+            Step { line: line.trim(), resp2: resp2.trim(), resp3: resp3.trim() }
+        },
+    )
 }
 
 /// Whether `actual` is what `expected` says: equal, or `*` for anything but an error, or `text...` for a beginning.
@@ -104,27 +97,15 @@ mod tests {
         assert_eq!(split("  PING  "), [b"PING"]);
         assert_eq!(
             split(r#"SET "a b" 'c"d' "\x00\xff\n\"" """#),
-            [
-                b"SET".to_vec(),
-                b"a b".into(),
-                b"c\"d".into(),
-                b"\0\xff\n\"".into(),
-                b"".into()
-            ]
+            [b"SET".to_vec(), b"a b".into(), b"c\"d".into(), b"\0\xff\n\"".into(), b"".into()]
         );
     }
 
     #[test]
     fn an_answer_may_differ_by_protocol() {
         let all: Vec<_> = steps("# note\n\n A b => 1 || true\nC => nil").collect();
-        assert_eq!(
-            (all[0].line, all[0].resp2, all[0].resp3),
-            ("A b", "1", "true")
-        );
-        assert_eq!(
-            (all[1].line, all[1].resp2, all[1].resp3),
-            ("C", "nil", "nil")
-        );
+        assert_eq!((all[0].line, all[0].resp2, all[0].resp3), ("A b", "1", "true"));
+        assert_eq!((all[1].line, all[1].resp2, all[1].resp3), ("C", "nil", "nil"));
         assert!(fits("-ERR x...", "-ERR xyz") && fits("*", "5") && !fits("*", "-ERR"));
     }
 }

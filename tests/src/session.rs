@@ -62,16 +62,17 @@ impl Session {
             Ok(value) => value.into(),
             Err(error) => match error.code() {
                 Some(code) => Frame::Error(
-                    format!("{code} {}", error.detail().unwrap_or_default())
-                        .trim_end()
-                        .to_owned(),
+                    format!("{code} {}", error.detail().unwrap_or_default()).trim_end().to_owned(),
                 ),
-                None => panic!(
-                    "the connection failed at {:?}: {error}",
-                    args.iter()
-                        .map(|arg| String::from_utf8_lossy(arg.as_ref()).into_owned())
-                        .collect::<Vec<_>>()
-                ),
+                None => {
+                    let shown: Vec<String> = args
+                        .iter()
+                        .map(|arg| {
+                            arg.as_ref()[..arg.as_ref().len().min(40)].escape_ascii().to_string()
+                        })
+                        .collect();
+                    panic!("the connection failed at {}: {error}", shown.join(" "))
+                }
             },
         }
     }

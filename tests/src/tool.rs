@@ -1,11 +1,14 @@
 //! Stock programs, run with a deadline.
 
 use crate::DEADLINE;
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use std::{ptr, thread};
 
 /// The path of a program that the tests need, or a failed test that says how to get it.
 #[track_caller]
@@ -30,12 +33,46 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// A program that is running.
+/// A program that is running; killed when dropped.
 pub struct Tool {
     child: Child,
     name: String,
-    stdout: thread::JoinHandle<Vec<u8>>,
-    stderr: thread::JoinHandle<Vec<u8>>,
+    stdout: Captured,
+    stderr: Captured,
+}
+
+/// What came out of a pipe so far.
+struct Captured {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Captured {
+    fn from(mut pipe: impl Read + Send + 'static) -> Captured {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&bytes);
+        let reader = thread::spawn(move || {
+            let mut chunk = [0; 16 * 1024];
+            // A terminal whose other side is gone answers with an error rather than with an end.
+            while let Ok(n @ 1..) = pipe.read(&mut chunk) {
+                sink.lock().expect("nobody panics with the lock").extend_from_slice(&chunk[..n]);
+            }
+        });
+        Captured { bytes, reader: Some(reader) }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().expect("nobody panics with the lock"))
+            .into_owned()
+    }
+
+    /// Everything, once the writer has ended.
+    fn all(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader does not panic");
+        }
+        self.text()
+    }
 }
 
 impl Tool {
@@ -64,6 +101,7 @@ impl Tool {
     }
 
     /// Starts a command.
+    #[track_caller]
     pub fn spawn(command: &mut Command) -> Tool {
         let name = format!("{command:?}");
         let mut child = command
@@ -72,14 +110,53 @@ impl Tool {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        let stdout = drain(child.stdout.take().expect("a pipe"));
-        let stderr = drain(child.stderr.take().expect("a pipe"));
-        Tool {
+        let stdout = Captured::from(child.stdout.take().expect("a pipe"));
+        let stderr = Captured::from(child.stderr.take().expect("a pipe"));
+        Tool { child, name, stdout, stderr }
+    }
+
+    /// Starts a program on a terminal of its own, whose keyboard is the second value.
+    #[track_caller]
+    pub fn on_terminal(program: &str, args: &[&str]) -> (Tool, File) {
+        let size = libc::winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+        let (mut main, mut side) = (0, 0);
+        // SAFETY: openpty fills in the two descriptors and reads the size; the other two pointers may be null.
+        let result = unsafe {
+            libc::openpty(
+                &raw mut main,
+                &raw mut side,
+                ptr::null_mut(),
+                ptr::null(),
+                &raw const size,
+            )
+        };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: both are fresh descriptors that nobody else owns.
+        let (main, side) = unsafe { (OwnedFd::from_raw_fd(main), OwnedFd::from_raw_fd(side)) };
+        let copy = || Stdio::from(side.try_clone().expect("a second descriptor"));
+        let child = Command::new(find_program(program))
+            .args(args)
+            .env("TERM", "xterm")
+            .stdin(copy())
+            .stdout(copy())
+            .stderr(copy())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
+        drop(side);
+        let keyboard = File::from(main);
+        let screen = keyboard.try_clone().expect("a second descriptor");
+        let tool = Tool {
             child,
-            name,
-            stdout,
-            stderr,
-        }
+            name: program.to_owned(),
+            stdout: Captured::from(screen),
+            stderr: Captured::from(std::io::empty()),
+        };
+        (tool, keyboard)
+    }
+
+    /// What it wrote to its standard output or terminal so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
     }
 
     /// Waits for its end; fails the test if it does not end.
@@ -94,12 +171,9 @@ impl Tool {
             if start.elapsed() > DEADLINE {
                 let name = self.name.clone();
                 let output = self.stop();
-                panic!(
-                    "{name} does not end; it wrote:\n{}\n{}",
-                    output.stdout, output.stderr
-                );
+                panic!("{name} does not end; it wrote:\n{}\n{}", output.stdout, output.stderr);
             }
-            thread::sleep(std::time::Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2));
         };
         self.collect(code)
     }
@@ -112,23 +186,15 @@ impl Tool {
         self.collect(code)
     }
 
-    fn collect(self, code: Option<i32>) -> Output {
-        let text = |thread: thread::JoinHandle<Vec<u8>>| {
-            String::from_utf8_lossy(&thread.join().expect("the reader does not panic")).into_owned()
-        };
-        Output {
-            code,
-            stdout: text(self.stdout),
-            stderr: text(self.stderr),
-        }
+    fn collect(&mut self, code: Option<i32>) -> Output {
+        Output { code, stdout: self.stdout.all(), stderr: self.stderr.all() }
     }
 }
 
-fn drain(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // A pipe whose writer was killed just ends.
-        let _ = pipe.read_to_end(&mut bytes);
-        bytes
-    })
+impl Drop for Tool {
+    fn drop(&mut self) {
+        // Both fail only if it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

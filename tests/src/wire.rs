@@ -35,15 +35,13 @@ impl Wire {
 
     /// Sends a command, written as in `redis-cli`, as an array of bulk strings.
     pub fn command(&mut self, line: &str) {
-        self.send(&encode(&split(line)))
-            .expect("a node takes commands");
+        self.send(&encode(&split(line))).expect("a node takes commands");
     }
 
     /// Sends a command and reads its reply.
     pub fn ask(&mut self, line: &str) -> Frame {
         self.command(line);
-        self.read()
-            .unwrap_or_else(|error| panic!("no reply to {line}: {error}"))
+        self.read().unwrap_or_else(|error| panic!("no reply to {line}: {error}"))
     }
 
     /// Reads one reply.
@@ -53,13 +51,9 @@ impl Wire {
 
     /// Reads one reply if it begins within `wait`.
     pub fn read_within(&mut self, wait: Duration) -> Option<Frame> {
-        self.stream
-            .set_read_timeout(Some(wait))
-            .expect("a timeout above zero");
+        self.stream.set_read_timeout(Some(wait)).expect("a timeout above zero");
         let begun = self.reader.fill_buf().map(|bytes| !bytes.is_empty());
-        self.stream
-            .set_read_timeout(Some(DEADLINE))
-            .expect("a timeout above zero");
+        self.stream.set_read_timeout(Some(DEADLINE)).expect("a timeout above zero");
         match begun {
             Ok(true) => Some(self.read().expect("a whole reply")),
             _ => None,
@@ -72,10 +66,9 @@ impl Wire {
         match self.reader.read_to_end(&mut bytes) {
             Ok(_) => bytes,
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => bytes,
-            Err(error) => panic!(
-                "the connection was not closed: {error}; read {} bytes",
-                bytes.len()
-            ),
+            Err(error) => {
+                panic!("the connection was not closed: {error}; read {} bytes", bytes.len())
+            }
         }
     }
 
@@ -115,20 +108,12 @@ fn read_frame(reader: &mut BufReader<TcpStream>) -> io::Result<Frame> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let Some(body) = line.strip_suffix(b"\r\n").filter(|body| !body.is_empty()) else {
-        return Err(invalid(format!(
-            "not a line of RESP: {}",
-            line.escape_ascii()
-        )));
+        return Err(invalid(format!("not a line of RESP: {}", line.escape_ascii())));
     };
     let text = String::from_utf8_lossy(&body[1..]).into_owned();
-    let number = || {
-        text.parse::<i64>()
-            .map_err(|_| invalid(format!("not a number: {text}")))
-    };
+    let number = || text.parse::<i64>().map_err(|_| invalid(format!("not a number: {text}")));
     let frames = |reader: &mut BufReader<TcpStream>, n: i64| {
-        (0..n)
-            .map(|_| read_frame(reader))
-            .collect::<io::Result<Vec<_>>>()
+        (0..n).map(|_| read_frame(reader)).collect::<io::Result<Vec<_>>>()
     };
     Ok(match body[0] {
         b'+' => Frame::Simple(text),
@@ -136,10 +121,7 @@ fn read_frame(reader: &mut BufReader<TcpStream>) -> io::Result<Frame> {
         b':' => Frame::Integer(number()?),
         b'_' => Frame::Null,
         b'#' => Frame::Boolean(text == "t"),
-        b',' => Frame::Double(
-            text.parse()
-                .map_err(|_| invalid(format!("not a double: {text}")))?,
-        ),
+        b',' => Frame::Double(text.parse().map_err(|_| invalid(format!("not a double: {text}")))?),
         b'(' => Frame::BigNumber(text),
         b'$' | b'=' => match number()? {
             -1 => Frame::Null,
@@ -176,16 +158,11 @@ fn read_frame(reader: &mut BufReader<TcpStream>) -> io::Result<Frame> {
             let n = number()?;
             let flat = frames(reader, n * 2)?;
             Frame::Map(
-                flat.chunks_exact(2)
-                    .map(|pair| (pair[0].clone(), pair[1].clone()))
-                    .collect(),
+                flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
             )
         }
         other => {
-            return Err(invalid(format!(
-                "unknown reply type {:?}",
-                char::from(other)
-            )));
+            return Err(invalid(format!("unknown reply type {:?}", char::from(other))));
         }
     })
 }

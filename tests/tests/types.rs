@@ -179,7 +179,7 @@ fn gset() {
         GSET.ISMEMBER o bytes "" => 1
 
         GSET.ADD o n => -ERR wrong number of arguments for 'gset.add' command
-        GSET.REM o n a => -ERR unknown command 'GSET.REM', with args beginning with: 'o' 'n' 'a' 
+        GSET.REM o n a => -ERR unknown command 'GSET.REM', with args beginning with: 'o' 'n' 'a'...
         GSET.CARD o n x => -ERR wrong number of arguments for 'gset.card' command
         "#,
     );
@@ -229,8 +229,7 @@ fn orset() {
 #[test]
 fn set_replies_have_the_protocols_own_type() {
     let node = Node::start();
-    node.session()
-        .script("ORSET.ADD o n a => 1\nGSET.ADD o g a => 1");
+    node.session().script("ORSET.ADD o n a => 1\nGSET.ADD o g a => 1");
     for line in ["ORSET.MEMBERS o n", "GSET.MEMBERS o g"] {
         assert_eq!(node.session().run(line).to_string(), r#"["a"]"#);
         assert_eq!(node.session_in(Resp::V3).run(line).to_string(), r#"~["a"]"#);
@@ -268,8 +267,7 @@ fn randmember_counts() {
         let single = s.run(&format!("{kind}.RANDMEMBER o n"));
         assert!(all.contains(&single.text()));
         assert_eq!(
-            s.run(&format!("{kind}.RANDMEMBER o n -9223372036854775808"))
-                .to_string(),
+            s.run(&format!("{kind}.RANDMEMBER o n -9223372036854775808")).to_string(),
             "-ERR value is out of range"
         );
     }
@@ -305,10 +303,8 @@ fn scan_returns_everything_whatever_the_count() {
     }
     for options in ["", "COUNT 1", "COUNT 7", "count 1000000"] {
         for command in ["GSET.SCAN o g", "ORSET.SCAN o s"] {
-            let found: BTreeSet<String> = scan(&mut s, command, options)
-                .iter()
-                .map(Frame::text)
-                .collect();
+            let found: BTreeSet<String> =
+                scan(&mut s, command, options).iter().map(Frame::text).collect();
             assert_eq!(found, names, "{command} {options}");
         }
         let pairs: BTreeMap<String, String> = scan(&mut s, "ORMAP.SCAN o m", options)
@@ -316,21 +312,13 @@ fn scan_returns_everything_whatever_the_count() {
             .map(|pair| (pair[0].text(), pair[1].text()))
             .collect();
         assert_eq!(pairs.len(), 500);
-        assert!(
-            pairs
-                .iter()
-                .all(|(field, value)| *value == format!("value-of-{field}"))
-        );
+        assert!(pairs.iter().all(|(field, value)| *value == format!("value-of-{field}")));
     }
-    for (options, count) in [
-        ("MATCH member:1?", 10),
-        ("COUNT 3 MATCH *:4[0-1]*", 22),
-        ("MATCH none*", 0),
-    ] {
-        let found: BTreeSet<String> = scan(&mut s, "ORSET.SCAN o s", options)
-            .iter()
-            .map(Frame::text)
-            .collect();
+    for (options, count) in
+        [("MATCH member:1?", 10), ("COUNT 3 MATCH *:4[0-1]*", 22), ("MATCH none*", 0)]
+    {
+        let found: BTreeSet<String> =
+            scan(&mut s, "ORSET.SCAN o s", options).iter().map(Frame::text).collect();
         assert_eq!(found.len(), count, "{options}");
     }
     s.script(
@@ -646,53 +634,32 @@ fn sets_and_maps_answer_as_redis_does() {
             let a = rng.below(20);
             let b = rng.below(20);
             let (ours, theirs) = match rng.below(16) {
-                0..4 => (
-                    format!("ORSET.ADD {object} s {a} {b}"),
-                    format!("SADD s{object} {a} {b}"),
-                ),
-                4 => (
-                    format!("ORSET.REM {object} s {a} {b}"),
-                    format!("SREM s{object} {a} {b}"),
-                ),
-                5 => (
-                    format!("ORSET.ISMEMBER {object} s {a}"),
-                    format!("SISMEMBER s{object} {a}"),
-                ),
+                0..4 => {
+                    (format!("ORSET.ADD {object} s {a} {b}"), format!("SADD s{object} {a} {b}"))
+                }
+                4 => (format!("ORSET.REM {object} s {a} {b}"), format!("SREM s{object} {a} {b}")),
+                5 => (format!("ORSET.ISMEMBER {object} s {a}"), format!("SISMEMBER s{object} {a}")),
                 6 => (
                     format!("ORSET.MISMEMBER {object} s {a} {b}"),
                     format!("SMISMEMBER s{object} {a} {b}"),
                 ),
                 7 => (format!("ORSET.CARD {object} s"), format!("SCARD s{object}")),
-                8 => (
-                    format!("ORSET.MEMBERS {object} s"),
-                    format!("SMEMBERS s{object}"),
-                ),
+                8 => (format!("ORSET.MEMBERS {object} s"), format!("SMEMBERS s{object}")),
                 9..12 => (
                     format!("ORMAP.SET {object} m {a} x{b} {b} y"),
                     format!("HSET h{object} {a} x{b} {b} y"),
                 ),
-                12 => (
-                    format!("ORMAP.DEL {object} m {a} {b}"),
-                    format!("HDEL h{object} {a} {b}"),
-                ),
-                13 => (
-                    format!("ORMAP.MGET {object} m {a} {b}"),
-                    format!("HMGET h{object} {a} {b}"),
-                ),
+                12 => (format!("ORMAP.DEL {object} m {a} {b}"), format!("HDEL h{object} {a} {b}")),
+                13 => {
+                    (format!("ORMAP.MGET {object} m {a} {b}"), format!("HMGET h{object} {a} {b}"))
+                }
                 14 => (format!("ORMAP.LEN {object} m"), format!("HLEN h{object}")),
                 _ => (format!("ORMAP.KEYS {object} m"), format!("HKEYS h{object}")),
             };
             let (got, expected) = (m.run(&ours), r.run(&theirs));
             let unordered = ours.contains("MEMBERS") || ours.contains("KEYS");
-            let same = if unordered {
-                got.sorted() == expected.sorted()
-            } else {
-                got == expected
-            };
-            assert!(
-                same,
-                "step {step}, seed {seed}: {ours}\n  ours   {got}\n  theirs {expected}"
-            );
+            let same = if unordered { got.sorted() == expected.sorted() } else { got == expected };
+            assert!(same, "step {step}, seed {seed}: {ours}\n  ours   {got}\n  theirs {expected}");
         }
     }
 }
@@ -716,11 +683,7 @@ fn counters_answer_as_redis_does() {
             m.run(&format!("PNCOUNTER.ADD o n{name} {amount}")),
             r.run(&format!("INCRBY n{name} {amount}")),
         );
-        assert_eq!(
-            ours.to_string(),
-            theirs.to_string(),
-            "adding {amount} to n{name}"
-        );
+        assert_eq!(ours.to_string(), theirs.to_string(), "adding {amount} to n{name}");
     }
 }
 
@@ -731,17 +694,9 @@ fn typed_replies() -> redis::RedisResult<()> {
         let node = Node::start();
         let mut session = node.session_in(resp);
         let c = session.redis();
-        let total: i64 = redis::cmd("GCOUNTER.ADD")
-            .arg("o")
-            .arg("n")
-            .arg(5)
-            .query(c)?;
+        let total: i64 = redis::cmd("GCOUNTER.ADD").arg("o").arg("n").arg(5).query(c)?;
         assert_eq!(total, 5);
-        let totals: Vec<i64> = redis::cmd("GCOUNTER.MGET")
-            .arg("o")
-            .arg("n")
-            .arg("x")
-            .query(c)?;
+        let totals: Vec<i64> = redis::cmd("GCOUNTER.MGET").arg("o").arg("n").arg("x").query(c)?;
         assert_eq!(totals, [5, 0]);
         let on: bool = redis::cmd("EWFLAG.GET").arg("o").arg("f").query(c)?;
         assert!(!on);
@@ -749,11 +704,7 @@ fn typed_replies() -> redis::RedisResult<()> {
         assert!(on);
         let on: bool = redis::cmd("EWFLAG.GET").arg("o").arg("f").query(c)?;
         assert!(on);
-        let new: i64 = redis::cmd("ORSET.ADD")
-            .arg("o")
-            .arg("s")
-            .arg(&["a", "b"])
-            .query(c)?;
+        let new: i64 = redis::cmd("ORSET.ADD").arg("o").arg("s").arg(&["a", "b"]).query(c)?;
         assert_eq!(new, 2);
         let members: BTreeSet<String> = redis::cmd("ORSET.MEMBERS").arg("o").arg("s").query(c)?;
         assert_eq!(members, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
@@ -762,12 +713,7 @@ fn typed_replies() -> redis::RedisResult<()> {
         redis::cmd("MVREG.SET").arg("o").arg("r").arg("x").exec(c)?;
         let values: Vec<String> = redis::cmd("MVREG.GET").arg("o").arg("r").query(c)?;
         assert_eq!(values, ["x"]);
-        redis::cmd("ORMAP.SET")
-            .arg("o")
-            .arg("m")
-            .arg("f")
-            .arg("v")
-            .exec(c)?;
+        redis::cmd("ORMAP.SET").arg("o").arg("m").arg("f").arg("v").exec(c)?;
         let map: BTreeMap<String, String> =
             redis::cmd("ORMAP.GETALL").arg("o").arg("m").query(c)?;
         assert_eq!(map, BTreeMap::from([("f".to_owned(), "v".to_owned())]));

@@ -1,0 +1,94 @@
+//! What all SCAN-like commands share: `cursor [MATCH pattern] [COUNT n] [TYPE t]`.
+
+use miso_protocol::command::Arg;
+use miso_protocol::glob;
+use miso_protocol::integer;
+use miso_protocol::reply::Reply;
+use miso_protocol::request::Args;
+
+use crate::error::CommandError;
+
+pub(super) const CURSOR: Arg = Arg::integer("cursor");
+pub(super) const MATCH: Arg = Arg::pattern("pattern").with_token("MATCH").optional();
+pub(super) const COUNT: Arg = Arg::integer("count").with_token("COUNT").optional();
+
+/// How many keys a call visits unless told, as in Redis.
+const COUNT_DEFAULT: usize = 10;
+
+/// The options of one call.
+#[derive(Debug)]
+pub(super) struct Scan<'a> {
+    pub(super) cursor: u64,
+    pub(super) count: usize,
+    pattern: Option<&'a [u8]>,
+    /// The argument of TYPE, if that is allowed and given.
+    pub(super) kind: Option<&'a [u8]>,
+}
+
+impl<'a> Scan<'a> {
+    /// Reads the options from `args[from]` on.
+    pub(super) fn parse(
+        args: Args<'a>,
+        from: usize,
+        allow_type: bool,
+    ) -> Result<Scan<'a>, CommandError> {
+        let cursor = integer::parse_u64(&args[from]).ok_or(CommandError::InvalidCursor)?;
+        let mut scan = Scan { cursor, count: COUNT_DEFAULT, pattern: None, kind: None };
+        let mut at = from + 1;
+        while let Some(option) = args.get(at) {
+            let value = args.get(at + 1).ok_or(CommandError::Syntax)?;
+            if option.eq_ignore_ascii_case(b"MATCH") {
+                scan.pattern = Some(value).filter(|pattern| *pattern != b"*");
+            } else if option.eq_ignore_ascii_case(b"COUNT") {
+                let count = integer::parse_i64(value).ok_or(CommandError::NotInteger)?;
+                scan.count =
+                    usize::try_from(count).ok().filter(|n| *n > 0).ok_or(CommandError::Syntax)?;
+            } else if allow_type && option.eq_ignore_ascii_case(b"TYPE") {
+                scan.kind = Some(value);
+            } else {
+                return Err(CommandError::Syntax);
+            }
+            at += 2;
+        }
+        Ok(scan)
+    }
+
+    /// Whether MATCH lets `key` through.
+    pub(super) fn matches(&self, key: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, key, false))
+    }
+}
+
+/// The reply of a scan: the elements are written while they are visited, before their number and
+/// the cursor to go on from are known.
+#[derive(Debug)]
+pub(super) struct Found {
+    body: Vec<u8>,
+    elements: usize,
+}
+
+impl Found {
+    pub(super) fn new() -> Found {
+        Found { body: Vec::new(), elements: 0 }
+    }
+
+    /// One more element.
+    pub(super) fn push(&mut self, element: &[u8], reply: &Reply<'_>) {
+        Reply { out: &mut self.body, resp: reply.resp }.bulk(element);
+        self.elements += 1;
+    }
+
+    /// Replies with the cursor and the elements.
+    pub(super) fn reply(self, cursor: u64, reply: &mut Reply<'_>) {
+        reply.array(2);
+        reply.bulk_display(cursor);
+        reply.array(self.elements);
+        reply.out.extend_from_slice(&self.body);
+    }
+
+    /// Replies with the elements alone.
+    pub(super) fn reply_list(self, reply: &mut Reply<'_>) {
+        reply.array(self.elements);
+        reply.out.extend_from_slice(&self.body);
+    }
+}

@@ -1,0 +1,196 @@
+//! The command line, the configuration file and the environment: what they set and what they refuse.
+
+use miso_tests::{Node, Output, Tool};
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+
+/// Runs the server to its end.
+fn run(flags: &[&str]) -> Output {
+    let mut command = Command::new(Node::binary());
+    command.args(flags).env_remove("MISO_PORT");
+    Tool::spawn(&mut command).wait()
+}
+
+/// It ended with code 1 and one line on standard error, which has all of `parts`.
+#[track_caller]
+fn refused(output: &Output, parts: &[&str]) {
+    let lines: Vec<&str> = output.stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert_eq!(lines.len(), 1, "one line, not:\n{}", output.stderr);
+    for part in parts {
+        assert!(lines[0].contains(part), "no {part:?} in: {}", lines[0]);
+    }
+}
+
+/// A file with `text`, in a directory of its own.
+fn file(text: &str) -> String {
+    let path = Node::scratch().join("miso.toml");
+    fs::write(&path, text).expect("the scratch directory is writable");
+    path.to_str().expect("a path of text").to_owned()
+}
+
+#[test]
+fn unknown_flags() {
+    for flags in [&["--bad-flag"][..], &["--port"], &["--port", "1", "--nonsense", "2"]] {
+        let output = run(flags);
+        assert_eq!(output.code, Some(2), "{output:?}");
+        assert!(output.stderr.contains("Usage: miso-server"), "{}", output.stderr);
+        assert_eq!(output.stdout, "");
+    }
+}
+
+#[test]
+fn help_and_version() {
+    let help = run(&["--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    for flag in [
+        "--config",
+        "--bind",
+        "--port",
+        "--default-function",
+        "--threads",
+        "--maxmemory",
+        "--maxclients",
+        "--requirepass",
+        "--loglevel",
+        "--check-config",
+    ] {
+        assert!(help.stdout.contains(flag), "{flag} is not in the help");
+    }
+    let version = run(&["--version"]);
+    assert_eq!(version.code, Some(0));
+    assert_eq!(version.stdout.trim(), format!("miso-server {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn taken_port() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    refused(&run(&["--port", &port]), &[&port, "in use"]);
+}
+
+#[test]
+fn address_that_is_not_ours() {
+    refused(&run(&["--bind", "192.0.2.1", "--port", "7000"]), &["192.0.2.1"]);
+    refused(&run(&["--bind", "nonsense", "--port", "7000"]), &["bind", "nonsense"]);
+}
+
+#[test]
+fn invalid_values() {
+    for (flag, value) in [
+        ("port", "abc"),
+        ("port", "70000"),
+        ("maxclients", "many"),
+        ("maxclients", "-1"),
+        ("maxmemory", "12xb"),
+        ("timeout", "soon"),
+        ("threads", "-3"),
+        ("loglevel", "shouting"),
+        ("appendonly", "perhaps"),
+    ] {
+        let output = run(&[&format!("--{flag}={value}")]);
+        if flag == "appendonly" && output.code == Some(2) {
+            // Not every setting of Redis is a flag.
+            continue;
+        }
+        refused(&output, &[flag, value]);
+    }
+}
+
+#[test]
+fn unreadable_configuration() {
+    refused(&run(&["--config", "/nonexistent/miso.toml"]), &["/nonexistent/miso.toml"]);
+    let directory = Node::scratch();
+    let directory = directory.to_str().expect("a path of text");
+    refused(&run(&["--config", directory]), &[directory]);
+}
+
+#[test]
+fn wrong_configuration() {
+    for (text, parts) in [
+        ("port = \"abc\"\n", &["port"][..]),
+        ("port = 70000\n", &["port", "70000"]),
+        ("maxclients = true\n", &["maxclients"]),
+        ("nonsense = 1\n", &["nonsense"]),
+        ("port = \n", &[]),
+        ("this is no TOML", &[]),
+        ("loglevel = \"shouting\"\n", &["loglevel", "shouting"]),
+        ("maxmemory = \"12xb\"\n", &["maxmemory", "12xb"]),
+    ] {
+        let path = file(text);
+        let mut parts = parts.to_vec();
+        parts.push(&path);
+        refused(&run(&["--config", &path]), &parts);
+        refused(&run(&["--config", &path, "--check-config"]), &parts);
+    }
+    let path = file("\u{0}\u{1}");
+    refused(&run(&["--config", &path]), &[&path]);
+}
+
+#[test]
+fn checking_a_configuration() {
+    let path = file("port = 7001\nmaxmemory = \"100mb\"\ndefault-function = \"checkout\"\n");
+    let output = run(&["--config", &path, "--check-config"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert_eq!(output.stderr, "");
+}
+
+/// A flag wins over the environment, the environment over the file.
+#[test]
+fn precedence() {
+    let path = file("default-function = \"from-file\"\nmaxclients = 11\ntimeout = 12\n");
+    let node = Node::with_environment(
+        &["--config", &path, "--default-function", "from-flag"],
+        &[("MISO_DEFAULT_FUNCTION", "from-environment"), ("MISO_MAXCLIENTS", "22")],
+    );
+    node.session().script(
+        r#"
+        MISO.FUNCTION => "from-flag"
+        CONFIG GET maxclients => ["maxclients", "22"]
+        CONFIG GET timeout => ["timeout", "12"]
+        "#,
+    );
+    let output = Tool::spawn(Command::new(Node::binary()).env("MISO_MAXCLIENTS", "many")).wait();
+    refused(&output, &["many"]);
+}
+
+/// CONFIG REWRITE brings the running settings into the file, and a node started from it has them.
+#[test]
+fn rewriting_the_configuration() {
+    let path = file("# Ours\nmaxclients = 11\n");
+    let node = Node::with(&["--config", &path]);
+    node.session().script("CONFIG SET maxclients 33 timeout 44 => OK\nCONFIG REWRITE => OK");
+    drop(node);
+    let text = fs::read_to_string(&path).expect("the file is still there");
+    assert!(text.contains("# Ours"), "comments stay:\n{text}");
+    Node::with(&["--config", &path]).session().script(
+        r#"
+        CONFIG GET maxclients => ["maxclients", "33"]
+        CONFIG GET timeout => ["timeout", "44"]
+        "#,
+    );
+}
+
+/// The references that the documentation is made of.
+#[test]
+fn references() {
+    let commands = run(&["--print-command-reference"]);
+    assert_eq!(commands.code, Some(0), "{}", commands.stderr);
+    for name in ["GCOUNTER.ADD", "ORMAP.INCRBY", "MISO.REGISTER", "CLIENT", "SUBSCRIBE"] {
+        assert!(commands.stdout.contains(name), "{name} is not in the command reference");
+    }
+    let settings = run(&["--print-settings-reference"]);
+    assert_eq!(settings.code, Some(0), "{}", settings.stderr);
+    for name in ["maxmemory", "default-function", "MISO_PORT"] {
+        assert!(settings.stdout.contains(name), "{name} is not in the settings reference");
+    }
+}
+
+/// A node is ready soon and small, and says where it listens.
+#[test]
+fn starting() {
+    let node = Node::start();
+    assert!(node.log().contains(&node.port()), "{}", node.log());
+    assert!(node.memory("VmRSS") < 40 << 20, "{} bytes", node.memory("VmRSS"));
+}
