@@ -1,1 +1,18 @@
-//! Placeholder.
+//! RESP: requests, replies, and what a command is.
+//!
+//! - [`request`] cuts a connection's bytes into arguments; [`reply`] writes answers.
+//! - [`command`] says what a row of the command table is and derives what follows from it: arity,
+//!   keys, flags, ACL categories. [`introspect`] answers `COMMAND` from it, [`mod@reference`] writes the
+//!   reference page.
+//! - [`integer`] and [`glob`] read numbers and patterns exactly as Redis does.
+//!
+//! No I/O, no runtime, and nothing of what the commands do.
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod glob;
+pub mod integer;
+pub mod introspect;
+pub mod reference;
+pub mod reply;
+pub mod request;

@@ -108,12 +108,6 @@ for (const protocol of [2, 3]) {
     assert.deepEqual(replies, Array.from({ length: 1000 }, (_, i) => i + 1));
   });
 
-  test(name("a key prefix knows our keys"), async (t) => {
-    const client = await open(t, await startNode(t), protocol, "", { keyPrefix: "app:" });
-    await client.call("GCOUNTER.ADD", "o", "n");
-    assert.equal(await client.exists("o"), await client.call("MISO.EXISTS", "o"));
-  });
-
   test(name("a password"), async (t) => {
     const node = await startNode(t, "--requirepass", "pw");
     const client = await open(t, node, protocol, ":pw");

@@ -1,2 +1,161 @@
-//! Placeholder.
-fn main() {}
+//! `miso-server`: a Redis-protocol server of CRDTs.
+//!
+//! `settings` reads what was asked for, `worker` accepts connections and runs the threads,
+//! `connection` serves one, `dispatch` finds and checks a command, `commands` holds the rows and
+//! what they do. ARCHITECTURE.md is the map.
+
+mod acl;
+mod allocator;
+mod clients;
+mod commands;
+mod connection;
+mod context;
+mod dispatch;
+mod error;
+mod info;
+mod latency;
+mod monitor;
+mod pubsub;
+mod registry;
+mod session;
+mod settings;
+mod shared;
+mod slowlog;
+mod stats;
+mod worker;
+
+use std::hash::{BuildHasher, RandomState};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use settings::{Page, Settings, Start};
+use shared::Shared;
+
+#[global_allocator]
+static ALLOCATOR: allocator::Counting = allocator::Counting;
+
+/// How long connections may go on with what they were sent once the node is to stop.
+const GRACE: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    match Settings::from_process().map_err(|error| error.to_string()).and_then(start) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("miso-server: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn start(start: Start) -> Result<(), String> {
+    match start {
+        Start::Check => println!("the configuration is valid"),
+        Start::Print(Page::Commands) => {
+            print!("{}", miso_protocol::reference::markdown(&commands::table().0));
+        }
+        Start::Print(Page::Settings) => print!("{}", settings::reference()),
+        Start::Run(settings) => return run(*settings),
+    }
+    Ok(())
+}
+
+fn run(settings: Settings) -> Result<(), String> {
+    log(&settings);
+    raise_descriptors(settings.maxclients());
+    let random = RandomState::new();
+    let shared = Arc::new(Shared::new(settings, random.hash_one(0), random.hash_one(1)));
+    load_acl(&shared)?;
+    let listeners = worker::bind(&shared)?;
+    let threads = shared.settings.threads();
+    let workers = (0..threads)
+        .map(|number| worker::start(&shared, number))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("threads: cannot start {threads} workers: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(async {
+        for listener in listeners {
+            let address = listener.local_addr().map_err(|error| error.to_string())?;
+            let listener =
+                tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+            tokio::spawn(worker::accept(listener, Arc::clone(&shared), workers.clone()));
+            tracing::info!("Ready to accept connections on {address}");
+        }
+        until_stopped(&shared).await
+    })
+}
+
+/// Ticks once a second until somebody asks to stop.
+async fn until_stopped(shared: &Shared) -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    while !shared.stopping.load(Ordering::Acquire) {
+        tokio::select! {
+            _ = second.tick() => shared.tick(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = shared.stop.notified() => {}
+        }
+    }
+    tracing::info!("stopping");
+    // Workers answer what has arrived; then the process ends with its sockets.
+    tokio::time::sleep(GRACE).await;
+    Ok(())
+}
+
+fn log(settings: &Settings) {
+    let level = match settings.text("loglevel").as_str() {
+        "error" => tracing::Level::ERROR,
+        "warn" => tracing::Level::WARN,
+        "debug" => tracing::Level::DEBUG,
+        "trace" => tracing::Level::TRACE,
+        _ => tracing::Level::INFO,
+    };
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    if settings.text("logformat") == "json" {
+        builder.json().init();
+    } else {
+        builder.init();
+    }
+}
+
+fn load_acl(shared: &Shared) -> Result<(), String> {
+    let path = shared.settings.text("aclfile");
+    if path.is_empty() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        format!("aclfile: cannot read {path}: {error}; expected a file of users")
+    })?;
+    shared.acl.load(&text, &shared.table).map_err(|error| format!("aclfile: {path}: {error}"))
+}
+
+/// Asks for as many file descriptors as the clients may need, as Redis does.
+fn raise_descriptors(clients: u64) {
+    let wanted = clients + 64;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is valid and lives for the calls; failing changes nothing.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && limit.rlim_cur < wanted {
+            let more = libc::rlimit { rlim_cur: wanted, rlim_max: limit.rlim_max.max(wanted) };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &more) != 0 {
+                limit.rlim_cur = limit.rlim_max;
+                libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+            }
+        }
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+    }
+    if limit.rlim_cur < wanted {
+        tracing::warn!(
+            "{} file descriptors are fewer than maxclients {clients} needs",
+            limit.rlim_cur
+        );
+    }
+}

@@ -31,7 +31,7 @@ pub use miso_crdt as crdt;
 pub use miso_crdt::table::{hash, seed_hashes};
 pub use object::{Names, Object, Slot};
 pub use pending::Change;
-pub use shard::{ShardGuard, WrongType};
+pub use shard::{Shard, ShardGuard, WrongType};
 
 /// How a store is made.
 #[derive(Clone, Copy, Debug)]

@@ -497,15 +497,23 @@ fn ormap_counters() {
     );
 }
 
-/// A field is a register or a counter; what fits the one is refused on the other, and nothing changes.
+/// A field is a register and a counter on top of it: what is no number cannot be counted on.
 #[test]
-fn ormap_fields_have_a_type() {
+fn ormap_fields_that_are_set_and_counted() {
     script(
         r#"
         ORMAP.SET o n text abc => 1
-        ORMAP.INCRBY o n text 1 => -...
+        ORMAP.INCRBY o n text 1 => -ERR hash value is not an integer
         ORMAP.GET o n text => "abc"
         ORMAP.LEN o n => 1
+
+        # A number that was set can be counted on, and setting starts anew.
+        ORMAP.SET o n visits 10 => 1
+        ORMAP.INCRBY o n visits 5 => 15
+        ORMAP.GET o n visits => "15"
+        ORMAP.SET o n visits 3 => 0
+        ORMAP.GET o n visits => "3"
+        ORMAP.GETALL o other => [] || {}
         "#,
     );
 }

@@ -1,2 +1,52 @@
-//! Placeholder.
-fn main() {}
+//! The habits of the workspace. Each is a few lines over cargo, so whoever knows cargo does not need them; `test` and
+//! `docs` also do the set-up that would otherwise be a list of steps in a document.
+
+mod check;
+mod docs;
+mod process;
+mod setup;
+mod suites;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask <command>
+
+  test [suite...]   installs what the tests need, builds, and runs all suites
+                    (suites: rust, doc, python, node)
+  check [what...]   what CI checks beside the tests (fmt, clippy, doc, deny, docs)
+  docs [--check]    writes docs/commands.md and docs/settings.md from the server's own tables;
+                    with --check, fails if they are stale
+  bench [args...]   runs the benchmarks of benches/ in release mode";
+
+/// What a habit ends with: `Err` says why it cannot go on, `Ok(false)` that something it ran has failed.
+type Outcome = Result<bool, String>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &args[..]),
+    };
+    let outcome = match command {
+        "test" => suites::run(rest),
+        "check" => check::run(rest),
+        "docs" => docs::run(rest),
+        "bench" => process::cargo(&["run", "--release", "--package", "miso-benches", "--"])
+            .args(rest)
+            .run(),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(true)
+        }
+        other => Err(format!("unknown command '{other}'\n\n{USAGE}")),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -34,9 +34,8 @@ pub(super) fn write<K: Kind, R>(
     let (object, name) = (&args[1], &args[2]);
     check_key(cx, object)?;
     check_key(cx, name)?;
-    let (result, changed) = cx.with_shard(object, |shard, hash, _| {
-        shard.write::<K, R>((hash, object, name), update)
-    })?;
+    let (result, changed) =
+        cx.with_shard(object, |shard, hash, _| shard.write::<K, R>((hash, object, name), update))?;
     if changed {
         cx.changed(object, name, K::TYPE);
     }
@@ -50,9 +49,8 @@ pub(super) fn modify<K: Kind, R>(
     update: impl FnOnce(&mut K::State, &mut Mint<'_>, Option<&mut <K::State as Crdt>::Delta>) -> R,
 ) -> Result<Option<R>, CommandError> {
     let (object, name) = (&args[1], &args[2]);
-    let modified = cx.with_shard(object, |shard, hash, _| {
-        shard.modify::<K, R>((hash, object, name), update)
-    })?;
+    let modified =
+        cx.with_shard(object, |shard, hash, _| shard.modify::<K, R>((hash, object, name), update))?;
     let Some((result, changed)) = modified else { return Ok(None) };
     if changed {
         cx.changed(object, name, K::TYPE);

@@ -31,7 +31,10 @@ pub(super) const GCOUNTER: &[Command] = &[
             example: &[
                 ("GCOUNTER.ADD cart-12345 total 2", "(integer) 2"),
                 ("GCOUNTER.ADD cart-12345 total", "(integer) 3"),
-                ("GCOUNTER.ADD cart-12345 total -1", "(error) ERR a grow-only counter cannot decrease"),
+                (
+                    "GCOUNTER.ADD cart-12345 total -1",
+                    "(error) ERR a grow-only counter cannot decrease",
+                ),
             ],
             ..ROW
         },
@@ -61,7 +64,10 @@ pub(super) const GCOUNTER: &[Command] = &[
             complexity: "O(N) with N names",
             summary: "Adds to several grow-only counters of one object: all or nothing",
             reply: VALUES,
-            example: &[("GCOUNTER.MADD cart-12345 total 5 items 1", "1) (integer) 8\n2) (integer) 1")],
+            example: &[(
+                "GCOUNTER.MADD cart-12345 total 5 items 1",
+                "1) (integer) 8\n2) (integer) 1",
+            )],
             ..ROW
         },
         g_madd,
@@ -75,7 +81,10 @@ pub(super) const GCOUNTER: &[Command] = &[
             complexity: "O(N) with N names",
             summary: "The values of several grow-only counters of one object",
             reply: VALUES,
-            example: &[("GCOUNTER.MGET cart-12345 total nothing", "1) (integer) 8\n2) (integer) 0")],
+            example: &[(
+                "GCOUNTER.MGET cart-12345 total nothing",
+                "1) (integer) 8\n2) (integer) 0",
+            )],
             ..ROW
         },
         mget::<kind::GCounter>,
@@ -201,10 +210,7 @@ fn add<K: Kind<State = Counter>>(
     Ok(())
 }
 
-fn get<K: Kind<State = Counter>>(
-    cx: &mut Context<'_>,
-    args: Args<'_>,
-) -> Result<(), CommandError> {
+fn get<K: Kind<State = Counter>>(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     read::<K>(cx, args, |counter, _, reply| reply.integer(counter.map_or(0, Counter::value)))
 }
 
@@ -223,7 +229,7 @@ fn madd<K: Kind<State = Counter>>(
     amount: impl Fn(i64) -> Result<Amount, CommandError>,
 ) -> Result<(), CommandError> {
     if args.len() % 2 != 0 {
-        return Err(CommandError::WrongArity(command));
+        return Err(CommandError::WrongArity(command.into()));
     }
     let object = &args[1];
     check_key(cx, object)?;
@@ -292,9 +298,8 @@ fn mget<K: Kind<State = Counter>>(
 ) -> Result<(), CommandError> {
     let object = &args[1];
     let values = with_shard(cx, object, |shard, hash| {
-        let value = |name| {
-            shard.read::<K>(hash, object, name).map(|counter| counter.map(Counter::value))
-        };
+        let value =
+            |name| shard.read::<K>(hash, object, name).map(|counter| counter.map(Counter::value));
         args.tail(2).iter().map(value).collect::<Result<Vec<_>, _>>()
     })?;
     cx.reply.array(values.len());

@@ -76,10 +76,8 @@ pub(super) const FUNCTIONS: &[Command] = &[
 
 /// The id of this connection as a replica unless it gives one: its name, else its address.
 fn default_replica(cx: &Context<'_>) -> Box<[u8]> {
-    match cx.session.name() {
-        b"" => Box::from(cx.session.address().as_bytes()),
-        name => Box::from(name),
-    }
+    let name = cx.session.name();
+    if name.is_empty() { cx.session.address().into_bytes().into() } else { name }
 }
 
 fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {

@@ -3,7 +3,7 @@
 //! An object is a key of type hash, with one field per name and a printable value: counters and
 //! flags as numbers, registers and sets as JSON arrays, maps as JSON objects.
 
-use miso_protocol::command::{Access, Arg, Category, Flags, Group, Row};
+use miso_protocol::command::{Access, Arg, Flags, Group, Row};
 use miso_protocol::request::Args;
 use miso_store::Object;
 use miso_store::crdt::{Value, Writers};
@@ -38,59 +38,241 @@ macro_rules! row {
 }
 
 pub(super) const KEYSPACE: &[Command] = &[
-    row!("SCAN", &[CURSOR, MATCH, COUNT, Arg::string("type").with_token("TYPE").optional()], Read,
-        Flags::NONE, scan, "Walks the objects of this function step by step",
-        "Array of the cursor to go on from (0 at the end) and object ids"),
-    row!("KEYS", &[Arg::pattern("pattern")], Read, Flags::NONE, keys,
-        "All objects of this function whose id matches", "Array of object ids"),
-    row!("TYPE", &[KEY], Read, Flags::FAST, kind, "The Redis type that an object shows itself as",
-        "Simple string: hash, or none"),
-    row!("EXISTS", &[KEYS], Read, Flags::FAST, exists, "How many of the objects exist",
-        "Integer; an object named twice counts twice"),
-    row!("DEL", &[KEYS], Write, Flags::NO_DENYOOM, del,
-        "Deletes objects as far as this node has seen them, as MISO.DEL", "Integer: how many existed"),
-    row!("UNLINK", &[KEYS], Write, Flags::FAST.with(Flags::NO_DENYOOM), del,
-        "Deletes objects as far as this node has seen them, as MISO.DEL", "Integer: how many existed"),
-    row!("TTL", &[KEY], Read, Flags::FAST, ttl, "Seconds until an object expires: never",
-        "Integer: -1, or -2 if it is absent"),
-    row!("PTTL", &[KEY], Read, Flags::FAST, ttl, "Milliseconds until an object expires: never",
-        "Integer: -1, or -2 if it is absent"),
-    row!("EXPIRETIME", &[KEY], Read, Flags::FAST, ttl, "When an object expires: never",
-        "Integer: -1, or -2 if it is absent"),
-    row!("PEXPIRETIME", &[KEY], Read, Flags::FAST, ttl, "When an object expires: never",
-        "Integer: -1, or -2 if it is absent"),
-    row!("DBSIZE", &[], Read, Flags::FAST, db_size, "How many objects this function has", "Integer"),
-    row!("RANDOMKEY", &[], Read, Flags::NONE, random_key, "A random object of this function",
-        "Bulk string, or nil if there is none"),
+    row!(
+        "SCAN",
+        &[CURSOR, MATCH, COUNT, Arg::string("type").with_token("TYPE").optional()],
+        Read,
+        Flags::NONE,
+        scan,
+        "Walks the objects of this function step by step",
+        "Array of the cursor to go on from (0 at the end) and object ids"
+    ),
+    row!(
+        "KEYS",
+        &[Arg::pattern("pattern")],
+        Read,
+        Flags::NONE,
+        keys,
+        "All objects of this function whose id matches",
+        "Array of object ids"
+    ),
+    row!(
+        "TYPE",
+        &[KEY],
+        Read,
+        Flags::FAST,
+        kind,
+        "The Redis type that an object shows itself as",
+        "Simple string: hash, or none"
+    ),
+    row!(
+        "EXISTS",
+        &[KEYS],
+        Read,
+        Flags::FAST,
+        exists,
+        "How many of the objects exist",
+        "Integer; an object named twice counts twice"
+    ),
+    row!(
+        "DEL",
+        &[KEYS],
+        Write,
+        Flags::NO_DENYOOM,
+        del,
+        "Deletes objects as far as this node has seen them, as MISO.DEL",
+        "Integer: how many existed"
+    ),
+    row!(
+        "UNLINK",
+        &[KEYS],
+        Write,
+        Flags::FAST.with(Flags::NO_DENYOOM),
+        del,
+        "Deletes objects as far as this node has seen them, as MISO.DEL",
+        "Integer: how many existed"
+    ),
+    row!(
+        "TTL",
+        &[KEY],
+        Read,
+        Flags::FAST,
+        ttl,
+        "Seconds until an object expires: never",
+        "Integer: -1, or -2 if it is absent"
+    ),
+    row!(
+        "PTTL",
+        &[KEY],
+        Read,
+        Flags::FAST,
+        ttl,
+        "Milliseconds until an object expires: never",
+        "Integer: -1, or -2 if it is absent"
+    ),
+    row!(
+        "EXPIRETIME",
+        &[KEY],
+        Read,
+        Flags::FAST,
+        ttl,
+        "When an object expires: never",
+        "Integer: -1, or -2 if it is absent"
+    ),
+    row!(
+        "PEXPIRETIME",
+        &[KEY],
+        Read,
+        Flags::FAST,
+        ttl,
+        "When an object expires: never",
+        "Integer: -1, or -2 if it is absent"
+    ),
+    row!(
+        "DBSIZE",
+        &[],
+        Read,
+        Flags::FAST,
+        db_size,
+        "How many objects this function has",
+        "Integer"
+    ),
+    row!(
+        "RANDOMKEY",
+        &[],
+        Read,
+        Flags::NONE,
+        random_key,
+        "A random object of this function",
+        "Bulk string, or nil if there is none"
+    ),
     row!("HLEN", &[KEY], Read, Flags::FAST, hlen, "How many names an object has", "Integer"),
-    row!("HKEYS", &[KEY], Read, Flags::NONE, hkeys, "The names of an object", "Array of bulk strings"),
-    row!("HVALS", &[KEY], Read, Flags::NONE, hvals, "The values of an object, printable",
-        "Array of bulk strings"),
-    row!("HGET", &[KEY, FIELD], Read, Flags::FAST, hget, "The value of one name, printable",
-        "Bulk string, or nil if it is absent"),
-    row!("HMGET", &[KEY, FIELDS], Read, Flags::FAST, hmget, "The values of several names, printable",
-        "Array of bulk strings and nils"),
-    row!("HGETALL", &[KEY], Read, Flags::NONE, hgetall, "The names and values of an object, printable",
-        "Array of names and values in turn (RESP3: map)"),
-    row!("HSTRLEN", &[KEY, FIELD], Read, Flags::FAST, hstrlen, "The length of one printable value",
-        "Integer: 0 if it is absent"),
-    row!("HSCAN", &[KEY, CURSOR, MATCH, COUNT], Read, Flags::NONE, hscan,
+    row!(
+        "HKEYS",
+        &[KEY],
+        Read,
+        Flags::NONE,
+        hkeys,
+        "The names of an object",
+        "Array of bulk strings"
+    ),
+    row!(
+        "HVALS",
+        &[KEY],
+        Read,
+        Flags::NONE,
+        hvals,
+        "The values of an object, printable",
+        "Array of bulk strings"
+    ),
+    row!(
+        "HGET",
+        &[KEY, FIELD],
+        Read,
+        Flags::FAST,
+        hget,
+        "The value of one name, printable",
+        "Bulk string, or nil if it is absent"
+    ),
+    row!(
+        "HMGET",
+        &[KEY, FIELDS],
+        Read,
+        Flags::FAST,
+        hmget,
+        "The values of several names, printable",
+        "Array of bulk strings and nils"
+    ),
+    row!(
+        "HGETALL",
+        &[KEY],
+        Read,
+        Flags::NONE,
+        hgetall,
+        "The names and values of an object, printable",
+        "Array of names and values in turn (RESP3: map)"
+    ),
+    row!(
+        "HSTRLEN",
+        &[KEY, FIELD],
+        Read,
+        Flags::FAST,
+        hstrlen,
+        "The length of one printable value",
+        "Integer: 0 if it is absent"
+    ),
+    row!(
+        "HSCAN",
+        &[KEY, CURSOR, MATCH, COUNT],
+        Read,
+        Flags::NONE,
+        hscan,
         "Walks the names of an object step by step",
-        "Array of the cursor to go on from (0 at the end) and names and values in turn"),
-    row!("HEXISTS", &[KEY, FIELD], Read, Flags::FAST, hexists, "Whether an object has a name",
-        "Integer: 1 or 0"),
-    row!("HSET", &[KEY, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()], Write,
-        Flags::FAST, refuse, "Refused: names are written by their types' commands", "Error"),
-    row!("HSETNX", &[KEY, FIELD, Arg::string("value")], Write, Flags::FAST, refuse,
-        "Refused: names are written by their types' commands", "Error"),
-    row!("HMSET", &[KEY, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()], Write,
-        Flags::FAST, refuse, "Refused: names are written by their types' commands", "Error"),
-    row!("HINCRBY", &[KEY, FIELD, Arg::integer("increment")], Write, Flags::FAST, refuse,
-        "Refused: names are written by their types' commands", "Error"),
-    row!("HINCRBYFLOAT", &[KEY, FIELD, Arg::double("increment")], Write, Flags::FAST, refuse,
-        "Refused: names are written by their types' commands", "Error"),
-    row!("HDEL", &[KEY, FIELDS], Write, Flags::FAST, refuse,
-        "Refused: names are written by their types' commands", "Error"),
+        "Array of the cursor to go on from (0 at the end) and names and values in turn"
+    ),
+    row!(
+        "HEXISTS",
+        &[KEY, FIELD],
+        Read,
+        Flags::FAST,
+        hexists,
+        "Whether an object has a name",
+        "Integer: 1 or 0"
+    ),
+    row!(
+        "HSET",
+        &[KEY, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()],
+        Write,
+        Flags::FAST,
+        refuse,
+        "Refused: names are written by their types' commands",
+        "Error"
+    ),
+    row!(
+        "HSETNX",
+        &[KEY, FIELD, Arg::string("value")],
+        Write,
+        Flags::FAST,
+        refuse,
+        "Refused: names are written by their types' commands",
+        "Error"
+    ),
+    row!(
+        "HMSET",
+        &[KEY, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()],
+        Write,
+        Flags::FAST,
+        refuse,
+        "Refused: names are written by their types' commands",
+        "Error"
+    ),
+    row!(
+        "HINCRBY",
+        &[KEY, FIELD, Arg::integer("increment")],
+        Write,
+        Flags::FAST,
+        refuse,
+        "Refused: names are written by their types' commands",
+        "Error"
+    ),
+    row!(
+        "HINCRBYFLOAT",
+        &[KEY, FIELD, Arg::double("increment")],
+        Write,
+        Flags::FAST,
+        refuse,
+        "Refused: names are written by their types' commands",
+        "Error"
+    ),
+    row!(
+        "HDEL",
+        &[KEY, FIELDS],
+        Write,
+        Flags::FAST,
+        refuse,
+        "Refused: names are written by their types' commands",
+        "Error"
+    ),
 ];
 
 /// How the hash's view prints a value.
@@ -123,9 +305,9 @@ fn json(value: &impl serde::Serialize) -> Vec<u8> {
 
 /// The names of an object and their printed values, in the names' order.
 fn fields(object: &Object, writers: &Writers) -> Vec<(Box<[u8]>, Vec<u8>)> {
-    let printed = object.iter().filter_map(|(name, slot)| {
-        Some((Box::from(name), print(slot.value()?, writers)))
-    });
+    let printed = object
+        .iter()
+        .filter_map(|(name, slot)| Some((Box::from(name), print(slot.value()?, writers))));
     let mut fields: Vec<_> = printed.collect();
     fields.sort_unstable();
     fields

@@ -20,11 +20,7 @@ pub(super) const ORMAP: &[Command] = &[
     Command::new(
         Row {
             name: "ORMAP.SET",
-            args: &[
-                OBJECT,
-                NAME,
-                Arg::block("data", &[FIELD, Arg::string("value")]).multiple(),
-            ],
+            args: &[OBJECT, NAME, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()],
             access: Access::Write,
             group: Group::OrMap,
             flags: Flags::FAST,
@@ -180,10 +176,7 @@ pub(super) const ORMAP: &[Command] = &[
             complexity: "O(1) for each call",
             summary: "Walks a map step by step; what is in it all the while is returned",
             reply: "Array of the cursor to go on from (0 at the end) and fields and values in turn",
-            example: &[(
-                "ORMAP.SCAN user-7 profile 0",
-                "1) \"0\"\n2) 1) \"visits\"\n   2) \"1\"",
-            )],
+            example: &[("ORMAP.SCAN user-7 profile 0", "1) \"0\"\n2) 1) \"visits\"\n   2) \"1\"")],
             ..ROW
         },
         scan,
@@ -207,7 +200,7 @@ pub(super) const ORMAP: &[Command] = &[
 
 fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if args.len() % 2 == 0 {
-        return Err(CommandError::WrongArity("ormap.set"));
+        return Err(CommandError::WrongArity("ormap.set".into()));
     }
     let new = write::<kind::OrMap, _>(cx, args, |map, mint, mut change| {
         let mut new = 0;

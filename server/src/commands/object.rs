@@ -153,9 +153,8 @@ fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     cx.with_held(|held, reply| {
         let mut found = Found::new();
         let cursor = held.scan(scan.cursor, scan.count, |id, object| {
-            let holds = |kind: &Type| {
-                object.iter().any(|(_, slot)| slot.types().any(|held| held == *kind))
-            };
+            let holds =
+                |kind: &Type| object.iter().any(|(_, slot)| slot.types().any(|held| held == *kind));
             if scan.matches(id) && !object.is_absent() && wanted.is_none_or(holds) {
                 found.push(id, reply);
             }

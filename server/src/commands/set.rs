@@ -199,9 +199,8 @@ fn rem(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn clear(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let context = cx.function().context();
-    let removed = modify::<kind::OrSet, _>(cx, args, |set, mint, change| {
-        set.clear(&context, mint, change)
-    })?;
+    let removed =
+        modify::<kind::OrSet, _>(cx, args, |set, mint, change| set.clear(&context, mint, change))?;
     cx.reply.integer(removed.unwrap_or(0) as i64);
     Ok(())
 }

@@ -1,0 +1,612 @@
+//! What a row of the command table says, and what follows from it.
+
+use crate::request::Args;
+
+/// How a command treats objects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Reads objects.
+    Read,
+    /// Changes objects.
+    Write,
+    /// Touches none.
+    None,
+}
+
+macro_rules! groups {
+    ($($(#[$doc:meta])* $name:ident, $text:literal, $title:literal;)*) => {
+        /// Where a command stands in the reference, and its ACL category where it has one.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Group { $($(#[$doc])* $name,)* }
+
+        impl Group {
+            /// All groups, in the reference's order.
+            pub const ALL: &'static [Group] = &[$(Group::$name,)*];
+
+            /// As COMMAND DOCS names it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Group::$name => $text,)* }
+            }
+
+            /// Its heading in the reference.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Group::$name => $title,)* }
+            }
+        }
+    };
+}
+
+groups! {
+    /// Grow-only counters.
+    GCounter, "gcounter", "Grow-only counters";
+    /// Counters.
+    PnCounter, "pncounter", "Counters";
+    /// Grow-only sets.
+    GSet, "gset", "Grow-only sets";
+    /// Observed-remove sets.
+    OrSet, "orset", "Sets";
+    /// Registers.
+    MvReg, "mvreg", "Registers";
+    /// Flags.
+    EwFlag, "ewflag", "Flags";
+    /// Maps.
+    OrMap, "ormap", "Maps";
+    /// Objects, functions, nodes.
+    Miso, "miso", "Objects and functions";
+    /// Objects as keys.
+    Keyspace, "generic", "Objects as keys, read-only";
+    /// The connection.
+    Connection, "connection", "Connection";
+    /// Transactions.
+    Transactions, "transactions", "Transactions";
+    /// Messages.
+    PubSub, "pubsub", "Messages";
+    /// The server.
+    Server, "server", "Server";
+}
+
+macro_rules! bits {
+    ($(#[$outer:meta])* $type:ident($int:ty) { $($(#[$doc:meta])* $name:ident = $bit:literal $text:literal,)* }) => {
+        $(#[$outer])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct $type($int);
+
+        impl $type {
+            /// None.
+            pub const NONE: $type = $type(0);
+            $($(#[$doc])* pub const $name: $type = $type(1 << $bit);)*
+
+            /// These and `other`.
+            #[must_use]
+            pub const fn with(self, other: $type) -> $type {
+                $type(self.0 | other.0)
+            }
+
+            /// These without `other`.
+            #[must_use]
+            pub const fn without(self, other: $type) -> $type {
+                $type(self.0 & !other.0)
+            }
+
+            /// Whether all of `other` are among these.
+            #[must_use]
+            pub const fn has(self, other: $type) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// All that exist, with their names.
+            pub const ALL: &'static [($type, &'static str)] = &[$(($type::$name, $text),)*];
+
+            /// The names of these.
+            pub fn names(self) -> impl Iterator<Item = &'static str> {
+                Self::ALL.iter().filter(move |(bit, _)| self.has(*bit)).map(|(_, name)| *name)
+            }
+
+            /// The one with this name, whatever its case.
+            #[must_use]
+            pub fn named(name: &[u8]) -> Option<$type> {
+                let found = Self::ALL.iter().find(|(_, n)| n.as_bytes().eq_ignore_ascii_case(name));
+                found.map(|(bit, _)| *bit)
+            }
+        }
+    };
+}
+
+bits! {
+    /// How a command behaves, under the names that COMMAND prints; those it does not print have
+    /// none.
+    Flags(u32) {
+        /// O(1) or O(log N): not timed one by one.
+        FAST = 0 "fast",
+        /// Not from scripts; there are none, but tools ask.
+        NOSCRIPT = 1 "noscript",
+        /// Also while loading.
+        LOADING = 2 "loading",
+        /// Also when out of touch.
+        STALE = 3 "stale",
+        /// For administrators.
+        ADMIN = 4 "admin",
+        /// About messages.
+        PUBSUB = 5 "pubsub",
+        /// Before authentication too.
+        NO_AUTH = 6 "no_auth",
+        /// Refused when memory is full. Derived for writes.
+        DENYOOM = 7 "denyoom",
+        /// May keep its connection waiting.
+        BLOCKING = 8 "blocking",
+        /// Not within MULTI.
+        NO_MULTI = 9 "no_multi",
+        /// Not shown to MONITOR.
+        SKIP_MONITOR = 10 "skip_monitor",
+        /// Not in the slow log.
+        SKIP_SLOWLOG = 11 "skip_slowlog",
+        /// Takes memory back, so it works when memory is full.
+        NO_DENYOOM = 12 "",
+        /// Within a RESP2 subscription too.
+        ALLOW_SUBSCRIBED = 13 "",
+        /// Reads objects. Derived.
+        READONLY = 14 "readonly",
+        /// Changes objects. Derived.
+        WRITE = 15 "write",
+        /// Runs at once within MULTI instead of being queued.
+        IMMEDIATE = 16 "",
+    }
+}
+
+bits! {
+    /// ACL categories: Redis's, and one for each type.
+    Categories(u64) {
+        /// Objects as keys.
+        KEYSPACE = 0 "keyspace",
+        /// Reads.
+        READ = 1 "read",
+        /// Writes.
+        WRITE = 2 "write",
+        /// Redis's sets.
+        SET = 3 "set",
+        /// Redis's sorted sets.
+        SORTEDSET = 4 "sortedset",
+        /// Redis's lists.
+        LIST = 5 "list",
+        /// Redis's hashes.
+        HASH = 6 "hash",
+        /// Redis's strings.
+        STRING = 7 "string",
+        /// Redis's bitmaps.
+        BITMAP = 8 "bitmap",
+        /// Redis's hyperloglogs.
+        HYPERLOGLOG = 9 "hyperloglog",
+        /// Redis's geo sets.
+        GEO = 10 "geo",
+        /// Redis's streams.
+        STREAM = 11 "stream",
+        /// Messages.
+        PUBSUB = 12 "pubsub",
+        /// Administration.
+        ADMIN = 13 "admin",
+        /// Fast.
+        FAST = 14 "fast",
+        /// Slow.
+        SLOW = 15 "slow",
+        /// May wait.
+        BLOCKING = 16 "blocking",
+        /// Dangerous.
+        DANGEROUS = 17 "dangerous",
+        /// The connection.
+        CONNECTION = 18 "connection",
+        /// Transactions.
+        TRANSACTION = 19 "transaction",
+        /// Scripts.
+        SCRIPTING = 20 "scripting",
+        /// Grow-only counters.
+        GCOUNTER = 21 "gcounter",
+        /// Counters.
+        PNCOUNTER = 22 "pncounter",
+        /// Grow-only sets.
+        GSET = 23 "gset",
+        /// Sets.
+        ORSET = 24 "orset",
+        /// Registers.
+        MVREG = 25 "mvreg",
+        /// Flags.
+        EWFLAG = 26 "ewflag",
+        /// Maps.
+        ORMAP = 27 "ormap",
+        /// Objects and functions.
+        MISO = 28 "miso",
+    }
+}
+
+/// What an argument is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ArgKind {
+    /// An object id, a key to Redis.
+    Key,
+    /// Any bytes.
+    String,
+    /// An integer.
+    Integer,
+    /// A floating-point number.
+    Double,
+    /// A pattern.
+    Pattern,
+    /// A word that stands for itself.
+    Token,
+    /// One of several.
+    OneOf(&'static [Arg]),
+    /// Several together.
+    Block(&'static [Arg]),
+}
+
+/// An argument, or a group of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arg {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: ArgKind,
+    /// The word before it.
+    pub token: Option<&'static str>,
+    /// Whether it may be left out.
+    pub optional: bool,
+    /// Whether it may be repeated.
+    pub multiple: bool,
+}
+
+impl Arg {
+    const fn of(name: &'static str, kind: ArgKind) -> Arg {
+        Arg { name, kind, token: None, optional: false, multiple: false }
+    }
+
+    /// An object id.
+    #[must_use]
+    pub const fn key(name: &'static str) -> Arg {
+        Arg::of(name, ArgKind::Key)
+    }
+
+    /// Any bytes.
+    #[must_use]
+    pub const fn string(name: &'static str) -> Arg {
+        Arg::of(name, ArgKind::String)
+    }
+
+    /// An integer.
+    #[must_use]
+    pub const fn integer(name: &'static str) -> Arg {
+        Arg::of(name, ArgKind::Integer)
+    }
+
+    /// A floating-point number.
+    #[must_use]
+    pub const fn double(name: &'static str) -> Arg {
+        Arg::of(name, ArgKind::Double)
+    }
+
+    /// A pattern.
+    #[must_use]
+    pub const fn pattern(name: &'static str) -> Arg {
+        Arg::of(name, ArgKind::Pattern)
+    }
+
+    /// A word that stands for itself.
+    #[must_use]
+    pub const fn token(word: &'static str) -> Arg {
+        Arg { token: Some(word), ..Arg::of(word, ArgKind::Token) }
+    }
+
+    /// One of several.
+    #[must_use]
+    pub const fn one_of(name: &'static str, args: &'static [Arg]) -> Arg {
+        Arg::of(name, ArgKind::OneOf(args))
+    }
+
+    /// Several together.
+    #[must_use]
+    pub const fn block(name: &'static str, args: &'static [Arg]) -> Arg {
+        Arg::of(name, ArgKind::Block(args))
+    }
+
+    /// The same, and it may be left out.
+    #[must_use]
+    pub const fn optional(self) -> Arg {
+        Arg { optional: true, ..self }
+    }
+
+    /// The same, and it may be repeated.
+    #[must_use]
+    pub const fn multiple(self) -> Arg {
+        Arg { multiple: true, ..self }
+    }
+
+    /// The same behind a word.
+    #[must_use]
+    pub const fn with_token(self, word: &'static str) -> Arg {
+        Arg { token: Some(word), ..self }
+    }
+
+    /// The fewest words it takes, and whether it may take more.
+    const fn words(&self) -> (i32, bool) {
+        if self.optional {
+            return (0, true);
+        }
+        let (mut least, mut more) = match self.kind {
+            ArgKind::Token => (0, false),
+            ArgKind::Block(args) => {
+                let (mut least, mut more, mut at) = (0, false, 0);
+                while at < args.len() {
+                    let (n, m) = args[at].words();
+                    least += n;
+                    more = more || m;
+                    at += 1;
+                }
+                (least, more)
+            }
+            ArgKind::OneOf(args) => {
+                let (mut least, mut more, mut at) = (i32::MAX, false, 0);
+                while at < args.len() {
+                    let (n, m) = args[at].words();
+                    more = more || m || (at > 0 && n != least);
+                    least = if n < least { n } else { least };
+                    at += 1;
+                }
+                (least, more)
+            }
+            _ => (1, false),
+        };
+        if self.token.is_some() {
+            least += 1;
+        }
+        if self.multiple {
+            more = true;
+        }
+        (least, more)
+    }
+}
+
+/// The object that a command is about: its first argument.
+pub const OBJECT: Arg = Arg::key("object");
+/// The name of a CRDT in an object.
+pub const NAME: Arg = Arg::string("name");
+
+/// All there is to know of a command, but for what it does.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// In upper case; of a subcommand its own word.
+    pub name: &'static str,
+    /// Its arguments.
+    pub args: &'static [Arg],
+    /// How it treats objects.
+    pub access: Access,
+    /// Where it stands in the reference.
+    pub group: Group,
+    /// How it behaves, beyond what `access` says.
+    pub flags: Flags,
+    /// ACL categories beyond those that follow from the rest.
+    pub categories: Categories,
+    /// The version that brought it.
+    pub since: &'static str,
+    /// How long it takes.
+    pub complexity: &'static str,
+    /// What it does, in a sentence without its stop.
+    pub summary: &'static str,
+    /// What it answers.
+    pub reply: &'static str,
+    /// Lines, and what redis-cli prints for them.
+    pub example: &'static [(&'static str, &'static str)],
+    /// Its subcommands.
+    pub subcommands: &'static [Row],
+    /// Whether it is a subcommand: then its arity counts its parent's word.
+    pub is_subcommand: bool,
+}
+
+/// Where a command's keys stand: the first, the last (negative from the end), the step; zeros if it
+/// has none.
+pub type KeySpec = (i32, i32, i32);
+
+impl Row {
+    /// A row with nothing in it, to take the rest of a row from.
+    pub const EMPTY: Row = Row {
+        name: "",
+        args: &[],
+        access: Access::None,
+        group: Group::Server,
+        flags: Flags::NONE,
+        categories: Categories::NONE,
+        since: "0.1.0",
+        complexity: "O(1)",
+        summary: "",
+        reply: "",
+        example: &[],
+        subcommands: &[],
+        is_subcommand: false,
+    };
+
+    /// Redis's arity: how many words, the name counted; negative if that is the least.
+    #[must_use]
+    pub const fn arity(&self) -> i32 {
+        let mut least = if self.is_subcommand { 2 } else { 1 };
+        if !self.subcommands.is_empty() && self.args.is_empty() {
+            return -2;
+        }
+        let (mut more, mut at) = (false, 0);
+        while at < self.args.len() {
+            let (n, m) = self.args[at].words();
+            least += n;
+            more = more || m;
+            at += 1;
+        }
+        if more { -least } else { least }
+    }
+
+    /// Whether a command of `words` words has the right number of them.
+    #[must_use]
+    pub const fn fits(&self, words: usize) -> bool {
+        let arity = self.arity();
+        if arity >= 0 { words == arity as usize } else { words >= -arity as usize }
+    }
+
+    /// Where its keys stand.
+    #[must_use]
+    pub fn key_spec(&self) -> KeySpec {
+        let offset = if self.is_subcommand { 2 } else { 1 };
+        match self.args.iter().position(|arg| arg.kind == ArgKind::Key) {
+            None => (0, 0, 0),
+            Some(at) => {
+                let first = offset + i32::try_from(at).unwrap_or(i32::MAX);
+                (first, if self.args[at].multiple { -1 } else { first }, 1)
+            }
+        }
+    }
+
+    /// The keys among `args`.
+    pub fn keys<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (first, last, _) = self.key_spec();
+        let count = match (first, last) {
+            (0, _) => 0,
+            (first, -1) => args.len().saturating_sub(first as usize),
+            _ => 1,
+        };
+        args.tail(first as usize).iter().take(count)
+    }
+
+    /// Its flags, those included that follow from how it treats objects.
+    #[must_use]
+    pub const fn all_flags(&self) -> Flags {
+        let flags = match self.access {
+            Access::Read => self.flags.with(Flags::READONLY),
+            Access::Write => self.flags.with(Flags::WRITE),
+            Access::None => self.flags,
+        };
+        if matches!(self.access, Access::Write) && !flags.has(Flags::NO_DENYOOM) {
+            flags.with(Flags::DENYOOM)
+        } else {
+            flags
+        }
+    }
+
+    /// Its flags as COMMAND prints them.
+    pub fn flag_names(&self) -> impl Iterator<Item = &'static str> {
+        self.all_flags().names().filter(|name| !name.is_empty())
+    }
+
+    /// Its ACL categories.
+    #[must_use]
+    pub const fn acl_categories(&self) -> Categories {
+        let mut all = self.categories;
+        all = match self.access {
+            Access::Read => all.with(Categories::READ),
+            Access::Write => all.with(Categories::WRITE),
+            Access::None => all,
+        };
+        all = match self.group {
+            Group::GCounter => all.with(Categories::GCOUNTER),
+            Group::PnCounter => all.with(Categories::PNCOUNTER),
+            Group::GSet => all.with(Categories::GSET),
+            Group::OrSet => all.with(Categories::ORSET),
+            Group::MvReg => all.with(Categories::MVREG),
+            Group::EwFlag => all.with(Categories::EWFLAG),
+            Group::OrMap => all.with(Categories::ORMAP),
+            Group::Miso => all.with(Categories::MISO),
+            Group::Keyspace => all.with(Categories::KEYSPACE),
+            Group::Connection => all.with(Categories::CONNECTION),
+            Group::Transactions => all.with(Categories::TRANSACTION),
+            Group::PubSub => all.with(Categories::PUBSUB),
+            Group::Server => all,
+        };
+        if self.flags.has(Flags::ADMIN) {
+            all = all.with(Categories::ADMIN).with(Categories::DANGEROUS);
+        }
+        if self.flags.has(Flags::BLOCKING) {
+            all = all.with(Categories::BLOCKING);
+        }
+        all.with(if self.flags.has(Flags::FAST) { Categories::FAST } else { Categories::SLOW })
+    }
+}
+
+/// All commands, found by name.
+#[derive(Debug)]
+pub struct Table {
+    rows: Vec<&'static Row>,
+    /// Row numbers by hash of the name; open addressing, a power of two, at most half full.
+    slots: Box<[u16]>,
+}
+
+const FREE: u16 = u16::MAX;
+
+/// FNV-1a of the name in upper case.
+fn hash(name: &[u8]) -> usize {
+    let mix =
+        |h: u64, b: &u8| (h ^ u64::from(b.to_ascii_uppercase())).wrapping_mul(0x100_0000_01b3);
+    let h = name.iter().fold(0xcbf2_9ce4_8422_2325, mix);
+    (h ^ h >> 32) as usize
+}
+
+impl Table {
+    /// The table of these rows; a row's number is its place among them.
+    ///
+    /// # Panics
+    /// If two rows have one name: the table is written in the source.
+    #[must_use]
+    pub fn new(rows: impl IntoIterator<Item = &'static Row>) -> Table {
+        let rows: Vec<&'static Row> = rows.into_iter().collect();
+        let slots = vec![FREE; (rows.len() * 2 + 1).next_power_of_two()].into_boxed_slice();
+        let mut table = Table { rows: Vec::new(), slots };
+        for row in rows {
+            assert!(table.find(row.name.as_bytes()).is_none(), "{} is there twice", row.name);
+            let number = u16::try_from(table.rows.len()).expect("fewer than 65535 commands");
+            let mut at = hash(row.name.as_bytes()) & (table.slots.len() - 1);
+            while table.slots[at] != FREE {
+                at = (at + 1) & (table.slots.len() - 1);
+            }
+            table.slots[at] = number;
+            table.rows.push(row);
+        }
+        table
+    }
+
+    /// The number of the command `name`, whatever its case.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<u16> {
+        let mut at = hash(name) & (self.slots.len() - 1);
+        loop {
+            let number = self.slots[at];
+            let row = self.rows.get(usize::from(number))?;
+            if row.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(number);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    /// The row of a number that [`Table::find`] gave.
+    #[must_use]
+    pub fn row(&self, number: u16) -> &'static Row {
+        self.rows[usize::from(number)]
+    }
+
+    /// The place of the subcommand `name` among those of a row.
+    #[must_use]
+    pub fn subcommand(&self, number: u16, name: &[u8]) -> Option<usize> {
+        let mut rows = self.row(number).subcommands.iter();
+        rows.position(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// How many commands there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// All rows, in the order of their numbers.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'static Row> + '_ {
+        self.rows.iter().copied()
+    }
+}

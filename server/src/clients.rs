@@ -1,0 +1,274 @@
+//! The connections of this process, as others see them: CLIENT LIST and KILL, and messages from one
+//! connection to another.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::settings::OutputLimit;
+
+/// What a client said of itself, and what it is about.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About {
+    pub(crate) name: Box<[u8]>,
+    pub(crate) lib_name: Box<[u8]>,
+    pub(crate) lib_ver: Box<[u8]>,
+    pub(crate) user: Box<[u8]>,
+    pub(crate) function: Box<[u8]>,
+    pub(crate) resp: u8,
+    pub(crate) channels: usize,
+    pub(crate) patterns: usize,
+    /// Commands queued by MULTI; -1 outside.
+    pub(crate) multi: i64,
+    pub(crate) watched: usize,
+    pub(crate) monitors: bool,
+    pub(crate) no_evict: bool,
+    pub(crate) no_touch: bool,
+}
+
+/// What others have for a client to read, and its waker.
+#[derive(Debug, Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    /// Since when it has been beyond the soft limit.
+    over_soft: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    pub(crate) address: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) created: Instant,
+    pub(crate) about: Mutex<About>,
+    /// Milliseconds since the start of the process at which it last sent something.
+    pub(crate) active_ms: AtomicU64,
+    /// The row of its last command; `u16::MAX` before the first.
+    pub(crate) last_command: AtomicU16,
+    /// Bytes that it has not read.
+    pub(crate) unread: AtomicUsize,
+    outbox: Mutex<Outbox>,
+    /// Whether something stands in the outbox, or it is to be closed.
+    called: AtomicBool,
+    killed: AtomicBool,
+}
+
+impl Client {
+    pub(crate) fn new(id: u64, address: SocketAddr, local: SocketAddr, active_ms: u64) -> Client {
+        Client {
+            id,
+            address,
+            local,
+            created: Instant::now(),
+            about: Mutex::new(About { resp: 2, multi: -1, ..About::default() }),
+            active_ms: AtomicU64::new(active_ms),
+            last_command: AtomicU16::new(u16::MAX),
+            unread: AtomicUsize::new(0),
+            outbox: Mutex::default(),
+            called: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts a message into its outbox. A client that does not read is closed once the limit is
+    /// passed, so what it costs stays bounded.
+    pub(crate) fn send(&self, message: &[u8], limit: OutputLimit) {
+        let mut outbox = self.outbox.lock();
+        if self.is_killed() {
+            return;
+        }
+        outbox.bytes.extend_from_slice(message);
+        let unread = outbox.bytes.len() + self.unread.load(Ordering::Relaxed);
+        let hard = limit.hard > 0 && unread > limit.hard;
+        let soft = limit.soft > 0 && unread > limit.soft;
+        let since =
+            if soft { *outbox.over_soft.get_or_insert_with(Instant::now) } else { Instant::now() };
+        if !soft {
+            outbox.over_soft = None;
+        }
+        if hard || (soft && since.elapsed() > limit.soft_for) {
+            outbox.bytes = Vec::new();
+            self.killed.store(true, Ordering::Release);
+        }
+        self.call(&mut outbox);
+    }
+
+    /// Closes it soon.
+    pub(crate) fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        self.call(&mut self.outbox.lock());
+    }
+
+    fn call(&self, outbox: &mut Outbox) {
+        self.called.store(true, Ordering::Release);
+        if let Some(waker) = outbox.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Whether it was called; if not, `waker` is woken when it is.
+    pub(crate) fn poll_called(&self, waker: &Waker) -> bool {
+        if self.called.load(Ordering::Acquire) {
+            return true;
+        }
+        let mut outbox = self.outbox.lock();
+        if !outbox.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            outbox.waker = Some(waker.clone());
+        }
+        self.called.load(Ordering::Acquire)
+    }
+
+    /// Takes what others sent.
+    pub(crate) fn take_messages(&self) -> Vec<u8> {
+        let mut outbox = self.outbox.lock();
+        self.called.store(false, Ordering::Release);
+        std::mem::take(&mut outbox.bytes)
+    }
+
+    /// Whether it takes messages of others: then the pub/sub limit holds for it.
+    pub(crate) fn subscribed(&self) -> bool {
+        let about = self.about.lock();
+        about.channels + about.patterns > 0
+    }
+
+    /// Its line in CLIENT LIST.
+    pub(crate) fn line(&self, now_ms: u64, command: &str) -> String {
+        let about = self.about.lock();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut flags = String::new();
+        for (flag, set) in [
+            ('O', about.monitors),
+            ('P', about.channels + about.patterns > 0),
+            ('x', about.multi >= 0),
+            ('e', about.no_evict),
+            ('T', about.no_touch),
+        ] {
+            if set {
+                flags.push(flag);
+            }
+        }
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let idle = now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000;
+        let mut line = String::new();
+        let _ = write!(
+            line,
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={idle} flags={flags} db=0 sub={} \
+             psub={} ssub=0 multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 obl=0 oll=0 \
+             omem={} tot-mem=0 events=r cmd={command} user={} redir=-1 resp={} lib-name={} \
+             lib-ver={} function={}",
+            self.id,
+            self.address,
+            self.local,
+            text(&about.name),
+            self.created.elapsed().as_secs(),
+            about.channels,
+            about.patterns,
+            about.multi,
+            about.watched,
+            self.unread.load(Ordering::Relaxed),
+            text(&about.user),
+            about.resp,
+            text(&about.lib_name),
+            text(&about.lib_ver),
+            text(&about.function),
+        );
+        line
+    }
+}
+
+/// All connections of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    all: Mutex<BTreeMap<u64, Arc<Client>>>,
+    next_id: AtomicU64,
+    open: AtomicU64,
+    paused: Mutex<Option<Pause>>,
+    pausing: AtomicBool,
+}
+
+/// CLIENT PAUSE.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    until: Instant,
+    writes_only: bool,
+}
+
+impl Clients {
+    /// A new connection, unless there are `max` already.
+    pub(crate) fn open(
+        &self,
+        address: SocketAddr,
+        local: SocketAddr,
+        active_ms: u64,
+        max: u64,
+    ) -> Option<Arc<Client>> {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= max {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let client = Arc::new(Client::new(id, address, local, active_ms));
+        self.all.lock().insert(id, Arc::clone(&client));
+        Some(client)
+    }
+
+    pub(crate) fn close(&self, id: u64) {
+        if self.all.lock().remove(&id).is_some() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// All connections, by id.
+    pub(crate) fn list(&self) -> Vec<Arc<Client>> {
+        self.all.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.all.lock().get(&id).cloned()
+    }
+
+    pub(crate) fn pause(&self, duration: Duration, writes_only: bool) {
+        let until = Instant::now() + duration;
+        *self.paused.lock() = Some(Pause { until, writes_only });
+        self.pausing.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn unpause(&self) {
+        *self.paused.lock() = None;
+        self.pausing.store(false, Ordering::Release);
+    }
+
+    /// Whether commands wait now. One relaxed load while nobody pauses.
+    pub(crate) fn is_paused(&self, write: bool) -> bool {
+        if !self.pausing.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut paused = self.paused.lock();
+        match *paused {
+            Some(pause) if pause.until > Instant::now() => write || !pause.writes_only,
+            _ => {
+                *paused = None;
+                self.pausing.store(false, Ordering::Release);
+                false
+            }
+        }
+    }
+}

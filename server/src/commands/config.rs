@@ -1,0 +1,109 @@
+//! CONFIG.
+
+use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::glob;
+use miso_protocol::request::Args;
+
+use super::connection::help;
+use super::{Command, ROW};
+use crate::context::Context;
+use crate::error::CommandError;
+
+const FLAGS: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
+
+const fn sub(
+    name: &'static str,
+    args: &'static [Arg],
+    summary: &'static str,
+    reply: &'static str,
+) -> Row {
+    Row {
+        name,
+        args,
+        group: Group::Server,
+        flags: FLAGS,
+        summary,
+        reply,
+        is_subcommand: true,
+        ..ROW
+    }
+}
+
+pub(super) const CONFIG: &[Command] = &[Command::parent(
+    Row {
+        name: "CONFIG",
+        summary: "About settings",
+        subcommands: &[
+            sub(
+                "GET",
+                &[Arg::pattern("parameter").multiple()],
+                "The settings that match",
+                "Array of names and values in turn (RESP3: map)",
+            ),
+            sub(
+                "SET",
+                &[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()],
+                "Changes settings, all or none",
+                "OK",
+            ),
+            sub("RESETSTAT", &[], "Starts the counters of INFO anew", "OK"),
+            sub("REWRITE", &[], "Writes the settings into the configuration file", "OK"),
+            Row {
+                flags: FLAGS.without(Flags::ADMIN),
+                ..sub("HELP", &[], "What the subcommands are", "Array of lines")
+            },
+        ],
+        ..ROW
+    },
+    &[get, set, reset_stat, rewrite, help],
+)];
+
+fn get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let port = cx.shared.port.load(std::sync::atomic::Ordering::Relaxed);
+    let list = cx.shared.settings.list(|name| {
+        args.tail(2).iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true))
+    });
+    cx.reply.map(list.len());
+    for (name, mut text) in list {
+        if name == "port" {
+            text = port.to_string();
+        }
+        cx.reply.bulk(name.as_bytes());
+        cx.reply.bulk(text.as_bytes());
+    }
+    Ok(())
+}
+
+fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if args.len() % 2 != 0 {
+        return Err(CommandError::WrongArity("config|set".into()));
+    }
+    let text = |at: usize| {
+        String::from_utf8(args[at].to_vec())
+            .map_err(|_| CommandError::text("ERR settings are UTF-8"))
+    };
+    let mut pairs = Vec::new();
+    for at in (2..args.len()).step_by(2) {
+        pairs.push((text(at)?, text(at + 1)?));
+    }
+    cx.shared.settings.set(&pairs).map_err(CommandError::text)?;
+    if let Some((_, password)) =
+        pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case("requirepass"))
+    {
+        cx.shared.acl.require(password.as_bytes());
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+fn reset_stat(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.shared.stats.reset();
+    cx.reply.ok();
+    Ok(())
+}
+
+fn rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.shared.settings.rewrite().map_err(CommandError::text)?;
+    cx.reply.ok();
+    Ok(())
+}

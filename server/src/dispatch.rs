@@ -1,0 +1,357 @@
+//! From arguments to a reply: finds the row, checks what every command is checked for, runs it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use miso_protocol::command::{Access, Flags, Row};
+use miso_protocol::reply::{Reply, Resp};
+use miso_protocol::request::Args;
+
+use crate::acl::{self, Denied};
+use crate::clients::Client;
+use crate::commands::Handler;
+use crate::context::{After, Context};
+use crate::error::CommandError;
+use crate::session::{Queued, ReplyMode, Session};
+use crate::shared::Shared;
+use crate::stats::Worker;
+
+/// A command that was found and has the right number of arguments.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) number: u16,
+    pub(crate) row: &'static Row,
+    pub(crate) sub: Option<(usize, &'static Row)>,
+    run: Handler,
+}
+
+impl Found {
+    /// The row that says how it behaves: its subcommand's if it has one.
+    fn leaf(&self) -> &'static Row {
+        self.sub.map_or(self.row, |(_, row)| row)
+    }
+
+    /// Its name in lower case, as errors print it: `client|kill`.
+    pub(crate) fn name(&self) -> String {
+        match self.sub {
+            None => self.row.name.to_ascii_lowercase(),
+            Some((_, sub)) => format!("{}|{}", self.row.name, sub.name).to_ascii_lowercase(),
+        }
+    }
+}
+
+/// What one read batch has done: FAST commands share its time, the others were timed themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    fast: Vec<(u16, u64)>,
+    timed: Duration,
+}
+
+impl Batch {
+    fn count(&mut self, row: u16) {
+        match self.fast.iter_mut().find(|(known, _)| *known == row) {
+            Some((_, calls)) => *calls += 1,
+            None => self.fast.push((row, 1)),
+        }
+    }
+
+    /// Shares `took`, the time of the whole batch, among its FAST commands.
+    pub(crate) fn finish(&mut self, took: Duration, worker: &Worker) {
+        let calls: u64 = self.fast.iter().map(|(_, calls)| calls).sum();
+        if calls > 0 {
+            let each = took.saturating_sub(self.timed) / u32::try_from(calls).unwrap_or(u32::MAX);
+            for (row, calls) in self.fast.drain(..) {
+                worker.command(row).calls.add(calls);
+                worker.command(row).took(calls, each);
+            }
+        }
+        self.timed = Duration::ZERO;
+    }
+}
+
+/// Finds the command that `args` name.
+pub(crate) fn find(
+    shared: &Shared,
+    memo: &mut (Vec<u8>, u16),
+    args: Args<'_>,
+) -> Result<Found, CommandError> {
+    let name = &args[0];
+    // Most commands repeat the one before.
+    let number = if memo.0 == name {
+        memo.1
+    } else {
+        let number = shared.table.find(name).ok_or_else(|| CommandError::text(unknown(args)))?;
+        memo.0.clear();
+        memo.0.extend_from_slice(name);
+        memo.1 = number;
+        number
+    };
+    let row = shared.table.row(number);
+    let command = shared.handlers.get(number);
+    let mut found = Found { number, row, sub: None, run: command.run };
+    if !row.subcommands.is_empty() {
+        match args.get(1) {
+            // A few commands also stand alone.
+            None if command.alone => {}
+            None => return Err(CommandError::WrongArity(row.name.to_ascii_lowercase().into())),
+            Some(word) => {
+                let at = shared.table.subcommand(number, word).ok_or_else(|| {
+                    let shown = String::from_utf8_lossy(&word[..word.len().min(128)]);
+                    CommandError::text(format!(
+                        "ERR unknown subcommand '{shown}'. Try {} HELP.",
+                        row.name
+                    ))
+                })?;
+                found.sub = Some((at, &row.subcommands[at]));
+                found.run = command.sub[at];
+            }
+        }
+    }
+    let leaf = found.leaf();
+    if !leaf.fits(args.len()) && !(found.sub.is_none() && !row.subcommands.is_empty()) {
+        return Err(CommandError::WrongArity(found.name().into()));
+    }
+    Ok(found)
+}
+
+/// Redis's line about a command that does not exist, with its first arguments.
+fn unknown(args: Args<'_>) -> String {
+    let shown =
+        |arg: &[u8], max: usize| String::from_utf8_lossy(&arg[..arg.len().min(max)]).into_owned();
+    let mut line =
+        format!("ERR unknown command '{}', with args beginning with: ", shown(&args[0], 128));
+    let start = line.len();
+    for arg in args.tail(1).iter() {
+        if line.len() - start >= 128 {
+            break;
+        }
+        let room = 128 - (line.len() - start);
+        line.push_str(&format!("'{}' ", shown(arg, room)));
+    }
+    line
+}
+
+/// What every command is checked for before it runs or is queued.
+fn check(
+    shared: &Shared,
+    session: &Session,
+    found: &Found,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    let flags = found.leaf().flags;
+    match &session.user {
+        None if !flags.has(Flags::NO_AUTH) => return Err(CommandError::NoAuth),
+        None => {}
+        Some(_) if flags.has(Flags::NO_AUTH) => {}
+        Some(user) => {
+            if let Err(denied) = user.check((found.number, found.row), found.sub, args) {
+                return Err(deny(shared, session, denied, &found.name(), args));
+            }
+        }
+    }
+    if session.resp == Resp::V2
+        && session.subscriptions() > 0
+        && !flags.has(Flags::ALLOW_SUBSCRIBED)
+    {
+        return Err(CommandError::text(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            found.name()
+        )));
+    }
+    let max = shared.settings.maxmemory();
+    if max > 0
+        && found.leaf().all_flags().has(Flags::DENYOOM)
+        && crate::allocator::used_bytes() > max
+    {
+        return Err(CommandError::OutOfMemory);
+    }
+    Ok(())
+}
+
+/// Notes a refusal in ACL LOG; the error.
+pub(crate) fn deny(
+    shared: &Shared,
+    session: &Session,
+    denied: Denied,
+    name: &str,
+    args: Args<'_>,
+) -> CommandError {
+    let object = match denied {
+        Denied::Command => name.to_owned(),
+        _ => args.get(1).map_or_else(String::new, |arg| String::from_utf8_lossy(arg).into_owned()),
+    };
+    let user = session.user.as_ref().map_or(acl::DEFAULT, |user| &user.name);
+    let context = if session.transaction.is_some() { "multi" } else { "toplevel" };
+    let line = client_line(shared, &session.client);
+    let entry = acl::refused(denied.reason(), context, object, user, line);
+    shared.acl.note(entry, usize::try_from(shared.settings.number("acllog-max-len")).unwrap_or(0));
+    CommandError::text(denied.line(name))
+}
+
+/// A client's line in CLIENT LIST.
+pub(crate) fn client_line(shared: &Shared, client: &Client) -> String {
+    let number = client.last_command.load(std::sync::atomic::Ordering::Relaxed);
+    let command = if usize::from(number) < shared.table.len() {
+        shared.table.row(number).name.to_ascii_lowercase()
+    } else {
+        "NULL".into()
+    };
+    client.line(shared.uptime_ms(), &command)
+}
+
+/// Runs one command and writes its reply.
+pub(crate) fn execute(
+    shared: &Arc<Shared>,
+    worker: &Worker,
+    session: &mut Session,
+    batch: &mut Batch,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> After {
+    let start = out.len();
+    let after = attempt(shared, worker, session, batch, args, out);
+    match session.replies {
+        ReplyMode::On => {}
+        ReplyMode::Off => out.truncate(start),
+        ReplyMode::SkipNext => {
+            out.truncate(start);
+            session.replies = ReplyMode::Skip;
+        }
+        ReplyMode::Skip => {
+            out.truncate(start);
+            session.replies = ReplyMode::On;
+        }
+    }
+    after
+}
+
+fn attempt(
+    shared: &Arc<Shared>,
+    worker: &Worker,
+    session: &mut Session,
+    batch: &mut Batch,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> After {
+    let checked = find(shared, &mut session.memo, args).and_then(|found| {
+        check(shared, session, &found, args)
+            .inspect_err(|_| worker.command(found.number).rejected.add(1))?;
+        Ok(found)
+    });
+    let found = match checked {
+        Ok(found) => found,
+        Err(error) => {
+            if let Some(transaction) = &mut session.transaction {
+                transaction.broken = true;
+            }
+            return refuse(shared, session, &error, out);
+        }
+    };
+    let flags = found.leaf().flags;
+    let write = found.leaf().access == Access::Write;
+    if shared.clients.is_paused(write) && !flags.has(Flags::IMMEDIATE) && found.row.name != "CLIENT"
+    {
+        return After::Retry;
+    }
+    worker.total.add(1);
+    if session.transaction.is_some() && !flags.has(Flags::IMMEDIATE) {
+        return queue(shared, session, &found, args, out);
+    }
+    if shared.monitors.any() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
+        shared.monitors.tell(&session.client, args, &shared.settings);
+    }
+    session.client.last_command.store(found.number, std::sync::atomic::Ordering::Relaxed);
+    let reply = Reply { resp: session.resp, out };
+    let mut cx = Context { shared, session, reply, after: After::Continue, worker, held: None };
+    call(&mut cx, &found, args, batch);
+    cx.after
+}
+
+/// Runs a handler, and counts and times it.
+pub(crate) fn call(cx: &mut Context<'_>, found: &Found, args: Args<'_>, batch: &mut Batch) {
+    let start = cx.reply.out.len();
+    let fast = found.leaf().flags.has(Flags::FAST);
+    let began = if fast { None } else { Some(Instant::now()) };
+    let result = (found.run)(cx, args);
+    if let Err(error) = result {
+        cx.reply.out.truncate(start);
+        let line = error.to_string();
+        cx.reply.error(&line);
+        cx.worker.command(found.number).failed.add(1);
+        cx.shared.stats.error(&line);
+    }
+    match began {
+        None => batch.count(found.number),
+        Some(began) => {
+            let took = began.elapsed();
+            batch.timed += took;
+            cx.worker.command(found.number).calls.add(1);
+            cx.worker.command(found.number).took(1, took);
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let slow = cx.shared.settings.slower_than().is_some_and(|from| micros >= from);
+            if slow && !found.leaf().flags.has(Flags::SKIP_SLOWLOG) {
+                let max =
+                    usize::try_from(cx.shared.settings.number("slowlog-max-len")).unwrap_or(0);
+                cx.shared.slowlog.add(&cx.session.client, args, took, max);
+            }
+            cx.shared.latency.note(
+                "command",
+                took,
+                cx.shared.settings.number("latency-monitor-threshold"),
+            );
+        }
+    }
+}
+
+/// Runs a queued command within EXEC.
+pub(crate) fn call_queued(cx: &mut Context<'_>, queued: &Queued, batch: &mut Batch) {
+    let args = queued.args.as_args();
+    let mut memo = (Vec::new(), u16::MAX);
+    let found = find(cx.shared, &mut memo, args).and_then(|found| {
+        check(cx.shared, cx.session, &found, args)?;
+        Ok(found)
+    });
+    match found {
+        Ok(found) => {
+            cx.reply.resp = cx.session.resp;
+            call(cx, &found, args, batch);
+        }
+        Err(error) => cx.reply.error(&error.to_string()),
+    }
+}
+
+fn refuse(shared: &Shared, session: &Session, error: &CommandError, out: &mut Vec<u8>) -> After {
+    let line = error.to_string();
+    Reply { out, resp: session.resp }.error(&line);
+    shared.stats.error(&line);
+    After::Continue
+}
+
+/// Keeps a command for EXEC.
+fn queue(
+    shared: &Shared,
+    session: &mut Session,
+    found: &Found,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> After {
+    let limit = shared.settings.query_bytes();
+    let Some(transaction) = &mut session.transaction else { return After::Continue };
+    let bytes: usize = args.iter().map(|arg| arg.len() + 8).sum();
+    let error = if found.leaf().flags.has(Flags::NO_MULTI) {
+        Some(CommandError::text("ERR Command not allowed inside a transaction"))
+    } else if transaction.bytes + bytes > limit {
+        Some(CommandError::text("ERR the transaction is larger than client-query-buffer-limit"))
+    } else {
+        None
+    };
+    if let Some(error) = error {
+        transaction.broken = true;
+        return refuse(shared, session, &error, out);
+    }
+    transaction.bytes += bytes;
+    transaction.queued.push(Queued { row: found.number, args: args.to_owned() });
+    session.client.about.lock().multi = transaction.queued.len() as i64;
+    out.extend_from_slice(b"+QUEUED\r\n");
+    After::Continue
+}

@@ -1,0 +1,145 @@
+//! One connection's state, apart from its socket.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use miso_protocol::reply::Resp;
+use miso_protocol::request::OwnedArgs;
+use miso_store::Function;
+
+use crate::acl::User;
+use crate::clients::Client;
+use crate::registry::Registration;
+use crate::shared::Shared;
+
+/// What of its replies a client wants to see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// Skips the reply of the command after CLIENT REPLY SKIP itself.
+    SkipNext,
+    Skip,
+}
+
+/// A queued command.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) row: u16,
+    pub(crate) args: OwnedArgs,
+}
+
+/// Where MULTI stands.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    pub(crate) queued: Vec<Queued>,
+    /// Bytes of what is queued.
+    pub(crate) bytes: usize,
+    /// Whether a command could not be queued: then EXEC aborts.
+    pub(crate) broken: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client: Arc<Client>,
+    pub(crate) resp: Resp,
+    /// Whom it speaks as; none before it has authenticated.
+    pub(crate) user: Option<Arc<User>>,
+    /// The function that it was bound to, or the default once it touched an object.
+    pub(crate) function: Option<Arc<Function>>,
+    pub(crate) function_name: Box<[u8]>,
+    /// What it holds registered; let go of with the session.
+    pub(crate) registrations: Vec<Registration>,
+    pub(crate) transaction: Option<Transaction>,
+    pub(crate) watched: Vec<(Arc<Function>, Box<[u8]>)>,
+    /// Set when a watched object changes.
+    pub(crate) dirty: Arc<AtomicBool>,
+    pub(crate) replies: ReplyMode,
+    pub(crate) channels: Vec<Box<[u8]>>,
+    pub(crate) patterns: Vec<Box<[u8]>>,
+    pub(crate) monitors: bool,
+    /// The last command's name as it was sent and its row: most commands repeat it.
+    pub(crate) memo: (Vec<u8>, u16),
+}
+
+impl Session {
+    pub(crate) fn new(client: Arc<Client>, function: &[u8]) -> Session {
+        Session {
+            client,
+            resp: Resp::V2,
+            user: None,
+            function: None,
+            function_name: Box::from(function),
+            registrations: Vec::new(),
+            transaction: None,
+            watched: Vec::new(),
+            dirty: Arc::new(AtomicBool::new(false)),
+            replies: ReplyMode::On,
+            channels: Vec::new(),
+            patterns: Vec::new(),
+            monitors: false,
+            memo: (Vec::new(), u16::MAX),
+        }
+    }
+
+    /// Its name, as it said by CLIENT SETNAME.
+    pub(crate) fn name(&self) -> Box<[u8]> {
+        self.client.about.lock().name.clone()
+    }
+
+    /// Its peer's address.
+    pub(crate) fn address(&self) -> String {
+        self.client.address.to_string()
+    }
+
+    /// How many channels and patterns it is subscribed to.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Makes `function` the one that it speaks for.
+    pub(crate) fn set_function(&mut self, function: &[u8]) {
+        if &*self.function_name != function {
+            let old = std::mem::replace(&mut self.function_name, Box::from(function));
+            self.registrations.retain(|held| !held.is_for(&old, None));
+            self.function = None;
+        }
+        self.client.about.lock().function = Box::from(function);
+    }
+
+    /// Shows who it is to CLIENT LIST.
+    pub(crate) fn describe(&self) {
+        let mut about = self.client.about.lock();
+        about.user = self.user.as_ref().map_or_else(Box::default, |user| user.name.clone());
+        about.function = self.function_name.clone();
+        about.resp = if self.resp == Resp::V3 { 3 } else { 2 };
+        about.channels = self.channels.len();
+        about.patterns = self.patterns.len();
+        about.monitors = self.monitors;
+    }
+
+    /// Lets go of all that others know of it.
+    pub(crate) fn leave(&mut self, shared: &Shared) {
+        self.unwatch();
+        for channel in self.channels.drain(..) {
+            shared.pubsub.unsubscribe(&channel, self.client.id, false);
+        }
+        for pattern in self.patterns.drain(..) {
+            shared.pubsub.unsubscribe(&pattern, self.client.id, true);
+        }
+        if std::mem::take(&mut self.monitors) {
+            shared.monitors.remove(self.client.id);
+        }
+    }
+
+    /// Forgets what it watches.
+    pub(crate) fn unwatch(&mut self) {
+        for (function, object) in self.watched.drain(..) {
+            function.unwatch(&object, &self.dirty);
+        }
+        self.dirty.store(false, std::sync::atomic::Ordering::Release);
+        self.client.about.lock().watched = 0;
+    }
+}

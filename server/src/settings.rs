@@ -1,0 +1,686 @@
+//! Settings: one table, from which flags, environment, file, CONFIG and the reference derive.
+//!
+//! A value comes from the flag (`--maxmemory 100mb`), else the environment (`MISO_MAXMEMORY`), else
+//! the file (`maxmemory = "100mb"`), else the row's default.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+/// What a setting's text may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Any text.
+    Text,
+    /// An integer within bounds.
+    Integer(i64, i64),
+    /// A number of bytes, with Redis's units (`100mb`).
+    Bytes,
+    /// `yes` or `no`.
+    YesNo,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// IP addresses, separated by blanks or commas.
+    Addresses,
+    /// `class hard soft seconds` in fours, as Redis's client-output-buffer-limit.
+    OutputLimits,
+    /// A password: CONFIG GET shows it, the reference does not.
+    Secret,
+}
+
+/// When a setting can be set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum When {
+    /// At the start only.
+    Start,
+    /// At any time.
+    Any,
+    /// Never: tools ask for it, and this is the answer.
+    Never,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: &'static str,
+    pub(crate) when: When,
+    pub(crate) summary: &'static str,
+}
+
+const fn start(n: &'static str, k: Kind, d: &'static str, s: &'static str) -> Setting {
+    Setting { name: n, kind: k, default: d, when: When::Start, summary: s }
+}
+
+const fn any(n: &'static str, k: Kind, d: &'static str, s: &'static str) -> Setting {
+    Setting { name: n, kind: k, default: d, when: When::Any, summary: s }
+}
+
+const fn fixed(n: &'static str, d: &'static str) -> Setting {
+    Setting { name: n, kind: Kind::Text, default: d, when: When::Never, summary: "" }
+}
+
+const MAX: i64 = i64::MAX;
+
+/// All settings.
+pub(crate) const SETTINGS: &[Setting] = &[
+    start("bind", Kind::Addresses, "127.0.0.1", "Addresses to listen on"),
+    start("port", Kind::Integer(0, 65_535), "6379", "Port to listen on; 0 picks a free one"),
+    start("tcp-backlog", Kind::Integer(1, 65_535), "511", "Connections that wait to be accepted"),
+    start("threads", Kind::Integer(0, 1024), "0", "Worker threads; 0 is one per core"),
+    start("node-name", Kind::Text, "", "This node's name; the host name unless told"),
+    start("default-function", Kind::Text, "default", "The function of connections that name none"),
+    any("requirepass", Kind::Secret, "", "The default user's password; none if empty"),
+    any("protected-mode", Kind::YesNo, "yes", "Refuse other hosts while there is no password"),
+    start("aclfile", Kind::Text, "", "File with ACL users, one `user …` line each"),
+    any("acllog-max-len", Kind::Integer(0, MAX), "128", "Entries that ACL LOG keeps"),
+    any("maxclients", Kind::Integer(1, 1_000_000), "10000", "Connections at a time"),
+    any(
+        "timeout",
+        Kind::Integer(0, i32::MAX as i64),
+        "0",
+        "Seconds until an idle client is closed; 0 never",
+    ),
+    any(
+        "tcp-keepalive",
+        Kind::Integer(0, i32::MAX as i64),
+        "300",
+        "Seconds between keepalive probes; 0 none",
+    ),
+    any(
+        "maxmemory",
+        Kind::Bytes,
+        "0",
+        "Bytes beyond which writes that grow are refused; 0 is no limit",
+    ),
+    any("proto-max-bulk-len", Kind::Bytes, "512mb", "The longest argument"),
+    any("client-query-buffer-limit", Kind::Bytes, "1gb", "The most bytes of one command"),
+    any(
+        "client-output-buffer-limit",
+        Kind::OutputLimits,
+        "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60",
+        "Bytes of unread replies beyond which a client is closed: hard, and soft for so many seconds",
+    ),
+    any("key-max-bytes", Kind::Bytes, "64kb", "The longest object id or name"),
+    any(
+        "function-linger",
+        Kind::Integer(0, 86_400),
+        "60",
+        "Seconds that a function stays registered after its last connection",
+    ),
+    any(
+        "slowlog-log-slower-than",
+        Kind::Integer(-1, MAX),
+        "10000",
+        "Microseconds from which a command is slow; -1 none, 0 all",
+    ),
+    any("slowlog-max-len", Kind::Integer(0, 1_000_000), "128", "Entries that SLOWLOG keeps"),
+    any(
+        "latency-monitor-threshold",
+        Kind::Integer(0, MAX),
+        "0",
+        "Milliseconds from which LATENCY keeps an event; 0 none",
+    ),
+    start(
+        "loglevel",
+        Kind::Word(&["error", "warn", "info", "debug", "trace"]),
+        "info",
+        "What is logged",
+    ),
+    start("logformat", Kind::Word(&["text", "json"]), "text", "How it is logged"),
+    fixed("save", ""),
+    fixed("appendonly", "no"),
+    fixed("databases", "1"),
+    fixed("maxmemory-policy", "noeviction"),
+    fixed("replica-read-only", "yes"),
+    fixed("slave-read-only", "yes"),
+    fixed("io-threads", "1"),
+    fixed("notify-keyspace-events", ""),
+    fixed("cluster-enabled", "no"),
+    fixed("daemonize", "no"),
+    fixed("lazyfree-lazy-eviction", "no"),
+];
+
+/// A setting that was given a value it cannot have; prints what was expected.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Invalid(String);
+
+/// Reads bytes with Redis's units: `1kb` is 1024, `1k` is 1000.
+pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &lower[digits.len()..] {
+        "" | "b" => 1,
+        "k" => 1_000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', ',']).filter(|word| !word.is_empty())
+}
+
+impl Setting {
+    fn expected(&self) -> String {
+        match self.kind {
+            Kind::Text | Kind::Secret => "text".into(),
+            Kind::Integer(low, MAX) => format!("an integer from {low} up"),
+            Kind::Integer(low, high) => format!("an integer from {low} to {high}"),
+            Kind::Bytes => "a number of bytes, as 1048576, 100mb or 1gb".into(),
+            Kind::YesNo => "yes or no".into(),
+            Kind::Word(all) => format!("one of {}", all.join(", ")),
+            Kind::Addresses => "IP addresses".into(),
+            Kind::OutputLimits => "class hard soft seconds, for normal, slave or pubsub".into(),
+        }
+    }
+
+    /// The value in its one form; none if it cannot be.
+    fn normal(&self, text: &str) -> Option<String> {
+        Some(match self.kind {
+            Kind::Text | Kind::Secret => text.to_owned(),
+            Kind::Integer(low, high) => {
+                text.parse::<i64>().ok().filter(|n| (low..=high).contains(n))?.to_string()
+            }
+            Kind::Bytes => parse_bytes(text)?.to_string(),
+            Kind::YesNo => match text {
+                "yes" | "true" => "yes".into(),
+                "no" | "false" => "no".into(),
+                _ => return None,
+            },
+            Kind::Word(all) => all.iter().find(|word| **word == text)?.to_string(),
+            Kind::Addresses => {
+                let all: Result<Vec<IpAddr>, _> = words(text).map(str::parse).collect();
+                let all: Vec<String> = all.ok()?.iter().map(IpAddr::to_string).collect();
+                Some(all.join(" ")).filter(|all| !all.is_empty())?
+            }
+            Kind::OutputLimits => {
+                let parts: Vec<&str> = words(text).collect();
+                let mut out = String::new();
+                for four in parts.chunks(4) {
+                    let [class, hard, soft, seconds] = four else { return None };
+                    if !matches!(*class, "normal" | "slave" | "replica" | "pubsub") {
+                        return None;
+                    }
+                    let class = if *class == "replica" { "slave" } else { class };
+                    let (hard, soft) = (parse_bytes(hard)?, parse_bytes(soft)?);
+                    let seconds: u64 = seconds.parse().ok()?;
+                    let blank = if out.is_empty() { "" } else { " " };
+                    write!(out, "{blank}{class} {hard} {soft} {seconds}").ok()?;
+                }
+                out
+            }
+        })
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// Run a node.
+    Run(Box<Settings>),
+    /// Only check the configuration.
+    Check,
+    /// Print the reference of commands or of settings.
+    Print(Page),
+}
+
+/// A generated page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Page {
+    /// docs/commands.md.
+    Commands,
+    /// docs/settings.md.
+    Settings,
+}
+
+/// Limits on what a client has not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OutputLimit {
+    pub(crate) hard: usize,
+    pub(crate) soft: usize,
+    pub(crate) soft_for: Duration,
+}
+
+/// The settings of a running node. What the hot path reads stands in atomics beside the texts.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    texts: RwLock<BTreeMap<&'static str, String>>,
+    file: Option<PathBuf>,
+    maxmemory: AtomicU64,
+    bulk_bytes: AtomicU64,
+    query_bytes: AtomicU64,
+    key_bytes: AtomicU64,
+    maxclients: AtomicU64,
+    timeout: AtomicU64,
+    keepalive: AtomicU64,
+    linger: AtomicU64,
+    slower_than: AtomicI64,
+    protected: AtomicBool,
+    output: RwLock<[OutputLimit; 2]>,
+}
+
+fn flags() -> clap::Command {
+    let mut command = clap::Command::new("miso-server")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A Redis-protocol server of CRDTs: local, writable, converging state")
+        .after_help("Every setting can also stand in the file (name = \"value\") or in the environment (MISO_NAME).")
+        .arg(clap::Arg::new("file").value_name("FILE").help("Configuration file (TOML)"))
+        .arg(clap::Arg::new("config").long("config").value_name("FILE").help("Configuration file (TOML)"))
+        .arg(switch("check-config", "Check the configuration and exit"))
+        .arg(switch("print-command-reference", "Print docs/commands.md and exit").hide(true))
+        .arg(switch("print-settings-reference", "Print docs/settings.md and exit").hide(true));
+    for setting in SETTINGS.iter().filter(|setting| setting.when != When::Never) {
+        let arg = clap::Arg::new(setting.name)
+            .long(setting.name)
+            .value_name("VALUE")
+            .allow_hyphen_values(true)
+            .help(match setting.default {
+                "" => setting.summary.to_owned(),
+                default => format!("{} [{default}]", setting.summary),
+            });
+        command = command.arg(arg);
+    }
+    command
+}
+
+fn switch(name: &'static str, help: &'static str) -> clap::Arg {
+    clap::Arg::new(name).long(name).action(clap::ArgAction::SetTrue).help(help)
+}
+
+fn environment(setting: &Setting) -> String {
+    format!("MISO_{}", setting.name.to_ascii_uppercase().replace('-', "_"))
+}
+
+impl Settings {
+    /// Reads the command line, the environment and the file.
+    ///
+    /// # Errors
+    /// A line that says which flag, variable or file and key is wrong, and what was expected. A
+    /// command line that does not parse ends the process, with usage and status 2.
+    pub(crate) fn from_process() -> Result<Start, Invalid> {
+        let matches = flags().get_matches();
+        let given = |name: &str| matches.get_one::<String>(name).cloned();
+        if matches.get_flag("print-command-reference") {
+            return Ok(Start::Print(Page::Commands));
+        }
+        if matches.get_flag("print-settings-reference") {
+            return Ok(Start::Print(Page::Settings));
+        }
+        let file = given("config").or_else(|| given("file")).map(PathBuf::from);
+        let from_file = match &file {
+            None => BTreeMap::new(),
+            Some(path) => read_file(path)?,
+        };
+        let mut texts = BTreeMap::new();
+        for setting in SETTINGS {
+            let variable = environment(setting);
+            let (source, text) = if setting.when == When::Never {
+                (String::new(), setting.default.to_owned())
+            } else if let Some(text) = given(setting.name) {
+                (format!("--{}", setting.name), text)
+            } else if let Ok(text) = std::env::var(&variable) {
+                (variable, text)
+            } else if let Some(text) = from_file.get(setting.name) {
+                let path = file.as_deref().unwrap_or("".as_ref()).display();
+                (format!("{path}: {}", setting.name), text.clone())
+            } else {
+                (String::new(), setting.default.to_owned())
+            };
+            let normal = setting.normal(&text).ok_or_else(|| {
+                Invalid(format!(
+                    "{source}: invalid value '{text}', expected {}",
+                    setting.expected()
+                ))
+            })?;
+            texts.insert(setting.name, normal);
+        }
+        if matches.get_flag("check-config") {
+            return Ok(Start::Check);
+        }
+        Ok(Start::Run(Box::new(Settings::new(texts, file))))
+    }
+
+    fn new(mut texts: BTreeMap<&'static str, String>, file: Option<PathBuf>) -> Settings {
+        if texts["node-name"].is_empty() {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            let host = if host.trim().is_empty() { "miso" } else { host.trim() };
+            texts.insert("node-name", host.to_owned());
+        }
+        let settings = Settings {
+            texts: RwLock::new(texts),
+            file,
+            maxmemory: AtomicU64::new(0),
+            bulk_bytes: AtomicU64::new(0),
+            query_bytes: AtomicU64::new(0),
+            key_bytes: AtomicU64::new(0),
+            maxclients: AtomicU64::new(0),
+            timeout: AtomicU64::new(0),
+            keepalive: AtomicU64::new(0),
+            linger: AtomicU64::new(0),
+            slower_than: AtomicI64::new(0),
+            protected: AtomicBool::new(true),
+            output: RwLock::default(),
+        };
+        settings.refresh();
+        settings
+    }
+
+    /// Takes the texts over into what the hot path reads.
+    fn refresh(&self) {
+        let texts = self.texts.read();
+        let number = |name: &str| texts[name].parse::<u64>().unwrap_or(0);
+        let set = |to: &AtomicU64, name| to.store(number(name), Ordering::Relaxed);
+        set(&self.maxmemory, "maxmemory");
+        set(&self.bulk_bytes, "proto-max-bulk-len");
+        set(&self.query_bytes, "client-query-buffer-limit");
+        set(&self.key_bytes, "key-max-bytes");
+        set(&self.maxclients, "maxclients");
+        set(&self.timeout, "timeout");
+        set(&self.keepalive, "tcp-keepalive");
+        set(&self.linger, "function-linger");
+        let slower = texts["slowlog-log-slower-than"].parse().unwrap_or(-1);
+        self.slower_than.store(slower, Ordering::Relaxed);
+        self.protected.store(texts["protected-mode"] == "yes", Ordering::Relaxed);
+        let parts: Vec<&str> = words(&texts["client-output-buffer-limit"]).collect();
+        let mut output = self.output.write();
+        for four in parts.chunks_exact(4) {
+            let limit = OutputLimit {
+                hard: four[1].parse().unwrap_or(0),
+                soft: four[2].parse().unwrap_or(0),
+                soft_for: Duration::from_secs(four[3].parse().unwrap_or(0)),
+            };
+            match four[0] {
+                "normal" => output[0] = limit,
+                "pubsub" => output[1] = limit,
+                _ => {}
+            }
+        }
+    }
+
+    /// The text of a setting.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.texts.read().get(name).cloned().unwrap_or_default()
+    }
+
+    /// A setting that is a number.
+    pub(crate) fn number(&self, name: &str) -> i64 {
+        self.texts.read().get(name).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// The names and texts of the settings for which `wanted` says so.
+    pub(crate) fn list(&self, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
+        let texts = self.texts.read();
+        texts.iter().filter(|(name, _)| wanted(name)).map(|(n, text)| (*n, text.clone())).collect()
+    }
+
+    /// Sets several settings, all or none.
+    ///
+    /// # Errors
+    /// Redis's line about the first that cannot be.
+    pub(crate) fn set(&self, pairs: &[(String, String)]) -> Result<(), String> {
+        let mut normal = Vec::new();
+        for (name, text) in pairs {
+            let failed = |why: &str| {
+                format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
+            };
+            let lower = name.to_ascii_lowercase();
+            let setting = SETTINGS.iter().find(|setting| setting.name == lower).ok_or(format!(
+                "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+            ))?;
+            let value = if setting.when == When::Any {
+                setting
+                    .normal(text)
+                    .ok_or_else(|| failed(&format!("argument must be {}", setting.expected())))?
+            } else {
+                return Err(failed("can't set immutable config"));
+            };
+            if normal.iter().any(|(known, _)| *known == setting.name) {
+                return Err(failed("duplicate parameter"));
+            }
+            normal.push((setting.name, value));
+        }
+        let mut texts = self.texts.write();
+        for (name, value) in normal {
+            // Classes that are not named keep their limits.
+            let value = match name {
+                "client-output-buffer-limit" => merge_limits(&texts[name], &value),
+                _ => value,
+            };
+            texts.insert(name, value);
+        }
+        drop(texts);
+        self.refresh();
+        Ok(())
+    }
+
+    /// Writes what differs from the defaults into the file that was read.
+    ///
+    /// # Errors
+    /// Redis's line if there is none, or why it cannot be written.
+    pub(crate) fn rewrite(&self) -> Result<(), String> {
+        let path = self.file.as_ref().ok_or("ERR The server is running without a config file")?;
+        let failed = |error: std::io::Error| format!("ERR Rewriting config file: {error}");
+        let old = std::fs::read_to_string(path).map_err(failed)?;
+        let texts = self.texts.read();
+        let line = |name: &str, text: &str| format!("{name} = {}", toml::Value::from(text));
+        let mut left: BTreeMap<&str, String> = SETTINGS
+            .iter()
+            .filter(|s| {
+                s.when != When::Never && s.normal(s.default).as_ref() != Some(&texts[s.name])
+            })
+            .map(|s| (s.name, line(s.name, &texts[s.name])))
+            .collect();
+        let mut new = String::new();
+        for row in old.lines() {
+            let name = row.split('=').next().unwrap_or("").trim();
+            let known = SETTINGS.iter().find(|setting| setting.name == name);
+            match known {
+                Some(setting) => {
+                    left.remove(name);
+                    new.push_str(&line(name, &texts[setting.name]));
+                }
+                None => new.push_str(row),
+            }
+            new.push('\n');
+        }
+        for row in left.values() {
+            new.push_str(row);
+            new.push('\n');
+        }
+        let beside = path.with_extension("tmp");
+        std::fs::write(&beside, new).map_err(failed)?;
+        std::fs::rename(&beside, path).map_err(failed)
+    }
+
+    /// Where to listen.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let port = u16::try_from(self.number("port")).unwrap_or(0);
+        let bind = self.text("bind");
+        words(&bind).filter_map(|ip| Some(SocketAddr::new(ip.parse().ok()?, port))).collect()
+    }
+
+    /// How many worker threads to run.
+    pub(crate) fn threads(&self) -> usize {
+        match usize::try_from(self.number("threads")).unwrap_or(0) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    pub(crate) fn file(&self) -> String {
+        self.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+    }
+
+    pub(crate) fn node_name(&self) -> String {
+        self.text("node-name")
+    }
+
+    pub(crate) fn maxmemory(&self) -> u64 {
+        self.maxmemory.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bulk_bytes(&self) -> usize {
+        self.bulk_bytes.load(Ordering::Relaxed) as usize
+    }
+
+    pub(crate) fn query_bytes(&self) -> usize {
+        self.query_bytes.load(Ordering::Relaxed) as usize
+    }
+
+    pub(crate) fn key_max_bytes(&self) -> usize {
+        self.key_bytes.load(Ordering::Relaxed) as usize
+    }
+
+    pub(crate) fn maxclients(&self) -> u64 {
+        self.maxclients.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        let seconds = self.timeout.load(Ordering::Relaxed);
+        (seconds > 0).then_some(Duration::from_secs(seconds))
+    }
+
+    pub(crate) fn keepalive(&self) -> Option<Duration> {
+        let seconds = self.keepalive.load(Ordering::Relaxed);
+        (seconds > 0).then_some(Duration::from_secs(seconds))
+    }
+
+    pub(crate) fn function_linger(&self) -> Duration {
+        Duration::from_secs(self.linger.load(Ordering::Relaxed))
+    }
+
+    /// Microseconds from which a command is slow.
+    pub(crate) fn slower_than(&self) -> Option<u64> {
+        u64::try_from(self.slower_than.load(Ordering::Relaxed)).ok()
+    }
+
+    pub(crate) fn protected(&self) -> bool {
+        self.protected.load(Ordering::Relaxed)
+    }
+
+    /// The limit on unread output of a plain client, or of one that is subscribed.
+    pub(crate) fn output_limit(&self, subscribed: bool) -> OutputLimit {
+        self.output.read()[usize::from(subscribed)]
+    }
+}
+
+fn merge_limits(old: &str, new: &str) -> String {
+    let fours = |text: &str| -> Vec<(String, String)> {
+        let parts: Vec<&str> = words(text).collect();
+        parts.chunks_exact(4).map(|four| (four[0].to_owned(), four[1..].join(" "))).collect()
+    };
+    let mut merged = fours(old);
+    for (class, limits) in fours(new) {
+        if let Some(slot) = merged.iter_mut().find(|(known, _)| *known == class) {
+            slot.1 = limits;
+        }
+    }
+    let all: Vec<String> =
+        merged.into_iter().map(|(class, limits)| format!("{class} {limits}")).collect();
+    all.join(" ")
+}
+
+fn read_file(path: &std::path::Path) -> Result<BTreeMap<String, String>, Invalid> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Invalid(format!("{shown}: cannot read the configuration: {error}")))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let message = error.message().lines().collect::<Vec<_>>().join(" ");
+        Invalid(format!("{shown}: not valid TOML: {message}"))
+    })?;
+    let mut texts = BTreeMap::new();
+    for (name, value) in table {
+        let known = SETTINGS.iter().any(|s| s.name == name && s.when != When::Never);
+        if !known {
+            return Err(Invalid(format!("{shown}: {name}: unknown setting, see --help for all")));
+        }
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(n) => n.to_string(),
+            toml::Value::Boolean(yes) => (if yes { "yes" } else { "no" }).to_owned(),
+            other => {
+                return Err(Invalid(format!(
+                    "{shown}: {name}: expected text, a number or a boolean, found {}",
+                    other.type_str()
+                )));
+            }
+        };
+        texts.insert(name, text);
+    }
+    Ok(texts)
+}
+
+/// docs/settings.md.
+pub(crate) fn reference() -> String {
+    let mut page = String::from(
+        "# Settings\n\nGenerated from the server's own table by `cargo xtask docs`.\n\n\
+         A value comes from the flag (`--maxmemory 100mb`), else the environment \
+         (`MISO_MAXMEMORY`), else the file (`miso-server miso.toml`, `maxmemory = \"100mb\"`), else \
+         the default.\n`CONFIG SET` changes those marked so while the server runs.\n\n\
+         | setting | default | `CONFIG SET` | expected | what it does |\n|---|---|---|---|---|\n",
+    );
+    for setting in SETTINGS.iter().filter(|setting| setting.when != When::Never) {
+        let runtime = if setting.when == When::Any { "yes" } else { "" };
+        let default = if setting.default.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", setting.default)
+        };
+        let _ = writeln!(
+            page,
+            "| `{}` | {default} | {runtime} | {} | {} |",
+            setting.name,
+            setting.expected(),
+            setting.summary
+        );
+    }
+    page.push_str("\nTools also ask `CONFIG GET` for these, which never change:\n\n");
+    for setting in SETTINGS.iter().filter(|setting| setting.when == When::Never) {
+        let _ = writeln!(page, "- `{}`: `{}`", setting.name, setting.default);
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_valid_and_names_are_unique() {
+        let mut names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+        for setting in SETTINGS {
+            assert!(setting.normal(setting.default).is_some(), "{}", setting.name);
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SETTINGS.len());
+    }
+
+    #[test]
+    fn bytes_have_redis_units() {
+        assert_eq!(parse_bytes("100mb"), Some(100 << 20));
+        assert_eq!(parse_bytes("1K"), Some(1_000));
+        assert_eq!(parse_bytes("7"), Some(7));
+        for bad in ["", "mb", "1tb", "-1", "1.5mb", "99999999999gb"] {
+            assert_eq!(parse_bytes(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        flags().debug_assert();
+    }
+}

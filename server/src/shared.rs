@@ -1,0 +1,123 @@
+//! What all connections share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use miso_protocol::command::Table;
+use miso_store::Store;
+use miso_store::crdt::{ReplicaId, Type};
+use tokio::sync::Notify;
+
+use crate::acl::Acl;
+use crate::clients::Clients;
+use crate::commands::Handlers;
+use crate::latency::Latency;
+use crate::monitor::Monitors;
+use crate::pubsub::PubSub;
+use crate::registry::Registry;
+use crate::settings::Settings;
+use crate::slowlog::SlowLog;
+use crate::stats::Stats;
+
+/// Microseconds since 1970.
+pub(crate) fn unix_micros() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    unix_micros() / 1000
+}
+
+/// Everything but the connections' own state.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) table: Table,
+    pub(crate) handlers: Handlers,
+    pub(crate) acl: Acl,
+    pub(crate) clients: Clients,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) pubsub: PubSub,
+    pub(crate) monitors: Monitors,
+    pub(crate) slowlog: SlowLog,
+    pub(crate) latency: Latency,
+    pub(crate) stats: Stats,
+    pub(crate) started: Instant,
+    pub(crate) started_unix: u64,
+    pub(crate) run_id: String,
+    /// The port that is listened on.
+    pub(crate) port: AtomicU16,
+    pub(crate) last_save: AtomicU64,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) stop: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, seed: u64, replica: u64) -> Shared {
+        miso_store::seed_hashes(seed);
+        let shards = (settings.threads() * 8).next_power_of_two().min(64);
+        let config = miso_store::Config { replica: ReplicaId(replica), shards, now_ms: unix_ms };
+        let (table, handlers) = crate::commands::table();
+        let acl = Acl::new(&table, settings.text("requirepass").as_bytes());
+        Shared {
+            store: Store::new(config),
+            acl,
+            table,
+            handlers,
+            settings,
+            clients: Clients::default(),
+            registry: Arc::default(),
+            pubsub: PubSub::default(),
+            monitors: Monitors::default(),
+            slowlog: SlowLog::default(),
+            latency: Latency::default(),
+            stats: Stats::default(),
+            started: Instant::now(),
+            started_unix: unix_ms() / 1000,
+            run_id: crate::acl::generate(160),
+            port: AtomicU16::new(0),
+            last_save: AtomicU64::new(unix_ms() / 1000),
+            stopping: AtomicBool::new(false),
+            stop: Notify::new(),
+        }
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Ends the process soon.
+    pub(crate) fn shut_down(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.stop.notify_waiters();
+        self.stop.notify_one();
+    }
+
+    /// Tells who listens to an object of a function that it changed.
+    pub(crate) fn object_changed(&self, function: &[u8], object: &[u8], name: &[u8], kind: Type) {
+        let channel = [b"__miso__:", function, b":", object].concat();
+        let message = [name, b" ", kind.name().as_bytes()].concat();
+        self.pubsub.publish(&channel, &message, &self.settings);
+    }
+
+    /// Once a second: samples, and closes clients that idle too long.
+    pub(crate) fn tick(&self) {
+        self.stats.sample();
+        self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
+        if let Some(timeout) = self.settings.timeout() {
+            let now = self.uptime_ms();
+            for client in self.clients.list() {
+                let idle = now.saturating_sub(client.active_ms.load(Ordering::Relaxed));
+                let waits = client.subscribed() || client.about.lock().monitors;
+                if u128::from(idle) > timeout.as_millis() && !waits {
+                    client.kill();
+                }
+            }
+        }
+    }
+}

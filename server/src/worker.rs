@@ -1,0 +1,151 @@
+//! Worker threads, each a current-thread runtime, and the listener that hands them connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use crate::clients::Client;
+use crate::connection;
+use crate::shared::Shared;
+
+/// How long the listener rests when the system has no descriptor left.
+const REST: Duration = Duration::from_millis(50);
+
+/// A connection on its way to a worker.
+type Accepted = (std::net::TcpStream, Arc<Client>);
+
+const PROTECTED: &[u8] = b"-DENIED MISO is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to MISO from the same host the server is running, however MAKE SURE MISO is not publicly accessible from internet if you do so. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
+
+/// Opens the sockets to listen on; all of them have the port of the first.
+///
+/// # Errors
+/// If an address cannot be had; says which.
+pub(crate) fn bind(shared: &Shared) -> Result<Vec<std::net::TcpListener>, String> {
+    let backlog = i32::try_from(shared.settings.number("tcp-backlog")).unwrap_or(511);
+    let mut listeners = Vec::new();
+    for mut address in shared.settings.addresses() {
+        if address.port() == 0 {
+            address.set_port(shared.port.load(Ordering::Relaxed));
+        }
+        let listener = open(address, backlog).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "port: cannot listen on {address}: the port is taken; expected a free one (--port)"
+            ),
+            _ => format!(
+                "bind: cannot listen on {address}: {error}; expected an address of this host"
+            ),
+        })?;
+        let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+        shared.port.store(port, Ordering::Relaxed);
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Starts a worker thread; connections sent to the channel are served by it.
+///
+/// # Errors
+/// If the thread or its runtime cannot be made.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    number: usize,
+) -> io::Result<mpsc::UnboundedSender<Accepted>> {
+    let (sender, mut accepted) = mpsc::unbounded_channel::<Accepted>();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shared = Arc::clone(shared);
+    let serve = async move {
+        let worker = shared.stats.worker(shared.table.len());
+        while let Some((stream, client)) = accepted.recv().await {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => {
+                    let (shared, worker) = (Arc::clone(&shared), Arc::clone(&worker));
+                    tokio::spawn(connection::serve(stream, shared, worker, client));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be served");
+                    shared.clients.close(client.id);
+                }
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name(format!("worker-{number}"))
+        .spawn(move || runtime.block_on(serve))?;
+    Ok(sender)
+}
+
+/// Accepts connections and hands them to the workers in turn.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    workers: Vec<mpsc::UnboundedSender<Accepted>>,
+) {
+    let mut turn = 0;
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: trying at once again would spin.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+        };
+        if let Some(accepted) = admit(stream, address, &shared) {
+            turn = (turn + 1) % workers.len();
+            if workers[turn].send(accepted).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Lets a connection in, or tells it why not.
+fn admit(stream: TcpStream, address: SocketAddr, shared: &Shared) -> Option<Accepted> {
+    shared.stats.connections.fetch_add(1, Ordering::Relaxed);
+    let _ = stream.set_nodelay(true);
+    if let Some(idle) = shared.settings.keepalive() {
+        let probes = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval((idle / 3).max(Duration::from_secs(1)));
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
+    }
+    let outside = !address.ip().to_canonical().is_loopback();
+    if outside && shared.settings.protected() && shared.acl.anonymous().is_some() {
+        let _ = stream.try_write(PROTECTED);
+        shared.stats.refused.fetch_add(1, Ordering::Relaxed);
+        return None;
+    }
+    let local = stream.local_addr().ok()?;
+    let max = shared.settings.maxclients();
+    let Some(client) = shared.clients.open(address, local, shared.uptime_ms(), max) else {
+        let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+        shared.stats.refused.fetch_add(1, Ordering::Relaxed);
+        return None;
+    };
+    match stream.into_std() {
+        Ok(stream) => Some((stream, client)),
+        Err(_) => {
+            shared.clients.close(client.id);
+            None
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `cargo xtask check`: what must hold beside the tests.
+
+use crate::process::{cargo, installed};
+use crate::{Outcome, docs};
+
+const CHECKS: [&str; 5] = ["fmt", "clippy", "doc", "deny", "docs"];
+
+pub(crate) fn run(args: &[String]) -> Outcome {
+    if let Some(unknown) = args.iter().find(|arg| !CHECKS.contains(&arg.as_str())) {
+        return Err(format!("no check is called '{unknown}'; there are {}", CHECKS.join(", ")));
+    }
+    let mut failed = Vec::new();
+    for name in CHECKS {
+        if !args.is_empty() && !args.iter().any(|arg| arg == name) {
+            continue;
+        }
+        let passed = match name {
+            "fmt" => cargo(&["fmt", "--all", "--check"]).run()?,
+            "clippy" => {
+                cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?
+            }
+            "doc" => cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"])
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .run()?,
+            "deny" => deny()?,
+            _ => docs::run(&["--check".to_owned()])?,
+        };
+        if !passed {
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() {
+        println!("\nall checks hold");
+    } else {
+        println!("\nfailed: {}", failed.join(", "));
+    }
+    Ok(failed.is_empty())
+}
+
+/// Licences, bans and sources. Advisories are left out: their database comes over the network, and a build must not
+/// turn red for what it did not change.
+fn deny() -> Outcome {
+    if !installed("cargo-deny") {
+        return Err("cargo-deny is missing: cargo install cargo-deny --locked".to_owned());
+    }
+    cargo(&["deny", "--log-level", "error", "check", "bans", "licenses", "sources"]).run()
+}

@@ -1,0 +1,111 @@
+//! What the tests need beyond Rust: Redis's own programs, a Python environment, the Node packages.
+
+use crate::process::{installed, program, root};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Programs of the system, and the Debian package that each comes in.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("redis-server", "redis-server"),
+    ("redis-cli", "redis-tools"),
+    ("redis-benchmark", "redis-tools"),
+    ("python3", "python3"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+];
+
+/// Installs the programs that are missing, if this machine has apt and we may use it.
+pub(crate) fn programs() -> Result<(), String> {
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    eprintln!("installing {}", packages.join(", "));
+    install(&packages)?;
+    match missing() {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(format!("still missing after their installation: {}", missing.join(", "))),
+    }
+}
+
+fn missing() -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        PROGRAMS.iter().filter(|(name, _)| !installed(name)).map(|(_, package)| *package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// Installs Debian packages without starting the services in them: a Redis on port 6379 is not what anyone asked for.
+fn install(packages: &[&str]) -> Result<(), String> {
+    let by_hand = || format!("missing: {0}; on Debian: apt-get install {0}", packages.join(" "));
+    if !installed("apt-get") {
+        return Err(by_hand());
+    }
+    let script = r#"
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e "$policy" ]; then
+            printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod +x "$policy"
+            trap 'rm -f "$policy"' EXIT
+        fi
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"
+    "#;
+    let line = if program("id").args(["-u"]).quietly()?.trim_ascii() == b"0" {
+        program("sh").args(["-c", script, "install"])
+    } else if installed("sudo") {
+        program("sudo").args(["sh", "-c", script, "install"])
+    } else {
+        return Err(by_hand());
+    };
+    line.args(packages).quietly().map(drop).map_err(|error| format!("{error}\n{}", by_hand()))
+}
+
+/// Makes the Python environment of the client tests; answers its interpreter.
+pub(crate) fn python() -> Result<PathBuf, String> {
+    let environment = root().join(".venv");
+    let interpreter = environment.join("bin/python");
+    let requirements = root().join("sdk-compat/python/requirements.txt");
+    let wanted =
+        fs::read(&requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
+    // What was installed last is kept beside it, so that nothing is asked of the network when nothing has changed.
+    let mark = environment.join("requirements.txt");
+    if interpreter.exists() && fs::read(&mark).is_ok_and(|installed| installed == wanted) {
+        return Ok(interpreter);
+    }
+    let create =
+        || program("python3").args(["-m", "venv", "--clear"]).args([&environment]).quietly();
+    if create().is_err() {
+        // Debian has the module in a package of its own.
+        install(&["python3-venv"])?;
+        create()?;
+    }
+    program(&interpreter)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+        .args([&requirements])
+        .quietly()?;
+    fs::write(&mark, wanted).map_err(|error| format!("{}: {error}", mark.display()))?;
+    Ok(interpreter)
+}
+
+/// Installs the Node packages of the client tests; answers their folder.
+pub(crate) fn node() -> Result<PathBuf, String> {
+    let folder = root().join("sdk-compat/node");
+    let lock = folder.join("package-lock.json");
+    // npm writes this one last.
+    let mark = folder.join("node_modules/.package-lock.json");
+    if !newer(&mark, &lock) {
+        program("npm")
+            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            .folder(&folder)
+            .quietly()?;
+    }
+    Ok(folder)
+}
+
+fn newer(file: &Path, than: &Path) -> bool {
+    let modified = |path: &Path| fs::metadata(path).and_then(|data| data.modified());
+    matches!((modified(file), modified(than)), (Ok(a), Ok(b)) if a >= b)
+}
