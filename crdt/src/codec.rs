@@ -75,10 +75,7 @@ impl Encoder {
     /// An empty body.
     #[must_use]
     pub const fn new() -> Encoder {
-        Encoder {
-            body: Vec::new(),
-            table: Vec::new(),
-        }
+        Encoder { body: Vec::new(), table: Vec::new() }
     }
 
     /// A number in 1 to 10 bytes.
@@ -109,11 +106,7 @@ impl Encoder {
     /// A dot.
     pub fn dot(&mut self, dot: Dot) {
         // The writer of one dot is nearly always that of the one before.
-        let index = match self
-            .table
-            .iter()
-            .rposition(|writer| *writer == dot.writer())
-        {
+        let index = match self.table.iter().rposition(|writer| *writer == dot.writer()) {
             Some(index) => index,
             None => {
                 self.table.push(dot.writer());
@@ -132,10 +125,8 @@ impl Encoder {
 
     /// A context.
     pub fn context(&mut self, context: &Context) {
-        let vector: Vec<Dot> = context
-            .vector()
-            .filter_map(|(writer, seq)| Dot::new(writer, seq))
-            .collect();
+        let vector: Vec<Dot> =
+            context.vector().filter_map(|(writer, seq)| Dot::new(writer, seq)).collect();
         self.dots(vector.into_iter());
         let beyond: Vec<Dot> = context.beyond().collect();
         self.dots(beyond.into_iter());
@@ -147,17 +138,13 @@ impl Encoder {
     /// If the body names a writer that `writers` does not know: dots come from that table.
     #[must_use]
     pub fn finish(self, tag: u8, writers: &Writers) -> Vec<u8> {
-        let mut head = Encoder {
-            body: Vec::with_capacity(self.body.len() + 16),
-            table: Vec::new(),
-        };
+        let mut head =
+            Encoder { body: Vec::with_capacity(self.body.len() + 16), table: Vec::new() };
         head.byte(VERSION);
         head.byte(tag);
         head.count(self.table.len());
         for writer in self.table {
-            let id = writers
-                .id(writer)
-                .expect("a dot's writer is interned in its function");
+            let id = writers.id(writer).expect("a dot's writer is interned in its function");
             head.body.extend_from_slice(&id.0.to_le_bytes());
         }
         head.body.extend_from_slice(&self.body);
@@ -181,10 +168,7 @@ impl<'a> Decoder<'a> {
         message: &'a [u8],
         writers: &mut Writers,
     ) -> Result<(u8, Decoder<'a>), DecodeError> {
-        let mut decoder = Decoder {
-            rest: message,
-            table: Vec::new(),
-        };
+        let mut decoder = Decoder { rest: message, table: Vec::new() };
         let version = decoder.byte()?;
         if version != VERSION {
             return Err(DecodeError::Version(version));
@@ -193,15 +177,10 @@ impl<'a> Decoder<'a> {
         let count = decoder.count(size_of::<u64>())?;
         decoder.table.reserve_exact(count);
         for _ in 0..count {
-            let (id, rest) = decoder
-                .rest
-                .split_first_chunk()
-                .ok_or(DecodeError::Truncated)?;
+            let (id, rest) = decoder.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
             decoder.rest = rest;
             let id = ReplicaId(u64::from_le_bytes(*id));
-            decoder
-                .table
-                .push(writers.intern(id).ok_or(DecodeError::TooManyWriters)?);
+            decoder.table.push(writers.intern(id).ok_or(DecodeError::TooManyWriters)?);
         }
         Ok((tag, decoder))
     }
@@ -276,10 +255,7 @@ impl<'a> Decoder<'a> {
     /// If its writer is not in the table or its number is out of range.
     pub fn dot(&mut self) -> Result<Dot, DecodeError> {
         let index = self.count_unchecked()?;
-        let writer = *self
-            .table
-            .get(index)
-            .ok_or(DecodeError::Invalid("writer index"))?;
+        let writer = *self.table.get(index).ok_or(DecodeError::Invalid("writer index"))?;
         Dot::new(writer, self.varint()?).ok_or(DecodeError::Invalid("sequence number"))
     }
 
@@ -320,11 +296,7 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// If something is.
     pub fn close(self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::Trailing)
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
 }
 
@@ -335,10 +307,7 @@ mod tests {
     use super::*;
 
     fn decoder(rest: &[u8]) -> Decoder<'_> {
-        Decoder {
-            rest,
-            table: Vec::new(),
-        }
+        Decoder { rest, table: Vec::new() }
     }
 
     proptest! {
@@ -362,15 +331,9 @@ mod tests {
 
     #[test]
     fn numbers_are_in_shortest_form_and_64_bits() {
-        assert_eq!(
-            decoder(&[0x80, 0x00]).varint(),
-            Err(DecodeError::Invalid("padded number"))
-        );
+        assert_eq!(decoder(&[0x80, 0x00]).varint(), Err(DecodeError::Invalid("padded number")));
         let long = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
-        assert!(matches!(
-            decoder(&long).varint(),
-            Err(DecodeError::Invalid(_))
-        ));
+        assert!(matches!(decoder(&long).varint(), Err(DecodeError::Invalid(_))));
     }
 
     #[test]

@@ -41,10 +41,7 @@ impl Context {
     /// The context that knows nothing.
     #[must_use]
     pub const fn new() -> Context {
-        Context {
-            vector: Vec::new(),
-            beyond: BTreeSet::new(),
-        }
+        Context { vector: Vec::new(), beyond: BTreeSet::new() }
     }
 
     /// The number up to which all of `writer`'s events are known; 0 if none is.
@@ -55,10 +52,7 @@ impl Context {
 
     /// All writers of the vector with the number up to which they are known.
     pub fn vector(&self) -> impl Iterator<Item = (Writer, u64)> + '_ {
-        (0u16..)
-            .zip(&self.vector)
-            .filter(|(_, seq)| **seq > 0)
-            .map(|(w, seq)| (Writer(w), *seq))
+        (0u16..).zip(&self.vector).filter(|(_, seq)| **seq > 0).map(|(w, seq)| (Writer(w), *seq))
     }
 
     /// The dots known beyond the vector, in order.

@@ -128,9 +128,7 @@ impl Many {
         // The local writer is nearly always the first that its process interned.
         match self.entries.first() {
             Some(first) if first.dot.writer() == writer => Ok(0),
-            _ => self
-                .entries
-                .binary_search_by_key(&writer, |entry| entry.dot.writer()),
+            _ => self.entries.binary_search_by_key(&writer, |entry| entry.dot.writer()),
         }
     }
 }
@@ -165,16 +163,7 @@ impl Counter {
             Counter::None => (None, &[][..]),
             Counter::One { birth, dot, p, n } => {
                 let birth = unpack(*birth);
-                (
-                    Some(Entry {
-                        dot: *dot,
-                        birth,
-                        p: *p,
-                        n: *n,
-                        floor: None,
-                    }),
-                    &[][..],
-                )
+                (Some(Entry { dot: *dot, birth, p: *p, n: *n, floor: None }), &[][..])
             }
             Counter::Many(many) => (None, many.entries.as_slice()),
         };
@@ -208,12 +197,7 @@ impl Counter {
         let value = self.check(p, n)?;
         let writer = events.writer();
         match self {
-            Counter::One {
-                dot,
-                p: sum_p,
-                n: sum_n,
-                ..
-            } if dot.writer() == writer => {
+            Counter::One { dot, p: sum_p, n: sum_n, .. } if dot.writer() == writer => {
                 let (new_p, new_n) = grow(*sum_p, *sum_n, p, n)?;
                 if !events.unsent(*dot) {
                     *dot = events.next();
@@ -222,12 +206,7 @@ impl Counter {
             }
             Counter::None => {
                 let dot = events.next();
-                *self = Counter::One {
-                    birth: pack(dot.seq()),
-                    dot,
-                    p,
-                    n,
-                };
+                *self = Counter::One { birth: pack(dot.seq()), dot, p, n };
             }
             Counter::One { .. } | Counter::Many(_) => {
                 let many = self.many();
@@ -243,13 +222,7 @@ impl Counter {
                     }
                     Err(at) => {
                         let dot = events.next();
-                        let entry = Entry {
-                            dot,
-                            birth: dot.seq(),
-                            p,
-                            n,
-                            floor: None,
-                        };
+                        let entry = Entry { dot, birth: dot.seq(), p, n, floor: None };
                         many.entries.insert(at, entry);
                     }
                 }
@@ -262,10 +235,7 @@ impl Counter {
     /// The general form.
     fn many(&mut self) -> &mut Many {
         if !matches!(self, Counter::Many(_)) {
-            let many = Many {
-                entries: self.entries().collect(),
-                total: self.total(),
-            };
+            let many = Many { entries: self.entries().collect(), total: self.total() };
             *self = Counter::Many(Box::new(many));
         }
         match self {
@@ -279,21 +249,8 @@ impl Counter {
         let Counter::Many(many) = self else { return };
         match many.entries.as_slice() {
             [] => *self = Counter::None,
-            [
-                Entry {
-                    dot,
-                    birth,
-                    p,
-                    n,
-                    floor: None,
-                },
-            ] => {
-                *self = Counter::One {
-                    birth: pack(*birth),
-                    dot: *dot,
-                    p: *p,
-                    n: *n,
-                };
+            [Entry { dot, birth, p, n, floor: None }] => {
+                *self = Counter::One { birth: pack(*birth), dot: *dot, p: *p, n: *n };
             }
             _ => many.total = many.entries.iter().map(Entry::value).sum(),
         }
@@ -308,20 +265,8 @@ impl Counter {
         }
         let by = events.next();
         let floored = |entry: Entry| {
-            let floor = Floor {
-                at: entry.dot.seq(),
-                p: entry.p,
-                n: entry.n,
-                by,
-            };
-            Entry {
-                floor: if entry.live() {
-                    Some(floor)
-                } else {
-                    entry.floor
-                },
-                ..entry
-            }
+            let floor = Floor { at: entry.dot.seq(), p: entry.p, n: entry.n, by };
+            Entry { floor: if entry.live() { Some(floor) } else { entry.floor }, ..entry }
         };
         if let Some(change) = change {
             for entry in self.entries() {
@@ -333,11 +278,8 @@ impl Counter {
             }
         }
         let many = self.many();
-        many.entries
-            .retain(|entry| entry.dot.writer() != events.writer());
-        many.entries
-            .iter_mut()
-            .for_each(|entry| *entry = floored(*entry));
+        many.entries.retain(|entry| entry.dot.writer() != events.writer());
+        many.entries.iter_mut().for_each(|entry| *entry = floored(*entry));
         self.settle();
         true
     }
@@ -357,10 +299,7 @@ impl Counter {
 }
 
 fn grow(sum_p: u64, sum_n: u64, p: u64, n: u64) -> Result<(u64, u64), Overflow> {
-    Ok((
-        sum_p.checked_add(p).ok_or(Overflow)?,
-        sum_n.checked_add(n).ok_or(Overflow)?,
-    ))
+    Ok((sum_p.checked_add(p).ok_or(Overflow)?, sum_n.checked_add(n).ok_or(Overflow)?))
 }
 
 /// A change of a counter: entries, absolute, and what its sender knows to be gone.
@@ -393,14 +332,8 @@ impl CounterDelta {
     }
 
     pub(crate) fn of(state: &Counter) -> CounterDelta {
-        let entries = state
-            .entries()
-            .map(|entry| (entry.dot.writer(), entry))
-            .collect();
-        CounterDelta {
-            entries,
-            cleared: None,
-        }
+        let entries = state.entries().map(|entry| (entry.dot.writer(), entry)).collect();
+        CounterDelta { entries, cleared: None }
     }
 
     /// Joins another change of the same counter. An entry that one side has and the other knows
@@ -465,10 +398,7 @@ impl Crdt for Counter {
     }
 
     fn whole(&self, context: &Context) -> CounterDelta {
-        CounterDelta {
-            cleared: Some(context.clone()),
-            ..CounterDelta::of(self)
-        }
+        CounterDelta { cleared: Some(context.clone()), ..CounterDelta::of(self) }
     }
 
     fn join_delta(delta: &mut CounterDelta, other: &CounterDelta) {
@@ -532,12 +462,7 @@ impl Encode for Entry {
             0 => None,
             1 => {
                 let (at, p, n) = (from.varint()?, from.varint()?, from.varint()?);
-                Some(Floor {
-                    at,
-                    p,
-                    n,
-                    by: from.dot()?,
-                })
+                Some(Floor { at, p, n, by: from.dot()? })
             }
             _ => return Err(DecodeError::Invalid("flag")),
         };
@@ -547,13 +472,7 @@ impl Encode for Entry {
         if floor.is_some_and(|f| f.at > dot.seq() || f.at < birth || f.p > p || f.n > n) {
             return Err(DecodeError::Invalid("floor"));
         }
-        Ok(Entry {
-            dot,
-            birth,
-            p,
-            n,
-            floor,
-        })
+        Ok(Entry { dot, birth, p, n, floor })
     }
 }
 

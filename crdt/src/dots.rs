@@ -21,10 +21,7 @@ pub enum Dots {
     /// One dot.
     One(Dot),
     /// Two or more, in order. Boxed twice over, so that the usual case stays 16 bytes.
-    #[expect(
-        clippy::box_collection,
-        reason = "a set element with one dot must stay small"
-    )]
+    #[expect(clippy::box_collection, reason = "a set element with one dot must stay small")]
     Many(Box<Vec<Dot>>),
 }
 
@@ -113,11 +110,7 @@ impl Dots {
         if keep && matches!(self, Dots::One(dot) if events.unsent(*dot)) {
             return; // the dot already stands for an update of this interval
         }
-        let new = if keep {
-            Dots::One(events.next())
-        } else {
-            Dots::None
-        };
+        let new = if keep { Dots::One(events.next()) } else { Dots::None };
         let old = mem::replace(self, new);
         if let Some(change) = change {
             change.supersede(old.iter(), events);
@@ -186,12 +179,7 @@ impl Touch {
         self.added = ours
             .iter()
             .filter(|dot| other.added.contains(*dot) || !knows(other, theirs, *dot))
-            .chain(
-                other
-                    .added
-                    .iter()
-                    .filter(|dot| ours.contains(*dot) || !knows(self, mine, *dot)),
-            )
+            .chain(other.added.iter().filter(|dot| ours.contains(*dot) || !knows(self, mine, *dot)))
             .collect();
         for dot in other.removed.iter() {
             self.removed.insert(dot);
@@ -237,9 +225,6 @@ impl Encode for Touch {
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        Ok(Touch {
-            added: Dots::decode(from)?,
-            removed: Dots::decode(from)?,
-        })
+        Ok(Touch { added: Dots::decode(from)?, removed: Dots::decode(from)? })
     }
 }

@@ -41,8 +41,7 @@ impl EwFlag {
     /// disable.
     pub fn enable<E: Events>(&mut self, events: &mut E, change: Option<&mut FlagDelta>) -> bool {
         let was_off = !self.enabled();
-        self.dots
-            .replace(true, events, change.map(|change| &mut change.touch));
+        self.dots.replace(true, events, change.map(|change| &mut change.touch));
         was_off
     }
 
@@ -51,8 +50,7 @@ impl EwFlag {
         let was_on = self.enabled();
         if was_on {
             events.next();
-            self.dots
-                .replace(false, events, change.map(|change| &mut change.touch));
+            self.dots.replace(false, events, change.map(|change| &mut change.touch));
         }
         was_on
     }
@@ -82,20 +80,12 @@ impl Crdt for EwFlag {
     }
 
     fn whole(&self, context: &Context) -> FlagDelta {
-        let touch = Touch {
-            added: self.dots.clone(),
-            removed: Dots::None,
-        };
-        FlagDelta {
-            touch,
-            cleared: Some(context.clone()),
-        }
+        let touch = Touch { added: self.dots.clone(), removed: Dots::None };
+        FlagDelta { touch, cleared: Some(context.clone()) }
     }
 
     fn join_delta(delta: &mut FlagDelta, other: &FlagDelta) {
-        delta
-            .touch
-            .join(&delta.cleared, &other.cleared, &other.touch);
+        delta.touch.join(&delta.cleared, &other.cleared, &other.touch);
         join_cleared(&mut delta.cleared, &other.cleared);
     }
 
@@ -111,9 +101,6 @@ impl Encode for FlagDelta {
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        Ok(FlagDelta {
-            touch: Touch::decode(from)?,
-            cleared: Option::decode(from)?,
-        })
+        Ok(FlagDelta { touch: Touch::decode(from)?, cleared: Option::decode(from)? })
     }
 }

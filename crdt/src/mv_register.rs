@@ -90,10 +90,7 @@ impl MvRegister {
         events: &mut E,
         change: Option<&mut RegisterDelta>,
     ) {
-        let stamp = Stamp {
-            dot: events.next(),
-            time: events.time(),
-        };
+        let stamp = Stamp { dot: events.next(), time: events.time() };
         let new = Thin::new(stamp, value);
         if let Some(change) = change {
             change.supersede(self, events);
@@ -206,10 +203,7 @@ impl RegisterDelta {
     }
 
     pub(crate) fn of(state: &MvRegister) -> RegisterDelta {
-        RegisterDelta {
-            added: state.stamped().to_vec(),
-            ..RegisterDelta::default()
-        }
+        RegisterDelta { added: state.stamped().to_vec(), ..RegisterDelta::default() }
     }
 }
 
@@ -229,10 +223,7 @@ impl Crdt for MvRegister {
     }
 
     fn whole(&self, context: &Context) -> RegisterDelta {
-        RegisterDelta {
-            cleared: Some(context.clone()),
-            ..RegisterDelta::of(self)
-        }
+        RegisterDelta { cleared: Some(context.clone()), ..RegisterDelta::of(self) }
     }
 
     fn join_delta(delta: &mut RegisterDelta, other: &RegisterDelta) {
@@ -269,18 +260,11 @@ impl Encode for RegisterDelta {
         let count = from.count(4)?;
         let mut added: Vec<Stamped> = Vec::with_capacity(count);
         for _ in 0..count {
-            let stamp = Stamp {
-                dot: from.dot()?,
-                time: from.varint()?,
-            };
+            let stamp = Stamp { dot: from.dot()?, time: from.varint()? };
             added.push(Thin::new(stamp, from.bytes()?));
         }
         added.sort_unstable_by_key(|value| value.header().dot);
         added.dedup_by_key(|value| value.header().dot);
-        Ok(RegisterDelta {
-            added,
-            removed: Dots::decode(from)?,
-            cleared: Option::decode(from)?,
-        })
+        Ok(RegisterDelta { added, removed: Dots::decode(from)?, cleared: Option::decode(from)? })
     }
 }

@@ -81,17 +81,11 @@ impl Field {
     }
 
     fn is_blank(&self) -> bool {
-        self.register.is_blank()
-            && self
-                .counter
-                .as_ref()
-                .is_none_or(|counter| counter.is_blank())
+        self.register.is_blank() && self.counter.as_ref().is_none_or(|counter| counter.is_blank())
     }
 
     fn count(&self) -> Option<&Counter> {
-        self.counter
-            .as_deref()
-            .filter(|counter| !counter.is_absent())
+        self.counter.as_deref().filter(|counter| !counter.is_absent())
     }
 
     fn counted<'a>(&self, value: &'a [u8]) -> Cow<'a, [u8]> {
@@ -110,21 +104,17 @@ impl Field {
     pub fn value(&self, writers: &Writers) -> Option<Cow<'_, [u8]>> {
         match self.register.winner(writers) {
             Some(winner) => Some(self.counted(winner)),
-            None => self
-                .count()
-                .map(|counter| Cow::Owned(counter.value().to_string().into_bytes())),
+            None => {
+                self.count().map(|counter| Cow::Owned(counter.value().to_string().into_bytes()))
+            }
         }
     }
 
     /// All concurrent values, bytewise in order.
     #[must_use]
     pub fn values(&self) -> Vec<Cow<'_, [u8]>> {
-        let mut values: Vec<_> = self
-            .register
-            .values()
-            .into_iter()
-            .map(|value| self.counted(value))
-            .collect();
+        let mut values: Vec<_> =
+            self.register.values().into_iter().map(|value| self.counted(value)).collect();
         if let (true, Some(counter)) = (values.is_empty(), self.count()) {
             values.push(Cow::Owned(counter.value().to_string().into_bytes()));
         }
@@ -136,8 +126,7 @@ impl Field {
     /// Deletes what is seen here; whether there was anything.
     fn reset<E: Events>(&mut self, events: &mut E, mut change: Option<&mut FieldDelta>) -> bool {
         let there = !self.is_absent();
-        self.register
-            .reset(events, change.as_mut().map(|change| &mut change.register));
+        self.register.reset(events, change.as_mut().map(|change| &mut change.register));
         if let Some(counter) = &mut self.counter {
             counter.reset(events, change.map(|change| &mut change.counter));
             if counter.is_blank() {
@@ -190,8 +179,7 @@ impl OrMap {
                 held.counter = None;
             }
         }
-        held.register
-            .set(value, events, change.map(|change| &mut change.register));
+        held.register.set(value, events, change.map(|change| &mut change.register));
         self.live += usize::from(was_absent);
         was_absent
     }
@@ -219,10 +207,7 @@ impl OrMap {
         let amount = n.unsigned_abs();
         let (p, n) = if n < 0 { (0, amount) } else { (amount, 0) };
         if let Some(held) = held {
-            held.counter
-                .as_deref()
-                .unwrap_or(&Counter::None)
-                .check(p, n)?;
+            held.counter.as_deref().unwrap_or(&Counter::None).check(p, n)?;
         }
         let (held, _) = self.fields.get_or_insert_with(field, Field::default);
         let was_absent = held.is_absent();
@@ -278,9 +263,7 @@ impl OrMap {
         self.fields.retain(|field, held| {
             held.register = MvRegister::None;
             if let Some(counter) = &mut held.counter {
-                let change = change
-                    .as_mut()
-                    .map(|change| &mut change.touch(field).counter);
+                let change = change.as_mut().map(|change| &mut change.touch(field).counter);
                 counter.reset(events, change);
                 if counter.is_blank() {
                     held.counter = None;
@@ -297,11 +280,7 @@ impl OrMap {
     }
 
     fn recount(&mut self) {
-        self.live = self
-            .fields
-            .iter()
-            .filter(|(_, field)| !field.is_absent())
-            .count();
+        self.live = self.fields.iter().filter(|(_, field)| !field.is_absent()).count();
     }
 
     /// Forgets floors, as [`Counter::collect`] does.
@@ -346,10 +325,7 @@ fn apply_field(
     change: &FieldDelta,
 ) -> bool {
     let mut new = change.register.apply_to(&mut field.register, seen, cleared);
-    let mut counter = field
-        .counter
-        .take()
-        .map_or(Counter::None, |counter| *counter);
+    let mut counter = field.counter.take().map_or(Counter::None, |counter| *counter);
     new |= change.counter.apply_to(&mut counter, seen, cleared);
     if !counter.is_blank() {
         field.counter = Some(Box::new(counter));
@@ -393,18 +369,10 @@ impl Crdt for OrMap {
     fn whole(&self, context: &Context) -> MapDelta {
         let whole = |field: &Field| FieldDelta {
             register: RegisterDelta::of(&field.register),
-            counter: field
-                .counter
-                .as_deref()
-                .map(CounterDelta::of)
-                .unwrap_or_default(),
+            counter: field.counter.as_deref().map(CounterDelta::of).unwrap_or_default(),
         };
         MapDelta {
-            touched: self
-                .fields
-                .iter()
-                .map(|(name, f)| (Box::from(name), whole(f)))
-                .collect(),
+            touched: self.fields.iter().map(|(name, f)| (Box::from(name), whole(f))).collect(),
             cleared: Some(context.clone()),
         }
     }
@@ -450,10 +418,8 @@ impl Encode for MapDelta {
         let mut delta = MapDelta::default();
         for _ in 0..from.count(6)? {
             let name = from.boxed()?;
-            let field = FieldDelta {
-                register: Encode::decode(from)?,
-                counter: Encode::decode(from)?,
-            };
+            let field =
+                FieldDelta { register: Encode::decode(from)?, counter: Encode::decode(from)? };
             delta.touched.insert(name, field);
         }
         delta.cleared = Option::decode(from)?;

@@ -171,16 +171,9 @@ impl Crdt for Set {
     }
 
     fn whole(&self, context: &Context) -> SetDelta {
-        let touch = |dots: &Dots| Touch {
-            added: dots.clone(),
-            removed: Dots::None,
-        };
+        let touch = |dots: &Dots| Touch { added: dots.clone(), removed: Dots::None };
         SetDelta {
-            touched: self
-                .elements
-                .iter()
-                .map(|(e, dots)| (Box::from(e), touch(dots)))
-                .collect(),
+            touched: self.elements.iter().map(|(e, dots)| (Box::from(e), touch(dots))).collect(),
             cleared: Some(context.clone()),
         }
     }
@@ -198,11 +191,7 @@ impl Crdt for Set {
     }
 
     fn heap_bytes(&self) -> usize {
-        let dots: usize = self
-            .elements
-            .iter()
-            .map(|(_, dots)| dots.heap_bytes())
-            .sum();
+        let dots: usize = self.elements.iter().map(|(_, dots)| dots.heap_bytes()).sum();
         size_of::<Set>() + self.elements.heap_bytes() + dots
     }
 }
@@ -216,17 +205,10 @@ pub(crate) fn join_touched<T: Default>(
 ) {
     let silent = T::default();
     mine.retain(|key, touch| {
-        join(
-            touch,
-            my_cleared,
-            their_cleared,
-            theirs.get(key).unwrap_or(&silent),
-        )
+        join(touch, my_cleared, their_cleared, theirs.get(key).unwrap_or(&silent))
     });
-    for (key, touch) in theirs
-        .iter()
-        .filter(|(key, _)| !mine.contains_key(*key))
-        .collect::<alloc::vec::Vec<_>>()
+    for (key, touch) in
+        theirs.iter().filter(|(key, _)| !mine.contains_key(*key)).collect::<alloc::vec::Vec<_>>()
     {
         let mut fresh = T::default();
         if join(&mut fresh, my_cleared, their_cleared, touch) {

@@ -1,31 +1,40 @@
-//! A hash table of keyed headers that never rehashes more than a few hundred keys at once.
+//! A hash table of keyed headers that never rehashes more than a few hundred keys at once, and
+//! finds a key with two cache misses: its bucket and the key itself.
 //!
-//! Extendible hashing (Fagin et al. 1979): a directory of parts, each a small open-addressing
-//! table ([`hashbrown`]). A part that is full splits in two; the directory doubles by copying
-//! numbers. So an insert is O(1) in the worst case too, where one big table would stop a shard for
-//! 100 ms at a million keys, and memory stays near 14 bytes a key beyond the key itself.
+//! Extendible hashing (Fagin et al. 1979): a directory of parts, each a small table. A part that is
+//! full splits in two; the directory doubles by copying numbers. So an insert is O(1) in the worst
+//! case too, where one big table would stop a shard for 100 ms at a million keys, and memory stays
+//! near 15 bytes a key beyond the key itself.
 //!
-//! The same order of parts gives [`Table::scan`] a cursor that survives growth and shrinkage: keys
-//! are visited in the order of 46 bits of their hash, so the cursor is a number that even
-//! JavaScript holds exactly, with room for a shard's number, and whatever is in the table during a whole scan is returned by it.
+//! A part is a ring of buckets, each one cache line: seven pointers, seven tags, and a count of the
+//! keys that passed by it because it was full (Facebook's F14). A look-up goes on to the next bucket
+//! only while that count is not 0; a removal takes the counts back, so there are no tombstones.
+//!
+//! The order of parts gives [`Table::scan`] a cursor that survives growth and shrinkage: keys are
+//! visited in the order of 46 bits of their hash, so the cursor is a number that even JavaScript
+//! holds exactly, with room for a shard's number, and whatever is in the table during a whole scan
+//! is returned by it.
 //!
 //! ```text
-//! hash: | 63..57 hashbrown's tag | 56..51 shard | 50 ........ order (46 bits) ........ 5 | 4..0 |
-//!                                  ^ directory index: the order's top bits
+//! hash:   | 63..57 tag | 56..51 shard | 50 ....... order (46 bits) ....... 5 | .. |
+//!                                       ^ directory: its top bits   bucket: 5..0 ^
+//! bucket: | 7 tags u8 | passed u8 | 7 pointers |   64 bytes
 //! ```
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hasher};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
-
 use crate::thin::Thin;
 
-/// A part splits beyond this: 7/8 of 512 buckets, so it never grows past them.
-const PART_MAX: usize = 448;
+/// Keys per bucket.
+const WAYS: usize = 7;
+/// Buckets per part at most.
+const BUCKETS_MAX: usize = 64;
+/// A part of that size splits beyond this many keys, a smaller one doubles in proportion.
+const PART_MAX: usize = 400;
 const ORDER_BITS: u32 = 46;
 
 static SEED: AtomicU64 = AtomicU64::new(0);
@@ -50,11 +59,202 @@ const fn order(hash: u64) -> u64 {
     (hash >> 5) & ((1 << ORDER_BITS) - 1)
 }
 
-#[derive(Clone)]
+/// A cache line of keys.
+#[repr(align(64))]
+struct Bucket<H> {
+    /// Seven tags, 0 where there is no key, and behind them the count of keys that passed by. At
+    /// 255 the count stays: then look-ups pass by for good.
+    tags: [u8; 8],
+    keys: [Option<Thin<H>>; WAYS],
+}
+
+const _: () = assert!(size_of::<Bucket<u64>>() == 64);
+
+/// The tag of a hash; never 0.
+const fn tag(hash: u64) -> u8 {
+    (hash >> 57) as u8 | 0x80
+}
+
+impl<H> Bucket<H> {
+    const EMPTY: Bucket<H> = Bucket { tags: [0; 8], keys: [const { None }; WAYS] };
+
+    /// The places whose tag is `tag`, and now and then one more.
+    fn places(&self, tag: u8) -> impl Iterator<Item = usize> + use<H> {
+        const LOW: u64 = 0x0101_0101_0101_0101;
+        let differing = u64::from_le_bytes(self.tags) ^ (LOW * tag as u64);
+        // The count is no tag.
+        let mut hits = differing.wrapping_sub(LOW) & !differing & (LOW << 7) & !(0xff << 56);
+        core::iter::from_fn(move || {
+            let place = (hits.trailing_zeros() / 8) as usize;
+            hits &= hits.wrapping_sub(1);
+            (place < WAYS).then_some(place)
+        })
+    }
+
+    fn find(&self, tag: u8, key: &[u8]) -> Option<usize> {
+        self.places(tag)
+            .find(|place| self.keys[*place].as_ref().is_some_and(|thin| thin.bytes() == key))
+    }
+}
+
+/// Keys whose order begins with the same bits.
 struct Part<H> {
+    /// A power of two of buckets; none while it is empty.
+    buckets: Box<[Bucket<H>]>,
+    len: u32,
     /// How many leading bits of the order its keys share.
     depth: u8,
-    keys: HashTable<Thin<H>>,
+}
+
+impl<H> Part<H> {
+    fn new(depth: u8, room: usize) -> Part<H> {
+        let mut buckets = 1;
+        while Self::capacity(buckets) < room && buckets < BUCKETS_MAX {
+            buckets *= 2;
+        }
+        let buckets = (0..buckets).map(|_| Bucket::EMPTY).collect();
+        Part { buckets, len: 0, depth }
+    }
+
+    /// How many keys that many buckets take before there are more: few pass by their bucket.
+    const fn capacity(buckets: usize) -> usize {
+        if buckets == 1 { WAYS } else { PART_MAX * buckets / BUCKETS_MAX }
+    }
+
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & (self.buckets.len() - 1)
+    }
+
+    /// Where `key` is.
+    fn find(&self, hash: u64, key: &[u8]) -> Option<(usize, usize)> {
+        let tag = tag(hash);
+        let mut at = self.home(hash);
+        for _ in 0..self.buckets.len() {
+            let bucket = &self.buckets[at];
+            if let Some(place) = bucket.find(tag, key) {
+                return Some((at, place));
+            }
+            if bucket.tags[WAYS] == 0 {
+                return None;
+            }
+            at = (at + 1) & (self.buckets.len() - 1);
+        }
+        None
+    }
+
+    fn get(&self, hash: u64, key: &[u8]) -> Option<&Thin<H>> {
+        let (at, place) = self.find(hash, key)?;
+        self.buckets[at].keys[place].as_ref()
+    }
+
+    fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Thin<H>> {
+        let (at, place) = self.find(hash, key)?;
+        self.buckets[at].keys[place].as_mut()
+    }
+
+    /// Puts in a key that is not there; there must be room.
+    fn put(&mut self, hash: u64, thin: Thin<H>) -> &mut Thin<H> {
+        let mut at = self.home(hash);
+        let place = loop {
+            let bucket = &mut self.buckets[at];
+            match bucket.tags[..WAYS].iter().position(|tag| *tag == 0) {
+                Some(place) => break place,
+                None => bucket.tags[WAYS] = bucket.tags[WAYS].saturating_add(1),
+            }
+            at = (at + 1) & (self.buckets.len() - 1);
+        };
+        self.len += 1;
+        let bucket = &mut self.buckets[at];
+        bucket.tags[place] = tag(hash);
+        bucket.keys[place].insert(thin)
+    }
+
+    fn take(&mut self, hash: u64, key: &[u8]) -> Option<Thin<H>> {
+        let (found, place) = self.find(hash, key)?;
+        let mut at = self.home(hash);
+        while at != found {
+            let passed = &mut self.buckets[at].tags[WAYS];
+            if *passed < u8::MAX {
+                *passed -= 1;
+            }
+            at = (at + 1) & (self.buckets.len() - 1);
+        }
+        self.len -= 1;
+        let bucket = &mut self.buckets[found];
+        bucket.tags[place] = 0;
+        bucket.keys[place].take()
+    }
+
+    /// Moves all keys into as many buckets as `room` keys want.
+    fn resize(&mut self, room: usize) {
+        let old = core::mem::replace(self, Part::new(self.depth, room));
+        old.into_keys().for_each(|thin| {
+            self.put(hash(thin.bytes()), thin);
+        });
+    }
+
+    /// Doubles the buckets, whatever the limit.
+    fn widen(&mut self) {
+        let buckets = (0..self.buckets.len() * 2).map(|_| Bucket::EMPTY).collect();
+        let old = core::mem::replace(self, Part { buckets, len: 0, depth: self.depth });
+        old.into_keys().for_each(|thin| {
+            self.put(hash(thin.bytes()), thin);
+        });
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Thin<H>> {
+        self.buckets.iter().flat_map(|bucket| &bucket.keys).flatten()
+    }
+
+    fn keys_mut(&mut self) -> impl Iterator<Item = &mut Thin<H>> {
+        self.buckets.iter_mut().flat_map(|bucket| &mut bucket.keys).flatten()
+    }
+
+    fn into_keys(self) -> impl Iterator<Item = Thin<H>> {
+        self.buckets.into_iter().flat_map(|bucket| bucket.keys).flatten()
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&[u8], &mut H) -> bool) {
+        let before = self.len;
+        for bucket in &mut self.buckets {
+            for (tag, key) in bucket.tags.iter_mut().zip(&mut bucket.keys) {
+                let gone = key.as_mut().is_some_and(|thin| {
+                    let (bytes, header) = thin.parts_mut();
+                    !keep(bytes, header)
+                });
+                if gone {
+                    *tag = 0;
+                    *key = None;
+                    self.len -= 1;
+                }
+            }
+        }
+        // The counts of who passed by are made anew with the buckets.
+        if self.len < before {
+            self.resize(self.len as usize);
+        }
+    }
+}
+
+impl<H: Clone> Clone for Part<H> {
+    fn clone(&self) -> Self {
+        let mut part = Part::new(self.depth, self.len as usize);
+        for thin in self.keys() {
+            part.put(hash(thin.bytes()), thin.clone());
+        }
+        part
+    }
+}
+
+/// Asks the processor to bring a cache line near; on others than x86-64 this does nothing.
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 /// Byte keys with a header each.
@@ -77,12 +277,7 @@ impl<H> Table<H> {
     /// An empty table; allocates nothing.
     #[must_use]
     pub const fn new() -> Table<H> {
-        Table {
-            directory: Vec::new(),
-            parts: Vec::new(),
-            len: 0,
-            depth: 0,
-        }
+        Table { directory: Vec::new(), parts: Vec::new(), len: 0, depth: 0 }
     }
 
     /// How many keys it holds.
@@ -114,19 +309,13 @@ impl<H> Table<H> {
     /// The header of `key`, whose [`hash`] is given.
     #[must_use]
     pub fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<&H> {
-        self.part(hash)?
-            .keys
-            .find(hash, |thin| thin.bytes() == key)
-            .map(Thin::header)
+        self.part(hash)?.get(hash, key).map(Thin::header)
     }
 
     /// The header of `key`, to change.
     pub fn get_mut_hashed(&mut self, hash: u64, key: &[u8]) -> Option<&mut H> {
         let index = *self.directory.get(self.slot(hash))? as usize;
-        let found = self.parts[index]
-            .keys
-            .find_mut(hash, |thin| thin.bytes() == key)?;
-        Some(found.header_mut())
+        self.parts[index].get_mut(hash, key).map(Thin::header_mut)
     }
 
     /// The header of `key`.
@@ -158,21 +347,36 @@ impl<H> Table<H> {
         key: &[u8],
         new: impl FnOnce() -> H,
     ) -> (&mut H, bool) {
+        if let Some((part, at, place)) = self.place(hashed, key) {
+            let found = self.parts[part].buckets[at].keys[place].as_mut();
+            return (found.expect("a place that was found holds a key").header_mut(), false);
+        }
         self.make_room(hashed);
         let index = self.directory[self.slot(hashed)] as usize;
-        let part = &mut self.parts[index].keys;
-        match part.entry(
-            hashed,
-            |thin| thin.bytes() == key,
-            |thin| hash(thin.bytes()),
-        ) {
-            Entry::Occupied(found) => (found.into_mut().header_mut(), false),
-            Entry::Vacant(vacant) => {
-                self.len += 1;
-                (
-                    vacant.insert(Thin::new(new(), key)).into_mut().header_mut(),
-                    true,
-                )
+        self.len += 1;
+        (self.parts[index].put(hashed, Thin::new(new(), key)).header_mut(), true)
+    }
+
+    fn place(&self, hash: u64, key: &[u8]) -> Option<(usize, usize, usize)> {
+        let part = *self.directory.get(self.slot(hash))? as usize;
+        let (at, place) = self.parts[part].find(hash, key)?;
+        Some((part, at, place))
+    }
+
+    /// Asks for the bucket of `hash` to be brought near: the first of two steps towards a key that
+    /// will be looked up soon.
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if let Some(part) = self.part(hash) {
+            prefetch(&part.buckets[part.home(hash)]);
+        }
+    }
+
+    /// Asks for the key of `hash` to be brought near, once its bucket is: the second step.
+    pub fn prefetch_key(&self, hash: u64) {
+        if let Some(part) = self.part(hash) {
+            let bucket = &part.buckets[part.home(hash)];
+            for thin in bucket.places(tag(hash)).filter_map(|place| bucket.keys[place].as_ref()) {
+                thin.prefetch();
             }
         }
     }
@@ -180,18 +384,25 @@ impl<H> Table<H> {
     /// Makes sure that the part of `hash` takes one key more.
     fn make_room(&mut self, hash: u64) {
         if self.parts.is_empty() {
-            self.parts.push(Part {
-                depth: 0,
-                keys: HashTable::new(),
-            });
+            self.parts = Vec::with_capacity(1);
+            self.parts.push(Part::new(0, 1));
             self.directory = vec![0];
         }
-        // Keys whose order is equal in all bits cannot be separated: then the part just grows.
-        while {
-            let part = &self.parts[self.directory[self.slot(hash)] as usize];
-            part.keys.len() >= PART_MAX && part.depth < 40
-        } {
-            self.split(self.slot(hash));
+        loop {
+            let slot = self.slot(hash);
+            let part = &mut self.parts[self.directory[slot] as usize];
+            let len = part.len as usize;
+            if len < Part::<H>::capacity(part.buckets.len()) {
+                return;
+            }
+            if part.buckets.len() < BUCKETS_MAX {
+                return part.resize(len + 1);
+            }
+            // Keys whose order is equal in all these bits cannot be separated: the part just grows.
+            if part.depth >= 40 {
+                return part.widen();
+            }
+            self.split(slot);
         }
     }
 
@@ -199,34 +410,27 @@ impl<H> Table<H> {
         let index = self.directory[slot];
         let depth = self.parts[index as usize].depth;
         if depth == self.depth {
-            self.directory = self
-                .directory
-                .iter()
-                .flat_map(|part| [*part, *part])
-                .collect();
+            self.directory = self.directory.iter().flat_map(|part| [*part, *part]).collect();
             self.depth += 1;
         }
         let bit = ORDER_BITS - 1 - u32::from(depth);
-        let old = core::mem::take(&mut self.parts[index as usize].keys);
-        let mut halves = [
-            HashTable::with_capacity(old.len() / 2 + 16),
-            HashTable::with_capacity(old.len() / 2 + 16),
-        ];
-        for thin in old {
+        let room = PART_MAX / 2 + 1;
+        let old = core::mem::replace(&mut self.parts[index as usize], Part::new(depth + 1, room));
+        let mut high = Part::new(depth + 1, room);
+        for thin in old.into_keys() {
             let hashed = hash(thin.bytes());
-            let half = (order(hashed) >> bit & 1) as usize;
-            halves[half].insert_unique(hashed, thin, |thin| hash(thin.bytes()));
+            let half = if order(hashed) >> bit & 1 == 1 {
+                &mut high
+            } else {
+                &mut self.parts[index as usize]
+            };
+            if half.len as usize >= Part::<H>::capacity(half.buckets.len()) {
+                half.resize(half.len as usize + 1);
+            }
+            half.put(hashed, thin);
         }
-        let [low, high] = halves;
-        self.parts[index as usize] = Part {
-            depth: depth + 1,
-            keys: low,
-        };
         let new = u32::try_from(self.parts.len()).expect("fewer than 2^32 parts");
-        self.parts.push(Part {
-            depth: depth + 1,
-            keys: high,
-        });
+        self.parts.push(high);
         let bit = self.depth - depth - 1;
         for (at, part) in self.directory.iter_mut().enumerate() {
             if *part == index && at >> bit & 1 == 1 {
@@ -239,13 +443,11 @@ impl<H> Table<H> {
     pub fn remove(&mut self, key: &[u8]) -> Option<H> {
         let hashed = hash(key);
         let index = *self.directory.get(self.slot(hashed))? as usize;
-        let part = &mut self.parts[index].keys;
-        let Ok(found) = part.find_entry(hashed, |thin| thin.bytes() == key) else {
-            return None;
-        };
-        let (thin, _) = found.remove();
-        if part.capacity() > 28 && part.len() < part.capacity() / 4 {
-            part.shrink_to(part.len() * 2, |thin| hash(thin.bytes()));
+        let part = &mut self.parts[index];
+        let thin = part.take(hashed, key)?;
+        let len = part.len as usize;
+        if part.buckets.len() > 1 && len * 4 < Part::<H>::capacity(part.buckets.len()) {
+            part.resize(len * 2);
         }
         self.len -= 1;
         self.give_back();
@@ -258,16 +460,11 @@ impl<H> Table<H> {
             *self = Table::new();
         } else if self.parts.len() > 1 && self.len * 16 < self.parts.len() * PART_MAX {
             let mut fresh = Table::new();
-            for thin in core::mem::take(&mut self.parts)
-                .into_iter()
-                .flat_map(|part| part.keys)
-            {
+            for thin in core::mem::take(&mut self.parts).into_iter().flat_map(Part::into_keys) {
                 let hashed = hash(thin.bytes());
                 fresh.make_room(hashed);
                 let index = fresh.directory[fresh.slot(hashed)] as usize;
-                fresh.parts[index]
-                    .keys
-                    .insert_unique(hashed, thin, |thin| hash(thin.bytes()));
+                fresh.parts[index].put(hashed, thin);
                 fresh.len += 1;
             }
             *self = fresh;
@@ -278,11 +475,8 @@ impl<H> Table<H> {
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &mut H) -> bool) {
         let mut len = 0;
         for part in &mut self.parts {
-            part.keys.retain(|thin| {
-                let (bytes, header) = thin.parts_mut();
-                keep(bytes, header)
-            });
-            len += part.keys.len();
+            part.retain(&mut keep);
+            len += part.len as usize;
         }
         self.len = len;
         self.give_back();
@@ -290,18 +484,12 @@ impl<H> Table<H> {
 
     /// All keys with their headers, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &H)> {
-        self.parts
-            .iter()
-            .flat_map(|part| &part.keys)
-            .map(|thin| (thin.bytes(), thin.header()))
+        self.parts.iter().flat_map(Part::keys).map(|thin| (thin.bytes(), thin.header()))
     }
 
     /// All keys with their headers, to change, in no particular order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&[u8], &mut H)> {
-        self.parts
-            .iter_mut()
-            .flat_map(|part| &mut part.keys)
-            .map(Thin::parts_mut)
+        self.parts.iter_mut().flat_map(Part::keys_mut).map(Thin::parts_mut)
     }
 
     /// Visits about `count` keys from `cursor` on (0 begins); answers the cursor to go on from, 0
@@ -321,8 +509,7 @@ impl<H> Table<H> {
             let width = 1u64 << (ORDER_BITS - u32::from(part.depth));
             let part_end = (at / width + 1) * width;
             let mut found: Vec<(u64, &Thin<H>)> = part
-                .keys
-                .iter()
+                .keys()
                 .map(|thin| (order(hash(thin.bytes())), thin))
                 .filter(|(order, _)| *order >= at)
                 .collect();
@@ -334,11 +521,7 @@ impl<H> Table<H> {
                 // Keys of equal order share a cursor, so they go together.
                 let last_of_order = rest.peek().is_none_or(|(next, _)| *next > order);
                 if left == 0 && last_of_order {
-                    let next = if rest.peek().is_some() {
-                        order + 1
-                    } else {
-                        part_end
-                    };
+                    let next = if rest.peek().is_some() { order + 1 } else { part_end };
                     return if next >= end { 0 } else { next };
                 }
             }
@@ -353,18 +536,15 @@ impl<H> Table<H> {
         if self.is_empty() {
             return None;
         }
-        let room = self
-            .parts
-            .iter()
-            .map(|part| part.keys.len())
-            .max()
-            .filter(|_| self.parts.len() == 1);
+        let room =
+            self.parts.iter().map(|part| part.len as usize).max().filter(|_| self.parts.len() == 1);
         loop {
             let part = &self.parts[(random() % self.parts.len() as u64) as usize];
             // Parts differ in size: a place beyond the part's keys is thrown away, so that each
             // key keeps the same chance.
-            let place = (random() % room.unwrap_or(PART_MAX.max(part.keys.len())) as u64) as usize;
-            if let Some(thin) = part.keys.iter().nth(place) {
+            let place =
+                (random() % room.unwrap_or(PART_MAX.max(part.len as usize)) as u64) as usize;
+            if let Some(thin) = part.keys().nth(place) {
                 return Some((thin.bytes(), thin.header()));
             }
         }
@@ -374,27 +554,16 @@ impl<H> Table<H> {
     /// rounds up. Linear in the keys.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let keys: usize = self
-            .parts
-            .iter()
-            .flat_map(|part| &part.keys)
-            .map(Thin::heap_bytes)
-            .sum();
-        let parts: usize = self
-            .parts
-            .iter()
-            .map(|part| part.keys.allocation_size())
-            .sum();
+        let keys: usize = self.parts.iter().flat_map(Part::keys).map(Thin::heap_bytes).sum();
+        let parts: usize =
+            self.parts.iter().map(|part| part.buckets.len() * size_of::<Bucket<H>>()).sum();
         keys + parts + self.parts.capacity() * size_of::<Part<H>>() + self.directory.capacity() * 4
     }
 }
 
 impl<H: PartialEq> PartialEq for Table<H> {
     fn eq(&self, other: &Self) -> bool {
-        self.len == other.len
-            && self
-                .iter()
-                .all(|(key, header)| other.get(key) == Some(header))
+        self.len == other.len && self.iter().all(|(key, header)| other.get(key) == Some(header))
     }
 }
 
@@ -404,9 +573,7 @@ impl<H: core::fmt::Debug> core::fmt::Debug for Table<H> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let mut keys: Vec<_> = self.iter().collect();
         keys.sort_unstable_by_key(|(key, _)| *key);
-        f.debug_map()
-            .entries(keys.into_iter().map(|(k, h)| (k.escape_ascii(), h)))
-            .finish()
+        f.debug_map().entries(keys.into_iter().map(|(k, h)| (k.escape_ascii(), h))).finish()
     }
 }
 
@@ -437,7 +604,7 @@ mod tests {
         let mut table = filled(20_000);
         assert_eq!(table.len(), 20_000);
         assert!(
-            table.parts.len() > 32 && table.parts.iter().all(|part| part.keys.len() <= PART_MAX)
+            table.parts.len() > 32 && table.parts.iter().all(|part| part.len as usize <= PART_MAX)
         );
         assert!((0..20_000).all(|n| table.get(&key(n)) == Some(&n)));
         for n in 0..19_990 {
@@ -489,10 +656,7 @@ mod tests {
             *hits.entry(*n).or_insert(0) += 1;
         }
         assert_eq!(hits.len(), 2_000);
-        assert!(
-            hits.values().all(|n| (5..80).contains(n)),
-            "30 each expected: {hits:?}"
-        );
+        assert!(hits.values().all(|n| (5..80).contains(n)), "30 each expected: {hits:?}");
     }
 
     proptest! {
