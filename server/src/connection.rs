@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use miso_protocol::reply::Reply;
-use miso_protocol::request::{Limits, Parser};
+use miso_protocol::request::{Limits, Parser, ProtocolError};
 use tokio::net::TcpStream;
 
 use crate::clients::Client;
@@ -34,11 +34,39 @@ const OUTPUT_KEEP: usize = 512 << 10;
 /// How soon a paused connection tries again.
 const PAUSE_STEP: Duration = Duration::from_millis(5);
 
+/// How many commands are read ahead.
+const AHEAD: usize = 16;
+/// From how many on it pays to have their objects brought near.
+const PREFETCH_FROM: usize = 4;
+
 /// A worker's buffers.
 struct Buffers {
     input: Box<[u8]>,
     output: Vec<u8>,
     batch: Batch,
+    ahead: Ahead,
+}
+
+/// A command that was read ahead: where it stands in the input, and the parser that cut it.
+#[derive(Default)]
+struct Command {
+    at: usize,
+    length: usize,
+    parsed: Parser,
+}
+
+#[derive(Default)]
+struct Ahead {
+    commands: [Command; AHEAD],
+}
+
+/// Why no more commands were read ahead.
+enum Stop {
+    /// There may be more.
+    Full,
+    /// The next one is not complete.
+    Incomplete,
+    Error(ProtocolError),
 }
 
 thread_local! {
@@ -46,6 +74,7 @@ thread_local! {
         input: vec![0; INPUT].into(),
         output: Vec::with_capacity(INPUT),
         batch: Batch::default(),
+        ahead: Ahead::default(),
     });
 }
 
@@ -231,8 +260,8 @@ impl Connection {
                     return Ok(None);
                 }
                 self.worker.bytes_in.add(read as u64);
-                let Buffers { input, output, batch } = buffers;
-                let (next, done) = self.run_batch(&input[..read], output, batch);
+                let Buffers { input, output, batch, ahead } = buffers;
+                let (next, done) = self.run_batch(&input[..read], output, batch, ahead);
                 self.rest.extend_from_slice(&input[done..read]);
                 return Ok(Some(next));
             }
@@ -260,12 +289,13 @@ impl Connection {
 
     fn run_kept(&mut self, buffers: &mut Buffers) -> Next {
         let rest = std::mem::take(&mut self.rest);
-        let (next, done) = self.run_batch(&rest, &mut buffers.output, &mut buffers.batch);
+        let Buffers { output, batch, ahead, .. } = buffers;
+        let (next, done) = self.run_batch(&rest, output, batch, ahead);
         self.rest = rest;
         self.rest.drain(..done);
         if self.rest.is_empty() {
             self.rest = Vec::new();
-            self.parser.trim();
+            ahead.commands.iter_mut().for_each(|command| command.parsed.trim());
         }
         next
     }
@@ -277,12 +307,13 @@ impl Connection {
         input: &[u8],
         output: &mut Vec<u8>,
         batch: &mut Batch,
+        ahead: &mut Ahead,
     ) -> (Next, usize) {
         let began = Instant::now();
         let now = u64::try_from((began - self.shared.started).as_millis()).unwrap_or(u64::MAX);
         self.client.active_ms.store(now, Ordering::Relaxed);
         output.clear();
-        let ran = catch_unwind(AssertUnwindSafe(|| self.run_commands(input, output, batch)));
+        let ran = catch_unwind(AssertUnwindSafe(|| self.run_commands(input, output, batch, ahead)));
         let (next, done) = ran.unwrap_or_else(|_| {
             tracing::error!(id = self.client.id, "a command panicked; its connection is closed");
             output.extend_from_slice(b"-ERR internal error\r\n");
@@ -301,52 +332,113 @@ impl Connection {
         (next, done)
     }
 
+    /// Reads ahead up to [`AHEAD`] commands, has what they are about brought near, runs them, and
+    /// so on.
     fn run_commands(
         &mut self,
         input: &[u8],
         output: &mut Vec<u8>,
         batch: &mut Batch,
+        ahead: &mut Ahead,
     ) -> (Next, usize) {
-        let limits = self.limits();
         let mut at = 0;
         loop {
-            let length = match self.parser.next(&input[at..], &limits) {
-                Ok(Some(length)) => length,
-                Ok(None) if input.len() - at > self.shared.settings.query_bytes() => {
+            let limits = self.limits();
+            // What a client may send depends on whether AUTH went well.
+            let window = if limits.unauthenticated { 1 } else { AHEAD };
+            let (count, stop) = self.read_ahead(input, at, window, &limits, ahead);
+            if count >= PREFETCH_FROM {
+                self.prefetch(input, &ahead.commands[..count]);
+            }
+            for command in &ahead.commands[..count] {
+                let next = self.run_command(&input[command.at..], command, output, batch);
+                if next != After::Retry {
+                    at = command.at + command.length;
+                }
+                let next = match next {
+                    After::Continue if output.len() > OUTPUT_STEP => Next::Again,
+                    After::Continue => continue,
+                    After::Retry => Next::Sleep(PAUSE_STEP, b""),
+                    After::Close => return (Next::Close, input.len()),
+                    After::Sleep(duration, reply) => Next::Sleep(duration, reply),
+                };
+                // What was read ahead is read again from here.
+                self.parser = Parser::new();
+                return (next, at);
+            }
+            match stop {
+                Stop::Full => {}
+                Stop::Incomplete if input.len() - at > self.shared.settings.query_bytes() => {
                     tracing::warn!(id = self.client.id, "client-query-buffer-limit passed");
                     return (Next::Close, input.len());
                 }
-                Ok(None) => return (Next::Read, at),
-                Err(error) => {
+                Stop::Incomplete => return (Next::Read, at),
+                Stop::Error(error) => {
                     Reply { out: output, resp: self.session.resp }.error(&error.to_string());
                     return (Next::Close, input.len());
                 }
-            };
-            self.refresh_user();
-            if self.client.is_killed() {
-                return (Next::Close, input.len());
-            }
-            let args = self.parser.args(&input[at..]);
-            let after = if args.is_empty() {
-                After::Continue
-            } else {
-                let (shared, worker) = (&self.shared, &self.worker);
-                dispatch::execute(shared, worker, &mut self.session, batch, args, output)
-            };
-            if after == After::Retry {
-                self.parser = Parser::new();
-                return (Next::Sleep(PAUSE_STEP, b""), at);
-            }
-            at += length;
-            match after {
-                After::Continue => {}
-                After::Retry | After::Close => return (Next::Close, input.len()),
-                After::Sleep(duration, reply) => return (Next::Sleep(duration, reply), at),
-            }
-            if output.len() > OUTPUT_STEP {
-                return (Next::Again, at);
             }
         }
+    }
+
+    /// Cuts up to `window` commands; how many there are, and why there are no more.
+    fn read_ahead(
+        &mut self,
+        input: &[u8],
+        mut at: usize,
+        window: usize,
+        limits: &Limits,
+        ahead: &mut Ahead,
+    ) -> (usize, Stop) {
+        for count in 0..window {
+            match self.parser.next(&input[at..], limits) {
+                Ok(Some(length)) => {
+                    let command = &mut ahead.commands[count];
+                    (command.at, command.length) = (at, length);
+                    std::mem::swap(&mut self.parser, &mut command.parsed);
+                    at += length;
+                }
+                Ok(None) => return (count, Stop::Incomplete),
+                Err(error) => return (count, Stop::Error(error)),
+            }
+        }
+        (window, Stop::Full)
+    }
+
+    /// Has the objects of several commands brought near at once, so that their cache misses overlap
+    /// instead of following each other.
+    fn prefetch(&self, input: &[u8], commands: &[Command]) {
+        let Some(function) = &self.session.function else { return };
+        let mut hashes = [None; AHEAD];
+        for (command, slot) in commands.iter().zip(&mut hashes) {
+            if let Some(object) = command.parsed.args(&input[command.at..]).get(1) {
+                let hash = miso_store::hash(object);
+                *slot = Some(hash);
+                function.lock(function.shard_of(hash)).prefetch_bucket(hash);
+            }
+        }
+        for hash in hashes.into_iter().flatten() {
+            function.lock(function.shard_of(hash)).prefetch_object(hash);
+        }
+    }
+
+    fn run_command(
+        &mut self,
+        bytes: &[u8],
+        command: &Command,
+        output: &mut Vec<u8>,
+        batch: &mut Batch,
+    ) -> After {
+        self.refresh_user();
+        if self.client.is_killed() {
+            return After::Close;
+        }
+        let args = command.parsed.args(bytes);
+        if args.is_empty() {
+            return After::Continue;
+        }
+        let (shared, worker) = (&self.shared, &self.worker);
+        dispatch::execute(shared, worker, &mut self.session, batch, args, output)
     }
 
     fn limits(&self) -> Limits {

@@ -17,11 +17,47 @@ pub enum Slot {
     Clash(Box<Vec<Value>>),
 }
 
+/// A name of up to 14 bytes in place, a longer one on the heap.
+#[derive(Debug)]
+pub enum Name {
+    /// Its length and its bytes.
+    Short(u8, [u8; 14]),
+    /// On the heap.
+    Long(Thin<()>),
+}
+
+impl Name {
+    fn new(name: &[u8]) -> Name {
+        let mut short = [0; 14];
+        match short.get_mut(..name.len()) {
+            Some(room) => {
+                room.copy_from_slice(name);
+                Name::Short(name.len() as u8, short)
+            }
+            None => Name::Long(Thin::new((), name)),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Name::Short(len, bytes) => &bytes[..usize::from(*len)],
+            Name::Long(thin) => thin.bytes(),
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Name::Short(..) => 0,
+            Name::Long(thin) => thin.heap_bytes(),
+        }
+    }
+}
+
 /// The names of an object.
 #[derive(Debug)]
 pub enum Names {
-    /// One name: no table.
-    One(Thin<Slot>),
+    /// One name, within the object: no further cache miss, no further allocation.
+    One(Name, Slot),
     /// A few names: a list.
     Few(Box<Vec<Thin<Slot>>>),
     /// Many names.
@@ -34,7 +70,7 @@ pub struct Object {
     names: Option<Names>,
 }
 
-const _: () = assert!(size_of::<Slot>() <= 40 && size_of::<Object>() <= 16);
+const _: () = assert!(size_of::<Slot>() <= 40 && size_of::<Object>() <= 56);
 
 impl Slot {
     /// All values, one unless types clash.
@@ -130,7 +166,7 @@ impl Object {
     pub fn slots(&self) -> usize {
         match &self.names {
             None => 0,
-            Some(Names::One(_)) => 1,
+            Some(Names::One(..)) => 1,
             Some(Names::Few(list)) => list.len(),
             Some(Names::Many(table)) => table.len(),
         }
@@ -146,7 +182,7 @@ impl Object {
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Slot> {
         match self.names.as_ref()? {
-            Names::One(thin) => (thin.bytes() == name).then(|| thin.header()),
+            Names::One(only, slot) => (only.bytes() == name).then_some(slot),
             Names::Few(list) => list.iter().find(|thin| thin.bytes() == name).map(Thin::header),
             Names::Many(table) => table.get(name),
         }
@@ -154,8 +190,8 @@ impl Object {
 
     pub(crate) fn get_mut(&mut self, name: &[u8]) -> Option<&mut Slot> {
         match self.names.as_mut()? {
-            Names::One(thin) if thin.bytes() == name => Some(thin.header_mut()),
-            Names::One(_) => None,
+            Names::One(only, slot) if only.bytes() == name => Some(slot),
+            Names::One(..) => None,
             Names::Few(list) => {
                 list.iter_mut().find(|thin| thin.bytes() == name).map(Thin::header_mut)
             }
@@ -165,7 +201,7 @@ impl Object {
 
     pub(crate) fn get_or_insert(&mut self, name: &[u8], kind: Type) -> &mut Slot {
         let found = match &self.names {
-            Some(Names::One(thin)) => thin.bytes() == name,
+            Some(Names::One(only, _)) => only.bytes() == name,
             Some(Names::Few(list)) => list.iter().any(|thin| thin.bytes() == name),
             _ => false,
         };
@@ -173,7 +209,7 @@ impl Object {
             self.make_room(name, kind);
         }
         match self.names.as_mut() {
-            Some(Names::One(thin)) => thin.header_mut(),
+            Some(Names::One(_, slot)) => slot,
             Some(Names::Few(list)) => {
                 let held = list.iter_mut().find(|thin| thin.bytes() == name);
                 held.expect("found or inserted above").header_mut()
@@ -187,10 +223,13 @@ impl Object {
 
     /// Adds a new name to the list, or makes a table of it; a table takes names by itself.
     fn make_room(&mut self, name: &[u8], kind: Type) {
-        let new = || Thin::new(Slot::Single(Value::empty(kind)), name);
+        let empty = || Slot::Single(Value::empty(kind));
+        let new = || Thin::new(empty(), name);
         self.names = Some(match self.names.take() {
-            None => Names::One(new()),
-            Some(Names::One(one)) => Names::Few(Box::new(vec![one, new()])),
+            None => Names::One(Name::new(name), empty()),
+            Some(Names::One(only, slot)) => {
+                Names::Few(Box::new(vec![Thin::new(slot, only.bytes()), new()]))
+            }
             Some(Names::Few(mut list)) if list.len() < FEW => {
                 list.push(new());
                 Names::Few(list)
@@ -225,7 +264,7 @@ impl Object {
     pub fn iter(&self) -> Box<dyn Iterator<Item = (&[u8], &Slot)> + '_> {
         let all: Box<dyn Iterator<Item = (&[u8], &Slot)>> = match &self.names {
             None => Box::new(std::iter::empty()),
-            Some(Names::One(thin)) => Box::new(std::iter::once((thin.bytes(), thin.header()))),
+            Some(Names::One(only, slot)) => Box::new(std::iter::once((only.bytes(), slot))),
             Some(Names::Few(list)) => {
                 Box::new(list.iter().map(|thin| (thin.bytes(), thin.header())))
             }
@@ -256,7 +295,7 @@ impl Object {
     pub fn heap_bytes(&self) -> usize {
         let slots = match &self.names {
             None => 0,
-            Some(Names::One(thin)) => thin.heap_bytes(),
+            Some(Names::One(only, _)) => only.heap_bytes(),
             Some(Names::Few(list)) => {
                 size_of::<Vec<Thin<Slot>>>()
                     + list.capacity() * size_of::<Thin<Slot>>()

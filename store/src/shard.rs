@@ -102,6 +102,16 @@ impl Shard {
         }
     }
 
+    /// The first step towards an object that is looked up soon; see [`Table::prefetch_bucket`].
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.objects.prefetch_bucket(hash);
+    }
+
+    /// The second step; see [`Table::prefetch_key`].
+    pub fn prefetch_object(&self, hash: u64) {
+        self.objects.prefetch_key(hash);
+    }
+
     pub(crate) fn watch(&mut self, object: &[u8], flag: &Arc<AtomicBool>) {
         self.watchers.entry(Box::from(object)).or_default().push(Arc::clone(flag));
     }
