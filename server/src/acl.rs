@@ -127,10 +127,6 @@ impl User {
         self.function.as_deref()
     }
 
-    pub(crate) fn enabled(&self) -> bool {
-        self.enabled
-    }
-
     /// Whether `password` is one of its own. Takes the same time whichever it is.
     fn accepts(&self, password: &[u8]) -> bool {
         let given = digest(password);
@@ -175,12 +171,12 @@ impl User {
 
     /// Whether it may see the keys of a whole scan.
     pub(crate) fn may_listen(&self, channel: &[u8], pattern: bool) -> Result<(), Denied> {
-        let fits = |allowed: &Box<[u8]>| match pattern {
+        let fits = |allowed: &[u8]| match pattern {
             // A pattern is allowed if it is one of the patterns, to the letter.
-            true => &**allowed == channel,
+            true => allowed == channel,
             false => glob::matches(allowed, channel, false),
         };
-        if self.all_channels || self.channels.iter().any(fits) {
+        if self.all_channels || self.channels.iter().any(|allowed| fits(allowed)) {
             Ok(())
         } else {
             Err(Denied::Channel)
@@ -364,8 +360,8 @@ impl User {
         if self.all_channels {
             return "&*".into();
         }
-        let rule = |channel: &Box<[u8]>| format!("&{}", String::from_utf8_lossy(channel));
-        self.channels.iter().map(rule).collect::<Vec<_>>().join(" ")
+        let rule = |channel| format!("&{}", String::from_utf8_lossy(channel));
+        self.channels.iter().map(|channel| rule(channel)).collect::<Vec<_>>().join(" ")
     }
 
     /// Its line in ACL LIST and in the file.

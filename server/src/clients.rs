@@ -241,10 +241,6 @@ impl Clients {
         self.all.lock().values().cloned().collect()
     }
 
-    pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
-        self.all.lock().get(&id).cloned()
-    }
-
     pub(crate) fn pause(&self, duration: Duration, writes_only: bool) {
         let until = Instant::now() + duration;
         *self.paused.lock() = Some(Pause { until, writes_only });

@@ -108,7 +108,8 @@ pub(crate) fn find(
         }
     }
     let leaf = found.leaf();
-    if !leaf.fits(args.len()) && !(found.sub.is_none() && !row.subcommands.is_empty()) {
+    let alone = found.sub.is_none() && !row.subcommands.is_empty();
+    if !alone && !leaf.fits(args.len()) {
         return Err(CommandError::WrongArity(found.name().into()));
     }
     Ok(found)

@@ -77,9 +77,8 @@ impl PubSub {
     /// The channels that somebody listens to and that match.
     pub(crate) fn channels(&self, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
         let tables = self.tables.read();
-        let wanted =
-            |channel: &&Box<[u8]>| pattern.is_none_or(|p| glob::matches(p, channel, false));
-        tables.channels.keys().filter(wanted).cloned().collect()
+        let wanted = |channel: &[u8]| pattern.is_none_or(|p| glob::matches(p, channel, false));
+        tables.channels.keys().filter(|channel| wanted(channel)).cloned().collect()
     }
 
     /// How many listen to `channel` by its name.

@@ -110,8 +110,8 @@ impl Registry {
     pub(crate) fn running(&self, now: Instant, linger: Duration) -> Vec<Registered> {
         let mut functions = self.functions.lock();
         functions.retain(|_, entry| entry.expire(now, linger));
-        let shown = |(function, entry): (&Box<[u8]>, &Entry)| Registered {
-            function: function.clone(),
+        let shown = |(function, entry): (_, &Entry)| Registered {
+            function: Clone::clone(function),
             connections: entry.connections,
             replicas: entry.replicas.keys().cloned().collect(),
         };

@@ -607,7 +607,7 @@ fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     }
     let mut wanted: Vec<Arc<Client>> = clients;
     let mut skip_me = true;
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
     for at in (2..args.len()).step_by(2) {

@@ -228,7 +228,7 @@ fn madd<K: Kind<State = Counter>>(
     command: &'static str,
     amount: impl Fn(i64) -> Result<Amount, CommandError>,
 ) -> Result<(), CommandError> {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity(command.into()));
     }
     let object = &args[1];

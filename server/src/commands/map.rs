@@ -199,7 +199,7 @@ pub(super) const ORMAP: &[Command] = &[
 ];
 
 fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity("ormap.set".into()));
     }
     let new = write::<kind::OrMap, _>(cx, args, |map, mint, mut change| {
