@@ -152,6 +152,8 @@ bits! {
         WRITE = 15 "write",
         /// Runs at once within MULTI instead of being queued.
         IMMEDIATE = 16 "",
+        /// Stands without a subcommand too.
+        ALONE = 17 "",
     }
 }
 
@@ -428,7 +430,7 @@ impl Row {
     pub const fn arity(&self) -> i32 {
         let mut least = if self.is_subcommand { 2 } else { 1 };
         if !self.subcommands.is_empty() && self.args.is_empty() {
-            return -2;
+            return if self.flags.has(Flags::ALONE) { -1 } else { -2 };
         }
         let (mut more, mut at) = (false, 0);
         while at < self.args.len() {
@@ -440,11 +442,42 @@ impl Row {
         if more { -least } else { least }
     }
 
+    /// The most words it may have; none if there is no end to them, or if words stand for options:
+    /// then the command itself says what is a syntax error.
+    const fn most(&self) -> Option<usize> {
+        let mut most = if self.is_subcommand { 2 } else { 1 };
+        let mut at = 0;
+        while at < self.args.len() {
+            let arg = &self.args[at];
+            let plain = matches!(
+                arg.kind,
+                ArgKind::Key
+                    | ArgKind::String
+                    | ArgKind::Integer
+                    | ArgKind::Double
+                    | ArgKind::Pattern
+            );
+            if !plain || arg.multiple || arg.token.is_some() {
+                return None;
+            }
+            most += 1;
+            at += 1;
+        }
+        if self.subcommands.is_empty() { Some(most) } else { None }
+    }
+
     /// Whether a command of `words` words has the right number of them.
     #[must_use]
     pub const fn fits(&self, words: usize) -> bool {
         let arity = self.arity();
-        if arity >= 0 { words == arity as usize } else { words >= -arity as usize }
+        if arity >= 0 {
+            return words == arity as usize;
+        }
+        let most = match self.most() {
+            Some(most) => most,
+            None => usize::MAX,
+        };
+        words >= arity.unsigned_abs() as usize && words <= most
     }
 
     /// Where its keys stand.

@@ -64,7 +64,7 @@ pub enum ProtocolError {
     #[error("ERR Protocol error: unauthenticated bulk length")]
     UnauthenticatedBulk,
     /// An element that is no bulk string.
-    #[error("ERR Protocol error: expected '$', got '{}'", .0.escape_ascii())]
+    #[error("ERR Protocol error: expected '$', got '{}'", shown(*.0))]
     ExpectedBulk(u8),
     /// A bulk string that does not end where it said.
     #[error("ERR Protocol error: expected CRLF after bulk string")]
@@ -72,6 +72,11 @@ pub enum ProtocolError {
     /// Quotes that do not close.
     #[error("ERR Protocol error: unbalanced quotes in request")]
     Quotes,
+}
+
+/// A byte in an error line, where a line break would end the line.
+fn shown(byte: u8) -> char {
+    if byte == b'\r' || byte == b'\n' { ' ' } else { char::from(byte) }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -228,7 +233,7 @@ impl Parser {
         // `at` remembers how far was searched in vain.
         let Some(end) = memchr::memchr(b'\n', &buf[self.at..]).map(|end| self.at + end) else {
             self.at = buf.len();
-            return if buf.len() > limits.inline_bytes {
+            return if buf.len() >= limits.inline_bytes {
                 Err(ProtocolError::BigInline)
             } else {
                 Ok(None)

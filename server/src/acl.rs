@@ -158,7 +158,8 @@ impl User {
         Ok(())
     }
 
-    fn may_use(&self, key: &[u8], access: Access) -> bool {
+    /// Whether it may use an object.
+    pub(crate) fn may_use(&self, key: &[u8], access: Access) -> bool {
         self.keys.iter().any(|allowed| {
             let fits = match access {
                 Access::Read => allowed.read,
@@ -217,19 +218,18 @@ impl User {
                     }
                 }
                 [b'<', password @ ..] => {
-                    let hashed = digest(password);
-                    self.passwords.retain(|known| *known != hashed);
+                    self.forget_password(digest(password))?;
                 }
                 [b'#', hash @ ..] => {
-                    let hash = unhex(hash).ok_or("The provided hash must be exactly 64 characters and contain only lowercase hexadecimal characters")?;
+                    let hash = unhex(hash).ok_or("The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters")?;
                     self.nopass = false;
                     if !self.passwords.contains(&hash) {
                         self.passwords.push(hash);
                     }
                 }
                 [b'!', hash @ ..] => {
-                    let hash = unhex(hash).ok_or("The provided hash must be exactly 64 characters and contain only lowercase hexadecimal characters")?;
-                    self.passwords.retain(|known| *known != hash);
+                    let hash = unhex(hash).ok_or("The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters")?;
+                    self.forget_password(hash)?;
                 }
                 [b'~', pattern @ ..] => self.add_key(true, true, pattern),
                 [b'%', rest @ ..] => {
@@ -292,10 +292,28 @@ impl User {
         Ok(())
     }
 
+    fn forget_password(&mut self, hash: [u8; 32]) -> Result<(), &'static str> {
+        let known = self.passwords.iter().position(|known| *known == hash);
+        let known =
+            known.ok_or("The password you are trying to remove from the user does not exist")?;
+        self.passwords.remove(known);
+        Ok(())
+    }
+
+    /// Keeps a rule about commands for the user's line, unless the others say it already.
     fn note(&mut self, rule: &[u8]) {
         let rule = String::from_utf8_lossy(rule).into_owned();
         self.rules.retain(|known| known[1..] != rule[1..]);
-        self.rules.push(rule);
+        let (sign, rest) = rule.split_at(1);
+        let base =
+            self.rules.first().is_some_and(|base| base.ends_with("@all") && base.starts_with(sign));
+        let opposed = self.rules.iter().skip(1).any(|known| {
+            !known.starts_with(sign)
+                && (known[1..].starts_with('@') || rest.starts_with(&known[1..]))
+        });
+        if !base || opposed || rest == "@all" {
+            self.rules.push(rule);
+        }
     }
 
     fn set_category(&mut self, category: Categories, allow: bool, table: &Table) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,9 @@ struct Outbox {
     waker: Option<Waker>,
 }
 
+/// Before the first command.
+const NO_COMMAND: u32 = u32::MAX;
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -51,8 +54,8 @@ pub(crate) struct Client {
     pub(crate) about: Mutex<About>,
     /// Milliseconds since the start of the process at which it last sent something.
     pub(crate) active_ms: AtomicU64,
-    /// The row of its last command; `u16::MAX` before the first.
-    pub(crate) last_command: AtomicU16,
+    /// The row of its last command, and its subcommand's place + 1 in the upper half.
+    last_command: AtomicU32,
     /// Bytes that it has not read.
     pub(crate) unread: AtomicUsize,
     outbox: Mutex<Outbox>,
@@ -70,7 +73,7 @@ impl Client {
             created: Instant::now(),
             about: Mutex::new(About { resp: 2, multi: -1, ..About::default() }),
             active_ms: AtomicU64::new(active_ms),
-            last_command: AtomicU16::new(u16::MAX),
+            last_command: AtomicU32::new(NO_COMMAND),
             unread: AtomicUsize::new(0),
             outbox: Mutex::default(),
             called: AtomicBool::new(false),
@@ -128,6 +131,24 @@ impl Client {
             outbox.waker = Some(waker.clone());
         }
         self.called.load(Ordering::Acquire)
+    }
+
+    /// Wakes `waker` when it is called next.
+    pub(crate) fn listen(&self, waker: &Waker) {
+        self.outbox.lock().waker = Some(waker.clone());
+    }
+
+    pub(crate) fn set_last_command(&self, row: u16, sub: Option<usize>) {
+        let sub = sub.map_or(0, |sub| sub as u32 + 1);
+        self.last_command.store(sub << 16 | u32::from(row), Ordering::Relaxed);
+    }
+
+    /// The row of its last command and its subcommand's place.
+    pub(crate) fn last_command(&self) -> Option<(u16, Option<usize>)> {
+        match self.last_command.load(Ordering::Relaxed) {
+            NO_COMMAND => None,
+            packed => Some((packed as u16, (packed >> 16).checked_sub(1).map(|sub| sub as usize))),
+        }
     }
 
     /// Takes what others sent.

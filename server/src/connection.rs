@@ -192,16 +192,12 @@ impl Connection {
     /// Sleeps; whether the connection was killed meanwhile.
     async fn sleep(&self, duration: Duration) -> io::Result<bool> {
         let until = tokio::time::Instant::now() + duration;
-        let called = poll_fn(|task| {
-            if self.client.is_killed() {
-                Poll::Ready(())
-            } else {
-                self.client.poll_called(task.waker());
-                Poll::Pending
-            }
+        let killed = poll_fn(|task| {
+            self.client.listen(task.waker());
+            if self.client.is_killed() { Poll::Ready(()) } else { Poll::Pending }
         });
         tokio::select! {
-            () = called => Ok(true),
+            () = killed => Ok(true),
             () = tokio::time::sleep_until(until) => Ok(false),
         }
     }
@@ -242,7 +238,7 @@ impl Connection {
     async fn wait_writable(&self) -> io::Result<()> {
         poll_fn(|task| {
             // Messages gather in the outbox meanwhile, under its own limit.
-            self.client.poll_called(task.waker());
+            self.client.listen(task.waker());
             if self.client.is_killed() {
                 return Poll::Ready(Err(io::Error::other("killed")));
             }

@@ -77,7 +77,7 @@ pub(crate) fn find(
 ) -> Result<Found, CommandError> {
     let name = &args[0];
     // Most commands repeat the one before.
-    let number = if memo.0 == name {
+    let number = if memo.1 != u16::MAX && memo.0 == name {
         memo.1
     } else {
         let number = shared.table.find(name).ok_or_else(|| CommandError::text(unknown(args)))?;
@@ -92,7 +92,7 @@ pub(crate) fn find(
     if !row.subcommands.is_empty() {
         match args.get(1) {
             // A few commands also stand alone.
-            None if command.alone => {}
+            None if row.flags.has(Flags::ALONE) => {}
             None => return Err(CommandError::WrongArity(row.name.to_ascii_lowercase().into())),
             Some(word) => {
                 let at = shared.table.subcommand(number, word).ok_or_else(|| {
@@ -191,11 +191,13 @@ pub(crate) fn deny(
 
 /// A client's line in CLIENT LIST.
 pub(crate) fn client_line(shared: &Shared, client: &Client) -> String {
-    let number = client.last_command.load(std::sync::atomic::Ordering::Relaxed);
-    let command = if usize::from(number) < shared.table.len() {
-        shared.table.row(number).name.to_ascii_lowercase()
-    } else {
-        "NULL".into()
+    let command = match client.last_command() {
+        None => "NULL".into(),
+        Some((number, None)) => shared.table.row(number).name.to_ascii_lowercase(),
+        Some((number, Some(sub))) => {
+            let row = shared.table.row(number);
+            format!("{}|{}", row.name, row.subcommands[sub].name).to_ascii_lowercase()
+        }
     };
     client.line(shared.uptime_ms(), &command)
 }
@@ -261,7 +263,7 @@ fn attempt(
     if shared.monitors.any() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
         shared.monitors.tell(&session.client, args, &shared.settings);
     }
-    session.client.last_command.store(found.number, std::sync::atomic::Ordering::Relaxed);
+    session.client.set_last_command(found.number, found.sub.map(|(at, _)| at));
     let reply = Reply { resp: session.resp, out };
     let mut cx = Context { shared, session, reply, after: After::Continue, worker, held: None };
     call(&mut cx, &found, args, batch);
@@ -271,7 +273,7 @@ fn attempt(
 /// Runs a handler, and counts and times it.
 pub(crate) fn call(cx: &mut Context<'_>, found: &Found, args: Args<'_>, batch: &mut Batch) {
     let start = cx.reply.out.len();
-    let fast = found.leaf().flags.has(Flags::FAST);
+    let fast = found.leaf().flags.has(Flags::FAST) && !cx.shared.settings.times_all();
     let began = if fast { None } else { Some(Instant::now()) };
     let result = (found.run)(cx, args);
     if let Err(error) = result {
@@ -284,8 +286,14 @@ pub(crate) fn call(cx: &mut Context<'_>, found: &Found, args: Args<'_>, batch: &
     match began {
         None => batch.count(found.number),
         Some(began) => {
-            let took = began.elapsed();
+            let mut took = began.elapsed();
             batch.timed += took;
+            // DEBUG SLEEP has taken the time it asks for; waiting for others has taken none.
+            if let (After::Sleep(asleep, _), false) =
+                (&cx.after, found.leaf().flags.has(Flags::BLOCKING))
+            {
+                took += *asleep;
+            }
             cx.worker.command(found.number).calls.add(1);
             cx.worker.command(found.number).took(1, took);
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

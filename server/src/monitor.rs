@@ -9,7 +9,7 @@ use miso_protocol::request::Args;
 use parking_lot::RwLock;
 
 use crate::clients::Client;
-use crate::settings::Settings;
+use crate::settings::{OutputLimit, Settings};
 use crate::shared::unix_micros;
 
 /// Who monitors.
@@ -47,8 +47,13 @@ impl Monitors {
             quote(arg, &mut line);
         }
         line.push_str("\r\n");
+        // Plain clients may have no limit; one that others fill needs one.
+        let limit = match settings.output_limit(false) {
+            OutputLimit { hard: 0, .. } => settings.output_limit(true),
+            limit => limit,
+        };
         for monitor in self.clients.read().values() {
-            monitor.send(line.as_bytes(), settings.output_limit(false));
+            monitor.send(line.as_bytes(), limit);
         }
     }
 }

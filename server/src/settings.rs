@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
+/// Microseconds below which `slowlog-log-slower-than` has FAST commands timed too.
+const TIMES_ALL_BELOW: i64 = 1000;
+
 /// What a setting's text may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
@@ -29,7 +32,7 @@ pub(crate) enum Kind {
     Addresses,
     /// `class hard soft seconds` in fours, as Redis's client-output-buffer-limit.
     OutputLimits,
-    /// A password: CONFIG GET shows it, the reference does not.
+    /// A password: never shown.
     Secret,
 }
 
@@ -99,6 +102,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "0",
         "Bytes beyond which writes that grow are refused; 0 is no limit",
     ),
+    any(
+        "maxmemory-policy",
+        Kind::Word(&["noeviction"]),
+        "noeviction",
+        "What is done when memory is full: writes that grow are refused",
+    ),
     any("proto-max-bulk-len", Kind::Bytes, "512mb", "The longest argument"),
     any("client-query-buffer-limit", Kind::Bytes, "1gb", "The most bytes of one command"),
     any(
@@ -137,7 +146,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
     fixed("save", ""),
     fixed("appendonly", "no"),
     fixed("databases", "1"),
-    fixed("maxmemory-policy", "noeviction"),
     fixed("replica-read-only", "yes"),
     fixed("slave-read-only", "yes"),
     fixed("io-threads", "1"),
@@ -184,6 +192,22 @@ impl Setting {
             Kind::Word(all) => format!("one of {}", all.join(", ")),
             Kind::Addresses => "IP addresses".into(),
             Kind::OutputLimits => "class hard soft seconds, for normal, slave or pubsub".into(),
+        }
+    }
+
+    /// Why CONFIG SET does not take `text`, in Redis's words.
+    fn refusal(&self, text: &str) -> String {
+        match self.kind {
+            Kind::Bytes => "argument must be a memory value".into(),
+            Kind::YesNo => "argument must be 'yes' or 'no'".into(),
+            Kind::Word(all) => {
+                format!("argument(s) must be one of the following: {}", all.join(", "))
+            }
+            Kind::Integer(low, high) if text.parse::<i64>().is_ok() => {
+                format!("argument must be between {low} and {high} inclusive")
+            }
+            Kind::Integer(..) => "argument couldn't be parsed into an integer".into(),
+            _ => format!("argument must be {}", self.expected()),
         }
     }
 
@@ -268,6 +292,7 @@ pub(crate) struct Settings {
     keepalive: AtomicU64,
     linger: AtomicU64,
     slower_than: AtomicI64,
+    times_all: AtomicBool,
     protected: AtomicBool,
     output: RwLock<[OutputLimit; 2]>,
 }
@@ -296,6 +321,15 @@ fn flags() -> clap::Command {
     command
 }
 
+/// Prints help where it was asked for; else what is wrong and the usage, and ends with status 2.
+fn refuse(error: &clap::Error) -> ! {
+    if error.use_stderr() && !error.to_string().contains("Usage:") {
+        eprint!("{error}\n{}\n", flags().render_usage());
+        std::process::exit(2);
+    }
+    error.exit()
+}
+
 fn switch(name: &'static str, help: &'static str) -> clap::Arg {
     clap::Arg::new(name).long(name).action(clap::ArgAction::SetTrue).help(help)
 }
@@ -311,7 +345,7 @@ impl Settings {
     /// A line that says which flag, variable or file and key is wrong, and what was expected. A
     /// command line that does not parse ends the process, with usage and status 2.
     pub(crate) fn from_process() -> Result<Start, Invalid> {
-        let matches = flags().get_matches();
+        let matches = flags().try_get_matches().unwrap_or_else(|error| refuse(&error));
         let given = |name: &str| matches.get_one::<String>(name).cloned();
         if matches.get_flag("print-command-reference") {
             return Ok(Start::Print(Page::Commands));
@@ -371,6 +405,7 @@ impl Settings {
             keepalive: AtomicU64::new(0),
             linger: AtomicU64::new(0),
             slower_than: AtomicI64::new(0),
+            times_all: AtomicBool::new(false),
             protected: AtomicBool::new(true),
             output: RwLock::default(),
         };
@@ -393,6 +428,7 @@ impl Settings {
         set(&self.linger, "function-linger");
         let slower = texts["slowlog-log-slower-than"].parse().unwrap_or(-1);
         self.slower_than.store(slower, Ordering::Relaxed);
+        self.times_all.store((0..TIMES_ALL_BELOW).contains(&slower), Ordering::Relaxed);
         self.protected.store(texts["protected-mode"] == "yes", Ordering::Relaxed);
         let parts: Vec<&str> = words(&texts["client-output-buffer-limit"]).collect();
         let mut output = self.output.write();
@@ -423,7 +459,12 @@ impl Settings {
     /// The names and texts of the settings for which `wanted` says so.
     pub(crate) fn list(&self, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
         let texts = self.texts.read();
-        texts.iter().filter(|(name, _)| wanted(name)).map(|(n, text)| (*n, text.clone())).collect()
+        let shown = |(name, text): (&&'static str, &String)| match text.as_str() {
+            "" => (*name, String::new()),
+            _ if is_secret(name) => (*name, "********".to_owned()),
+            text => (*name, text.to_owned()),
+        };
+        texts.iter().filter(|(name, _)| wanted(name)).map(shown).collect()
     }
 
     /// Sets several settings, all or none.
@@ -440,13 +481,10 @@ impl Settings {
             let setting = SETTINGS.iter().find(|setting| setting.name == lower).ok_or(format!(
                 "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
             ))?;
-            let value = if setting.when == When::Any {
-                setting
-                    .normal(text)
-                    .ok_or_else(|| failed(&format!("argument must be {}", setting.expected())))?
-            } else {
+            if setting.when != When::Any {
                 return Err(failed("can't set immutable config"));
-            };
+            }
+            let value = setting.normal(text).ok_or_else(|| failed(&setting.refusal(text)))?;
             if normal.iter().any(|(known, _)| *known == setting.name) {
                 return Err(failed("duplicate parameter"));
             }
@@ -567,6 +605,11 @@ impl Settings {
         u64::try_from(self.slower_than.load(Ordering::Relaxed)).ok()
     }
 
+    /// Whether so short a time is slow that even FAST commands are timed one by one.
+    pub(crate) fn times_all(&self) -> bool {
+        self.times_all.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn protected(&self) -> bool {
         self.protected.load(Ordering::Relaxed)
     }
@@ -575,6 +618,11 @@ impl Settings {
     pub(crate) fn output_limit(&self, subscribed: bool) -> OutputLimit {
         self.output.read()[usize::from(subscribed)]
     }
+}
+
+/// Whether a setting is not for everyone's eyes.
+fn is_secret(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.name == name && matches!(setting.kind, Kind::Secret))
 }
 
 fn merge_limits(old: &str, new: &str) -> String {
@@ -630,7 +678,7 @@ pub(crate) fn reference() -> String {
          A value comes from the flag (`--maxmemory 100mb`), else the environment \
          (`MISO_MAXMEMORY`), else the file (`miso-server miso.toml`, `maxmemory = \"100mb\"`), else \
          the default.\n`CONFIG SET` changes those marked so while the server runs.\n\n\
-         | setting | default | `CONFIG SET` | expected | what it does |\n|---|---|---|---|---|\n",
+         | setting | environment | default | `CONFIG SET` | expected | what it does |\n|---|---|---|---|---|---|\n",
     );
     for setting in SETTINGS.iter().filter(|setting| setting.when != When::Never) {
         let runtime = if setting.when == When::Any { "yes" } else { "" };
@@ -641,8 +689,9 @@ pub(crate) fn reference() -> String {
         };
         let _ = writeln!(
             page,
-            "| `{}` | {default} | {runtime} | {} | {} |",
+            "| `{}` | `{}` | {default} | {runtime} | {} | {} |",
             setting.name,
+            environment(setting),
             setting.expected(),
             setting.summary
         );

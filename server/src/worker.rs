@@ -35,7 +35,7 @@ pub(crate) fn bind(shared: &Shared) -> Result<Vec<std::net::TcpListener>, String
         }
         let listener = open(address, backlog).map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => format!(
-                "port: cannot listen on {address}: the port is taken; expected a free one (--port)"
+                "port: cannot listen on {address}: address already in use; expected a free port (--port)"
             ),
             _ => format!(
                 "bind: cannot listen on {address}: {error}; expected an address of this host"

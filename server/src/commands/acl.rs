@@ -6,7 +6,7 @@ use miso_protocol::request::Args;
 
 use super::connection::help;
 use super::{Command, ROW};
-use crate::acl::{self, DEFAULT};
+use crate::acl::{self, DEFAULT, Denied};
 use crate::context::{After, Context};
 use crate::dispatch;
 use crate::error::CommandError;
@@ -231,9 +231,20 @@ fn dry_run(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         )));
     };
     let command = args.tail(3);
+    if cx.shared.table.find(&args[3]).is_none() {
+        let name = String::from_utf8_lossy(&args[3]).into_owned();
+        return Err(CommandError::text(format!("ERR Command '{name}' not found")));
+    }
     let found = dispatch::find(cx.shared, &mut (Vec::new(), u16::MAX), command)?;
     match user.check((found.number, found.row), found.sub, command) {
         Ok(()) => cx.reply.ok(),
+        Err(Denied::Key) => {
+            let row = found.sub.map_or(found.row, |(_, row)| row);
+            let key = row.keys(command).find(|key| !user.may_use(key, row.access));
+            let key = String::from_utf8_lossy(key.unwrap_or_default());
+            let line = format!("This user has no permissions to access the '{key}' key");
+            cx.reply.bulk(line.as_bytes());
+        }
         Err(denied) => {
             let line = denied.line(&found.name());
             let line = line.strip_prefix("NOPERM this user").unwrap_or(&line);

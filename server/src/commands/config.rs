@@ -68,7 +68,9 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         if name == "port" {
             text = port.to_string();
         }
-        cx.reply.bulk(name.as_bytes());
+        // As Redis, a name that is asked for is given back as it was written.
+        let asked = args.tail(2).iter().find(|asked| asked.eq_ignore_ascii_case(name.as_bytes()));
+        cx.reply.bulk(asked.unwrap_or(name.as_bytes()));
         cx.reply.bulk(text.as_bytes());
     }
     Ok(())
@@ -76,7 +78,7 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if !args.len().is_multiple_of(2) {
-        return Err(CommandError::WrongArity("config|set".into()));
+        return Err(CommandError::Syntax);
     }
     let text = |at: usize| {
         String::from_utf8(args[at].to_vec())

@@ -228,11 +228,10 @@ pub(super) const CONNECTION: &[Command] = &[
         ],
     ),
     Command {
-        alone: true,
         run: command_all,
         ..Command::parent(
             Row {
-                flags: Flags::LOADING.with(Flags::STALE),
+                flags: Flags::LOADING.with(Flags::STALE).with(Flags::ALONE),
                 subcommands: &[
                     sub("COUNT", &[], "How many commands there are", "Integer"),
                     sub(
@@ -255,13 +254,13 @@ pub(super) const CONNECTION: &[Command] = &[
                     ),
                     sub(
                         "GETKEYS",
-                        &[Arg::string("command"), Arg::string("arg").optional().multiple()],
+                        &[Arg::string("command"), Arg::string("arg").multiple()],
                         "The objects a command is about",
                         "Array",
                     ),
                     sub(
                         "GETKEYSANDFLAGS",
-                        &[Arg::string("command"), Arg::string("arg").optional().multiple()],
+                        &[Arg::string("command"), Arg::string("arg").multiple()],
                         "The objects a command is about, and how",
                         "Array",
                     ),
@@ -399,7 +398,7 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     } else if cx.session.user.is_none() {
         return Err(CommandError::text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+             HELLO AUTH <user> <pass> option can be used to authenticate the client and \
              select the RESP protocol version at the same time",
         ));
     }
@@ -699,7 +698,9 @@ fn client_pause(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError
     let writes_only = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
         None | Some(b"all") => false,
         Some(b"write") => true,
-        Some(_) => return Err(CommandError::Syntax),
+        Some(_) => {
+            return Err(CommandError::text("ERR CLIENT PAUSE mode must be WRITE or ALL"));
+        }
     };
     cx.shared.clients.pause(Duration::from_millis(millis), writes_only);
     cx.reply.ok();

@@ -3,7 +3,7 @@
 //! An object is a key of type hash, with one field per name and a printable value: counters and
 //! flags as numbers, registers and sets as JSON arrays, maps as JSON objects.
 
-use miso_protocol::command::{Access, Arg, Flags, Group, Row};
+use miso_protocol::command::{Access, Arg, Categories, Flags, Group, Row};
 use miso_protocol::request::Args;
 use miso_store::Object;
 use miso_store::crdt::{Value, Writers};
@@ -26,6 +26,7 @@ macro_rules! row {
                 args: $args,
                 access: Access::$access,
                 group: Group::Keyspace,
+                categories: categories($name),
                 flags: $flags,
                 complexity: "O(1), or O(N) where it walks N names or objects",
                 summary: $summary,
@@ -35,6 +36,11 @@ macro_rules! row {
             $run,
         )
     };
+}
+
+/// KEYS walks everything at once, which Redis calls dangerous.
+const fn categories(name: &str) -> Categories {
+    if matches!(name.as_bytes(), b"KEYS") { Categories::DANGEROUS } else { Categories::NONE }
 }
 
 pub(super) const KEYSPACE: &[Command] = &[

@@ -36,8 +36,6 @@ pub(crate) struct Command {
     pub(crate) run: Handler,
     /// What runs its subcommands, in the order of their rows.
     pub(crate) sub: &'static [Handler],
-    /// Whether it also stands without a subcommand.
-    pub(crate) alone: bool,
 }
 
 /// A row with nothing in it, to take the rest of a row from.
@@ -46,13 +44,13 @@ const ROW: Row = Row::EMPTY;
 impl Command {
     /// A command without subcommands.
     const fn new(row: Row, run: Handler) -> Command {
-        Command { row, run, sub: &[], alone: true }
+        Command { row, run, sub: &[] }
     }
 
     /// A command that is only its subcommands.
     const fn parent(row: Row, sub: &'static [Handler]) -> Command {
         assert!(row.subcommands.len() == sub.len(), "each subcommand has its handler");
-        Command { row, run: unreachable_alone, sub, alone: false }
+        Command { row, run: unreachable_alone, sub }
     }
 }
 

@@ -400,39 +400,47 @@ fn memory_malloc(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> 
     Ok(())
 }
 
-/// An error unless the object that `args[2]` says is there.
-fn need_object(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+/// Whether the object that `args[2]` says is there; replies nil if not.
+fn is_there(cx: &mut Context<'_>, args: Args<'_>) -> bool {
     let there = cx.with_shard(&args[2], |shard, hash, _| shard.object(hash, &args[2]).is_some());
-    if there { Ok(()) } else { Err(CommandError::text("ERR no such key")) }
+    if !there {
+        cx.reply.null();
+    }
+    there
 }
 
 fn object_encoding(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    need_object(cx, args)?;
-    cx.reply.bulk(b"hashtable");
+    if is_there(cx, args) {
+        cx.reply.bulk(b"hashtable");
+    }
     Ok(())
 }
 
 fn object_freq(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    need_object(cx, args)?;
+    if !is_there(cx, args) {
+        return Ok(());
+    }
     Err(CommandError::text(
         "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
     ))
 }
 
 fn object_idle(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    need_object(cx, args)?;
-    cx.reply.integer(0);
+    if is_there(cx, args) {
+        cx.reply.integer(0);
+    }
     Ok(())
 }
 
 fn object_refs(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    need_object(cx, args)?;
-    cx.reply.integer(1);
+    if is_there(cx, args) {
+        cx.reply.integer(1);
+    }
     Ok(())
 }
 
 fn slowlog_get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let count = args.get(2).map_or(Some(10), integer::parse_i64).ok_or(CommandError::NotInteger)?;
+    let count = args.get(2).map_or(Some(10), integer::parse_i64).unwrap_or(i64::MIN);
     if count < -1 {
         return Err(CommandError::text("ERR count should be greater than or equal to -1"));
     }
