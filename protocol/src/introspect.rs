@@ -231,7 +231,7 @@ pub fn list(table: &Table, filter: Args<'_>, reply: &mut Reply<'_>) -> Result<()
         }
         _ => return Err(SYNTAX),
     };
-    reply.set(names.len());
+    reply.array(names.len());
     names.iter().for_each(|name| reply.bulk(name.as_bytes()));
     Ok(())
 }

@@ -14,6 +14,9 @@ use crate::error::CommandError;
 const MEMBER: Arg = Arg::string("member");
 const MEMBERS: Arg = Arg::string("member").multiple();
 
+/// A block, since more words are a syntax error to Redis and not a wrong number.
+const COUNT_ARG: Arg = Arg::block("count", &[Arg::integer("count")]).optional();
+
 /// How many members RANDMEMBER repeats at most, so that one command cannot fill the memory.
 const REPEATS_MAX: u64 = 1 << 20;
 
@@ -118,7 +121,7 @@ macro_rules! rows {
             Command::new(
                 Row {
                     name: concat!($prefix, ".RANDMEMBER"),
-                    args: &[OBJECT, NAME, Arg::integer("count").optional()],
+                    args: &[OBJECT, NAME, COUNT_ARG],
                     access: Access::Read,
                     group: Group::$kind,
                     complexity: "O(N) with N members returned",
