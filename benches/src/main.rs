@@ -1,2 +1,154 @@
-//! Placeholder.
-fn main() {}
+//! Benchmarks of `miso-server` beside a real `redis-server`, on the same machine and in the same run.
+//!
+//! Each subcommand starts the servers it needs on free loopback ports, alternates between them, and
+//! prints a table; `all` runs every one and writes the page `docs/benchmarks.md` with its charts.
+//! Nothing is asserted except by `instructions`, whose figures do not depend on the machine's load.
+
+mod allreduce;
+mod chart;
+mod compare;
+mod environment;
+mod instructions;
+mod latency;
+mod memory;
+mod progress;
+mod report;
+mod resp;
+mod servers;
+mod startup;
+mod statistics;
+mod suite;
+mod table;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use report::Report;
+use servers::Programs;
+
+/// What every benchmark answers: a report, or one line that says what went wrong.
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Benchmarks of MISO beside Redis.
+///
+/// `miso-server` is the one that MISO_SERVER names, else it is built as this program was;
+/// `redis-server` and `redis-benchmark` are those on the PATH.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// CPU time per command, by redis-benchmark at several depths and connection counts
+    Compare {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: compare::Options,
+    },
+    /// Latency at a fixed rate of requests (open loop, nothing omitted)
+    Latency {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: latency::Options,
+    },
+    /// Resident bytes per counter, register and set element
+    Memory {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: memory::Options,
+    },
+    /// Time from exec to the first PONG, and the resident size of an idle server
+    Startup {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: startup::Options,
+    },
+    /// The paper's AllReduce: 1 000 partial sums, five calls in flight, then one read
+    Allreduce {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: allreduce::Options,
+    },
+    /// Instructions per command under callgrind, held against benches/instructions.json
+    Instructions {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: instructions::Options,
+    },
+    /// Everything; writes benches/results, docs/charts and docs/benchmarks.md
+    All(suite::Options),
+}
+
+/// Where a report goes beside the terminal.
+#[derive(Args)]
+struct Common {
+    /// Write the figures to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a chart of the figures to this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+impl Common {
+    fn show(&self, report: &impl Report) -> Result<()> {
+        println!("{}", report.markdown());
+        if let Some(path) = &self.json {
+            report::write_json(path, report)?;
+        }
+        if let (Some(path), Some(chart)) = (&self.svg, report.chart()) {
+            report::write_text(path, &chart.svg()?)?;
+        }
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().benchmark) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("miso-benches: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(benchmark: Benchmark) -> Result<ExitCode> {
+    let programs = Programs::find()?;
+    match benchmark {
+        Benchmark::Compare { common, options } => {
+            common.show(&compare::run(&programs, &options)?)?;
+        }
+        Benchmark::Latency { common, options } => {
+            common.show(&latency::run(&programs, &options)?)?;
+        }
+        Benchmark::Memory { common, options } => common.show(&memory::run(&programs, &options)?)?,
+        Benchmark::Startup { common, options } => {
+            common.show(&startup::run(&programs, &options)?)?;
+        }
+        Benchmark::Allreduce { common, options } => {
+            common.show(&allreduce::run(&programs, &options)?)?;
+        }
+        Benchmark::Instructions { common, options } => {
+            let report = instructions::run(&programs, &options)?;
+            common.show(&report)?;
+            if report.regressed() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Benchmark::All(options) => suite::run(&programs, &options)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

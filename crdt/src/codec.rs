@@ -9,8 +9,10 @@
 //! context  varint n, n x dot (vector); varint m, m x dot (beyond)
 //! ```
 //!
-//! A whole state is the delta that says all of it. Lengths are checked against what is left of the
-//! input before anything is allocated, so a message costs at most a small multiple of its size.
+//! A whole state is the delta that says all of it. Writers stand in the table in the order in which
+//! the body first names them, and none that it does not name. Lengths are checked against what is
+//! left of the input before anything is allocated, so a message costs at most a small multiple of
+//! its size; one that is refused leaves no writer behind.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -69,13 +71,15 @@ pub trait Encode: Sized {
 pub struct Encoder {
     body: Vec<u8>,
     table: Vec<Writer>,
+    /// By writer: its place in the table and one; 0 if it has none.
+    places: Vec<u32>,
 }
 
 impl Encoder {
     /// An empty body.
     #[must_use]
     pub const fn new() -> Encoder {
-        Encoder { body: Vec::new(), table: Vec::new() }
+        Encoder { body: Vec::new(), table: Vec::new(), places: Vec::new() }
     }
 
     /// A number in 1 to 10 bytes.
@@ -105,15 +109,15 @@ impl Encoder {
 
     /// A dot.
     pub fn dot(&mut self, dot: Dot) {
-        // The writer of one dot is nearly always that of the one before.
-        let index = match self.table.iter().rposition(|writer| *writer == dot.writer()) {
-            Some(index) => index,
-            None => {
-                self.table.push(dot.writer());
-                self.table.len() - 1
-            }
-        };
-        self.count(index);
+        let writer = usize::from(dot.writer().0);
+        if self.places.len() <= writer {
+            self.places.resize(writer + 1, 0);
+        }
+        if self.places[writer] == 0 {
+            self.table.push(dot.writer());
+            self.places[writer] = self.table.len() as u32;
+        }
+        self.varint(u64::from(self.places[writer] - 1));
         self.varint(dot.seq());
     }
 
@@ -138,8 +142,8 @@ impl Encoder {
     /// If the body names a writer that `writers` does not know: dots come from that table.
     #[must_use]
     pub fn finish(self, tag: u8, writers: &Writers) -> Vec<u8> {
-        let mut head =
-            Encoder { body: Vec::with_capacity(self.body.len() + 16), table: Vec::new() };
+        let mut head = Encoder::new();
+        head.body.reserve_exact(12 + self.table.len() * 8 + self.body.len());
         head.byte(VERSION);
         head.byte(tag);
         head.count(self.table.len());
@@ -156,6 +160,8 @@ impl Encoder {
 pub struct Decoder<'a> {
     rest: &'a [u8],
     table: Vec<Writer>,
+    /// How many writers of the table have been named so far.
+    named: usize,
 }
 
 impl<'a> Decoder<'a> {
@@ -168,7 +174,7 @@ impl<'a> Decoder<'a> {
         message: &'a [u8],
         writers: &mut Writers,
     ) -> Result<(u8, Decoder<'a>), DecodeError> {
-        let mut decoder = Decoder { rest: message, table: Vec::new() };
+        let mut decoder = Decoder { rest: message, table: Vec::new(), named: 0 };
         let version = decoder.byte()?;
         if version != VERSION {
             return Err(DecodeError::Version(version));
@@ -254,13 +260,13 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// If its writer is not in the table or its number is out of range.
     pub fn dot(&mut self) -> Result<Dot, DecodeError> {
-        let index = self.count_unchecked()?;
+        let index = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
         let writer = *self.table.get(index).ok_or(DecodeError::Invalid("writer index"))?;
+        if index > self.named {
+            return Err(DecodeError::Invalid("order of writers"));
+        }
+        self.named = self.named.max(index + 1);
         Dot::new(writer, self.varint()?).ok_or(DecodeError::Invalid("sequence number"))
-    }
-
-    fn count_unchecked(&mut self) -> Result<usize, DecodeError> {
-        usize::try_from(self.varint()?).map_err(|_| DecodeError::Invalid("index"))
     }
 
     /// Dots with their count.
@@ -291,12 +297,18 @@ impl<'a> Decoder<'a> {
         Ok(context)
     }
 
-    /// Makes sure that nothing is left.
+    /// Makes sure that nothing is left, and that every writer was named.
     ///
     /// # Errors
-    /// If something is.
+    /// If not.
     pub fn close(self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
+        if !self.rest.is_empty() {
+            Err(DecodeError::Trailing)
+        } else if self.named < self.table.len() {
+            Err(DecodeError::Invalid("writer that nothing names"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -307,7 +319,7 @@ mod tests {
     use super::*;
 
     fn decoder(rest: &[u8]) -> Decoder<'_> {
-        Decoder { rest, table: Vec::new() }
+        Decoder { rest, table: Vec::new(), named: 0 }
     }
 
     proptest! {
@@ -334,6 +346,19 @@ mod tests {
         assert_eq!(decoder(&[0x80, 0x00]).varint(), Err(DecodeError::Invalid("padded number")));
         let long = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
         assert!(matches!(decoder(&long).varint(), Err(DecodeError::Invalid(_))));
+    }
+
+    #[test]
+    fn a_refused_message_leaves_no_writer_behind() {
+        let mut writers = Writers::new();
+        let id = 9u64.to_le_bytes();
+        let unnamed = [&[VERSION, 6, 1][..], &id, &[0, 0, 0]].concat();
+        let named = [&[VERSION, 6, 1][..], &id, &[1, 0, 1, 0, 0]].concat();
+        let refused = Err(DecodeError::Invalid("writer that nothing names"));
+        assert_eq!(crate::Delta::decode(&unnamed, &mut writers), refused);
+        assert!(writers.is_empty());
+        assert!(crate::Delta::decode(&named, &mut writers).is_ok());
+        assert_eq!(writers.len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! 3): `vector[w] = s` says that all events of writer `w` up to `s` are applied. Events known
 //! ahead of the vector (removals of what has not arrived yet) stand beside it as single dots.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::dot::{Dot, ReplicaId, Writer};
@@ -17,8 +17,9 @@ pub trait Seen {
 
 /// A causal context: a vector, and the dots beyond it.
 ///
-/// Invariant: no dot of `beyond` is covered by the vector, nor directly follows it.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+/// Invariant: no dot of `beyond` is covered by the vector, nor directly follows it; so what is known
+/// has one form, and two contexts are equal when they cover the same events.
+#[derive(Clone, Default, Debug)]
 pub struct Context {
     vector: Vec<u64>,
     beyond: BTreeSet<Dot>,
@@ -29,6 +30,15 @@ impl Seen for Context {
         self.upto(dot.writer()) >= dot.seq() || self.beyond.contains(&dot)
     }
 }
+
+impl PartialEq for Context {
+    // Zeros at the vector's end say as little as a shorter vector.
+    fn eq(&self, other: &Context) -> bool {
+        self.beyond == other.beyond && self.vector().eq(other.vector())
+    }
+}
+
+impl Eq for Context {}
 
 /// Nothing is known.
 impl Seen for () {
@@ -80,11 +90,14 @@ impl Context {
 
     /// Learns all of `writer`'s events up to `seq`.
     pub fn raise(&mut self, writer: Writer, seq: u64) {
+        if seq <= self.upto(writer) {
+            return;
+        }
         let index = usize::from(writer.0);
         if self.vector.len() <= index {
             self.vector.resize(index + 1, 0);
         }
-        self.vector[index] = self.vector[index].max(seq);
+        self.vector[index] = seq;
         // What the vector now reaches leaves the cloud, and may carry it further.
         while let Some(dot) = Dot::new(writer, 1)
             .and_then(|first| self.beyond.range(first..).next().copied())
@@ -98,20 +111,20 @@ impl Context {
     /// Learns all that `other` knows.
     pub fn join(&mut self, other: &Context) {
         for (writer, seq) in other.vector() {
-            if seq > self.upto(writer) {
-                self.raise(writer, seq);
-            }
+            self.raise(writer, seq);
         }
         for dot in other.beyond() {
             self.insert(dot);
         }
     }
 
-    /// Forgets the dots that `other` covers: what stays is known here alone.
-    pub fn subtract(&mut self, other: &impl Seen) {
+    /// Forgets what `other` covers as well: of a writer the vector's number, once `other` reaches
+    /// it, and each dot of its own. What stays is still known here, and covers no event that this
+    /// context did not.
+    pub fn subtract(&mut self, other: &Context) {
         self.beyond.retain(|dot| !other.seen(*dot));
         for (index, seq) in (0u16..).zip(self.vector.iter_mut()) {
-            if Dot::new(Writer(index), *seq).is_some_and(|dot| other.seen(dot)) {
+            if other.upto(Writer(index)) >= *seq {
                 *seq = 0;
             }
         }
@@ -122,25 +135,32 @@ impl Context {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Writers {
     ids: Vec<ReplicaId>,
+    indexes: BTreeMap<ReplicaId, Writer>,
 }
 
 impl Writers {
     /// No writers.
     #[must_use]
     pub const fn new() -> Writers {
-        Writers { ids: Vec::new() }
+        Writers { ids: Vec::new(), indexes: BTreeMap::new() }
     }
 
     /// The index of `id`, given to it now if it is new; none once 65 536 are known.
-    ///
-    /// Linear in the writers: called once per writer and message, never per command.
     pub fn intern(&mut self, id: ReplicaId) -> Option<Writer> {
-        if let Some(known) = self.ids.iter().position(|known| *known == id) {
-            return u16::try_from(known).ok().map(Writer);
+        if let Some(known) = self.indexes.get(&id) {
+            return Some(*known);
         }
         let writer = u16::try_from(self.ids.len()).ok().map(Writer)?;
         self.ids.push(id);
+        self.indexes.insert(id, writer);
         Some(writer)
+    }
+
+    /// Forgets the writers met since `len` were known: nothing names them yet.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        for id in self.ids.drain(len.min(self.ids.len())..) {
+            self.indexes.remove(&id);
+        }
     }
 
     /// Who `writer` is.
@@ -166,8 +186,9 @@ impl Writers {
 pub trait Events {
     /// A dot never used before, of the local writer.
     fn next(&mut self) -> Dot;
-    /// Whether `dot` is the local writer's and has been shown to nobody yet: then nobody can have
-    /// removed it, and it may stand for further updates of the same interval.
+    /// Whether `dot` is the local writer's and has been shown to nobody yet, neither in a delta nor
+    /// in a whole state: then nobody can have removed it, and it may stand for further updates of
+    /// the same interval. Who hands out a state must count all that is in it as shown.
     fn unsent(&self, dot: Dot) -> bool;
     /// A hybrid logical clock (milliseconds << 16 | counter), later than all it gave before.
     fn time(&mut self) -> u64;
@@ -196,6 +217,34 @@ mod tests {
         context.raise(Writer(1), 4);
         assert_eq!(context.upto(Writer(1)), 5);
         assert_eq!(context.beyond().count(), 0);
+    }
+
+    #[test]
+    fn subtracting_forgets_only_what_the_other_covers_entirely() {
+        let mut context = Context::new();
+        context.raise(Writer(0), 3);
+        context.insert(dot(1, 7));
+        let mut other = Context::new();
+        other.insert(dot(0, 3)); // knows the newest, not those before it
+        context.subtract(&other);
+        assert!(context.seen(dot(0, 2)) && context.seen(dot(1, 7)));
+        other.raise(Writer(0), 2);
+        other.insert(dot(1, 7));
+        context.subtract(&other);
+        assert!(context.is_empty());
+        assert_eq!(context, Context::new());
+    }
+
+    #[test]
+    fn writers_are_interned_once_and_no_more_than_an_index_holds() {
+        let mut writers = Writers::new();
+        for id in 0..1 << 16 {
+            assert!(writers.intern(ReplicaId(id)).is_some());
+        }
+        assert_eq!(writers.intern(ReplicaId(7)), Some(Writer(7)));
+        assert_eq!(writers.intern(ReplicaId(1 << 16)), None);
+        writers.truncate(8);
+        assert_eq!(writers.intern(ReplicaId(1 << 16)), Some(Writer(8)));
     }
 
     #[test]

@@ -20,6 +20,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::Crdt;
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
@@ -27,7 +28,10 @@ use crate::context::{Context, Events, Seen};
 use crate::dot::{Dot, Writer};
 
 /// What a reset saw of an entry.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+///
+/// Floors at the same update say the same, so they are equal whatever their `by`, which only tells
+/// when the floor may be forgotten: either reset's word is good for that.
+#[derive(Clone, Copy, Debug)]
 pub struct Floor {
     /// The number of the entry's newest update that the reset saw.
     pub at: u64,
@@ -38,6 +42,26 @@ pub struct Floor {
     /// The reset itself: once the entry's writer has applied it, the floor may be forgotten.
     pub by: Dot,
 }
+
+impl Ord for Floor {
+    fn cmp(&self, other: &Floor) -> Ordering {
+        (self.at, self.p, self.n).cmp(&(other.at, other.p, other.n))
+    }
+}
+
+impl PartialOrd for Floor {
+    fn partial_cmp(&self, other: &Floor) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Floor {
+    fn eq(&self, other: &Floor) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Floor {}
 
 /// What one writer did to a counter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,7 +99,9 @@ impl Entry {
             self.dot = self.dot.max(other.dot);
             self.p = self.p.max(other.p);
             self.n = self.n.max(other.n);
-            self.floor = self.floor.max(other.floor);
+            if other.floor > self.floor {
+                self.floor = other.floor;
+            }
         }
         *self != before
     }
@@ -102,14 +128,18 @@ pub enum Counter {
     Many(Box<Many>),
 }
 
-/// The entries of several writers, in the writers' order, and their sum.
+/// The entries of several writers, in the writers' order, with what reading wants of them.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Many {
     entries: Vec<Entry>,
+    /// The sum of their values.
     total: i128,
+    /// How many of them are live.
+    live: usize,
 }
 
-/// The increment would take this node's view of the counter beyond 64 bits. Nothing was changed.
+/// The increment would take this node's view of the counter, or what the local writer has added to
+/// it or taken away in all, beyond 64 bits. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Overflow;
 
@@ -131,6 +161,41 @@ impl Many {
             _ => self.entries.binary_search_by_key(&writer, |entry| entry.dot.writer()),
         }
     }
+
+    fn insert(&mut self, at: usize, entry: Entry) {
+        self.total += entry.value();
+        self.live += usize::from(entry.live());
+        self.entries.insert(at, entry);
+    }
+
+    fn put(&mut self, at: usize, entry: Entry) {
+        let old = core::mem::replace(&mut self.entries[at], entry);
+        self.total += entry.value() - old.value();
+        self.live = self.live + usize::from(entry.live()) - usize::from(old.live());
+    }
+
+    /// Keeps the entries for which `keep` says so, changed as it likes.
+    fn retain(&mut self, keep: impl FnMut(&mut Entry) -> bool) {
+        self.entries.retain_mut(keep);
+        self.total = self.entries.iter().map(Entry::value).sum();
+        self.live = self.entries.iter().filter(|entry| entry.live()).count();
+    }
+}
+
+/// The nearest 64-bit integer.
+pub(crate) fn saturate(total: i128) -> i64 {
+    i64::try_from(total).unwrap_or(if total > 0 { i64::MAX } else { i64::MIN })
+}
+
+/// Whether a local update may take a value from `old` to `new`: not out of 64 bits, nor further out
+/// when merging has carried it there already; back it may.
+pub(crate) fn bounded(old: i128, new: i128) -> Result<i64, Overflow> {
+    let overshoot = |total: i128| total.abs_diff(i128::from(saturate(total)));
+    match overshoot(new) {
+        0 => Ok(saturate(new)),
+        over if over <= overshoot(old) && (new > 0) == (old > 0) => Ok(saturate(new)),
+        _ => Err(Overflow),
+    }
 }
 
 impl Counter {
@@ -147,8 +212,7 @@ impl Counter {
     /// The value; beyond 64 bits it reads as the nearest that fits, while the state stays exact.
     #[must_use]
     pub fn value(&self) -> i64 {
-        let total = self.total();
-        i64::try_from(total).unwrap_or(if total > 0 { i64::MAX } else { i64::MIN })
+        saturate(self.total())
     }
 
     /// Whether the value does not fit 64 bits.
@@ -182,10 +246,11 @@ impl Counter {
     /// What the value would be after adding `p` and taking `n` away.
     ///
     /// # Errors
-    /// If that does not fit 64 bits.
+    /// If that does not fit 64 bits. Only a value that merging has carried beyond them may stay
+    /// beyond, if the update does not take it further.
     pub fn check(&self, p: u64, n: u64) -> Result<i64, Overflow> {
-        let total = self.total() + i128::from(p) - i128::from(n);
-        i64::try_from(total).map_err(|_| Overflow)
+        let old = self.total();
+        bounded(old, old + i128::from(p) - i128::from(n))
     }
 
     /// Adds `p` and takes `n` away under the local writer; answers the new value. O(1) in the
@@ -212,21 +277,19 @@ impl Counter {
                 let many = self.many();
                 match many.find(writer) {
                     Ok(at) => {
-                        let entry = &mut many.entries[at];
-                        let (new_p, new_n) = grow(entry.p, entry.n, p, n)?;
+                        let mut entry = many.entries[at];
+                        (entry.p, entry.n) = grow(entry.p, entry.n, p, n)?;
                         // A floor at this very dot would delete what is added under it.
                         if !events.unsent(entry.dot) || !entry.live() {
                             entry.dot = events.next();
                         }
-                        (entry.p, entry.n) = (new_p, new_n);
+                        many.put(at, entry);
                     }
                     Err(at) => {
                         let dot = events.next();
-                        let entry = Entry { dot, birth: dot.seq(), p, n, floor: None };
-                        many.entries.insert(at, entry);
+                        many.insert(at, Entry { dot, birth: dot.seq(), p, n, floor: None });
                     }
                 }
-                many.total = i128::from(value);
             }
         }
         Ok(value)
@@ -235,7 +298,8 @@ impl Counter {
     /// The general form.
     fn many(&mut self) -> &mut Many {
         if !matches!(self, Counter::Many(_)) {
-            let many = Many { entries: self.entries().collect(), total: self.total() };
+            let entries: Vec<Entry> = self.entries().collect();
+            let many = Many { live: entries.len(), total: self.total(), entries };
             *self = Counter::Many(Box::new(many));
         }
         match self {
@@ -244,15 +308,17 @@ impl Counter {
         }
     }
 
+    fn one(entry: &Entry) -> Counter {
+        Counter::One { birth: pack(entry.birth), dot: entry.dot, p: entry.p, n: entry.n }
+    }
+
     /// Back to the small form where it fits.
     fn settle(&mut self) {
         let Counter::Many(many) = self else { return };
         match many.entries.as_slice() {
             [] => *self = Counter::None,
-            [Entry { dot, birth, p, n, floor: None }] => {
-                *self = Counter::One { birth: pack(*birth), dot: *dot, p: *p, n: *n };
-            }
-            _ => many.total = many.entries.iter().map(Entry::value).sum(),
+            [entry @ Entry { floor: None, .. }] => *self = Counter::one(entry),
+            _ => {}
         }
     }
 
@@ -270,26 +336,39 @@ impl Counter {
         };
         if let Some(change) = change {
             for entry in self.entries() {
-                if events.unsent(entry.dot) && entry.birth == entry.dot.seq() {
-                    change.entries.remove(&entry.dot.writer()); // nobody ever saw it
-                } else {
+                let never_sent = entry.birth == entry.dot.seq() && events.unsent(entry.dot);
+                let noted = change.entries.get(&entry.dot.writer()).map(|noted| noted.birth);
+                // Of an entry that nobody has seen nothing need be said, unless the change speaks
+                // of it already: that may have hidden the reset of an earlier life.
+                if !never_sent || noted == Some(entry.birth) {
                     change.note(floored(entry));
                 }
             }
         }
-        let many = self.many();
-        many.entries.retain(|entry| entry.dot.writer() != events.writer());
-        many.entries.iter_mut().for_each(|entry| *entry = floored(*entry));
+        self.many().retain(|entry| {
+            *entry = floored(*entry);
+            entry.dot.writer() != events.writer()
+        });
         self.settle();
         true
+    }
+
+    /// Notes in `change` what is deleted here and not forgotten yet. A clear must say it again:
+    /// what its context covers and it does not name would be forgotten by whoever joins it.
+    pub(crate) fn note_floors(&self, change: &mut CounterDelta) {
+        self.entries().filter(|entry| entry.floor.is_some()).for_each(|entry| change.note(entry));
     }
 
     /// Forgets deleted entries whose writer has applied the reset: `applied(writer, reset)` says
     /// so. Before that the writer may still count on from what was deleted, and whoever forgot the
     /// floor would show too much.
+    ///
+    /// A writer says so in its own stream, and the word counts only where all of the writer's events
+    /// that preceded it are applied. Otherwise an old copy of the entry could still arrive and would
+    /// not be known for old.
     pub fn collect(&mut self, applied: impl Fn(Writer, Dot) -> bool) {
         if let Counter::Many(many) = self {
-            many.entries.retain(|entry| {
+            many.retain(|entry| {
                 let done = |floor: Floor| applied(entry.dot.writer(), floor.by);
                 entry.live() || !entry.floor.is_some_and(done)
             });
@@ -331,43 +410,90 @@ impl CounterDelta {
         self.entries.is_empty() && self.cleared.is_none()
     }
 
-    pub(crate) fn of(state: &Counter) -> CounterDelta {
-        let entries = state.entries().map(|entry| (entry.dot.writer(), entry)).collect();
-        CounterDelta { entries, cleared: None }
+    /// The entries of `state` whose newest update `known` does not cover.
+    pub(crate) fn since(state: &Counter, known: &impl Seen) -> CounterDelta {
+        let new = state.entries().filter(|entry| !known.seen(entry.dot));
+        CounterDelta {
+            entries: new.map(|entry| (entry.dot.writer(), entry)).collect(),
+            cleared: None,
+        }
+    }
+
+    pub(crate) fn removals(&self) -> CounterDelta {
+        let floored = self.entries.iter().filter(|(_, entry)| entry.floor.is_some());
+        CounterDelta {
+            entries: floored.map(|(writer, entry)| (*writer, *entry)).collect(),
+            cleared: self.cleared.clone(),
+        }
     }
 
     /// Joins another change of the same counter. An entry that one side has and the other knows
     /// to be gone is gone.
     pub(crate) fn join(&mut self, mine: &impl Seen, theirs: &impl Seen, other: &CounterDelta) {
-        let ours: Vec<Writer> = self.entries.keys().copied().collect();
+        let come: Vec<Entry> = other
+            .entries
+            .iter()
+            .filter(|(writer, entry)| self.entries.contains_key(writer) || !mine.seen(entry.dot))
+            .map(|(_, entry)| *entry)
+            .collect();
         self.entries
             .retain(|writer, entry| other.entries.contains_key(writer) || !theirs.seen(entry.dot));
-        for (writer, entry) in &other.entries {
-            if ours.contains(writer) || !mine.seen(entry.dot) {
-                self.note(*entry);
-            }
-        }
+        come.into_iter().for_each(|entry| self.note(entry));
     }
 
-    /// Joins `delta` into `state`; shared with the map, whose fields hold counters.
+    /// Joins into `state`; shared with the map, whose fields hold counters.
     pub(crate) fn apply_to(
         &self,
         state: &mut Counter,
         seen: &impl Seen,
-        cleared: &impl Seen,
+        cleared: &Option<Context>,
     ) -> bool {
+        // The usual case without an allocation: one writer's entry has grown, or is the first.
+        if let (Some((_, entry)), 1, None) =
+            (self.entries.first_key_value(), self.entries.len(), cleared)
+            && entry.floor.is_none()
+        {
+            let mine = match state {
+                Counter::None => None,
+                Counter::One { dot, .. } if dot.writer() == entry.dot.writer() => {
+                    state.entries().next()
+                }
+                _ => return self.join_into(state, seen, cleared),
+            };
+            let mut new = mine.is_none() && !seen.seen(entry.dot);
+            let mut joined = mine.unwrap_or(*entry);
+            new |= joined.join(entry);
+            if new {
+                *state = Counter::one(&joined);
+            }
+            return new;
+        }
+        self.join_into(state, seen, cleared)
+    }
+
+    fn join_into(&self, state: &mut Counter, seen: &impl Seen, cleared: &Option<Context>) -> bool {
         let many = state.many();
         let mut new = false;
-        many.entries.retain(|entry| {
-            let gone = cleared.seen(entry.dot) && !self.entries.contains_key(&entry.dot.writer());
-            new |= gone;
-            !gone
-        });
+        if let Some(cleared) = cleared {
+            let gone = |entry: &Entry| {
+                cleared.seen(entry.dot) && !self.entries.contains_key(&entry.dot.writer())
+            };
+            if many.entries.iter().any(gone) {
+                many.retain(|entry| !gone(entry));
+                new = true;
+            }
+        }
         for entry in self.entries.values() {
             match many.find(entry.dot.writer()) {
-                Ok(at) => new |= many.entries[at].join(entry),
+                Ok(at) => {
+                    let mut joined = many.entries[at];
+                    if joined.join(entry) {
+                        many.put(at, joined);
+                        new = true;
+                    }
+                }
                 Err(at) if !seen.seen(entry.dot) => {
-                    many.entries.insert(at, *entry);
+                    many.insert(at, *entry);
                     new = true;
                 }
                 Err(_) => {}
@@ -375,6 +501,20 @@ impl CounterDelta {
         }
         state.settle();
         new
+    }
+
+    /// Writes it without what it cleared, which a map says once for all its fields.
+    pub(crate) fn encode_parts(&self, to: &mut Encoder) {
+        to.count(self.entries.len());
+        self.entries.values().for_each(|entry| entry.encode(to));
+    }
+
+    pub(crate) fn decode_parts(from: &mut Decoder<'_>) -> Result<CounterDelta, DecodeError> {
+        let mut delta = CounterDelta::default();
+        for _ in 0..from.count(6)? {
+            delta.note(Entry::decode(from)?);
+        }
+        Ok(delta)
     }
 }
 
@@ -385,7 +525,7 @@ impl Crdt for Counter {
         match self {
             Counter::None => true,
             Counter::One { .. } => false,
-            Counter::Many(many) => !many.entries.iter().any(Entry::live),
+            Counter::Many(many) => many.live == 0,
         }
     }
 
@@ -398,7 +538,11 @@ impl Crdt for Counter {
     }
 
     fn whole(&self, context: &Context) -> CounterDelta {
-        CounterDelta { cleared: Some(context.clone()), ..CounterDelta::of(self) }
+        CounterDelta { cleared: Some(context.clone()), ..self.since(&()) }
+    }
+
+    fn since(&self, known: &impl Seen) -> CounterDelta {
+        CounterDelta::since(self, known)
     }
 
     fn join_delta(delta: &mut CounterDelta, other: &CounterDelta) {
@@ -406,6 +550,14 @@ impl Crdt for Counter {
         delta.join(&mine, &other.cleared, other);
         delta.cleared = mine;
         join_cleared(&mut delta.cleared, &other.cleared);
+    }
+
+    fn removals(delta: &CounterDelta) -> CounterDelta {
+        delta.removals()
+    }
+
+    fn learn(delta: &CounterDelta, context: &mut Context) {
+        delta.cleared.iter().for_each(|cleared| context.join(cleared));
     }
 
     fn heap_bytes(&self) -> usize {
@@ -478,17 +630,244 @@ impl Encode for Entry {
 
 impl Encode for CounterDelta {
     fn encode(&self, to: &mut Encoder) {
-        to.count(self.entries.len());
-        self.entries.values().for_each(|entry| entry.encode(to));
+        self.encode_parts(to);
         self.cleared.encode(to);
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let mut delta = CounterDelta::default();
-        for _ in 0..from.count(6)? {
-            delta.note(Entry::decode(from)?);
+        let parts = CounterDelta::decode_parts(from)?;
+        Ok(CounterDelta { cleared: Option::decode(from)?, ..parts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Writer;
+    use crate::laws::{Message, Site, exchange};
+
+    #[derive(Clone, Debug)]
+    enum Edit {
+        Add(u64, u64),
+        Reset,
+    }
+
+    fn edit(site: &mut Site<Counter>, edit: &Edit) {
+        match *edit {
+            Edit::Add(p, n) => _ = count(site, p, n),
+            Edit::Reset => reset(site),
         }
-        delta.cleared = Option::decode(from)?;
-        Ok(delta)
+    }
+
+    fn count(site: &mut Site<Counter>, p: u64, n: u64) -> Result<i64, Overflow> {
+        site.edit(|counter, events, change| {
+            let value = counter.add(p, n, events)?;
+            change.note(counter.entry(events.writer()).expect("just counted"));
+            Ok(value)
+        })
+    }
+
+    fn add(site: &mut Site<Counter>, n: u64) {
+        count(site, n, 0).expect("small numbers");
+    }
+
+    fn reset(site: &mut Site<Counter>) {
+        site.edit(|counter, events, change| counter.reset(events, Some(change)));
+    }
+
+    crate::laws! {
+        grow_only: Counter, Edit = prop_oneof![
+            4 => (0u64..100).prop_map(|n| Edit::Add(n, 0)),
+            1 => Just(Edit::Reset),
+        ],
+        |site, op| edit(site, op),
+        |counter| (counter.total(), counter.is_absent()),
+        settle |counter| counter.collect(|_, _| true)
+    }
+
+    crate::laws! {
+        positive_negative: Counter, Edit = prop_oneof![
+            4 => (0u64..100, 0u64..100).prop_map(|(p, n)| Edit::Add(p, n)),
+            1 => prop::sample::select(&[1 << 62, u64::MAX >> 1, u64::MAX][..])
+                .prop_map(|n| Edit::Add(n, 0)),
+            1 => prop::sample::select(&[1 << 62, u64::MAX >> 1, u64::MAX][..])
+                .prop_map(|n| Edit::Add(0, n)),
+            1 => Just(Edit::Reset),
+        ],
+        |site, op| edit(site, op),
+        |counter| (counter.total(), counter.is_absent()),
+        settle |counter| counter.collect(|_, _| true)
+    }
+
+    fn sites<const N: usize>() -> [Site<Counter>; N] {
+        core::array::from_fn(|writer| Site::new(writer as u16))
+    }
+
+    fn values(sites: &[Site<Counter>]) -> Vec<i64> {
+        sites.iter().map(|site| site.state.value()).collect()
+    }
+
+    type Sent = Message<CounterDelta>;
+
+    #[test]
+    fn concurrent_counts_sum() {
+        let mut all = sites::<3>();
+        for (site, n) in all.iter_mut().zip([5, 7, 11]) {
+            add(site, n);
+            count(site, 0, 1).expect("small numbers");
+        }
+        exchange(&mut all);
+        assert_eq!(values(&all), [20; 3]);
+    }
+
+    #[test]
+    fn a_reset_takes_what_it_saw_and_nothing_else() {
+        let mut all = sites::<3>();
+        add(&mut all[0], 100);
+        exchange(&mut all);
+        reset(&mut all[1]);
+        add(&mut all[0], 10);
+        count(&mut all[2], 0, 3).expect("small numbers");
+        exchange(&mut all);
+        assert_eq!(values(&all), [7; 3]);
+    }
+
+    /// Defect 10 of the original: increments past 2^53 vanished, zero was an error.
+    #[test]
+    fn counts_are_exact_to_64_bits() {
+        let mut site = sites::<1>();
+        assert_eq!(count(&mut site[0], 1 << 53, 0), Ok(1 << 53));
+        assert_eq!(count(&mut site[0], 1, 0), Ok((1 << 53) + 1));
+        assert_eq!(count(&mut site[0], (1 << 63) - 1, (1 << 53) + 1), Ok(i64::MAX));
+        let before = site[0].state.clone();
+        assert_eq!(count(&mut site[0], 1, 0), Err(Overflow));
+        assert_eq!(count(&mut site[0], u64::MAX, u64::MAX), Err(Overflow), "the writer's totals");
+        assert_eq!(site[0].state, before, "an error changes nothing");
+        let mut lowest = sites::<1>();
+        assert_eq!(count(&mut lowest[0], 0, 1 << 63), Ok(i64::MIN));
+        assert_eq!(count(&mut lowest[0], 0, 1), Err(Overflow));
+    }
+
+    #[test]
+    fn adding_nothing_creates() {
+        let [mut a, mut b] = sites();
+        assert!(a.state.is_absent());
+        add(&mut a, 0);
+        assert!(!a.state.is_absent());
+        b.receive(&a.send());
+        assert_eq!((b.state.is_absent(), b.state.value()), (false, 0));
+    }
+
+    /// Pitfall 4.6: a merged total beyond 64 bits reads as the nearest that fits, and heals.
+    #[test]
+    fn a_total_beyond_64_bits_is_saturated_and_heals() {
+        let mut all = sites::<2>();
+        for site in &mut all {
+            add(site, 1 << 62);
+            add(site, (1 << 62) - 1);
+        }
+        exchange(&mut all);
+        assert_eq!(values(&all), [i64::MAX; 2]);
+        assert!(all.iter().all(|site| site.state.saturated()));
+        assert_eq!(count(&mut all[0], 1, 0), Err(Overflow), "no further out");
+        assert_eq!(count(&mut all[0], 0, 10), Ok(i64::MAX), "but back");
+        assert_eq!(count(&mut all[1], 0, (1 << 63) - 1), Ok(i64::MAX), "and into the range");
+        exchange(&mut all);
+        assert_eq!(values(&all), [i64::MAX - 10; 2]);
+        assert!(!all[0].state.saturated());
+    }
+
+    /// Pitfall 4.2 (a): the entry is reborn, and a peer that still holds the old one must not
+    /// swallow the new counts.
+    #[test]
+    fn a_reborn_entry_beats_the_old_one() {
+        let [mut a, mut b, mut c] = sites();
+        add(&mut a, 100);
+        let hundred = a.send();
+        b.receive(&hundred);
+        c.receive(&hundred);
+        reset(&mut c);
+        let deleted = c.send();
+        a.receive(&deleted);
+        a.state.collect(|writer, _| writer == Writer(0)); // it knows its own mind
+        assert!(a.state.is_blank());
+        add(&mut a, 1);
+        let one = a.send();
+        let both: [&Sent; 2] = [&deleted, &one];
+        for order in [both, [both[1], both[0]]] {
+            let mut late = b.clone();
+            order.iter().for_each(|message| late.receive(message));
+            assert_eq!(late.state.value(), 1);
+        }
+        let mut all = [a, b, c];
+        exchange(&mut all);
+        assert_eq!(values(&all), [1; 3]);
+    }
+
+    /// Pitfall 4.2 (b): the writer counts on without knowing of the delete.
+    #[test]
+    fn counts_unseen_by_a_delete_survive_in_every_order() {
+        let [mut a, mut b, mut c] = sites();
+        add(&mut a, 100);
+        let hundred = a.send();
+        b.receive(&hundred);
+        c.receive(&hundred);
+        add(&mut a, 10);
+        let ten = a.send();
+        reset(&mut c);
+        let deleted = c.send();
+        for order in [[&ten, &deleted], [&deleted, &ten]] {
+            let mut late = b.clone();
+            order.iter().for_each(|message| late.receive(message));
+            assert_eq!(late.state.value(), 10);
+        }
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let all = [&a, &b, &c];
+            let mut reader = Site::new(9);
+            order.iter().for_each(|which| reader.join(all[*which]));
+            assert_eq!(reader.state.value(), 10, "{order:?}");
+        }
+        let mut all = [a, b, c];
+        exchange(&mut all);
+        assert_eq!(values(&all), [10; 3]);
+    }
+
+    /// Two resets in one interval, with a life of the entry between them that nobody has seen.
+    #[test]
+    fn a_reset_of_an_unseen_life_does_not_hide_the_reset_before_it() {
+        let [mut a, mut b] = sites();
+        add(&mut a, 100);
+        b.receive(&a.send());
+        reset(&mut a);
+        add(&mut a, 1);
+        reset(&mut a);
+        b.receive(&a.send());
+        assert!(b.state.is_absent());
+        a.edit(|counter, events, _| counter.add(1, 0, events)).expect("small numbers");
+        reset(&mut a);
+        assert!(a.send().delta.is_empty(), "nobody has heard of it");
+    }
+
+    #[test]
+    fn updates_of_one_interval_share_an_event() {
+        let [mut a] = sites();
+        (0..10).for_each(|_| add(&mut a, 1));
+        assert_eq!(a.context.upto(Writer(0)), 1);
+        a.send();
+        add(&mut a, 1);
+        assert_eq!((a.context.upto(Writer(0)), a.state.value()), (2, 11));
+    }
+
+    #[test]
+    fn one_writer_takes_no_heap() {
+        let [mut a, mut b] = sites();
+        add(&mut a, 1);
+        b.receive(&a.send());
+        add(&mut a, 1);
+        b.receive(&a.send());
+        assert_eq!((a.state.heap_bytes(), b.state.heap_bytes()), (0, 0));
+        assert_eq!(b.state.value(), 2);
     }
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
-use crate::context::{Events, Seen};
+use crate::context::{Context, Events, Seen};
 use crate::dot::Dot;
 
 /// A small set of dots in order; one, the usual case, takes no allocation.
@@ -21,7 +21,6 @@ pub enum Dots {
     /// One dot.
     One(Dot),
     /// Two or more, in order. Boxed twice over, so that the usual case stays 16 bytes.
-    #[expect(clippy::box_collection, reason = "a set element with one dot must stay small")]
     Many(Box<Vec<Dot>>),
 }
 
@@ -67,6 +66,20 @@ impl Dots {
             },
         }
         true
+    }
+
+    /// Adds dots; whether any was new.
+    pub(crate) fn extend(&mut self, mut dots: impl Iterator<Item = Dot>) -> bool {
+        let before = self.as_slice().len();
+        match (dots.next(), dots.next()) {
+            (None, _) => {}
+            (Some(dot), None) => _ = self.insert(dot),
+            // A hostile peer may send thousands: sort once instead of inserting each.
+            (Some(one), Some(two)) => {
+                *self = self.iter().chain([one, two]).chain(dots).collect();
+            }
+        }
+        self.as_slice().len() > before
     }
 
     /// Keeps the dots for which `keep` says so; whether any went.
@@ -126,21 +139,28 @@ impl Dots {
         let gone = self.retain(|dot| {
             change.added.contains(dot) || !(cleared.seen(dot) || change.removed.contains(dot))
         });
-        let mut came = false;
-        for dot in change.added.iter().filter(|dot| !seen.seen(*dot)) {
-            came |= self.insert(dot);
-        }
+        let came = self.extend(change.added.iter().filter(|dot| !seen.seen(*dot)));
         gone || came
     }
 }
 
 impl FromIterator<Dot> for Dots {
     fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Dots {
-        let mut all = Dots::None;
-        for dot in dots {
-            all.insert(dot);
+        let mut dots = dots.into_iter();
+        match (dots.next(), dots.next()) {
+            (None, _) => Dots::None,
+            (Some(dot), None) => Dots::One(dot),
+            (Some(one), Some(two)) => {
+                let mut all = Vec::from([one, two]);
+                all.extend(dots);
+                all.sort_unstable();
+                all.dedup();
+                match all.as_slice() {
+                    [one] => Dots::One(*one),
+                    _ => Dots::Many(Box::new(all)),
+                }
+            }
         }
-        all
     }
 }
 
@@ -158,6 +178,21 @@ impl Touch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty()
+    }
+
+    /// A change that adds `dots`.
+    pub(crate) fn adding(dots: impl Iterator<Item = Dot>) -> Touch {
+        Touch { added: dots.collect(), removed: Dots::None }
+    }
+
+    /// Its removals alone.
+    pub(crate) fn removals(&self) -> Touch {
+        Touch { added: Dots::None, removed: self.removed.clone() }
+    }
+
+    /// Tells `context` of every event that it names.
+    pub(crate) fn learn(&self, context: &mut Context) {
+        self.added.iter().chain(self.removed.iter()).for_each(|dot| context.insert(dot));
     }
 
     /// Notes that `old` dots are gone.
@@ -181,9 +216,7 @@ impl Touch {
             .filter(|dot| other.added.contains(*dot) || !knows(other, theirs, *dot))
             .chain(other.added.iter().filter(|dot| ours.contains(*dot) || !knows(self, mine, *dot)))
             .collect();
-        for dot in other.removed.iter() {
-            self.removed.insert(dot);
-        }
+        self.removed.extend(other.removed.iter());
     }
 }
 
@@ -206,15 +239,7 @@ impl Encode for Dots {
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let mut dots = from.dots()?;
-        // A hostile peer may send millions out of order: sort once instead of inserting each.
-        dots.sort_unstable();
-        dots.dedup();
-        Ok(match dots.as_slice() {
-            [] => Dots::None,
-            [one] => Dots::One(*one),
-            _ => Dots::Many(Box::new(dots)),
-        })
+        Ok(from.dots()?.into_iter().collect())
     }
 }
 

@@ -80,13 +80,26 @@ impl Crdt for EwFlag {
     }
 
     fn whole(&self, context: &Context) -> FlagDelta {
-        let touch = Touch { added: self.dots.clone(), removed: Dots::None };
-        FlagDelta { touch, cleared: Some(context.clone()) }
+        FlagDelta { cleared: Some(context.clone()), ..self.since(&()) }
+    }
+
+    fn since(&self, known: &impl Seen) -> FlagDelta {
+        let new = self.dots.iter().filter(|dot| !known.seen(*dot));
+        FlagDelta { touch: Touch::adding(new), cleared: None }
     }
 
     fn join_delta(delta: &mut FlagDelta, other: &FlagDelta) {
         delta.touch.join(&delta.cleared, &other.cleared, &other.touch);
         join_cleared(&mut delta.cleared, &other.cleared);
+    }
+
+    fn removals(delta: &FlagDelta) -> FlagDelta {
+        FlagDelta { touch: delta.touch.removals(), cleared: delta.cleared.clone() }
+    }
+
+    fn learn(delta: &FlagDelta, context: &mut Context) {
+        delta.touch.learn(context);
+        delta.cleared.iter().for_each(|cleared| context.join(cleared));
     }
 
     fn heap_bytes(&self) -> usize {
@@ -102,5 +115,93 @@ impl Encode for FlagDelta {
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         Ok(FlagDelta { touch: Touch::decode(from)?, cleared: Option::decode(from)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use crate::laws::{Site, exchange};
+
+    crate::laws! {
+        flag: EwFlag, bool = any::<bool>(),
+        |at, on| at.edit(|flag, events, change| {
+            if *on { flag.enable(events, Some(change)) } else { flag.disable(events, Some(change)) }
+        }),
+        |flag| flag.enabled()
+    }
+
+    fn enable(site: &mut Site<EwFlag>) {
+        site.edit(|flag, events, change| flag.enable(events, Some(change)));
+    }
+
+    fn disable(site: &mut Site<EwFlag>) {
+        site.edit(|flag, events, change| flag.disable(events, Some(change)));
+    }
+
+    fn sites() -> [Site<EwFlag>; 3] {
+        [0, 1, 2].map(Site::new)
+    }
+
+    fn on(sites: &[Site<EwFlag>]) -> Vec<bool> {
+        sites.iter().map(|site| site.state.enabled()).collect()
+    }
+
+    #[test]
+    fn is_off_by_default() {
+        assert!(!EwFlag::default().enabled());
+    }
+
+    /// Defect 6 of the original: with one clock for the whole value, A: true{A1}; B, having seen
+    /// it, false{A1,B1}; C, concurrently, false{C1}; merged A, C, B it was on, merged C, B, A off.
+    #[test]
+    fn three_writers_agree() {
+        let [mut a, mut b, mut c] = sites();
+        enable(&mut a);
+        b.join(&a);
+        disable(&mut b);
+        disable(&mut c);
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut reader = Site::new(9);
+            order.iter().for_each(|which| reader.join(&[&a, &b, &c][*which]));
+            assert!(!reader.state.enabled(), "B saw the enable, nobody enabled since: {order:?}");
+        }
+    }
+
+    #[test]
+    fn enable_wins_over_a_concurrent_disable() {
+        let mut all = sites();
+        enable(&mut all[0]);
+        exchange(&mut all);
+        enable(&mut all[0]); // on already, and yet it counts
+        disable(&mut all[1]);
+        exchange(&mut all);
+        assert_eq!(on(&all), [true; 3]);
+    }
+
+    #[test]
+    fn concurrent_disables_switch_off() {
+        let mut all = sites();
+        enable(&mut all[0]);
+        exchange(&mut all);
+        disable(&mut all[1]);
+        disable(&mut all[2]);
+        exchange(&mut all);
+        assert_eq!(on(&all), [false; 3]);
+        assert!(all[0].state.is_blank(), "nothing is left of it");
+    }
+
+    #[test]
+    fn what_changes_nothing_makes_no_event() {
+        let mut site: Site<EwFlag> = Site::new(0);
+        disable(&mut site);
+        assert!(site.context.is_empty() && site.send().delta.is_empty());
+        enable(&mut site);
+        enable(&mut site); // nobody has seen the first
+        assert_eq!(site.context.upto(crate::Writer(0)), 1);
     }
 }

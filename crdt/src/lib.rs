@@ -66,8 +66,34 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// gone.
     fn whole(&self, context: &Context) -> Self::Delta;
 
+    /// What of the state `known` does not cover: what a peer that knows so much lacks of it. Says
+    /// nothing of what has gone since; see [`Crdt::removals`].
+    fn since(&self, known: &impl Seen) -> Self::Delta;
+
     /// Joins two changes into one that says both.
     fn join_delta(delta: &mut Self::Delta, other: &Self::Delta);
+
+    /// What `delta` takes away, without what it adds: all that a log of removals must keep of it.
+    fn removals(delta: &Self::Delta) -> Self::Delta;
+
+    /// Tells `context` of every event that `delta` speaks of, so that an older delta that comes
+    /// later changes nothing. This is what a receiver knows of *this* value once it has applied
+    /// the delta, be it ahead of its function's vector:
+    ///
+    /// - dots added are here now, so seeing them again is old news;
+    /// - dots removed by name, and all that the cleared context covers, are gone, also if they have
+    ///   not arrived yet: without this an add that was overtaken by its own removal would stay;
+    /// - a *counter's* entries teach nothing. An entry is absolute: the newer one wins whenever it
+    ///   comes, so the context matters only once the entry has been dropped, and that is the
+    ///   business of a cleared context or of the vector. Others' entries, as a reset ships them, say
+    ///   nothing of what else their writers did meanwhile.
+    ///
+    /// The events of the change itself (removes, too, have one) are not in the delta: a batch names
+    /// them as its range, and its receiver raises the vector by it. What is learned here and not
+    /// covered by the vector must be kept per value until the vector covers it; it stands for
+    /// removals that are pending and for values that were fetched ahead of the vector. A whole
+    /// state that goes out must cover it, and the side that makes a change must learn from it, too.
+    fn learn(delta: &Self::Delta, context: &mut Context);
 
     /// How many bytes it takes on the heap, before the allocator rounds up. Linear in the state.
     fn heap_bytes(&self) -> usize;
@@ -158,6 +184,12 @@ macro_rules! types {
                 match self { $(Value::$name(state) => Delta::$name(state.whole(context)),)* }
             }
 
+            /// As [`Crdt::since`].
+            #[must_use]
+            pub fn since(&self, known: &impl Seen) -> Delta {
+                match self { $(Value::$name(state) => Delta::$name(state.since(known)),)* }
+            }
+
             /// As [`Crdt::heap_bytes`].
             #[must_use]
             pub fn heap_bytes(&self) -> usize {
@@ -220,6 +252,19 @@ macro_rules! types {
                 }
             }
 
+            /// As [`Crdt::removals`].
+            #[must_use]
+            pub fn removals(&self) -> Delta {
+                match self {
+                    $(Delta::$name(delta) => Delta::$name(<$state as Crdt>::removals(delta)),)*
+                }
+            }
+
+            /// As [`Crdt::learn`].
+            pub fn learn(&self, context: &mut Context) {
+                match self { $(Delta::$name(delta) => <$state as Crdt>::learn(delta, context),)* }
+            }
+
             /// The message that says it; see [`codec`].
             #[must_use]
             pub fn encode(&self, writers: &Writers) -> Vec<u8> {
@@ -231,9 +276,18 @@ macro_rules! types {
             /// Reads a message, interning its writers.
             ///
             /// # Errors
-            /// If it is not one that [`Delta::encode`] writes; never panics, and takes memory in
-            /// proportion to the message.
+            /// If it is not one that [`Delta::encode`] writes; never panics, takes memory in
+            /// proportion to the message, and leaves `writers` as they were.
             pub fn decode(message: &[u8], writers: &mut Writers) -> Result<Delta, DecodeError> {
+                let known = writers.len();
+                let read = Delta::read(message, writers);
+                if read.is_err() {
+                    writers.truncate(known);
+                }
+                read
+            }
+
+            fn read(message: &[u8], writers: &mut Writers) -> Result<Delta, DecodeError> {
                 let (tag, mut decoder) = Decoder::open(message, writers)?;
                 let delta = match Type::of_tag(tag).ok_or(DecodeError::Type(tag))? {
                     $(Type::$name => Delta::$name(Encode::decode(&mut decoder)?),)*
@@ -282,8 +336,20 @@ impl<T: Crdt> Crdt for alloc::boxed::Box<T> {
         (**self).whole(context)
     }
 
+    fn since(&self, known: &impl Seen) -> T::Delta {
+        (**self).since(known)
+    }
+
     fn join_delta(delta: &mut T::Delta, other: &T::Delta) {
         T::join_delta(delta, other);
+    }
+
+    fn removals(delta: &T::Delta) -> T::Delta {
+        T::removals(delta)
+    }
+
+    fn learn(delta: &T::Delta, context: &mut Context) {
+        T::learn(delta, context);
     }
 
     fn heap_bytes(&self) -> usize {

@@ -38,13 +38,13 @@ pub enum MvRegister {
     /// One value, the usual case.
     One(Stamped),
     /// Concurrent values, in the order of their dots.
-    #[expect(clippy::box_collection, reason = "the usual case must stay 16 bytes")]
     Many(Box<Vec<Stamped>>),
 }
 
 /// A change of a register: `| values: varint n, n x (dot, time, bytes) | removed | cleared |`.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct RegisterDelta {
+    /// In the order of their dots.
     added: Vec<Stamped>,
     removed: Dots,
     cleared: Option<Context>,
@@ -94,7 +94,8 @@ impl MvRegister {
         let new = Thin::new(stamp, value);
         if let Some(change) = change {
             change.supersede(self, events);
-            change.added.push(new.clone());
+            let at = change.added.partition_point(|value| value.header().dot < stamp.dot);
+            change.added.insert(at, new.clone());
         }
         *self = MvRegister::One(new);
     }
@@ -154,7 +155,7 @@ impl RegisterDelta {
     }
 
     fn names(&self, dot: Dot) -> bool {
-        self.added.iter().any(|value| value.header().dot == dot)
+        self.added.binary_search_by_key(&dot, |value| value.header().dot).is_ok()
     }
 
     /// Joins into `state`; shared with the map, whose fields hold registers.
@@ -162,7 +163,7 @@ impl RegisterDelta {
         &self,
         state: &mut MvRegister,
         seen: &impl Seen,
-        cleared: &impl Seen,
+        cleared: &Option<Context>,
     ) -> bool {
         let mut values = state.take();
         let before = values.len();
@@ -173,7 +174,8 @@ impl RegisterDelta {
         let kept = values.len();
         for value in &self.added {
             let dot = value.header().dot;
-            if !seen.seen(dot) && !values[..kept].iter().any(|mine| mine.header().dot == dot) {
+            let held = values[..kept].binary_search_by_key(&dot, |mine| mine.header().dot);
+            if held.is_err() && !seen.seen(dot) {
                 values.push(value.clone());
             }
         }
@@ -197,13 +199,50 @@ impl RegisterDelta {
         });
         self.added.extend(come);
         self.added.sort_unstable_by_key(|value| value.header().dot);
-        for dot in other.removed.iter() {
-            self.removed.insert(dot);
+        self.removed.extend(other.removed.iter());
+    }
+
+    /// The values of `state` that `known` does not cover.
+    pub(crate) fn since(state: &MvRegister, known: &impl Seen) -> RegisterDelta {
+        let new = state.stamped().iter().filter(|value| !known.seen(value.header().dot));
+        RegisterDelta { added: new.cloned().collect(), ..RegisterDelta::default() }
+    }
+
+    pub(crate) fn removals(&self) -> RegisterDelta {
+        RegisterDelta {
+            added: Vec::new(),
+            removed: self.removed.clone(),
+            cleared: self.cleared.clone(),
         }
     }
 
-    pub(crate) fn of(state: &MvRegister) -> RegisterDelta {
-        RegisterDelta { added: state.stamped().to_vec(), ..RegisterDelta::default() }
+    pub(crate) fn learn(&self, context: &mut Context) {
+        self.added.iter().for_each(|value| context.insert(value.header().dot));
+        self.removed.iter().for_each(|dot| context.insert(dot));
+        self.cleared.iter().for_each(|cleared| context.join(cleared));
+    }
+
+    /// Writes it without what it cleared, which a map says once for all its fields.
+    pub(crate) fn encode_parts(&self, to: &mut Encoder) {
+        to.count(self.added.len());
+        for value in &self.added {
+            to.dot(value.header().dot);
+            to.varint(value.header().time);
+            to.bytes(value.bytes());
+        }
+        self.removed.encode(to);
+    }
+
+    pub(crate) fn decode_parts(from: &mut Decoder<'_>) -> Result<RegisterDelta, DecodeError> {
+        let count = from.count(4)?;
+        let mut added: Vec<Stamped> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let stamp = Stamp { dot: from.dot()?, time: from.varint()? };
+            added.push(Thin::new(stamp, from.bytes()?));
+        }
+        added.sort_unstable_by_key(|value| value.header().dot);
+        added.dedup_by_key(|value| value.header().dot);
+        Ok(RegisterDelta { added, removed: Dots::decode(from)?, cleared: None })
     }
 }
 
@@ -223,7 +262,11 @@ impl Crdt for MvRegister {
     }
 
     fn whole(&self, context: &Context) -> RegisterDelta {
-        RegisterDelta { cleared: Some(context.clone()), ..RegisterDelta::of(self) }
+        RegisterDelta { cleared: Some(context.clone()), ..self.since(&()) }
+    }
+
+    fn since(&self, known: &impl Seen) -> RegisterDelta {
+        RegisterDelta::since(self, known)
     }
 
     fn join_delta(delta: &mut RegisterDelta, other: &RegisterDelta) {
@@ -231,6 +274,14 @@ impl Crdt for MvRegister {
         delta.join(&mine, &other.cleared, other);
         delta.cleared = mine;
         join_cleared(&mut delta.cleared, &other.cleared);
+    }
+
+    fn removals(delta: &RegisterDelta) -> RegisterDelta {
+        delta.removals()
+    }
+
+    fn learn(delta: &RegisterDelta, context: &mut Context) {
+        delta.learn(context);
     }
 
     fn heap_bytes(&self) -> usize {
@@ -246,25 +297,178 @@ impl Crdt for MvRegister {
 
 impl Encode for RegisterDelta {
     fn encode(&self, to: &mut Encoder) {
-        to.count(self.added.len());
-        for value in &self.added {
-            to.dot(value.header().dot);
-            to.varint(value.header().time);
-            to.bytes(value.bytes());
-        }
-        self.removed.encode(to);
+        self.encode_parts(to);
         self.cleared.encode(to);
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let count = from.count(4)?;
-        let mut added: Vec<Stamped> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let stamp = Stamp { dot: from.dot()?, time: from.varint()? };
-            added.push(Thin::new(stamp, from.bytes()?));
+        let parts = RegisterDelta::decode_parts(from)?;
+        Ok(RegisterDelta { cleared: Option::decode(from)?, ..parts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ReplicaId;
+    use crate::laws::{Mint, Site, exchange};
+
+    fn write(site: &mut Site<MvRegister>, value: &[u8]) {
+        site.edit(|register, events, change| register.set(value, events, Some(change)));
+    }
+
+    fn delete(site: &mut Site<MvRegister>) {
+        site.edit(|register, events, change| register.reset(events, Some(change)));
+    }
+
+    crate::laws! {
+        register: MvRegister, Option<u8> = prop_oneof![
+            4 => any::<u8>().prop_map(Some),
+            1 => Just(None),
+        ],
+        |site, value| match value {
+            Some(value) => write(site, &[*value]),
+            None => delete(site),
+        },
+        |register| {
+            let values: Vec<Vec<u8>> = register.values().into_iter().map(Vec::from).collect();
+            (values, register.winner(&known()).map(Vec::from))
         }
-        added.sort_unstable_by_key(|value| value.header().dot);
-        added.dedup_by_key(|value| value.header().dot);
-        Ok(RegisterDelta { added, removed: Dots::decode(from)?, cleared: Option::decode(from)? })
+    }
+
+    fn known() -> Writers {
+        let mut writers = Writers::new();
+        [12, 10, 11].into_iter().for_each(|id| _ = writers.intern(ReplicaId(id)));
+        writers
+    }
+
+    fn sites() -> [Site<MvRegister>; 3] {
+        [0, 1, 2].map(Site::new)
+    }
+
+    fn agree(sites: &mut [Site<MvRegister>]) -> Vec<&[u8]> {
+        exchange(sites);
+        assert!(sites.iter().all(|site| site.state == sites[0].state));
+        sites[0].state.values()
+    }
+
+    #[test]
+    fn concurrent_values_stand_side_by_side_until_overwritten() {
+        let mut all = sites();
+        write(&mut all[0], b"b");
+        write(&mut all[1], b"a");
+        assert_eq!(agree(&mut all), [b"a", b"b"]);
+        write(&mut all[2], b"c");
+        assert_eq!(agree(&mut all), [b"c"]);
+    }
+
+    #[test]
+    fn equal_values_read_as_one() {
+        let mut all = sites();
+        write(&mut all[0], b"same");
+        write(&mut all[1], b"same");
+        assert_eq!(agree(&mut all), [b"same"]);
+        assert_eq!(all[0].state.stamped().len(), 2, "each may be overwritten alone");
+    }
+
+    /// Defect 6 of the original: one clock for the whole value. Also rust-crdt #10 and riak_dt
+    /// PR #82: a value must go when a write that saw it arrives, and only then.
+    #[test]
+    fn three_writers_agree() {
+        let [mut a, mut b, mut c] = sites();
+        write(&mut a, b"a");
+        b.join(&a);
+        write(&mut b, b"b"); // saw a
+        write(&mut c, b"c"); // saw nothing
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut reader = Site::new(9);
+            order.iter().for_each(|which| reader.join(&[&a, &b, &c][*which]));
+            assert_eq!(reader.state.values(), [b"b", b"c"], "{order:?}");
+        }
+    }
+
+    /// rust-crdt #10: A and B write concurrently; C joins both and writes; whoever then joins the
+    /// old states again, one by one, must not get them back, nor lose C's.
+    #[test]
+    fn old_states_neither_return_nor_win() {
+        let [mut a, mut b, mut c] = sites();
+        write(&mut a, b"a");
+        write(&mut b, b"b");
+        c.join(&a);
+        c.join(&b);
+        write(&mut c, b"c");
+        let (old_a, old_b) = (a.clone(), b.clone());
+        for old in [&old_a, &old_b, &old_a] {
+            c.join(old);
+            assert_eq!(c.state.values(), [b"c"]);
+        }
+        a.join(&c);
+        b.join(&a);
+        b.join(&old_a);
+        assert_eq!(b.state.values(), [b"c"]);
+    }
+
+    #[test]
+    fn a_write_survives_a_concurrent_delete_and_a_delete_stays() {
+        let mut all = sites();
+        write(&mut all[0], b"old");
+        exchange(&mut all);
+        write(&mut all[0], b"new");
+        delete(&mut all[1]);
+        assert_eq!(agree(&mut all), [b"new"]);
+        delete(&mut all[2]);
+        assert!(agree(&mut all).is_empty());
+        assert!(all[0].state.is_blank(), "nothing is left of it");
+    }
+
+    /// Pitfall 4.3: time never decides between writes that saw each other.
+    #[test]
+    fn a_clock_ten_years_ahead_does_no_lasting_harm() {
+        let ten_years = (10 * 365 * 24 * 3_600 * 1_000) << 16;
+        let mut all = sites();
+        all[0].events = Mint::new(0).ahead(ten_years);
+        write(&mut all[0], b"future");
+        write(&mut all[1], b"now");
+        exchange(&mut all);
+        assert_eq!(all[1].state.winner(&known()), Some(&b"future"[..]), "concurrent: the later");
+        write(&mut all[1], b"overwritten");
+        exchange(&mut all);
+        assert_eq!(all[0].state.winner(&known()), Some(&b"overwritten"[..]));
+        assert_eq!(all[0].state.values(), [b"overwritten"]);
+        write(&mut all[2], b"and again");
+        assert_eq!(agree(&mut all), [b"and again"]);
+    }
+
+    #[test]
+    fn the_winner_is_the_latest_then_the_greatest_writer() {
+        let mut all = sites();
+        write(&mut all[1], b"first");
+        delete(&mut all[1]);
+        write(&mut all[1], b"late");
+        write(&mut all[0], b"early");
+        exchange(&mut all);
+        assert_eq!(all[2].state.winner(&known()), Some(&b"late"[..]));
+        let mut all = sites();
+        for (site, value) in all.iter_mut().zip([b"a", b"b", b"c"]) {
+            write(site, value);
+        }
+        exchange(&mut all);
+        assert_eq!(
+            all[1].state.winner(&known()),
+            Some(&b"a"[..]),
+            "known() gives it the greatest id"
+        );
+    }
+
+    #[test]
+    fn overwritten_values_of_one_interval_are_not_sent() {
+        let [mut a, mut b, _] = sites();
+        (0..10u8).for_each(|n| write(&mut a, &[n]));
+        let message = a.send();
+        assert_eq!((message.delta.added.len(), message.delta.removed.is_empty()), (1, true));
+        b.receive(&message);
+        assert_eq!(b.state.values(), [[9]]);
     }
 }

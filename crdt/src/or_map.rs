@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use crate::Crdt;
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
-use crate::counter::{Counter, CounterDelta, Overflow, join_cleared};
+use crate::counter::{Counter, CounterDelta, Overflow, bounded, join_cleared, saturate};
 use crate::mv_register::{MvRegister, RegisterDelta};
 use crate::set::join_touched;
 use crate::table::Table;
@@ -44,7 +44,8 @@ struct FieldDelta {
     counter: CounterDelta,
 }
 
-/// A change of a map: `| fields: varint n, n x (field, register, counter) | cleared |`.
+/// A change of a map: `| fields: varint n, n x (field, register, counter) | cleared |`, where
+/// register and counter are without a cleared context of their own.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct MapDelta {
     touched: BTreeMap<Box<[u8]>, FieldDelta>,
@@ -91,8 +92,7 @@ impl Field {
     fn counted<'a>(&self, value: &'a [u8]) -> Cow<'a, [u8]> {
         match (self.count(), integer(value)) {
             (Some(counter), Some(base)) => {
-                let sum = counter.total() + i128::from(base);
-                let sum = i64::try_from(sum).unwrap_or(if sum > 0 { i64::MAX } else { i64::MIN });
+                let sum = saturate(counter.total() + i128::from(base));
                 Cow::Owned(sum.to_string().into_bytes())
             }
             _ => Cow::Borrowed(value),
@@ -123,9 +123,8 @@ impl Field {
         values
     }
 
-    /// Deletes what is seen here; whether there was anything.
-    fn reset<E: Events>(&mut self, events: &mut E, mut change: Option<&mut FieldDelta>) -> bool {
-        let there = !self.is_absent();
+    /// Deletes what is seen here.
+    fn reset<E: Events>(&mut self, events: &mut E, mut change: Option<&mut FieldDelta>) {
         self.register.reset(events, change.as_mut().map(|change| &mut change.register));
         if let Some(counter) = &mut self.counter {
             counter.reset(events, change.map(|change| &mut change.counter));
@@ -133,7 +132,6 @@ impl Field {
                 self.counter = None;
             }
         }
-        there
     }
 }
 
@@ -202,8 +200,8 @@ impl OrMap {
             None => 0,
         };
         let counted = held.and_then(Field::count).map_or(0, Counter::total);
-        let sum = i128::from(base) + counted + i128::from(n);
-        let sum = i64::try_from(sum).map_err(|_| CountError::Overflow)?;
+        let old = i128::from(base) + counted;
+        let sum = bounded(old, old + i128::from(n))?;
         let amount = n.unsigned_abs();
         let (p, n) = if n < 0 { (0, amount) } else { (amount, 0) };
         if let Some(held) = held {
@@ -233,7 +231,12 @@ impl OrMap {
         if held.is_absent() {
             return false;
         }
-        held.reset(events, change.map(|change| change.touch(field)));
+        if let Some(change) = change {
+            held.reset(events, Some(change.touch(field)));
+            change.forget_if_empty(field);
+        } else {
+            held.reset(events, None);
+        }
         if held.is_blank() {
             self.fields.remove(field);
         }
@@ -260,10 +263,19 @@ impl OrMap {
                 !field.is_empty()
             });
         }
+        // What was fetched ahead of the vector is seen, too.
+        let mut cleared = change.is_some().then(|| context.clone());
         self.fields.retain(|field, held| {
+            if let Some(cleared) = &mut cleared {
+                let values = held.register.stamped().iter();
+                values.for_each(|value| cleared.insert(value.header().dot));
+            }
             held.register = MvRegister::None;
             if let Some(counter) = &mut held.counter {
-                let change = change.as_mut().map(|change| &mut change.touch(field).counter);
+                let mut change = change.as_mut().map(|change| &mut change.touch(field).counter);
+                if let Some(change) = &mut change {
+                    counter.note_floors(change);
+                }
                 counter.reset(events, change);
                 if counter.is_blank() {
                     held.counter = None;
@@ -273,14 +285,10 @@ impl OrMap {
         });
         if let Some(change) = change {
             change.touched.retain(|_, field| !field.is_empty());
-            join_cleared(&mut change.cleared, &Some(context.clone()));
+            join_cleared(&mut change.cleared, &cleared);
         }
         self.live = 0;
         gone
-    }
-
-    fn recount(&mut self) {
-        self.live = self.fields.iter().filter(|(_, field)| !field.is_absent()).count();
     }
 
     /// Forgets floors, as [`Counter::collect`] does.
@@ -316,20 +324,30 @@ impl MapDelta {
         }
         self.touched.get_mut(field).expect("inserted above")
     }
+
+    fn forget_if_empty(&mut self, field: &[u8]) {
+        if self.touched.get(field).is_some_and(FieldDelta::is_empty) {
+            self.touched.remove(field);
+        }
+    }
 }
 
+/// Joins a change into a field; `live` counts the fields that are not absent.
 fn apply_field(
     field: &mut Field,
+    live: &mut usize,
     seen: &impl Seen,
-    cleared: &impl Seen,
+    cleared: &Option<Context>,
     change: &FieldDelta,
 ) -> bool {
+    let was_absent = field.is_absent();
     let mut new = change.register.apply_to(&mut field.register, seen, cleared);
     let mut counter = field.counter.take().map_or(Counter::None, |counter| *counter);
     new |= change.counter.apply_to(&mut counter, seen, cleared);
     if !counter.is_blank() {
         field.counter = Some(Box::new(counter));
     }
+    *live = *live + usize::from(was_absent) - usize::from(field.is_absent());
     new
 }
 
@@ -350,31 +368,37 @@ impl Crdt for OrMap {
             let silent = FieldDelta::default();
             self.fields.retain(|name, field| {
                 if !delta.touched.contains_key(name) {
-                    new |= apply_field(field, seen, &delta.cleared, &silent);
+                    new |= apply_field(field, &mut self.live, seen, &delta.cleared, &silent);
                 }
                 !field.is_blank()
             });
         }
         for (name, change) in &delta.touched {
             let (field, _) = self.fields.get_or_insert_with(name, Field::default);
-            new |= apply_field(field, seen, &delta.cleared, change);
+            new |= apply_field(field, &mut self.live, seen, &delta.cleared, change);
             if field.is_blank() {
                 self.fields.remove(name);
             }
         }
-        self.recount();
         new
     }
 
     fn whole(&self, context: &Context) -> MapDelta {
-        let whole = |field: &Field| FieldDelta {
-            register: RegisterDelta::of(&field.register),
-            counter: field.counter.as_deref().map(CounterDelta::of).unwrap_or_default(),
+        MapDelta { cleared: Some(context.clone()), ..self.since(&()) }
+    }
+
+    fn since(&self, known: &impl Seen) -> MapDelta {
+        let new = |field: &Field| FieldDelta {
+            register: RegisterDelta::since(&field.register, known),
+            counter: field
+                .counter
+                .as_deref()
+                .map(|counter| CounterDelta::since(counter, known))
+                .unwrap_or_default(),
         };
-        MapDelta {
-            touched: self.fields.iter().map(|(name, f)| (Box::from(name), whole(f))).collect(),
-            cleared: Some(context.clone()),
-        }
+        let touched = self.fields.iter().map(|(name, field)| (name, new(field)));
+        let touched = touched.filter(|(_, change)| !change.is_empty());
+        MapDelta { touched: touched.map(|(name, f)| (Box::from(name), f)).collect(), cleared: None }
     }
 
     fn join_delta(delta: &mut MapDelta, other: &MapDelta) {
@@ -388,6 +412,24 @@ impl Crdt for OrMap {
             },
         );
         join_cleared(&mut delta.cleared, &other.cleared);
+    }
+
+    fn removals(delta: &MapDelta) -> MapDelta {
+        let gone = |field: &FieldDelta| FieldDelta {
+            register: field.register.removals(),
+            counter: field.counter.removals(),
+        };
+        let touched = delta.touched.iter().map(|(name, field)| (name, gone(field)));
+        let touched = touched.filter(|(_, change)| !change.is_empty());
+        MapDelta {
+            touched: touched.map(|(name, change)| (name.clone(), change)).collect(),
+            cleared: delta.cleared.clone(),
+        }
+    }
+
+    fn learn(delta: &MapDelta, context: &mut Context) {
+        delta.touched.values().for_each(|field| field.register.learn(context));
+        delta.cleared.iter().for_each(|cleared| context.join(cleared));
     }
 
     fn heap_bytes(&self) -> usize {
@@ -408,21 +450,236 @@ impl Encode for MapDelta {
         to.count(self.touched.len());
         for (name, field) in &self.touched {
             to.bytes(name);
-            field.register.encode(to);
-            field.counter.encode(to);
+            field.register.encode_parts(to);
+            field.counter.encode_parts(to);
         }
         self.cleared.encode(to);
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         let mut delta = MapDelta::default();
-        for _ in 0..from.count(6)? {
+        for _ in 0..from.count(4)? {
             let name = from.boxed()?;
-            let field =
-                FieldDelta { register: Encode::decode(from)?, counter: Encode::decode(from)? };
+            let field = FieldDelta {
+                register: RegisterDelta::decode_parts(from)?,
+                counter: CounterDelta::decode_parts(from)?,
+            };
+            if field.is_empty() {
+                return Err(DecodeError::Invalid("field"));
+            }
             delta.touched.insert(name, field);
         }
         delta.cleared = Option::decode(from)?;
         Ok(delta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ReplicaId;
+    use crate::laws::{Site, exchange};
+
+    #[derive(Clone, Debug)]
+    enum Edit {
+        Set(u8, u8),
+        Text(u8),
+        Add(u8, i64),
+        Remove(u8),
+        Clear,
+    }
+
+    fn edit(site: &mut Site<OrMap>, edit: &Edit) {
+        match edit {
+            Edit::Set(field, n) => set(site, &[*field], format!("{n}").as_bytes()),
+            Edit::Text(field) => set(site, &[*field], b"text"),
+            Edit::Add(field, n) => _ = add(site, &[*field], *n),
+            Edit::Remove(field) => _ = remove(site, &[*field]),
+            Edit::Clear => clear(site),
+        }
+    }
+
+    fn known() -> Writers {
+        let mut writers = Writers::new();
+        [10, 11, 12].into_iter().for_each(|id| _ = writers.intern(ReplicaId(id)));
+        writers
+    }
+
+    fn set(site: &mut Site<OrMap>, field: &[u8], value: &[u8]) {
+        site.edit(|map, events, change| map.set(field, value, events, Some(change)));
+    }
+
+    fn add(site: &mut Site<OrMap>, field: &[u8], n: i64) -> Result<i64, CountError> {
+        site.edit(|map, events, change| map.add(field, n, &known(), events, Some(change)))
+    }
+
+    fn remove(site: &mut Site<OrMap>, field: &[u8]) -> bool {
+        site.edit(|map, events, change| map.remove(field, events, Some(change)))
+    }
+
+    fn clear(site: &mut Site<OrMap>) {
+        let context = site.context.clone();
+        site.edit(|map, events, change| map.clear(&context, events, Some(change)));
+    }
+
+    /// Every field's one value and all its values, in the fields' order.
+    fn read(map: &OrMap) -> BTreeMap<Vec<u8>, (String, Vec<Vec<u8>>)> {
+        let present = map.fields().iter().filter(|(_, field)| !field.is_absent());
+        let read = |field: &Field| {
+            let value = field.value(&known()).expect("present fields have a value");
+            let all = field.values().into_iter().map(Cow::into_owned).collect();
+            (String::from_utf8_lossy(&value).into_owned(), all)
+        };
+        let fields: BTreeMap<_, _> = present.map(|(name, f)| (name.to_vec(), read(f))).collect();
+        assert_eq!(fields.len(), map.len());
+        assert!(fields.keys().all(|name| map.get(name).is_some()));
+        fields
+    }
+
+    crate::laws! {
+        map: OrMap, Edit = prop_oneof![
+            4 => (0u8..3, 0u8..3).prop_map(|(field, n)| Edit::Set(field, n)),
+            1 => (0u8..3).prop_map(Edit::Text),
+            6 => (0u8..3, -9i64..100).prop_map(|(field, n)| Edit::Add(field, n)),
+            1 => (0u8..3, prop::sample::select(&[i64::MAX, i64::MIN, i64::MIN / 2][..]))
+                .prop_map(|(field, n)| Edit::Add(field, n)),
+            3 => (0u8..3).prop_map(Edit::Remove),
+            1 => Just(Edit::Clear),
+        ],
+        |site, op| edit(site, op),
+        |map| read(map),
+        settle |map| map.collect(|_, _| true)
+    }
+
+    fn sites() -> [Site<OrMap>; 3] {
+        [0, 1, 2].map(Site::new)
+    }
+
+    /// The values of field `f`, which all replicas agree on.
+    fn agree(sites: &mut [Site<OrMap>]) -> Option<String> {
+        exchange(sites);
+        assert!(sites.iter().all(|site| read(&site.state) == read(&sites[0].state)));
+        let field = sites[0].state.get(b"f")?;
+        Some(String::from_utf8_lossy(&field.value(&known())?).into_owned())
+    }
+
+    fn check(before: &[Edit], one: &[Edit], other: &[Edit], expected: Option<&str>) {
+        let mut all = sites();
+        before.iter().for_each(|op| edit(&mut all[0], op));
+        exchange(&mut all);
+        one.iter().for_each(|op| edit(&mut all[1], op));
+        other.iter().for_each(|op| edit(&mut all[2], op));
+        assert_eq!(agree(&mut all).as_deref(), expected, "{before:?} then {one:?} || {other:?}");
+    }
+
+    #[test]
+    fn concurrent_updates_of_a_field() {
+        use Edit::{Add, Clear, Remove, Set};
+        const F: u8 = b'f';
+        // A set survives a concurrent delete, alone.
+        check(&[Set(F, 1), Add(F, 5)], &[Set(F, 2)], &[Remove(F)], Some("2"));
+        check(&[Set(F, 1)], &[Set(F, 2)], &[Clear], Some("2"));
+        // Of a concurrent count, exactly the unseen amount survives a delete.
+        check(&[Add(F, 100)], &[Add(F, 5)], &[Remove(F)], Some("5"));
+        check(&[Add(F, 100)], &[Add(F, 5)], &[Clear], Some("5"));
+        check(&[Set(F, 9), Add(F, 100)], &[Add(F, 5)], &[Remove(F)], Some("5"));
+        // A set takes the counts it saw; a concurrent count comes on top.
+        check(&[Add(F, 100)], &[Set(F, 10)], &[Add(F, 5)], Some("15"));
+        check(&[Set(F, 10)], &[Add(F, 5)], &[Add(F, -7)], Some("8"));
+        // Deletes agree with each other.
+        check(&[Set(F, 1), Add(F, 5)], &[Remove(F)], &[Clear], None);
+        check(&[Add(F, 5)], &[Remove(F), Add(F, 1)], &[Remove(F)], Some("1"));
+        // The later of two concurrent sets; then the greater writer. Its counts stay with it.
+        check(&[], &[Set(F, 1)], &[Set(F, 0), Set(F, 2)], Some("2"));
+        check(&[], &[Set(F, 1), Add(F, 5)], &[Set(F, 2)], Some("7"));
+    }
+
+    /// Defect 8 of the original: not replicated; `has` deleted; `clear` resurrected after a merge;
+    /// a removed key stayed readable.
+    #[test]
+    fn a_map_replicates_and_forgets_what_is_removed() {
+        let mut all = sites();
+        set(&mut all[0], b"f", b"1");
+        set(&mut all[0], b"g", b"2");
+        assert_eq!(agree(&mut all).as_deref(), Some("1"));
+        assert!(all[1].state.get(b"f").is_some() && all[1].state.get(b"f").is_some());
+        assert_eq!(all[1].state.len(), 2);
+        assert!(remove(&mut all[1], b"f"));
+        assert!(all[1].state.get(b"f").is_none());
+        let old = all[2].clone();
+        assert_eq!(agree(&mut all), None);
+        clear(&mut all[2]);
+        all[2].join(&old);
+        assert!(all[2].state.is_empty(), "an old state brings nothing back");
+        assert_eq!(agree(&mut all), None);
+        assert!(all.iter().all(|site| site.state.is_blank()), "nothing is left of it");
+    }
+
+    #[test]
+    fn text_hides_counts_and_does_not_lose_them() {
+        let mut all = sites();
+        assert_eq!(add(&mut all[0], b"f", 5), Ok(5));
+        set(&mut all[1], b"f", b"text");
+        assert_eq!(agree(&mut all).as_deref(), Some("text"));
+        assert_eq!(add(&mut all[2], b"f", 1), Err(CountError::NotInteger));
+        set(&mut all[2], b"f", b"1");
+        assert_eq!(agree(&mut all).as_deref(), Some("1"), "the count was seen by then");
+    }
+
+    #[test]
+    fn a_count_that_does_not_fit_changes_nothing() {
+        let mut all = sites();
+        set(&mut all[0], b"f", b"9223372036854775800");
+        assert_eq!(add(&mut all[0], b"f", 7), Ok(i64::MAX));
+        let before = all[0].state.clone();
+        assert_eq!(add(&mut all[0], b"f", 1), Err(CountError::Overflow));
+        assert_eq!(all[0].state, before);
+        assert_eq!(add(&mut all[0], b"g", i64::MIN), Ok(i64::MIN));
+        set(&mut all[0], b"h", b"01");
+        assert_eq!(
+            add(&mut all[0], b"h", 1),
+            Err(CountError::NotInteger),
+            "Redis does not write so"
+        );
+    }
+
+    /// A clear covers what its context covers, and a floor that it did not name would go with it,
+    /// although the writer still counts on from what was deleted.
+    #[test]
+    fn a_clear_keeps_the_floors_of_earlier_removes() {
+        let [mut a, mut b, mut c] = sites();
+        add(&mut a, b"f", 100).expect("small");
+        let hundred = a.send();
+        b.receive(&hundred);
+        c.receive(&hundred);
+        add(&mut a, b"f", 10).expect("small"); // knows of no delete
+        remove(&mut c, b"f");
+        b.receive(&c.send());
+        set(&mut c, b"g", b"1");
+        clear(&mut c);
+        b.receive(&c.send());
+        b.receive(&a.send());
+        assert_eq!(
+            b.state.get(b"f").and_then(|field| field.value(&known())).as_deref(),
+            Some(&b"10"[..])
+        );
+        assert_eq!(agree(&mut [a, b, c]).as_deref(), Some("10"));
+    }
+
+    #[test]
+    fn what_nobody_has_seen_need_not_be_sent() {
+        let [mut a, mut b, _] = sites();
+        set(&mut a, b"f", b"1");
+        remove(&mut a, b"f");
+        assert!(a.send().delta.is_empty());
+        add(&mut a, b"f", 1).expect("small");
+        remove(&mut a, b"f");
+        b.receive(&a.send());
+        assert!(b.state.is_empty());
     }
 }

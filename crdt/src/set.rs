@@ -102,7 +102,11 @@ impl Set {
                     touch.removed.retain(|dot| !context.seen(dot));
                     !touch.is_empty()
                 });
-                join_cleared(&mut change.cleared, &Some(context.clone()));
+                // What was fetched ahead of the vector is seen, too.
+                let mut cleared = context.clone();
+                let dots = self.elements.iter().flat_map(|(_, dots)| dots.iter());
+                dots.for_each(|dot| cleared.insert(dot));
+                join_cleared(&mut change.cleared, &Some(cleared));
             }
             self.elements = Table::new();
         }
@@ -171,10 +175,16 @@ impl Crdt for Set {
     }
 
     fn whole(&self, context: &Context) -> SetDelta {
-        let touch = |dots: &Dots| Touch { added: dots.clone(), removed: Dots::None };
+        SetDelta { cleared: Some(context.clone()), ..self.since(&()) }
+    }
+
+    fn since(&self, known: &impl Seen) -> SetDelta {
+        let new = |dots: &Dots| Touch::adding(dots.iter().filter(|dot| !known.seen(*dot)));
+        let touched = self.elements.iter().map(|(e, dots)| (e, new(dots)));
+        let touched = touched.filter(|(_, touch)| !touch.is_empty());
         SetDelta {
-            touched: self.elements.iter().map(|(e, dots)| (Box::from(e), touch(dots))).collect(),
-            cleared: Some(context.clone()),
+            touched: touched.map(|(e, touch)| (Box::from(e), touch)).collect(),
+            cleared: None,
         }
     }
 
@@ -188,6 +198,19 @@ impl Crdt for Set {
             },
         );
         join_cleared(&mut delta.cleared, &other.cleared);
+    }
+
+    fn removals(delta: &SetDelta) -> SetDelta {
+        let gone = delta.touched.iter().filter(|(_, touch)| !touch.removed.is_empty());
+        SetDelta {
+            touched: gone.map(|(e, touch)| (e.clone(), touch.removals())).collect(),
+            cleared: delta.cleared.clone(),
+        }
+    }
+
+    fn learn(delta: &SetDelta, context: &mut Context) {
+        delta.touched.values().for_each(|touch| touch.learn(context));
+        delta.cleared.iter().for_each(|cleared| context.join(cleared));
     }
 
     fn heap_bytes(&self) -> usize {
@@ -229,11 +252,240 @@ impl Encode for SetDelta {
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         let mut delta = SetDelta::default();
-        for _ in 0..from.count(3)? {
-            let element = from.boxed()?;
-            delta.touched.insert(element, Touch::decode(from)?);
+        for _ in 0..from.count(5)? {
+            let (element, touch) = (from.boxed()?, Touch::decode(from)?);
+            if touch.is_empty() {
+                return Err(DecodeError::Invalid("touch"));
+            }
+            delta.touched.insert(element, touch);
         }
         delta.cleared = Option::decode(from)?;
         Ok(delta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+    use crate::laws::{Site, exchange};
+
+    #[derive(Clone, Debug)]
+    enum Edit {
+        Add(u8),
+        Remove(u8),
+        Clear,
+    }
+
+    fn edit(site: &mut Site<Set>, edit: &Edit) {
+        match edit {
+            Edit::Add(element) => add(site, &[*element]),
+            Edit::Remove(element) => remove(site, &[*element]),
+            Edit::Clear => clear(site),
+        }
+    }
+
+    fn add(site: &mut Site<Set>, element: &[u8]) {
+        site.edit(|set, events, change| set.add(element, events, Some(change)));
+    }
+
+    fn remove(site: &mut Site<Set>, element: &[u8]) {
+        site.edit(|set, events, change| set.remove(element, events, Some(change)));
+    }
+
+    fn clear(site: &mut Site<Set>) {
+        let context = site.context.clone();
+        site.edit(|set, events, change| set.clear(&context, events, Some(change)));
+    }
+
+    fn read(set: &Set) -> Vec<Vec<u8>> {
+        let elements: BTreeSet<_> = set.elements().iter().map(|(e, _)| e.to_vec()).collect();
+        assert_eq!(elements.len(), set.len());
+        elements.into_iter().collect()
+    }
+
+    crate::laws! {
+        grow_only: Set, Edit = prop_oneof![
+            6 => (0u8..5).prop_map(Edit::Add),
+            1 => Just(Edit::Clear),
+        ],
+        |site, op| edit(site, op),
+        |set| read(set)
+    }
+
+    crate::laws! {
+        observed_remove: Set, Edit = prop_oneof![
+            6 => (0u8..4).prop_map(Edit::Add),
+            3 => (0u8..4).prop_map(Edit::Remove),
+            1 => Just(Edit::Clear),
+        ],
+        |site, op| edit(site, op),
+        |set| read(set)
+    }
+
+    fn sites() -> [Site<Set>; 3] {
+        [0, 1, 2].map(Site::new)
+    }
+
+    fn agree(sites: &mut [Site<Set>]) -> Vec<Vec<u8>> {
+        exchange(sites);
+        assert!(sites.iter().all(|site| site.state == sites[0].state));
+        read(&sites[0].state)
+    }
+
+    /// Defect 5 of the original: the removal of a replica's newest element did not propagate, and
+    /// the element came back.
+    #[test]
+    fn the_newest_element_can_be_removed() {
+        let [mut a, mut b, _] = sites();
+        add(&mut a, b"old");
+        add(&mut a, b"new");
+        b.receive(&a.send());
+        remove(&mut a, b"new");
+        b.receive(&a.send());
+        assert_eq!(read(&b.state), [b"old"]);
+        assert_eq!(agree(&mut [a, b]), [b"old"]);
+    }
+
+    /// Defect 7 of the original: equal objects were two elements, and a number was another element
+    /// at its receiver. Here elements are bytes, and equal bytes are one element.
+    #[test]
+    fn elements_are_the_same_bytewise() {
+        let mut all = sites();
+        add(&mut all[0], br#"{"a":1}"#);
+        add(&mut all[1], br#"{"a":1}"#);
+        add(&mut all[1], b"1");
+        add(&mut all[2], b"1");
+        add(&mut all[2], b"1\0");
+        assert_eq!(agree(&mut all), [&b"1"[..], b"1\0", br#"{"a":1}"#]);
+        assert_eq!(all[0].state.len(), 3);
+    }
+
+    #[test]
+    fn add_wins_over_a_concurrent_remove() {
+        let mut all = sites();
+        add(&mut all[0], b"x");
+        exchange(&mut all);
+        add(&mut all[0], b"x"); // there already, and yet it counts
+        remove(&mut all[1], b"x");
+        assert_eq!(agree(&mut all), [b"x"]);
+    }
+
+    #[test]
+    fn concurrent_removes_remove() {
+        let mut all = sites();
+        add(&mut all[0], b"x");
+        exchange(&mut all);
+        remove(&mut all[1], b"x");
+        remove(&mut all[2], b"x");
+        assert!(agree(&mut all).is_empty());
+        assert!(all[0].state.is_blank() && all[0].state.elements().heap_bytes() == 0);
+    }
+
+    #[test]
+    fn an_add_survives_a_concurrent_clear() {
+        let mut all = sites();
+        add(&mut all[0], b"seen");
+        exchange(&mut all);
+        add(&mut all[0], b"unseen");
+        clear(&mut all[1]);
+        assert_eq!(agree(&mut all), [b"unseen"]);
+    }
+
+    /// Defect 9 of the original: deletes were local, and the next touch brought the value back.
+    #[test]
+    fn deletes_stay() {
+        let [mut a, mut b, mut c] = sites();
+        add(&mut a, b"x");
+        let added = a.send();
+        b.receive(&added);
+        clear(&mut b);
+        let deleted = b.send();
+        c.receive(&deleted); // before it has heard of the add
+        c.receive(&added);
+        a.receive(&deleted);
+        a.receive(&added); // an old copy
+        assert!(a.state.is_empty() && c.state.is_empty());
+        assert!(agree(&mut [a, b, c]).is_empty());
+    }
+
+    /// A remove that overtook an add of another replica, which a third then passes on as state.
+    #[test]
+    fn a_removal_ahead_of_its_add_is_passed_on() {
+        let [mut a, mut b, mut c] = sites();
+        add(&mut a, b"x");
+        let added = a.send();
+        b.receive(&added);
+        remove(&mut b, b"x");
+        c.receive(&b.send());
+        let mut d = Site::new(3);
+        d.receive(&added);
+        d.join(&c);
+        assert!(d.state.is_empty());
+    }
+
+    #[test]
+    fn a_clear_costs_no_more_for_a_million_elements() {
+        let [mut a, _, _] = sites();
+        (0..1_000u32).for_each(|n| add(&mut a, &n.to_be_bytes()));
+        a.send();
+        clear(&mut a);
+        add(&mut a, b"next");
+        let change = a.send().delta;
+        assert_eq!((change.touched.len(), change.cleared.is_some()), (1, true));
+    }
+
+    #[test]
+    fn what_changes_nothing_makes_no_event() {
+        let [mut a, _, _] = sites();
+        remove(&mut a, b"x");
+        clear(&mut a);
+        assert!(a.context.is_empty());
+        add(&mut a, b"x");
+        add(&mut a, b"x"); // nobody has seen the first
+        assert_eq!(a.context.upto(crate::Writer(0)), 1);
+        remove(&mut a, b"x");
+        assert!(a.send().delta.is_empty(), "nobody has heard of it");
+    }
+
+    proptest! {
+        /// Pitfall 4.8: a delta that claims to know more than it says removes what nobody removed.
+        #[test]
+        fn no_element_goes_that_nobody_removed(
+            edits in prop::collection::vec((0usize..3, 0u8..8, any::<bool>(), any::<bool>()), 1..60),
+            subset in prop::collection::vec(any::<Index>(), 1..20),
+        ) {
+            let mut all = sites();
+            let mut messages = vec![];
+            for (at, element, remove_it, send) in edits {
+                if remove_it && element >= 4 {
+                    remove(&mut all[at], &[element]);
+                } else {
+                    add(&mut all[at], &[element]);
+                }
+                if send {
+                    messages.push(all[at].send());
+                    let other = (at + 1) % 3;
+                    all[other].receive(messages.last().expect("just sent"));
+                }
+            }
+            messages.push(all[0].send());
+            let mut reader: Site<Set> = Site::new(9);
+            let mut added = BTreeSet::new();
+            for message in subset.iter().map(|which| which.get(&messages)) {
+                let touched = message.delta.touched.iter();
+                added.extend(touched.filter(|(e, t)| e[0] < 4 && !t.added.is_empty()).map(|(e, _)| e.clone()));
+                reader.receive(message);
+                for element in &added {
+                    prop_assert!(reader.state.contains(element));
+                }
+            }
+        }
     }
 }

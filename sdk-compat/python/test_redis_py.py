@@ -125,7 +125,12 @@ def test_watch(r):
         with pytest.raises(redis.WatchError):
             pipe.execute()
     assert do(r, "GCOUNTER.GET o n") == 1
-    assert r.transaction(lambda pipe: pipe.execute_command("GCOUNTER.ADD", "o", "n"), "o") == [2]
+
+    def add(pipe):
+        pipe.multi()
+        pipe.execute_command("GCOUNTER.ADD", "o", "n")
+
+    assert r.transaction(add, "o") == [2]
 
 
 def test_pipeline_without_transaction(r):

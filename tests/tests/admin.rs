@@ -166,9 +166,7 @@ fn config() {
     let all = node.session_in(Resp::V3).run("CONFIG GET *");
     assert!(matches!(&all, Frame::Map(pairs) if pairs.len() > 20), "{all}");
     // Miso's own settings are among them.
-    for name in
-        ["default-function", "function-linger", "replication-interval", "maxclients", "timeout"]
-    {
+    for name in ["default-function", "function-linger", "maxclients", "timeout"] {
         assert!(all.field(name).is_some(), "no {name} in CONFIG GET *");
     }
     // A password is never shown.
@@ -184,9 +182,10 @@ fn password() {
     for line in ["PING", "GCOUNTER.ADD o n", "INFO", "CLIENT ID", "MULTI", "COMMAND COUNT"] {
         assert_eq!(wire.ask(line).to_string(), "-NOAUTH Authentication required.", "{line}");
     }
-    assert_eq!(
-        wire.ask("HELLO 3").to_string(),
-        "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
+    let reply = wire.ask("HELLO 3").to_string();
+    assert!(
+        reply.starts_with("-NOAUTH HELLO must be called with the client already authenticated"),
+        "{reply}"
     );
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.";
     assert_eq!(wire.ask("AUTH nope").to_string(), wrong);

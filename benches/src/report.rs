@@ -1,0 +1,39 @@
+//! What a benchmark hands back.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::chart::Chart;
+
+/// The figures of one benchmark: JSON by its fields, a table by `markdown`, perhaps a chart.
+pub(crate) trait Report: Serialize {
+    /// The name of its files and of its subcommand.
+    const NAME: &'static str;
+
+    /// Tables and a line or two on how to read them.
+    fn markdown(&self) -> String;
+
+    /// The figures drawn.
+    fn chart(&self) -> Option<Chart> {
+        None
+    }
+}
+
+/// Writes figures as JSON, and the folder if there is none.
+pub(crate) fn write_json(path: &Path, figures: &impl Serialize) -> Result<()> {
+    write_text(path, &(serde_json::to_string_pretty(figures)? + "\n"))
+}
+
+/// Writes a text, and its folder if there is none.
+pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
+    let write = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(path, text)
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()).into())
+}
