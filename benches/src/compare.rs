@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::chart::{Bar, Chart};
 use crate::progress;
-use crate::report::Report;
+use crate::report::{Report, Target};
 use crate::resp::Reply;
 use crate::servers::{Kind, Pair, Programs, Server, die_with_us};
 use crate::statistics::{Spread, median, sorted};
@@ -387,6 +387,20 @@ impl Report for Comparison {
              round; below 1 is less than Redis. Load: `redis-benchmark` over {} objects.\n\n{table}",
             grouped(OBJECTS as u64)
         )
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let targets = self.cells.iter().filter_map(|cell| {
+            Some(Target {
+                what: format!(
+                    "CPU of {} by {}'s, depth {}, {} connections",
+                    cell.command, cell.redis_command, cell.depth, cell.connections
+                ),
+                figure: cell.ratio.median,
+                at_most: cell.target?,
+            })
+        });
+        targets.collect()
     }
 
     /// The ratios at the first number of connections.

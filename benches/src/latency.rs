@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::chart::{Bar, Chart};
 use crate::progress;
-use crate::report::Report;
+use crate::report::{Report, Target};
 use crate::resp::encode;
 use crate::servers::{Kind, Pair, Programs, Server};
 use crate::statistics::{Spread, median, quantile, sorted};
@@ -27,6 +27,8 @@ use crate::table::{Table, grouped, verdict};
 
 const OBJECTS: u64 = 100_000;
 const P99_TARGET: f64 = 1.10;
+/// A generator that is later than this at p99 had to wait for a core.
+const BUSY_US: f64 = 1_000.0;
 /// Without any reply for so long, the server hangs.
 const STALLED: Duration = Duration::from_secs(10);
 
@@ -387,16 +389,31 @@ impl Report for Latency {
                 },
             ]);
         }
+        let lateness = Kind::BOTH.map(|kind| self.middle(kind, |q| q.generator_p99));
+        let busy = if lateness.iter().any(|&late| late > BUSY_US) {
+            "The machine was busy with other things: most of these times is waiting for a core.\n\n"
+        } else {
+            ""
+        };
         format!(
             "{} requests/s over {} connections, one at a time, from when each was due; medians of {} \
-             rounds of {} s. The generator's own lateness is in both (p99: {:.0} and {:.0} us).\n\n{table}",
+             rounds of {} s. The generator's own lateness is in both (p99: {:.0} and {:.0} us).\n\n\
+             {busy}{table}",
             grouped(u64::from(self.rate)),
             self.connections,
             self.rounds.len(),
             self.seconds_per_round,
-            self.middle(Kind::Miso, |q| q.generator_p99),
-            self.middle(Kind::Redis, |q| q.generator_p99),
+            lateness[0],
+            lateness[1],
         )
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        vec![Target {
+            what: format!("p99 by Redis's at {} requests/s", grouped(u64::from(self.rate))),
+            figure: self.p99_ratio.median,
+            at_most: self.p99_target,
+        }]
     }
 
     fn chart(&self) -> Option<Chart> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::chart::{Bar, Chart};
 use crate::progress;
-use crate::report::Report;
+use crate::report::{Report, Target};
 use crate::resp::encode;
 use crate::servers::{Kind, Programs, Server};
 use crate::table::{Table, grouped, verdict};
@@ -219,6 +219,17 @@ impl Report for Memory {
              its names, elements and values.\n\n{table}",
             grouped(self.items as u64)
         )
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let targets = self.cases.iter().filter_map(|case| {
+            Some(Target {
+                what: format!("bytes beyond its own, {}", case.item),
+                figure: case.miso_beyond_own,
+                at_most: case.target?,
+            })
+        });
+        targets.collect()
     }
 
     fn chart(&self) -> Option<Chart> {

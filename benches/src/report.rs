@@ -16,10 +16,23 @@ pub(crate) trait Report: Serialize {
     /// Tables and a line or two on how to read them.
     fn markdown(&self) -> String;
 
+    /// Those of the figures that are to reach something.
+    fn targets(&self) -> Vec<Target> {
+        Vec::new()
+    }
+
     /// The figures drawn.
     fn chart(&self) -> Option<Chart> {
         None
     }
+}
+
+/// A figure, and what it should not exceed.
+pub(crate) struct Target {
+    /// What is measured, with its unit.
+    pub(crate) what: String,
+    pub(crate) figure: f64,
+    pub(crate) at_most: f64,
 }
 
 /// Writes figures as JSON, and the folder if there is none.

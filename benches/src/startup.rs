@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::progress;
-use crate::report::Report;
+use crate::report::{Report, Target};
 use crate::servers::{Kind, Programs, Server};
 use crate::statistics::{Spread, median, sorted};
 use crate::table::{Table, verdict};
@@ -101,5 +101,14 @@ impl Report for Startup {
             format!("{:.1}", self.redis.idle_mib),
         ]);
         format!("{} starts of each server, by turns.\n\n{table}", self.starts)
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let target =
+            |what: &str, figure, at_most| Target { what: what.to_owned(), figure, at_most };
+        vec![
+            target("ms from exec to first PONG", self.miso.ready_ms.median, self.ready_ms_target),
+            target("MiB resident when idle", self.miso.idle_mib, self.idle_mib_target),
+        ]
     }
 }

@@ -11,6 +11,7 @@ use crate::Result;
 use crate::environment::Environment;
 use crate::report::{self, Report};
 use crate::servers::Programs;
+use crate::table::{Table, verdict};
 use crate::{allreduce, compare, instructions, latency, memory, startup};
 
 #[derive(Args, Clone)]
@@ -76,12 +77,14 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
 /// `docs/benchmarks.md` as it grows.
 struct Page {
     root: PathBuf,
-    text: String,
+    head: String,
+    targets: Table,
+    sections: String,
 }
 
 impl Page {
     fn new(root: PathBuf, environment: &Environment) -> Page {
-        let text = format!(
+        let head = format!(
             "# Benchmarks\n\n\
              <!-- Written by `cargo run --release -p miso-benches -- all`. -->\n\n\
              Measured by `cargo run --release -p miso-benches -- all`, which needs `redis-server` and\n\
@@ -91,27 +94,38 @@ impl Page {
              {}",
             environment.markdown()
         );
-        Page { root, text }
+        let targets = Table::new(&["figure", "measured", "at most", ""]);
+        Page { root, head, targets, sections: String::new() }
     }
 
     fn add<R: Report>(&mut self, title: &str, command: &str, report: &R) -> Result<()> {
         let markdown = report.markdown();
         println!("## {title}\n\n{markdown}");
+        for target in report.targets() {
+            self.targets.row([
+                target.what,
+                format!("{:.2}", target.figure),
+                format!("{:.2}", target.at_most),
+                verdict(target.figure, target.at_most).to_owned(),
+            ]);
+        }
         let name = R::NAME;
         report::write_json(&self.root.join(format!("benches/results/{name}.json")), report)?;
-        write!(self.text, "\n## {title}\n\n{markdown}")?;
+        write!(self.sections, "\n## {title}\n\n{markdown}")?;
         if let Some(chart) = report.chart() {
             report::write_text(&self.root.join(format!("docs/charts/{name}.svg")), &chart.svg()?)?;
-            write!(self.text, "\n![{title}](charts/{name}.svg)\n")?;
+            write!(self.sections, "\n![{title}](charts/{name}.svg)\n")?;
         }
-        write!(self.text, "\nAgain: `cargo run --release -p miso-benches -- {command}`\n")?;
+        write!(self.sections, "\nAgain: `cargo run --release -p miso-benches -- {command}`\n")?;
         Ok(())
     }
 
-    fn finish(mut self, quick: bool) -> Result<()> {
-        if quick {
-            self.text.push_str("\nThis was a `--quick` run: its figures are rough.\n");
-        }
-        report::write_text(&self.root.join("docs/benchmarks.md"), &self.text)
+    fn finish(self, quick: bool) -> Result<()> {
+        let Page { root, head, targets, sections } = self;
+        let quick = if quick { "\nThis was a `--quick` run: its figures are rough.\n" } else { "" };
+        let targets = format!("## What was to be reached\n\n{targets}");
+        println!("{targets}");
+        let text = format!("{head}{quick}\n{targets}{sections}");
+        report::write_text(&root.join("docs/benchmarks.md"), &text)
     }
 }

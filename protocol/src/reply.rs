@@ -1,6 +1,17 @@
-//! Replies, written straight into a connection's output buffer.
+//! Replies, written straight into a connection's output buffer: there is no tree of values between.
+//!
+//! Each method writes one element, or the head of an aggregate whose elements the caller writes next.
+//! What RESP2 does not know becomes what Redis sends in its place:
+//!
+//! | | RESP2 | RESP3 |
+//! |---|---|---|
+//! | nil | `$-1`, or `*-1` in place of an array | `_` |
+//! | map of n pairs | array of 2n | `%n` |
+//! | set, push | array | `~n`, `>n` |
+//! | boolean | `:1`, `:0` | `#t`, `#f` |
+//! | double, text | bulk string | `,3.5`, `=9` with `txt:` |
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::io::Write;
 
 /// The protocol version of a connection.
@@ -69,9 +80,14 @@ impl Reply<'_> {
 
     /// A bulk string of what `value` prints.
     pub fn bulk_display(&mut self, value: impl Display) {
-        let mut text = Vec::new();
-        write!(text, "{value}").expect("writing to memory does not fail");
-        self.bulk(&text);
+        let start = self.out.len();
+        write!(self.out, "{value}").expect("writing to memory does not fail");
+        // How long it is, is known only now: the head goes in before it.
+        let mut digits = itoa::Buffer::new();
+        let length = digits.format(self.out.len() - start).as_bytes();
+        let head = [b"$", length, b"\r\n"].into_iter().flatten().copied();
+        self.out.splice(start..start, head);
+        self.out.extend_from_slice(b"\r\n");
     }
 
     /// Nil.
@@ -114,20 +130,14 @@ impl Reply<'_> {
         });
     }
 
-    /// A floating-point number.
+    /// A floating-point number, in as few digits as give it back.
     pub fn double(&mut self, n: f64) {
         if self.v3() {
-            let text = match n {
-                _ if n.is_nan() => "nan".to_owned(),
-                f64::INFINITY => "inf".to_owned(),
-                f64::NEG_INFINITY => "-inf".to_owned(),
-                _ => n.to_string(),
-            };
             self.out.push(b',');
-            self.out.extend_from_slice(text.as_bytes());
+            write!(self.out, "{}", Double(n)).expect("writing to memory does not fail");
             self.out.extend_from_slice(b"\r\n");
         } else {
-            self.bulk_display(n);
+            self.bulk_display(Double(n));
         }
     }
 
@@ -140,6 +150,91 @@ impl Reply<'_> {
             self.out.extend_from_slice(b"\r\n");
         } else {
             self.bulk(text);
+        }
+    }
+}
+
+/// A floating-point number as Redis prints it: very large and very small ones with an exponent.
+struct Double(f64);
+
+impl Display for Double {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Double(n) = *self;
+        match n.abs() {
+            _ if n.is_nan() => f.write_str("nan"),
+            size if size == 0.0 || size.is_infinite() || (1e-5..1e21).contains(&size) => {
+                write!(f, "{n}")
+            }
+            // `{:e}` leaves out the plus.
+            size if size >= 1.0 => f.write_str(&format!("{n:e}").replace('e', "e+")),
+            _ => write!(f, "{n:e}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(write: impl Fn(&mut Reply<'_>), v2: &str, v3: &str) {
+        for (resp, expected) in [(Resp::V2, v2), (Resp::V3, v3)] {
+            // What was there before stays.
+            let mut out = b"+before\r\n".to_vec();
+            write(&mut Reply { out: &mut out, resp });
+            let written = String::from_utf8(out).expect("text");
+            assert_eq!(written, format!("+before\r\n{expected}"), "{resp:?}");
+        }
+    }
+
+    fn same(write: impl Fn(&mut Reply<'_>), expected: &str) {
+        check(write, expected, expected);
+    }
+
+    #[test]
+    fn the_same_in_both() {
+        same(|r| r.ok(), "+OK\r\n");
+        same(|r| r.simple("none"), "+none\r\n");
+        same(|r| r.error("ERR no"), "-ERR no\r\n");
+        same(|r| r.integer(i64::MIN), ":-9223372036854775808\r\n");
+        same(|r| r.bulk(b""), "$0\r\n\r\n");
+        same(|r| r.bulk(b"a\r\nb"), "$4\r\na\r\nb\r\n");
+        same(|r| r.bulk_display(""), "$0\r\n\r\n");
+        same(|r| r.bulk_display(1234567890123u64), "$13\r\n1234567890123\r\n");
+        same(|r| r.array(2), "*2\r\n");
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        same(|r| r.error("ERR no 'a\r\nb'"), "-ERR no 'a  b'\r\n");
+    }
+
+    #[test]
+    fn different_in_each() {
+        check(|r| r.null(), "$-1\r\n", "_\r\n");
+        check(|r| r.null_array(), "*-1\r\n", "_\r\n");
+        check(|r| r.map(3), "*6\r\n", "%3\r\n");
+        check(|r| r.set(3), "*3\r\n", "~3\r\n");
+        check(|r| r.push(3), "*3\r\n", ">3\r\n");
+        check(|r| r.boolean(true), ":1\r\n", "#t\r\n");
+        check(|r| r.boolean(false), ":0\r\n", "#f\r\n");
+        check(|r| r.verbatim_txt(b"some"), "$4\r\nsome\r\n", "=8\r\ntxt:some\r\n");
+    }
+
+    #[test]
+    fn doubles() {
+        let cases = [
+            (0.0, "0"),
+            (3.5, "3.5"),
+            (-1e20, "-100000000000000000000"),
+            (1e300, "1e+300"),
+            (1.5e-9, "1.5e-9"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+        ];
+        for (n, text) in cases {
+            let v2 = format!("${}\r\n{text}\r\n", text.len());
+            check(|r| r.double(n), &v2, &format!(",{text}\r\n"));
         }
     }
 }

@@ -1,12 +1,22 @@
 //! Requests: RESP arrays of bulk strings, and inline commands.
 //!
-//! A slice parser: arguments are spans of the buffer that the bytes were read into. It resumes where
-//! it stopped, so a frame that arrives byte by byte costs no more than one that comes whole, and it
-//! reserves nothing on a peer's word: a header that announces a million elements costs nothing until
-//! they arrive.
+//! ```text
+//! *4\r\n $12\r\n GCOUNTER.ADD\r\n $1\r\n o\r\n $1\r\n n\r\n $1\r\n 5\r\n     (without the blanks)
+//!              └── span 0 ──┘         └1┘        └2┘        └3┘
+//! ```
 //!
-//! Stricter than Redis in one place: the two bytes behind a bulk string must be CR LF. Redis skips
-//! them unread; no client sends anything else.
+//! A slice parser: arguments are spans of the buffer that the bytes were read into, eight bytes each,
+//! kept in a vector that is used again for the next command. It resumes where it stopped, so a frame
+//! that arrives byte by byte costs no more than one that comes whole, and it reserves nothing on a
+//! peer's word: a header that announces a million elements costs nothing until they arrive.
+//!
+//! What Redis lets pass passes here too: `*0` and `*-1` and empty lines are commands without
+//! arguments, to be skipped; an inline command may end in LF alone. Numbers are as strict as Redis's:
+//! no plus, no leading zeros. Two things are stricter, and no client sends either: a header's CR must
+//! be followed by LF and a bulk string by CR LF, where Redis skips these bytes unread.
+//!
+//! Method: Redis's `processMultibulkBuffer`, `processInlineBuffer` and `sdssplitargs`, whose results
+//! and error texts the tests hold it to.
 
 use std::ops::Index;
 
@@ -38,6 +48,10 @@ impl Default for Limits {
 
 const UNAUTHENTICATED_ARGS: usize = 10;
 const UNAUTHENTICATED_BULK: usize = 16_384;
+/// Room for arguments that a parser keeps between commands.
+const KEEP_SPANS: usize = 1024;
+/// Room for inline arguments that a parser keeps between commands, in bytes.
+const KEEP_INLINE: usize = 1024;
 
 /// Why a connection's bytes are no commands. The connection is told and closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -91,49 +105,31 @@ pub struct Parser {
     spans: Vec<Span>,
     /// Where to go on in the buffer.
     at: usize,
+    /// How many bytes from `at` on are known not to end the line that stands there.
+    seen: usize,
     /// Elements still to come; 0 between commands.
     left: usize,
     /// The length of the bulk string that stands at `at`, once its header was read.
     bulk: Option<usize>,
-    /// The arguments of an inline command, unquoted; spans point here instead of into the buffer.
-    inline: Option<Vec<u8>>,
+    /// The arguments of an inline command, unquoted.
+    inline: Vec<u8>,
+    /// Whether spans point into `inline` instead of into the buffer.
+    is_inline: bool,
     /// Whether the last command is complete.
     done: bool,
 }
 
-/// The number of a header line that starts at `from`, and where the next line starts; none if the
-/// line is not complete. Redis looks for CR and takes the byte behind it for LF.
-fn header(
-    buf: &[u8],
-    from: usize,
-    longest: usize,
-    invalid: ProtocolError,
-    endless: ProtocolError,
-) -> Result<Option<(i64, usize)>, ProtocolError> {
-    let rest = &buf[from..];
-    // Nearly all headers are one to three digits.
-    let mut n = 0i64;
-    for (at, byte) in rest.iter().take(10).enumerate() {
-        match byte {
-            b'0'..=b'9' if at < 9 && !(at == 1 && n == 0) => n = n * 10 + i64::from(byte - b'0'),
-            b'\r' if at > 0 => {
-                return match rest.get(at + 1) {
-                    Some(b'\n') => Ok(Some((n, from + at + 2))),
-                    Some(_) => Err(invalid),
-                    None => Ok(None),
-                };
-            }
-            _ => break,
+/// A header of one to three digits, as nearly all are: its number, and how long it is with its CR LF.
+#[inline]
+fn short_header(line: &[u8]) -> Option<(usize, usize)> {
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match *line {
+        [a @ b'0'..=b'9', b'\r', b'\n', ..] => Some((digit(a), 3)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => Some((digit(a) * 10 + digit(b), 4)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            Some((digit(a) * 100 + digit(b) * 10 + digit(c), 5))
         }
-    }
-    let Some(end) = memchr::memchr(b'\r', rest) else {
-        return if rest.len() > longest { Err(endless) } else { Ok(None) };
-    };
-    let n = integer::parse_i64(&rest[..end]).ok_or(invalid)?;
-    match rest.get(end + 1) {
-        Some(b'\n') => Ok(Some((n, from + end + 2))),
-        Some(_) => Err(invalid),
-        None => Ok(None),
+        _ => None,
     }
 }
 
@@ -153,8 +149,8 @@ impl Parser {
     pub fn next(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
         if self.done {
             self.spans.clear();
-            (self.at, self.left, self.bulk, self.inline) = (0, 0, None, None);
-            self.done = false;
+            (self.at, self.seen, self.left, self.bulk) = (0, 0, 0, None);
+            (self.is_inline, self.done) = (false, false);
         }
         if self.left == 0 {
             match buf.first() {
@@ -162,22 +158,12 @@ impl Parser {
                 Some(b'*') => {}
                 Some(_) => return self.inline(buf, limits),
             }
-            let (invalid, endless) = (ProtocolError::MultibulkLength, ProtocolError::BigCount);
-            let Some((n, at)) = header(buf, 1, limits.inline_bytes, invalid, endless)? else {
-                return Ok(None);
-            };
-            if n > limits.args as i64 {
-                return Err(invalid);
-            }
-            if limits.unauthenticated && n > UNAUTHENTICATED_ARGS as i64 {
-                return Err(ProtocolError::UnauthenticatedMultibulk);
-            }
-            self.at = at;
-            if n <= 0 {
+            let Some(count) = self.array_header(buf, limits)? else { return Ok(None) };
+            if count == 0 {
                 self.done = true;
-                return Ok(Some(at));
+                return Ok(Some(self.at));
             }
-            self.left = n as usize;
+            self.left = count;
         }
         while self.left > 0 {
             let length = match self.bulk {
@@ -205,55 +191,112 @@ impl Parser {
         Ok(Some(self.at))
     }
 
-    /// Reads the header of a bulk string at `self.at`; its length.
-    fn bulk_header(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
-        match buf.get(self.at) {
-            None => return Ok(None),
-            Some(b'$') => {}
-            Some(other) => return Err(ProtocolError::ExpectedBulk(*other)),
-        }
-        let (invalid, endless) = (ProtocolError::BulkLength, ProtocolError::BigBulkCount);
-        let Some((n, at)) = header(buf, self.at + 1, limits.inline_bytes, invalid, endless)? else {
-            return Ok(None);
+    /// Reads the header of the array at the buffer's start; how many elements it has.
+    fn array_header(
+        &mut self,
+        buf: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<usize>, ProtocolError> {
+        let invalid = ProtocolError::MultibulkLength;
+        let count = match short_header(&buf[1..]) {
+            Some((count, taken)) => {
+                self.at = 1 + taken;
+                count
+            }
+            None => match self.header(buf, limits, invalid, ProtocolError::BigCount)? {
+                Some(count) => usize::try_from(count).unwrap_or(0),
+                None => return Ok(None),
+            },
         };
-        let length = usize::try_from(n).ok().filter(|n| *n <= limits.bulk_bytes);
-        let length = length.ok_or(ProtocolError::BulkLength)?;
+        if count > limits.args {
+            return Err(invalid);
+        }
+        if limits.unauthenticated && count > UNAUTHENTICATED_ARGS {
+            return Err(ProtocolError::UnauthenticatedMultibulk);
+        }
+        Ok(Some(count))
+    }
+
+    /// Reads the header of a bulk string at `self.at`; its length.
+    #[inline]
+    fn bulk_header(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
+        let invalid = ProtocolError::BulkLength;
+        let length = match &buf[self.at..] {
+            [] => return Ok(None),
+            [b'$', rest @ ..] => match short_header(rest) {
+                Some((length, taken)) => {
+                    self.at += 1 + taken;
+                    length
+                }
+                None => match self.header(buf, limits, invalid, ProtocolError::BigBulkCount)? {
+                    Some(length) => usize::try_from(length).map_err(|_| invalid)?,
+                    None => return Ok(None),
+                },
+            },
+            [other, ..] => return Err(ProtocolError::ExpectedBulk(*other)),
+        };
+        if length > limits.bulk_bytes {
+            return Err(invalid);
+        }
         if limits.unauthenticated && length > UNAUTHENTICATED_BULK {
             return Err(ProtocolError::UnauthenticatedBulk);
         }
         // Spans are 32 bits wide; the query buffer's limit is far below.
-        if at + length > u32::MAX as usize - 2 {
-            return Err(ProtocolError::BulkLength);
+        if self.at + length > u32::MAX as usize - 2 {
+            return Err(invalid);
         }
-        self.at = at;
         Ok(Some(length))
     }
 
-    fn inline(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
-        // `at` remembers how far was searched in vain.
-        let Some(end) = memchr::memchr(b'\n', &buf[self.at..]).map(|end| self.at + end) else {
-            self.at = buf.len();
-            return if buf.len() >= limits.inline_bytes {
-                Err(ProtocolError::BigInline)
-            } else {
-                Ok(None)
-            };
+    /// Any header: the number behind the byte at `self.at`, which moves on to the next line. None if
+    /// the line is not complete.
+    #[cold]
+    fn header(
+        &mut self,
+        buf: &[u8],
+        limits: &Limits,
+        invalid: ProtocolError,
+        endless: ProtocolError,
+    ) -> Result<Option<i64>, ProtocolError> {
+        let line = &buf[self.at + 1..];
+        let Some(end) = memchr::memchr(b'\r', &line[self.seen..]).map(|end| self.seen + end) else {
+            self.seen = line.len();
+            return if line.len() > limits.inline_bytes { Err(endless) } else { Ok(None) };
         };
-        if end > limits.inline_bytes {
+        match line.get(end + 1) {
+            None => {
+                self.seen = end;
+                Ok(None)
+            }
+            Some(b'\n') => {
+                self.seen = 0;
+                self.at += end + 3;
+                integer::parse_i64(&line[..end]).ok_or(invalid).map(Some)
+            }
+            Some(_) => Err(invalid),
+        }
+    }
+
+    fn inline(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
+        let found = memchr::memchr(b'\n', &buf[self.seen..]).map(|end| self.seen + end);
+        if found.unwrap_or(buf.len()) > limits.inline_bytes {
             return Err(ProtocolError::BigInline);
         }
+        let Some(end) = found else {
+            self.seen = buf.len();
+            return Ok(None);
+        };
         let line = buf[..end].strip_suffix(b"\r").unwrap_or(&buf[..end]);
-        let mut args = Vec::with_capacity(line.len());
-        split_line(line, &mut args, &mut self.spans)?;
-        self.inline = Some(args);
-        self.done = true;
+        self.inline.clear();
+        split_line(line, &mut self.inline, &mut self.spans)?;
+        (self.is_inline, self.done) = (true, true);
         Ok(Some(end + 1))
     }
 
     /// The arguments of the command that [`Parser::next`] completed in `buf`.
     #[must_use]
     pub fn args<'a>(&'a self, buf: &'a [u8]) -> Args<'a> {
-        Args { bytes: self.inline.as_deref().unwrap_or(buf), spans: &self.spans }
+        Args { bytes: if self.is_inline { &self.inline } else { buf }, spans: &self.spans }
     }
 
     /// How many bytes are missing at least, as far as the bytes so far say: a hint for the buffer.
@@ -265,76 +308,99 @@ impl Parser {
         }
     }
 
-    /// Lets go of room that an unusually large command took.
+    /// Lets go of room that an unusually large command took; between commands only.
     pub fn trim(&mut self) {
-        if self.spans.capacity() > 1024 && self.done {
+        if !self.done && self.left > 0 {
+            return;
+        }
+        if self.spans.capacity() > KEEP_SPANS {
             self.spans = Vec::new();
-            self.inline = None;
+        }
+        if self.inline.capacity() > KEEP_INLINE {
+            self.inline = Vec::new();
         }
     }
 }
 
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|n| n as u8)
+/// The value of `\xHH` in double quotes, and what follows it.
+fn hex_escape(text: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let [b'\\', b'x', high, low, rest @ ..] = text else { return None };
+    let value = digit(*high)? << 4 | digit(*low)?;
+    Some((value as u8, rest))
+}
+
+/// C's `isspace`, which takes VT for a blank where [`u8::is_ascii_whitespace`] does not.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
 /// Splits an inline command as Redis's `sdssplitargs`: blanks between arguments; "…" with escapes;
-/// '…' with \' alone; a closing quote is followed by a blank or the end.
+/// '…' with \' alone; a closing quote ends its argument and is followed by a blank or the end. A NUL,
+/// at which Redis would never end the line, is a byte like others.
 fn split_line(line: &[u8], args: &mut Vec<u8>, spans: &mut Vec<Span>) -> Result<(), ProtocolError> {
     let mut rest = line;
     loop {
-        rest = rest.trim_ascii_start();
-        let Some(first) = rest.first() else { return Ok(()) };
-        let start = args.len() as u32;
-        let _ = first;
-        let mut quote = None;
-        loop {
-            match (quote, rest) {
-                (None, []) => break,
-                (None, [byte, ..]) if byte.is_ascii_whitespace() || *byte == 0 => break,
-                (None, [byte @ (b'"' | b'\''), tail @ ..]) => {
-                    quote = Some(*byte);
-                    rest = tail;
-                }
-                (Some(_), []) => return Err(ProtocolError::Quotes),
-                (Some(b'"'), [b'\\', b'x', a, b, tail @ ..])
-                    if hex(*a).is_some() && hex(*b).is_some() =>
-                {
-                    args.push(hex(*a).unwrap_or(0) << 4 | hex(*b).unwrap_or(0));
-                    rest = tail;
-                }
-                (Some(b'"'), [b'\\', escaped, tail @ ..]) => {
-                    args.push(match escaped {
-                        b'n' => b'\n',
-                        b'r' => b'\r',
-                        b't' => b'\t',
-                        b'b' => 8,
-                        b'a' => 7,
-                        other => *other,
-                    });
-                    rest = tail;
-                }
-                (Some(b'\''), [b'\\', b'\'', tail @ ..]) => {
-                    args.push(b'\'');
-                    rest = tail;
-                }
-                (Some(open), [byte, tail @ ..]) if *byte == open => {
-                    if tail.first().is_some_and(|next| !next.is_ascii_whitespace()) {
-                        return Err(ProtocolError::Quotes);
-                    }
-                    rest = tail;
-                    break;
-                }
-                (_, [byte, tail @ ..]) => {
-                    args.push(*byte);
-                    rest = tail;
-                }
-            }
-        }
-        if let ([0, tail @ ..], None) = (rest, quote) {
+        while let [byte, tail @ ..] = rest
+            && is_blank(*byte)
+        {
             rest = tail;
         }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let start = args.len() as u32;
+        rest = split_argument(rest, args)?;
         spans.push(Span { start, end: args.len() as u32 });
+    }
+}
+
+/// Appends the argument at the start of `rest` to `args`; what follows it.
+fn split_argument<'a>(mut rest: &'a [u8], args: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
+    let mut quote = None;
+    loop {
+        if quote == Some(b'"')
+            && let Some((byte, tail)) = hex_escape(rest)
+        {
+            args.push(byte);
+            rest = tail;
+            continue;
+        }
+        let byte = match (quote, rest) {
+            (None, [] | [b' ' | b'\n' | b'\r' | b'\t', ..]) => return Ok(rest),
+            (Some(_), []) => return Err(ProtocolError::Quotes),
+            (None, [opening @ (b'"' | b'\''), tail @ ..]) => {
+                quote = Some(*opening);
+                rest = tail;
+                continue;
+            }
+            (Some(b'"'), [b'\\', escaped, tail @ ..]) => {
+                rest = tail;
+                match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 8,
+                    b'a' => 7,
+                    other => *other,
+                }
+            }
+            (Some(b'\''), [b'\\', b'\'', tail @ ..]) => {
+                rest = tail;
+                b'\''
+            }
+            (Some(open), [byte, tail @ ..]) if *byte == open => {
+                return match tail.first() {
+                    Some(next) if !is_blank(*next) => Err(ProtocolError::Quotes),
+                    _ => Ok(tail),
+                };
+            }
+            (_, [byte, tail @ ..]) => {
+                rest = tail;
+                *byte
+            }
+        };
+        args.push(byte);
     }
 }
 

@@ -218,7 +218,7 @@ def test_users(node, r, protocol):
     assert "on" in user["flags"]
     with redis.Redis.from_url(node.url("cart:pw"), protocol=protocol, decode_responses=True) as client:
         assert do(client, "GCOUNTER.ADD cart:1 n") == 1
-        with pytest.raises(redis.NoPermissionError):
+        with pytest.raises(redis.exceptions.NoPermissionError):
             do(client, "GCOUNTER.ADD other n")
     with pytest.raises(redis.AuthenticationError):
         redis.Redis.from_url(node.url("cart:wrong"), protocol=protocol).ping()

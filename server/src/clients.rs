@@ -62,6 +62,38 @@ pub(crate) struct Client {
     /// Whether something stands in the outbox, or it is to be closed.
     called: AtomicBool,
     killed: AtomicBool,
+    block: Mutex<Block>,
+}
+
+/// How CLIENT UNBLOCK ends a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unblocked {
+    /// As if its time were over.
+    Timeout,
+    /// With an error.
+    Error,
+}
+
+/// Whether a command keeps the connection waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Block {
+    #[default]
+    None,
+    Waits,
+    Over(Unblocked),
+}
+
+/// A wait of a connection, over when this is dropped.
+pub(crate) struct Blocked {
+    client: Arc<Client>,
+    clients: Arc<AtomicUsize>,
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        *self.client.block.lock() = Block::None;
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Client {
@@ -78,6 +110,7 @@ impl Client {
             outbox: Mutex::default(),
             called: AtomicBool::new(false),
             killed: AtomicBool::new(false),
+            block: Mutex::default(),
         }
     }
 
@@ -101,19 +134,26 @@ impl Client {
             outbox.bytes = Vec::new();
             self.killed.store(true, Ordering::Release);
         }
-        self.call(&mut outbox);
+        if self.is_killed() || !self.is_called() {
+            self.call(&outbox);
+        }
     }
 
     /// Closes it soon.
     pub(crate) fn kill(&self) {
         self.killed.store(true, Ordering::Release);
-        self.call(&mut self.outbox.lock());
+        self.wake();
     }
 
-    fn call(&self, outbox: &mut Outbox) {
+    /// Has the connection look at what changed for it.
+    pub(crate) fn wake(&self) {
+        self.call(&self.outbox.lock());
+    }
+
+    fn call(&self, outbox: &Outbox) {
         self.called.store(true, Ordering::Release);
-        if let Some(waker) = outbox.waker.take() {
-            waker.wake();
+        if let Some(waker) = &outbox.waker {
+            waker.wake_by_ref();
         }
     }
 
@@ -121,21 +161,39 @@ impl Client {
         self.killed.load(Ordering::Acquire)
     }
 
-    /// Whether it was called; if not, `waker` is woken when it is.
-    pub(crate) fn poll_called(&self, waker: &Waker) -> bool {
-        if self.called.load(Ordering::Acquire) {
-            return true;
-        }
-        let mut outbox = self.outbox.lock();
-        if !outbox.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            outbox.waker = Some(waker.clone());
-        }
+    /// Whether it was called and has not looked yet.
+    pub(crate) fn is_called(&self) -> bool {
         self.called.load(Ordering::Acquire)
     }
 
-    /// Wakes `waker` when it is called next.
+    /// Wakes `waker` whenever it is called from now on.
     pub(crate) fn listen(&self, waker: &Waker) {
         self.outbox.lock().waker = Some(waker.clone());
+    }
+
+    /// Ends what it waits for; whether it waited.
+    pub(crate) fn unblock(&self, how: Unblocked) -> bool {
+        let mut block = self.block.lock();
+        let waits = *block == Block::Waits;
+        if waits {
+            *block = Block::Over(how);
+            drop(block);
+            self.wake();
+        }
+        waits
+    }
+
+    /// How its wait was ended, if it was.
+    pub(crate) fn unblocked(&self) -> Option<Unblocked> {
+        match *self.block.lock() {
+            Block::Over(how) => Some(how),
+            Block::None | Block::Waits => None,
+        }
+    }
+
+    /// Whether a command keeps it waiting.
+    pub(crate) fn is_blocked(&self) -> bool {
+        *self.block.lock() != Block::None
     }
 
     pub(crate) fn set_last_command(&self, row: u16, sub: Option<usize>) {
@@ -173,6 +231,7 @@ impl Client {
             ('O', about.monitors),
             ('P', about.channels + about.patterns > 0),
             ('x', about.multi >= 0),
+            ('b', self.is_blocked()),
             ('e', about.no_evict),
             ('T', about.no_touch),
         ] {
@@ -219,6 +278,7 @@ pub(crate) struct Clients {
     open: AtomicU64,
     paused: Mutex<Option<Pause>>,
     pausing: AtomicBool,
+    blocked: Arc<AtomicUsize>,
 }
 
 /// CLIENT PAUSE.
@@ -262,15 +322,45 @@ impl Clients {
         self.all.lock().values().cloned().collect()
     }
 
+    /// Marks a connection as waiting for as long as the answer lives.
+    pub(crate) fn block(&self, client: &Arc<Client>) -> Blocked {
+        *client.block.lock() = Block::Waits;
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+        Blocked { client: Arc::clone(client), clients: Arc::clone(&self.blocked) }
+    }
+
+    /// How many connections wait in a command.
+    pub(crate) fn blocked(&self) -> usize {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// The connection with this id.
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.all.lock().get(&id).cloned()
+    }
+
+    /// Makes commands wait. While a pause lasts, another one can only make it longer and stricter.
     pub(crate) fn pause(&self, duration: Duration, writes_only: bool) {
-        let until = Instant::now() + duration;
-        *self.paused.lock() = Some(Pause { until, writes_only });
+        let now = Instant::now();
+        let mut pause = Pause { until: now + duration, writes_only };
+        let mut paused = self.paused.lock();
+        if let Some(old) = paused.filter(|old| old.until > now) {
+            pause.until = pause.until.max(old.until);
+            pause.writes_only &= old.writes_only;
+        }
+        *paused = Some(pause);
         self.pausing.store(true, Ordering::Release);
     }
 
     pub(crate) fn unpause(&self) {
         *self.paused.lock() = None;
         self.pausing.store(false, Ordering::Release);
+        self.list().iter().for_each(|client| client.wake());
+    }
+
+    /// When the pause ends; now if there is none.
+    pub(crate) fn paused_until(&self) -> Instant {
+        self.paused.lock().map_or_else(Instant::now, |pause| pause.until)
     }
 
     /// Whether commands wait now. One relaxed load while nobody pauses.

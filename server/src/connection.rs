@@ -9,16 +9,18 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use miso_protocol::reply::Reply;
 use miso_protocol::request::{Limits, Parser, ProtocolError};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::clients::Client;
+use crate::clients::{Client, Unblocked};
 use crate::context::After;
 use crate::dispatch::{self, Batch};
 use crate::session::Session;
@@ -31,8 +33,13 @@ const INPUT: usize = 32 << 10;
 const OUTPUT_STEP: usize = 256 << 10;
 /// Room for replies that a worker keeps between batches.
 const OUTPUT_KEEP: usize = 512 << 10;
-/// How soon a paused connection tries again.
-const PAUSE_STEP: Duration = Duration::from_millis(5);
+/// Room for input that a connection keeps while little of it is in use.
+const REST_KEEP: usize = 64 << 10;
+
+/// Longer than any process runs.
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+/// What a blocked command answers once CLIENT UNBLOCK ERROR ended it.
+const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
 
 /// How many commands are read ahead.
 const AHEAD: usize = 16;
@@ -84,15 +91,20 @@ enum Next {
     Read,
     /// Goes on with what was read already.
     Again,
+    /// Takes what others sent.
+    Called,
     /// Waits, answers, and goes on.
     Sleep(Duration, &'static [u8]),
+    /// Waits for the end of CLIENT PAUSE.
+    Pause,
     Close,
 }
 
-/// Why the socket is looked at.
-enum Event {
-    Readable,
+/// Why a wait ended.
+enum Woken {
+    Time,
     Called,
+    Closed,
 }
 
 struct Connection {
@@ -104,8 +116,9 @@ struct Connection {
     parser: Parser,
     /// Input that is not run yet: an incomplete command, or what waits for replies to be taken.
     rest: Vec<u8>,
-    /// Replies that the socket did not take.
+    /// Replies that the socket did not take, but for the first `sent` bytes.
     unsent: Vec<u8>,
+    sent: usize,
     generation: u64,
 }
 
@@ -130,94 +143,201 @@ pub(crate) async fn serve(
         parser: Parser::new(),
         rest: Vec::new(),
         unsent: Vec::new(),
+        sent: 0,
         generation,
     };
     if let Err(error) = connection.run().await {
         tracing::debug!(id = client.id, address = %client.address, %error, "connection ended");
     }
-    connection.session.leave(&shared);
-    shared.clients.close(client.id);
+}
+
+/// However it ends, nobody goes on holding it for a client.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.session.leave(&self.shared);
+        self.shared.clients.close(self.client.id);
+    }
 }
 
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
+        // The connection is one task all its life, so its waker need not be given again.
+        poll_fn(|task| {
+            self.client.listen(task.waker());
+            Poll::Ready(())
+        })
+        .await;
         loop {
-            match self.wait().await? {
-                Event::Called => {
-                    if self.client.is_killed() {
-                        return Ok(());
-                    }
-                    let messages = self.client.take_messages();
-                    self.unsent.extend_from_slice(&messages);
-                    self.flush().await?;
-                    continue;
-                }
-                Event::Readable => {}
-            }
-            let mut next = match self.read_and_run() {
-                Ok(Some(next)) => next,
-                Ok(None) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error),
-            };
+            let mut next = poll_fn(|task| self.poll_next(task)).await?;
             loop {
-                self.flush().await?;
                 next = match next {
-                    Next::Read => break,
-                    Next::Close => return Ok(()),
-                    Next::Again => self.run_rest(),
-                    Next::Sleep(duration, reply) => {
-                        if self.sleep(duration).await? {
+                    Next::Read => {
+                        self.flush().await?;
+                        break;
+                    }
+                    Next::Again => {
+                        self.flush().await?;
+                        self.run_rest()
+                    }
+                    Next::Called => {
+                        if self.take_messages() {
                             return Ok(());
                         }
+                        Next::Read
+                    }
+                    Next::Sleep(duration, reply) => {
+                        self.flush().await?;
+                        let Some(reply) = self.sleep(duration, reply).await? else {
+                            return Ok(());
+                        };
                         self.unsent.extend_from_slice(reply);
                         Next::Again
                     }
+                    Next::Pause => {
+                        self.flush().await?;
+                        match self.idle(self.shared.clients.paused_until()).await? {
+                            Woken::Closed => return Ok(()),
+                            Woken::Called if self.take_messages() => return Ok(()),
+                            Woken::Called | Woken::Time => Next::Again,
+                        }
+                    }
+                    Next::Close => return self.flush().await,
                 };
             }
         }
     }
 
-    /// Waits until there is something to read, or somebody calls.
-    async fn wait(&self) -> io::Result<Event> {
-        poll_fn(|task| {
-            if self.client.poll_called(task.waker()) {
-                return Poll::Ready(Ok(Event::Called));
+    /// Reads once and runs what is complete, or says that somebody called.
+    ///
+    /// Reading by `poll_read` matters: it takes a short read for the end of what is there, where
+    /// `try_read` costs a second system call to find that out.
+    fn poll_next(&mut self, task: &mut std::task::Context<'_>) -> Poll<io::Result<Next>> {
+        if self.client.is_called() {
+            return Poll::Ready(Ok(Next::Called));
+        }
+        if !self.rest.is_empty() {
+            let read = ready!(self.poll_read_more(task))?;
+            return Poll::Ready(Ok(if read == 0 { Next::Close } else { self.run_rest() }));
+        }
+        BUFFERS.with_borrow_mut(|buffers| {
+            let Buffers { input, output, batch, ahead } = buffers;
+            let mut into = ReadBuf::new(input);
+            ready!(Pin::new(&mut self.stream).poll_read(task, &mut into))?;
+            let input = into.filled();
+            if input.is_empty() {
+                return Poll::Ready(Ok(Next::Close));
             }
-            self.stream.poll_read_ready(task).map_ok(|()| Event::Readable)
+            self.worker.bytes_in.add(input.len() as u64);
+            let (next, done) = self.run_batch(input, output, batch, ahead);
+            self.rest.extend_from_slice(&input[done..]);
+            Poll::Ready(Ok(next))
         })
-        .await
     }
 
-    /// Sleeps; whether the connection was killed meanwhile.
-    async fn sleep(&self, duration: Duration) -> io::Result<bool> {
-        let until = tokio::time::Instant::now() + duration;
-        let killed = poll_fn(|task| {
-            self.client.listen(task.waker());
-            if self.client.is_killed() { Poll::Ready(()) } else { Poll::Pending }
-        });
-        tokio::select! {
-            () = killed => Ok(true),
-            () = tokio::time::sleep_until(until) => Ok(false),
+    /// Reads more of what is not complete yet; how many bytes, 0 at the end of the stream.
+    fn poll_read_more(&mut self, task: &mut std::task::Context<'_>) -> Poll<io::Result<usize>> {
+        let known = self.rest.len();
+        let wanted = self.parser.wanted(known);
+        let read = if wanted <= INPUT {
+            ready!(BUFFERS.with_borrow_mut(|buffers| {
+                let mut into = ReadBuf::new(&mut buffers.input);
+                ready!(Pin::new(&mut self.stream).poll_read(task, &mut into))?;
+                self.rest.extend_from_slice(into.filled());
+                Poll::Ready(Ok::<_, io::Error>(into.filled().len()))
+            }))?
+        } else {
+            // Room grows with what arrives, not with what was announced.
+            self.rest.reserve(wanted.min(known.max(INPUT)));
+            loop {
+                ready!(self.stream.poll_read_ready(task))?;
+                match self.stream.try_read_buf(&mut self.rest) {
+                    Ok(read) => break read,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+        };
+        self.worker.bytes_in.add(read as u64);
+        Poll::Ready(Ok(read))
+    }
+
+    /// Takes what others sent; whether the connection is to end.
+    fn take_messages(&mut self) -> bool {
+        let messages = self.client.take_messages();
+        self.unsent.extend_from_slice(&messages);
+        self.client.is_killed()
+    }
+
+    /// Waits `duration`, or until somebody unblocks it; what to answer, none if the connection
+    /// ended.
+    async fn sleep(
+        &mut self,
+        duration: Duration,
+        reply: &'static [u8],
+    ) -> io::Result<Option<&'static [u8]>> {
+        let now = Instant::now();
+        let until = now.checked_add(duration).unwrap_or(now + FOR_EVER);
+        let _blocked = self.shared.clients.block(&self.client);
+        let client = Arc::clone(&self.client);
+        loop {
+            match self.idle(until).await? {
+                Woken::Time => return Ok(Some(reply)),
+                Woken::Closed => return Ok(None),
+                Woken::Called if self.take_messages() => return Ok(None),
+                Woken::Called => match client.unblocked() {
+                    None => self.flush().await?,
+                    Some(Unblocked::Timeout) => return Ok(Some(reply)),
+                    Some(Unblocked::Error) => return Ok(Some(UNBLOCKED)),
+                },
+            }
         }
+    }
+
+    /// Waits until `until`, a call, or the end of the stream. What arrives meanwhile is kept.
+    async fn idle(&mut self, until: Instant) -> io::Result<Woken> {
+        let mut timer = pin!(tokio::time::sleep_until(until.into()));
+        let limit = self.shared.settings.query_bytes();
+        poll_fn(|task| {
+            if self.client.is_called() {
+                return Poll::Ready(Ok(Woken::Called));
+            }
+            if timer.as_mut().poll(task).is_ready() {
+                return Poll::Ready(Ok(Woken::Time));
+            }
+            loop {
+                if ready!(self.poll_read_more(task))? == 0 {
+                    return Poll::Ready(Ok(Woken::Closed));
+                }
+                if self.rest.len() > limit {
+                    return Poll::Ready(Err(io::Error::other("client-query-buffer-limit passed")));
+                }
+            }
+        })
+        .await
     }
 
     /// Writes what waits to be written. A client that does not read waits here; one that is
     /// killed, or passes the limit, does not come back.
     async fn flush(&mut self) -> io::Result<()> {
-        while !self.unsent.is_empty() {
-            match self.stream.try_write(&self.unsent) {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let mut over_soft = None;
+        while self.sent < self.unsent.len() {
+            match self.stream.try_write(&self.unsent[self.sent..]) {
                 Ok(written) => {
                     self.worker.bytes_out.add(written as u64);
-                    self.unsent.drain(..written);
+                    self.sent += written;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.note_unread()?;
-                    self.wait_writable().await?;
+                    let until = self.note_unread(&mut over_soft)?;
+                    self.wait_writable(until).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
+        self.sent = 0;
+        self.unsent.clear();
         if self.unsent.capacity() > OUTPUT_KEEP {
             self.unsent = Vec::new();
         }
@@ -225,54 +345,36 @@ impl Connection {
         Ok(())
     }
 
-    fn note_unread(&self) -> io::Result<()> {
-        let unread = self.unsent.len();
+    /// Checks what the client has not read against the limit; until when it may stay so.
+    fn note_unread(&self, over_soft: &mut Option<Instant>) -> io::Result<Option<Instant>> {
+        let unread = self.unsent.len() - self.sent;
         self.client.unread.store(unread, Ordering::Relaxed);
         let limit = self.shared.settings.output_limit(self.session.subscriptions() > 0);
-        if limit.hard > 0 && unread > limit.hard {
+        let soft = limit.soft > 0 && unread > limit.soft;
+        let until = soft.then(|| *over_soft.get_or_insert_with(Instant::now) + limit.soft_for);
+        if !soft {
+            *over_soft = None;
+        }
+        if (limit.hard > 0 && unread > limit.hard) || until.is_some_and(|at| at <= Instant::now()) {
+            tracing::warn!(id = self.client.id, unread, "client-output-buffer-limit passed");
             return Err(io::Error::other("client-output-buffer-limit passed"));
         }
-        Ok(())
+        Ok(until)
     }
 
-    async fn wait_writable(&self) -> io::Result<()> {
-        poll_fn(|task| {
-            // Messages gather in the outbox meanwhile, under its own limit.
-            self.client.listen(task.waker());
+    /// Waits until the socket takes more, or `until`.
+    async fn wait_writable(&self, until: Option<Instant>) -> io::Result<()> {
+        // Messages gather in the outbox meanwhile, under its own limit.
+        let writable = poll_fn(|task| {
             if self.client.is_killed() {
                 return Poll::Ready(Err(io::Error::other("killed")));
             }
             self.stream.poll_write_ready(task)
-        })
-        .await
-    }
-
-    /// Reads once and runs what is complete; none at the end of the stream.
-    fn read_and_run(&mut self) -> io::Result<Option<Next>> {
-        BUFFERS.with_borrow_mut(|buffers| {
-            if self.rest.is_empty() {
-                let read = self.stream.try_read(&mut buffers.input)?;
-                if read == 0 {
-                    return Ok(None);
-                }
-                self.worker.bytes_in.add(read as u64);
-                let Buffers { input, output, batch, ahead } = buffers;
-                let (next, done) = self.run_batch(&input[..read], output, batch, ahead);
-                self.rest.extend_from_slice(&input[done..read]);
-                return Ok(Some(next));
-            }
-            // The rest grows with what arrives, not with what was announced.
-            let known = self.rest.len();
-            let room = self.parser.wanted(known).clamp(INPUT, known.max(INPUT));
-            self.rest.resize(known + room, 0);
-            let read = self.stream.try_read(&mut self.rest[known..]);
-            self.rest.truncate(known + *read.as_ref().unwrap_or(&0));
-            if read? == 0 {
-                return Ok(None);
-            }
-            self.worker.bytes_in.add((self.rest.len() - known) as u64);
-            Ok(Some(self.run_kept(buffers)))
-        })
+        });
+        match until {
+            None => writable.await,
+            Some(until) => tokio::time::timeout_at(until.into(), writable).await.unwrap_or(Ok(())),
+        }
     }
 
     /// Runs what was read before.
@@ -291,7 +393,11 @@ impl Connection {
         self.rest.drain(..done);
         if self.rest.is_empty() {
             self.rest = Vec::new();
+            self.parser.trim();
             ahead.commands.iter_mut().for_each(|command| command.parsed.trim());
+        }
+        if self.rest.capacity() > REST_KEEP && self.rest.capacity() / 4 > self.rest.len() {
+            self.rest.shrink_to(REST_KEEP);
         }
         next
     }
@@ -354,7 +460,7 @@ impl Connection {
                 let next = match next {
                     After::Continue if output.len() > OUTPUT_STEP => Next::Again,
                     After::Continue => continue,
-                    After::Retry => Next::Sleep(PAUSE_STEP, b""),
+                    After::Retry => Next::Pause,
                     After::Close => return (Next::Close, input.len()),
                     After::Sleep(duration, reply) => Next::Sleep(duration, reply),
                 };
@@ -452,11 +558,13 @@ impl Connection {
             return;
         }
         self.generation = generation;
-        if let Some(user) = &self.session.user {
-            match self.shared.acl.get(&user.name) {
+        match &self.session.user {
+            // Nobody may need to authenticate any more.
+            None => self.session.user = self.shared.acl.anonymous(),
+            Some(user) => match self.shared.acl.get(&user.name) {
                 Some(user) => self.session.user = Some(user),
                 None => self.client.kill(),
-            }
+            },
         }
     }
 }

@@ -159,14 +159,22 @@ fn check(
             found.name()
         )));
     }
-    let max = shared.settings.maxmemory();
-    if max > 0
-        && found.leaf().all_flags().has(Flags::DENYOOM)
-        && crate::allocator::used_bytes() > max
-    {
-        return Err(CommandError::OutOfMemory);
-    }
     Ok(())
+}
+
+/// Refuses what would grow when memory is full. Within MULTI that is whatever is queued, and EXEC
+/// if anything queued would.
+fn check_memory(shared: &Shared, session: &Session, found: &Found) -> Result<(), CommandError> {
+    let max = shared.settings.maxmemory();
+    if max == 0 || crate::allocator::used_bytes() <= max {
+        return Ok(());
+    }
+    let refused = match &session.transaction {
+        Some(transaction) if found.row.name == "EXEC" => transaction.grows,
+        Some(_) => !found.leaf().flags.has(Flags::IMMEDIATE),
+        None => found.leaf().all_flags().has(Flags::DENYOOM),
+    };
+    if refused { Err(CommandError::OutOfMemory) } else { Ok(()) }
 }
 
 /// Notes a refusal in ACL LOG; the error.
@@ -213,19 +221,19 @@ pub(crate) fn execute(
 ) -> After {
     let start = out.len();
     let after = attempt(shared, worker, session, batch, args, out);
-    match session.replies {
-        ReplyMode::On => {}
-        ReplyMode::Off => out.truncate(start),
-        ReplyMode::SkipNext => {
-            out.truncate(start);
-            session.replies = ReplyMode::Skip;
-        }
-        ReplyMode::Skip => {
-            out.truncate(start);
-            session.replies = ReplyMode::On;
-        }
+    if session.replies == ReplyMode::On || after == After::Retry {
+        return after;
     }
-    after
+    out.truncate(start);
+    session.replies = match session.replies {
+        ReplyMode::SkipNext => ReplyMode::Skip,
+        ReplyMode::Skip => ReplyMode::On,
+        mode => mode,
+    };
+    match after {
+        After::Sleep(duration, _) => After::Sleep(duration, b""),
+        after => after,
+    }
 }
 
 fn attempt(
@@ -238,22 +246,26 @@ fn attempt(
 ) -> After {
     let checked = find(shared, &mut session.memo, args).and_then(|found| {
         check(shared, session, &found, args)
+            .and_then(|()| check_memory(shared, session, &found))
             .inspect_err(|_| worker.command(found.number).rejected.add(1))?;
         Ok(found)
     });
     let found = match checked {
         Ok(found) => found,
-        Err(error) => {
-            if let Some(transaction) = &mut session.transaction {
-                transaction.broken = true;
-            }
-            return refuse(shared, session, &error, out);
+        Err(_) if is_http(&args[0]) => {
+            let (id, address) = (session.client.id, session.client.address);
+            tracing::warn!(id, %address, "an HTTP request, perhaps a browser misled into sending it; closed");
+            return After::Close;
         }
+        Err(error) => return reject(shared, session, &args[0], &error, out),
     };
     let flags = found.leaf().flags;
-    let write = found.leaf().access == Access::Write;
-    if shared.clients.is_paused(write) && !flags.has(Flags::IMMEDIATE) && found.row.name != "CLIENT"
-    {
+    let write = match &session.transaction {
+        Some(transaction) if found.row.name == "EXEC" => transaction.writes,
+        _ => found.leaf().access == Access::Write || found.row.name == "PUBLISH",
+    };
+    let waits = !flags.has(Flags::IMMEDIATE) || found.row.name == "EXEC";
+    if shared.clients.is_paused(write) && waits && found.row.name != "CLIENT" {
         return After::Retry;
     }
     worker.total.add(1);
@@ -303,11 +315,7 @@ pub(crate) fn call(cx: &mut Context<'_>, found: &Found, args: Args<'_>, batch: &
                     usize::try_from(cx.shared.settings.number("slowlog-max-len")).unwrap_or(0);
                 cx.shared.slowlog.add(&cx.session.client, args, took, max);
             }
-            cx.shared.latency.note(
-                "command",
-                took,
-                cx.shared.settings.number("latency-monitor-threshold"),
-            );
+            cx.shared.latency.note("command", took, cx.shared.settings.latency_threshold());
         }
     }
 }
@@ -315,8 +323,7 @@ pub(crate) fn call(cx: &mut Context<'_>, found: &Found, args: Args<'_>, batch: &
 /// Runs a queued command within EXEC.
 pub(crate) fn call_queued(cx: &mut Context<'_>, queued: &Queued, batch: &mut Batch) {
     let args = queued.args.as_args();
-    let mut memo = (Vec::new(), u16::MAX);
-    let found = find(cx.shared, &mut memo, args).and_then(|found| {
+    let found = find(cx.shared, &mut cx.session.memo, args).and_then(|found| {
         check(cx.shared, cx.session, &found, args)?;
         Ok(found)
     });
@@ -327,6 +334,32 @@ pub(crate) fn call_queued(cx: &mut Context<'_>, queued: &Queued, batch: &mut Bat
         }
         Err(error) => cx.reply.error(&error.to_string()),
     }
+}
+
+/// Whether a line is one of HTTP's: a page that sends a form here could else run what its body
+/// holds, as inline commands.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
+}
+
+/// Answers that a command cannot run. Within MULTI that breaks the transaction; EXEC itself ends it.
+fn reject(
+    shared: &Shared,
+    session: &mut Session,
+    name: &[u8],
+    error: &CommandError,
+    out: &mut Vec<u8>,
+) -> After {
+    match &mut session.transaction {
+        Some(_) if name.eq_ignore_ascii_case(b"EXEC") => {
+            session.discard();
+            let error = format!("EXECABORT Transaction discarded because of: {error}");
+            return refuse(shared, session, &CommandError::text(error), out);
+        }
+        Some(transaction) => transaction.broken = true,
+        None => {}
+    }
+    refuse(shared, session, error, out)
 }
 
 fn refuse(shared: &Shared, session: &Session, error: &CommandError, out: &mut Vec<u8>) -> After {
@@ -359,6 +392,8 @@ fn queue(
         return refuse(shared, session, &error, out);
     }
     transaction.bytes += bytes;
+    transaction.writes |= found.leaf().access == Access::Write;
+    transaction.grows |= found.leaf().all_flags().has(Flags::DENYOOM);
     transaction.queued.push(Queued { row: found.number, args: args.to_owned() });
     session.client.about.lock().multi = transaction.queued.len() as i64;
     out.extend_from_slice(b"+QUEUED\r\n");

@@ -90,7 +90,7 @@ fn clients(shared: &Shared, text: &mut String) {
     line(text, "maxclients", shared.settings.maxclients());
     line(text, "client_recent_max_input_buffer", 0);
     line(text, "client_recent_max_output_buffer", 0);
-    line(text, "blocked_clients", 0);
+    line(text, "blocked_clients", shared.clients.blocked());
     line(text, "tracking_clients", 0);
     line(text, "pubsub_clients", all.iter().filter(|client| client.subscribed()).count());
     line(text, "clients_in_timeout_table", 0);

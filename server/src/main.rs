@@ -25,6 +25,7 @@ mod stats;
 mod worker;
 
 use std::hash::{BuildHasher, RandomState};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,8 +39,8 @@ use shared::Shared;
 #[global_allocator]
 static ALLOCATOR: allocator::Counting = allocator::Counting;
 
-/// How long connections may go on with what they were sent once the node is to stop.
-const GRACE: Duration = Duration::from_millis(200);
+/// File descriptors beside those of clients.
+const RESERVED: u64 = 64;
 
 fn main() -> ExitCode {
     match Settings::from_process().map_err(|error| error.to_string()).and_then(start) {
@@ -65,7 +66,11 @@ fn start(start: Start) -> Result<(), String> {
 
 fn run(settings: Settings) -> Result<(), String> {
     log(&settings);
-    raise_descriptors(settings.maxclients());
+    let clients = raise_descriptors(settings.maxclients());
+    if clients < settings.maxclients() {
+        tracing::warn!("maxclients lowered to {clients}: there are no file descriptors for more");
+        settings.lower_maxclients(clients);
+    }
     let random = RandomState::new();
     let shared = Arc::new(Shared::new(settings, random.hash_one(0), random.hash_one(1)));
     load_acl(&shared)?;
@@ -79,16 +84,27 @@ fn run(settings: Settings) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
+    let senders: Vec<_> = workers.iter().map(|worker| worker.accepted.clone()).collect();
     runtime.block_on(async {
         for listener in listeners {
             let address = listener.local_addr().map_err(|error| error.to_string())?;
             let listener =
                 tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
-            tokio::spawn(worker::accept(listener, Arc::clone(&shared), workers.clone()));
+            tokio::spawn(worker::accept(listener, Arc::clone(&shared), senders.clone()));
             tracing::info!("Ready to accept connections on {address}");
         }
         until_stopped(&shared).await
-    })
+    })?;
+    // The listeners and channels end, and each worker once the command that it runs is answered.
+    drop(runtime);
+    drop(senders);
+    for worker in workers {
+        drop(worker.accepted);
+        if worker.thread.join().is_err() {
+            tracing::error!("a worker panicked");
+        }
+    }
+    Ok(())
 }
 
 /// Ticks once a second until somebody asks to stop.
@@ -105,8 +121,6 @@ async fn until_stopped(shared: &Shared) -> Result<(), String> {
         }
     }
     tracing::info!("stopping");
-    // Workers answer what has arrived; then the process ends with its sockets.
-    tokio::time::sleep(GRACE).await;
     Ok(())
 }
 
@@ -118,7 +132,12 @@ fn log(settings: &Settings) {
         "trace" => tracing::Level::TRACE,
         _ => tracing::Level::INFO,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(std::io::stdout().is_terminal())
+        // Nobody may be reading the log any more; the server goes on.
+        .log_internal_errors(false);
     if settings.text("logformat") == "json" {
         builder.json().init();
     } else {
@@ -137,9 +156,10 @@ fn load_acl(shared: &Shared) -> Result<(), String> {
     shared.acl.load(&text, &shared.table).map_err(|error| format!("aclfile: {path}: {error}"))
 }
 
-/// Asks for as many file descriptors as the clients may need, as Redis does.
-fn raise_descriptors(clients: u64) {
-    let wanted = clients + 64;
+/// Asks for as many file descriptors as the clients may need, as Redis does; how many clients there
+/// is room for.
+pub(crate) fn raise_descriptors(clients: u64) -> u64 {
+    let wanted = clients + RESERVED;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is valid and lives for the calls; failing changes nothing.
     unsafe {
@@ -152,10 +172,5 @@ fn raise_descriptors(clients: u64) {
         }
         libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
     }
-    if limit.rlim_cur < wanted {
-        tracing::warn!(
-            "{} file descriptors are fewer than maxclients {clients} needs",
-            limit.rlim_cur
-        );
-    }
+    limit.rlim_cur.saturating_sub(RESERVED).clamp(1, clients)
 }

@@ -38,6 +38,10 @@ pub(crate) struct Transaction {
     pub(crate) bytes: usize,
     /// Whether a command could not be queued: then EXEC aborts.
     pub(crate) broken: bool,
+    /// Whether a queued command changes objects.
+    pub(crate) writes: bool,
+    /// Whether a queued command takes memory.
+    pub(crate) grows: bool,
 }
 
 /// One connection.
@@ -134,8 +138,18 @@ impl Session {
         }
     }
 
+    /// Forgets what is queued and watched.
+    pub(crate) fn discard(&mut self) {
+        self.transaction = None;
+        self.client.about.lock().multi = -1;
+        self.unwatch();
+    }
+
     /// Forgets what it watches.
     pub(crate) fn unwatch(&mut self) {
+        if self.watched.is_empty() {
+            return;
+        }
         for (function, object) in self.watched.drain(..) {
             function.unwatch(&object, &self.dirty);
         }

@@ -76,7 +76,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     start("bind", Kind::Addresses, "127.0.0.1", "Addresses to listen on"),
     start("port", Kind::Integer(0, 65_535), "6379", "Port to listen on; 0 picks a free one"),
     start("tcp-backlog", Kind::Integer(1, 65_535), "511", "Connections that wait to be accepted"),
-    start("threads", Kind::Integer(0, 1024), "0", "Worker threads; 0 is one per core"),
+    start("threads", Kind::Integer(0, 256), "0", "Worker threads; 0 is one per core"),
     start("node-name", Kind::Text, "", "This node's name; the host name unless told"),
     start("default-function", Kind::Text, "default", "The function of connections that name none"),
     any("requirepass", Kind::Secret, "", "The default user's password; none if empty"),
@@ -190,7 +190,7 @@ impl Setting {
             Kind::Bytes => "a number of bytes, as 1048576, 100mb or 1gb".into(),
             Kind::YesNo => "yes or no".into(),
             Kind::Word(all) => format!("one of {}", all.join(", ")),
-            Kind::Addresses => "IP addresses".into(),
+            Kind::Addresses => "IP addresses, or * for all of IPv4".into(),
             Kind::OutputLimits => "class hard soft seconds, for normal, slave or pubsub".into(),
         }
     }
@@ -226,13 +226,21 @@ impl Setting {
             },
             Kind::Word(all) => all.iter().find(|word| **word == text)?.to_string(),
             Kind::Addresses => {
-                let all: Result<Vec<IpAddr>, _> = words(text).map(str::parse).collect();
+                let address = |word| match word {
+                    "*" => Ok(IpAddr::from([0; 4])),
+                    "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+                    word => word.parse(),
+                };
+                let all: Result<Vec<IpAddr>, _> = words(text).map(address).collect();
                 let all: Vec<String> = all.ok()?.iter().map(IpAddr::to_string).collect();
                 Some(all.join(" ")).filter(|all| !all.is_empty())?
             }
             Kind::OutputLimits => {
                 let parts: Vec<&str> = words(text).collect();
                 let mut out = String::new();
+                if parts.is_empty() {
+                    return None;
+                }
                 for four in parts.chunks(4) {
                     let [class, hard, soft, seconds] = four else { return None };
                     if !matches!(*class, "normal" | "slave" | "replica" | "pubsub") {
@@ -293,6 +301,7 @@ pub(crate) struct Settings {
     linger: AtomicU64,
     slower_than: AtomicI64,
     times_all: AtomicBool,
+    latency_threshold: AtomicI64,
     protected: AtomicBool,
     output: RwLock<[OutputLimit; 2]>,
 }
@@ -338,6 +347,13 @@ fn environment(setting: &Setting) -> String {
     format!("MISO_{}", setting.name.to_ascii_uppercase().replace('-', "_"))
 }
 
+/// What the environment says; empty is nothing. Kubernetes gives pods that run beside a service
+/// named `miso` a `MISO_PORT=tcp://…`, which is not meant for us.
+fn from_environment(variable: &str) -> Option<String> {
+    let given = |text: &String| !text.is_empty() && !text.starts_with("tcp://");
+    std::env::var(variable).ok().filter(given)
+}
+
 impl Settings {
     /// Reads the command line, the environment and the file.
     ///
@@ -365,7 +381,7 @@ impl Settings {
                 (String::new(), setting.default.to_owned())
             } else if let Some(text) = given(setting.name) {
                 (format!("--{}", setting.name), text)
-            } else if let Ok(text) = std::env::var(&variable) {
+            } else if let Some(text) = from_environment(&variable) {
                 (variable, text)
             } else if let Some(text) = from_file.get(setting.name) {
                 let path = file.as_deref().unwrap_or("".as_ref()).display();
@@ -379,6 +395,14 @@ impl Settings {
                     setting.expected()
                 ))
             })?;
+            let normal = match setting.kind {
+                // Classes that are not named keep their limits.
+                Kind::OutputLimits => {
+                    let default = setting.normal(setting.default).unwrap_or_default();
+                    merge_limits(&default, &normal)
+                }
+                _ => normal,
+            };
             texts.insert(setting.name, normal);
         }
         if matches.get_flag("check-config") {
@@ -406,6 +430,7 @@ impl Settings {
             linger: AtomicU64::new(0),
             slower_than: AtomicI64::new(0),
             times_all: AtomicBool::new(false),
+            latency_threshold: AtomicI64::new(0),
             protected: AtomicBool::new(true),
             output: RwLock::default(),
         };
@@ -429,6 +454,8 @@ impl Settings {
         let slower = texts["slowlog-log-slower-than"].parse().unwrap_or(-1);
         self.slower_than.store(slower, Ordering::Relaxed);
         self.times_all.store((0..TIMES_ALL_BELOW).contains(&slower), Ordering::Relaxed);
+        let threshold = texts["latency-monitor-threshold"].parse().unwrap_or(0);
+        self.latency_threshold.store(threshold, Ordering::Relaxed);
         self.protected.store(texts["protected-mode"] == "yes", Ordering::Relaxed);
         let parts: Vec<&str> = words(&texts["client-output-buffer-limit"]).collect();
         let mut output = self.output.write();
@@ -444,6 +471,17 @@ impl Settings {
                 _ => {}
             }
         }
+    }
+
+    /// Milliseconds from which LATENCY keeps an event; 0 none.
+    pub(crate) fn latency_threshold(&self) -> i64 {
+        self.latency_threshold.load(Ordering::Relaxed)
+    }
+
+    /// Lets in fewer clients than was asked for, since the system has no descriptors for more.
+    pub(crate) fn lower_maxclients(&self, max: u64) {
+        self.texts.write().insert("maxclients", max.to_string());
+        self.maxclients.store(max, Ordering::Relaxed);
     }
 
     /// The text of a setting.
@@ -481,6 +519,10 @@ impl Settings {
             let setting = SETTINGS.iter().find(|setting| setting.name == lower).ok_or(format!(
                 "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
             ))?;
+            // A script that turns off what is not there anyway need not fail.
+            if setting.when == When::Never && text == setting.default {
+                continue;
+            }
             if setting.when != When::Any {
                 return Err(failed("can't set immutable config"));
             }
@@ -512,7 +554,7 @@ impl Settings {
         let path = self.file.as_ref().ok_or("ERR The server is running without a config file")?;
         let failed = |error: std::io::Error| format!("ERR Rewriting config file: {error}");
         let old = std::fs::read_to_string(path).map_err(failed)?;
-        let texts = self.texts.read();
+        let texts = self.texts.read().clone();
         let line = |name: &str, text: &str| format!("{name} = {}", toml::Value::from(text));
         let mut left: BTreeMap<&str, String> = SETTINGS
             .iter()
@@ -538,8 +580,11 @@ impl Settings {
             new.push_str(row);
             new.push('\n');
         }
+        // Written beside and renamed: whoever reads it finds the old file or the new one.
         let beside = path.with_extension("tmp");
+        let mode = std::fs::metadata(path).map_err(failed)?.permissions();
         std::fs::write(&beside, new).map_err(failed)?;
+        std::fs::set_permissions(&beside, mode).map_err(failed)?;
         std::fs::rename(&beside, path).map_err(failed)
     }
 

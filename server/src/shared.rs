@@ -113,7 +113,8 @@ impl Shared {
             let now = self.uptime_ms();
             for client in self.clients.list() {
                 let idle = now.saturating_sub(client.active_ms.load(Ordering::Relaxed));
-                let waits = client.subscribed() || client.about.lock().monitors;
+                let waits =
+                    client.subscribed() || client.is_blocked() || client.about.lock().monitors;
                 if u128::from(idle) > timeout.as_millis() && !waits {
                     client.kill();
                 }

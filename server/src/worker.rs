@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -17,10 +18,13 @@ use crate::shared::Shared;
 /// How long the listener rests when the system has no descriptor left.
 const REST: Duration = Duration::from_millis(50);
 
-/// A connection on its way to a worker.
-type Accepted = (std::net::TcpStream, Arc<Client>);
+/// How many keepalive probes may go unanswered, as in Redis.
+const PROBES: u32 = 3;
 
-const PROTECTED: &[u8] = b"-DENIED MISO is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to MISO from the same host the server is running, however MAKE SURE MISO is not publicly accessible from internet if you do so. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
+/// A connection on its way to a worker.
+pub(crate) type Accepted = (std::net::TcpStream, Arc<Client>);
+
+const PROTECTED: &[u8] = b"-DENIED MISO is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to MISO from the same host the server is running, however MAKE SURE MISO is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
 
 /// Opens the sockets to listen on; all of them have the port of the first.
 ///
@@ -60,14 +64,17 @@ fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> 
     Ok(socket.into())
 }
 
-/// Starts a worker thread; connections sent to the channel are served by it.
+/// A worker thread: what it serves comes through the channel, and it ends with the channel.
+pub(crate) struct Worker {
+    pub(crate) accepted: mpsc::UnboundedSender<Accepted>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Starts a worker thread.
 ///
 /// # Errors
 /// If the thread or its runtime cannot be made.
-pub(crate) fn start(
-    shared: &Arc<Shared>,
-    number: usize,
-) -> io::Result<mpsc::UnboundedSender<Accepted>> {
+pub(crate) fn start(shared: &Arc<Shared>, number: usize) -> io::Result<Worker> {
     let (sender, mut accepted) = mpsc::unbounded_channel::<Accepted>();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shared = Arc::clone(shared);
@@ -86,10 +93,10 @@ pub(crate) fn start(
             }
         }
     };
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name(format!("worker-{number}"))
         .spawn(move || runtime.block_on(serve))?;
-    Ok(sender)
+    Ok(Worker { accepted: sender, thread })
 }
 
 /// Accepts connections and hands them to the workers in turn.
@@ -99,16 +106,21 @@ pub(crate) async fn accept(
     workers: Vec<mpsc::UnboundedSender<Accepted>>,
 ) {
     let mut turn = 0;
+    let mut failing = false;
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of descriptors, most likely: trying at once again would spin.
-                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of descriptors, most likely: trying at once again would spin, and a line for
+                // each try would fill the log.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
                 tokio::time::sleep(REST).await;
                 continue;
             }
         };
+        failing = false;
         if let Some(accepted) = admit(stream, address, &shared) {
             turn = (turn + 1) % workers.len();
             if workers[turn].send(accepted).is_err() {
@@ -125,7 +137,8 @@ fn admit(stream: TcpStream, address: SocketAddr, shared: &Shared) -> Option<Acce
     if let Some(idle) = shared.settings.keepalive() {
         let probes = TcpKeepalive::new()
             .with_time(idle)
-            .with_interval((idle / 3).max(Duration::from_secs(1)));
+            .with_interval((idle / 3).max(Duration::from_secs(1)))
+            .with_retries(PROBES);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
     }
     let outside = !address.ip().to_canonical().is_loopback();

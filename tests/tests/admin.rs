@@ -292,6 +292,53 @@ fn access_control() {
     assert!(redis::cmd("PING").exec(s.redis()).is_err());
 }
 
+/// What a user may do, and whether a password is asked for, holds from the next command on.
+#[test]
+fn rights_change_while_connections_stand() {
+    let node = Node::start();
+    let mut admin = node.session();
+    admin.script("ACL SETUSER bob on >pw ~* +@all => OK");
+    let mut bob = Session::open(&node.url("bob:pw"), Resp::V2).expect("the password holds");
+    bob.script("GCOUNTER.ADD o n => 1");
+    admin.script("ACL SETUSER bob -@gcounter => OK");
+    bob.script("GCOUNTER.ADD o n => -NOPERM...\nORSET.ADD o s a => 1");
+    admin.script("ACL SETUSER bob resetkeys ~cart:* => OK");
+    bob.script("ORSET.ADD o s b => -NOPERM...\nORSET.ADD cart:1 s b => 1");
+    // In a transaction each command is checked as it is queued, and again as it runs.
+    bob.script("MULTI => OK\nORSET.ADD cart:1 s c => QUEUED");
+    admin.script("ACL SETUSER bob -orset.add => OK");
+    let reply = bob.run("EXEC").to_string();
+    assert!(reply.contains("NOPERM"), "{reply}");
+    admin.script("ORSET.CARD cart:1 s => *");
+
+    // A password that comes later leaves those who are in.
+    let mut inside = node.session();
+    inside.script("PING => PONG");
+    admin.script("CONFIG SET requirepass later => OK\nPING => PONG");
+    inside.script("PING => PONG");
+    assert_eq!(node.wire().ask("PING").to_string(), "-NOAUTH Authentication required.");
+}
+
+/// A user may be bound to a function, and then speaks for no other.
+#[test]
+fn users_are_bound_to_functions() {
+    let node = Node::start();
+    let mut admin = node.session();
+    admin.script("ACL SETUSER svc on >pw ~* +@all function:checkout => OK");
+    let user = admin.run("ACL LIST").to_string();
+    assert!(user.contains("function:checkout"), "{user}");
+    for resp in Resp::BOTH {
+        Session::open(&node.url("svc:pw"), resp).expect("the password holds").script(
+            r#"
+            MISO.FUNCTION => "checkout"
+            MISO.REGISTER other => -NOPERM...
+            MISO.REGISTER checkout => OK
+            MISO.FUNCTION => "checkout"
+            "#,
+        );
+    }
+}
+
 #[test]
 fn slow_log() {
     let node = Node::start();

@@ -68,7 +68,7 @@ fn help_and_version() {
 fn taken_port() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = taken.local_addr().expect("it is bound").port().to_string();
-    refused(&run(&["--port", &port]), &[&port, "port", "taken"]);
+    refused(&run(&["--port", &port]), &[&port, "port", "in use"]);
 }
 
 #[test]

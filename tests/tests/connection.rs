@@ -300,6 +300,38 @@ fn concurrent_increments() {
     assert!(answers.into_iter().eq(1..=4000));
 }
 
+/// Transactions over many objects, in every order, beside commands that walk them all: nobody waits for ever.
+#[test]
+fn transactions_over_many_objects_do_not_lock_each_other_out() {
+    let node = Node::start();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let node = &node;
+            scope.spawn(move || {
+                let mut s = node.session();
+                let mut rng = miso_tests::Rng::new(thread);
+                for _ in 0..150 {
+                    s.run(&format!("WATCH o{} o{}", rng.below(30), rng.below(30)));
+                    s.script("MULTI => OK");
+                    for _ in 0..rng.below(8) {
+                        s.run(&format!("PNCOUNTER.ADD o{} n", rng.below(30)));
+                    }
+                    match rng.below(5) {
+                        0 => drop(s.run("KEYS *")),
+                        1 => drop(s.run("SCAN 0 COUNT 100")),
+                        2 => drop(s.run(&format!("DEL o{} o{}", rng.below(30), rng.below(30)))),
+                        3 => drop(s.run("RANDOMKEY")),
+                        _ => drop(s.run("DBSIZE")),
+                    }
+                    assert!(!s.run("EXEC").is_error());
+                    s.run("KEYS o1*");
+                }
+            });
+        }
+    });
+    node.assert_alive();
+}
+
 fn message(kind: &str, rest: &[&str]) -> Vec<String> {
     std::iter::once(kind).chain(rest.iter().copied()).map(str::to_owned).collect()
 }

@@ -61,11 +61,17 @@ fn cli_hints_and_help() {
     let node = Node::start();
     let (cli, mut keyboard) = Tool::on_terminal("redis-cli", &["-p", &node.port()]);
     let prompt = format!("{}> ", node.address());
+    wait_until("the prompt", || cli.stdout().contains(&prompt));
     let mut type_until = |keys: &str, seen: &str| {
+        let before = cli.stdout().len();
         keyboard.write_all(keys.as_bytes()).expect("the terminal is open");
-        wait_until(seen, || cli.stdout().contains(seen));
+        wait_until(seen, || {
+            let screen = cli.stdout();
+            let new = screen.get(before..).unwrap_or_default();
+            // After a command the next prompt must be there too: what is typed before it is thrown away.
+            new.find(seen).is_some_and(|at| !keys.ends_with('\r') || new[at..].contains(&prompt))
+        });
     };
-    type_until("", &prompt);
     type_until("GCOUNTER.ADD ", "object name [increment]");
     type_until("\u{15}help GCOUNTER.ADD\r", "summary:");
     type_until("help ORMAP.SET\r", "object name field value [field value ...]");

@@ -89,6 +89,12 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         pairs.push((text(at)?, text(at + 1)?));
     }
     cx.shared.settings.set(&pairs).map_err(CommandError::text)?;
+    let clients = cx.shared.settings.maxclients();
+    let room = crate::raise_descriptors(clients);
+    if room < clients {
+        tracing::warn!("maxclients lowered to {room}: there are no file descriptors for more");
+        cx.shared.settings.lower_maxclients(room);
+    }
     if let Some((_, password)) =
         pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case("requirepass"))
     {

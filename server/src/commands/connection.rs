@@ -10,7 +10,7 @@ use miso_protocol::reply::Resp;
 use miso_protocol::request::Args;
 
 use super::{Command, ROW};
-use crate::clients::Client;
+use crate::clients::{Client, Unblocked};
 use crate::context::{After, Context};
 use crate::dispatch;
 use crate::error::CommandError;
@@ -20,6 +20,9 @@ use crate::session::ReplyMode;
 pub(crate) const REDIS_VERSION: &str = "7.4.0";
 /// The module's version: major * 10000 + minor * 100 + patch.
 pub(super) const MODULE_VERSION: i64 = 100;
+
+/// Milliseconds that CLIENT PAUSE may ask for: a hundred years.
+const LONGEST_PAUSE: i64 = 100 * 365 * 24 * 3600 * 1000;
 
 const ALWAYS: Flags = Flags::FAST.with(Flags::LOADING).with(Flags::STALE).with(Flags::NOSCRIPT);
 
@@ -189,8 +192,8 @@ pub(super) const CONNECTION: &[Command] = &[
                     ..sub(
                         "UNBLOCK",
                         &[Arg::integer("client-id"), Arg::string("mode").optional()],
-                        "Accepted; nothing blocks here",
-                        "Integer: 0",
+                        "Ends what a connection waits for, as if its TIMEOUT were over or with an ERROR",
+                        "Integer: 1 if it waited, else 0",
                     )
                 },
                 sub(
@@ -692,9 +695,11 @@ fn client_reply(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError
 }
 
 fn client_pause(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let millis = integer::parse_u64(&args[2])
-        .filter(|millis| *millis <= u64::from(u32::MAX))
+    let millis = integer::parse_i64(&args[2])
+        .filter(|millis| *millis <= LONGEST_PAUSE)
         .ok_or_else(|| CommandError::text("ERR timeout is not an integer or out of range"))?;
+    let millis =
+        u64::try_from(millis).map_err(|_| CommandError::text("ERR timeout is negative"))?;
     let writes_only = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
         None | Some(b"all") => false,
         Some(b"write") => true,
@@ -714,8 +719,17 @@ fn client_unpause(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError>
 }
 
 fn client_unblock(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    integer::parse_i64(&args[2]).ok_or(CommandError::NotInteger)?;
-    cx.reply.integer(0);
+    let id = integer::parse_i64(&args[2]).ok_or(CommandError::NotInteger)?;
+    let how = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+        None | Some(b"timeout") => Unblocked::Timeout,
+        Some(b"error") => Unblocked::Error,
+        Some(_) => {
+            return Err(CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        }
+    };
+    let client = u64::try_from(id).ok().and_then(|id| cx.shared.clients.get(id));
+    let unblocked = client.is_some_and(|client| client.unblock(how));
+    cx.reply.integer(i64::from(unblocked));
     Ok(())
 }
 

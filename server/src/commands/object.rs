@@ -54,7 +54,7 @@ pub(super) const OBJECTS: &[Command] = &[
             reply: "Array of properties and values in turn (RESP3: map), or nil if it is absent",
             example: &[(
                 "MISO.INFO cart-12345 total",
-                "1) \"type\"\n2) \"gcounter\"\n3) \"size\"\n4) (integer) 8\n…",
+                " 1) \"type\"\n 2) \"gcounter\"\n 3) \"size\"\n 4) (integer) 8\n…",
             )],
             ..ROW
         },
@@ -71,7 +71,7 @@ pub(super) const OBJECTS: &[Command] = &[
             reply: "Array (RESP3: map) of each name and its properties, or nil if it is absent",
             example: &[(
                 "MISO.OBJECT user-7",
-                "1) \"theme\"\n2) 1) \"type\"\n   2) \"mvreg\"\n   3) \"size\"\n   4) (integer) 1\n…",
+                "1) \"profile\"\n2)  1) \"type\"\n    2) \"ormap\"\n    3) \"size\"\n    4) (integer) 1\n…",
             )],
             ..ROW
         },

@@ -22,7 +22,7 @@ const REPEATS_MAX: u64 = 1 << 20;
 
 /// The rows that both kinds of set have.
 macro_rules! rows {
-    ($prefix:literal, $kind:ident) => {
+    ($prefix:literal, $kind:ident, $name:literal) => {
         [
             Command::new(
                 Row {
@@ -34,7 +34,7 @@ macro_rules! rows {
                     complexity: "O(1) for each member",
                     summary: "Adds members to a set",
                     reply: "Integer: how many were new on this node",
-                    example: &[(concat!($prefix, ".ADD post tags red green"), "(integer) 2")],
+                    example: &[(concat!($prefix, ".ADD post ", $name, " red green"), "(integer) 2")],
                     ..ROW
                 },
                 add::<kind::$kind>,
@@ -48,7 +48,7 @@ macro_rules! rows {
                     complexity: "O(N) with N members",
                     summary: "All members of a set",
                     reply: "Array of the members (RESP3: set); empty if it is absent",
-                    example: &[(concat!($prefix, ".MEMBERS post tags"), "1) \"red\"\n2) \"green\"")],
+                    example: &[(concat!($prefix, ".MEMBERS post ", $name, ""), "1) \"red\"\n2) \"green\"")],
                     ..ROW
                 },
                 members::<kind::$kind>,
@@ -63,7 +63,7 @@ macro_rules! rows {
                     complexity: "O(1)",
                     summary: "Whether a member is in a set",
                     reply: "Integer: 1 or 0",
-                    example: &[(concat!($prefix, ".ISMEMBER post tags red"), "(integer) 1")],
+                    example: &[(concat!($prefix, ".ISMEMBER post ", $name, " red"), "(integer) 1")],
                     ..ROW
                 },
                 is_member::<kind::$kind>,
@@ -79,7 +79,7 @@ macro_rules! rows {
                     summary: "Whether each of several members is in a set",
                     reply: "Array of integers 1 or 0, in the order of the members",
                     example: &[(
-                        concat!($prefix, ".MISMEMBER post tags red blue"),
+                        concat!($prefix, ".MISMEMBER post ", $name, " red blue"),
                         "1) (integer) 1\n2) (integer) 0",
                     )],
                     ..ROW
@@ -96,7 +96,7 @@ macro_rules! rows {
                     complexity: "O(1)",
                     summary: "How many members a set has",
                     reply: "Integer: 0 if it is absent",
-                    example: &[(concat!($prefix, ".CARD post tags"), "(integer) 2")],
+                    example: &[(concat!($prefix, ".CARD post ", $name, ""), "(integer) 2")],
                     ..ROW
                 },
                 card::<kind::$kind>,
@@ -111,7 +111,7 @@ macro_rules! rows {
                     summary: "Walks a set step by step; what is in it all the while is returned",
                     reply: "Array of the cursor to go on from (0 at the end) and the members",
                     example: &[(
-                        concat!($prefix, ".SCAN post tags 0 MATCH r*"),
+                        concat!($prefix, ".SCAN post ", $name, " 0 MATCH r*"),
                         "1) \"0\"\n2) 1) \"red\"",
                     )],
                     ..ROW
@@ -127,7 +127,7 @@ macro_rules! rows {
                     complexity: "O(N) with N members returned",
                     summary: "Random members of a set: distinct, or with repeats if count is negative",
                     reply: "Bulk string or nil; with a count an array",
-                    example: &[(concat!($prefix, ".RANDMEMBER post tags"), "\"green\"")],
+                    example: &[(concat!($prefix, ".RANDMEMBER post ", $name, ""), "\"green\"")],
                     ..ROW
                 },
                 rand_member::<kind::$kind>,
@@ -136,9 +136,9 @@ macro_rules! rows {
     };
 }
 
-pub(super) const GSET: &[Command] = &rows!("GSET", GSet);
+pub(super) const GSET: &[Command] = &rows!("GSET", GSet, "readers");
 
-pub(super) const ORSET: &[Command] = &rows!("ORSET", OrSet);
+pub(super) const ORSET: &[Command] = &rows!("ORSET", OrSet, "tags");
 
 pub(super) const ORSET_REMOVALS: &[Command] = &[
     Command::new(

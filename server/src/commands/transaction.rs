@@ -31,7 +31,7 @@ pub(super) const TRANSACTIONS: &[Command] = &[
     Command::new(row("MULTI", &[], "Begins a transaction", "OK"), multi),
     Command::new(
         Row {
-            flags: FLAGS.without(Flags::FAST),
+            flags: FLAGS.without(Flags::FAST).with(Flags::SKIP_SLOWLOG),
             complexity: "As its commands",
             ..row(
                 "EXEC",
