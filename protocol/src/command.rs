@@ -57,6 +57,8 @@ groups! {
     Miso, "miso", "Objects and functions";
     /// Objects as keys.
     Keyspace, "generic", "Objects as keys, read-only";
+    /// Objects as hashes.
+    Hash, "hash", "Objects as hashes, read-only";
     /// The connection.
     Connection, "connection", "Connection";
     /// Transactions.
@@ -115,41 +117,41 @@ macro_rules! bits {
 }
 
 bits! {
-    /// How a command behaves, under the names that COMMAND prints; those it does not print have
-    /// none.
+    /// How a command behaves, under the names that COMMAND prints and in its order; those it does
+    /// not print have none.
     Flags(u32) {
-        /// O(1) or O(log N): not timed one by one.
-        FAST = 0 "fast",
-        /// Not from scripts; there are none, but tools ask.
-        NOSCRIPT = 1 "noscript",
-        /// Also while loading.
-        LOADING = 2 "loading",
-        /// Also when out of touch.
-        STALE = 3 "stale",
-        /// For administrators.
-        ADMIN = 4 "admin",
-        /// About messages.
-        PUBSUB = 5 "pubsub",
-        /// Before authentication too.
-        NO_AUTH = 6 "no_auth",
-        /// Refused when memory is full. Derived for writes.
-        DENYOOM = 7 "denyoom",
-        /// May keep its connection waiting.
-        BLOCKING = 8 "blocking",
-        /// Not within MULTI.
-        NO_MULTI = 9 "no_multi",
-        /// Not shown to MONITOR.
-        SKIP_MONITOR = 10 "skip_monitor",
-        /// Not in the slow log.
-        SKIP_SLOWLOG = 11 "skip_slowlog",
-        /// Takes memory back, so it works when memory is full.
-        NO_DENYOOM = 12 "",
-        /// Within a RESP2 subscription too.
-        ALLOW_SUBSCRIBED = 13 "",
-        /// Reads objects. Derived.
-        READONLY = 14 "readonly",
         /// Changes objects. Derived.
-        WRITE = 15 "write",
+        WRITE = 0 "write",
+        /// Reads objects. Derived.
+        READONLY = 1 "readonly",
+        /// Refused when memory is full. Derived for writes.
+        DENYOOM = 2 "denyoom",
+        /// For administrators.
+        ADMIN = 3 "admin",
+        /// About messages.
+        PUBSUB = 4 "pubsub",
+        /// Not from scripts; there are none, but tools ask.
+        NOSCRIPT = 5 "noscript",
+        /// May keep its connection waiting.
+        BLOCKING = 6 "blocking",
+        /// Also while loading.
+        LOADING = 7 "loading",
+        /// Also when out of touch.
+        STALE = 8 "stale",
+        /// Not shown to MONITOR.
+        SKIP_MONITOR = 9 "skip_monitor",
+        /// Not in the slow log.
+        SKIP_SLOWLOG = 10 "skip_slowlog",
+        /// O(1) or O(log N): not timed one by one.
+        FAST = 11 "fast",
+        /// Before authentication too.
+        NO_AUTH = 12 "no_auth",
+        /// Not within MULTI.
+        NO_MULTI = 13 "no_multi",
+        /// Takes memory back, so it works when memory is full.
+        NO_DENYOOM = 14 "",
+        /// Within a RESP2 subscription too.
+        ALLOW_SUBSCRIBED = 15 "",
         /// Runs at once within MULTI instead of being queued.
         IMMEDIATE = 16 "",
         /// Stands without a subcommand too.
@@ -524,6 +526,20 @@ impl Row {
         self.all_flags().names().filter(|name| !name.is_empty())
     }
 
+    /// What it does to its keys, as the key specifications of COMMAND say it.
+    #[must_use]
+    pub fn key_flags(&self) -> &'static [&'static str] {
+        let removes = self.flags.has(Flags::NO_DENYOOM);
+        let whole = self.key_spec().1 == -1;
+        match self.access {
+            Access::Write if removes && whole => &["RM", "delete"],
+            Access::Write if removes => &["RW", "delete"],
+            Access::Write => &["RW", "access", "update"],
+            Access::Read => &["RO", "access"],
+            Access::None => &["RO"],
+        }
+    }
+
     /// Its ACL categories.
     #[must_use]
     pub const fn acl_categories(&self) -> Categories {
@@ -543,6 +559,7 @@ impl Row {
             Group::OrMap => all.with(Categories::ORMAP),
             Group::Miso => all.with(Categories::MISO),
             Group::Keyspace => all.with(Categories::KEYSPACE),
+            Group::Hash => all.with(Categories::HASH),
             Group::Connection => all.with(Categories::CONNECTION),
             Group::Transactions => all.with(Categories::TRANSACTION),
             Group::PubSub => all.with(Categories::PUBSUB),

@@ -1,6 +1,16 @@
-//! COMMAND and its subcommands, from the table, in the shapes of Redis 7.
+//! COMMAND and its subcommands, from the table.
+//!
+//! Shapes, element types and their order are those of Redis 7.0.15, in RESP2 and RESP3, so that
+//! redis-cli's hints and the clients that ask for key positions read them; `display_text` and
+//! `module` are Redis 7.2's. A row has ten elements:
+//!
+//! ```text
+//! name  arity  flags  first-key  last-key  step  @categories  tips  key-specs  subcommands
+//!                │                                    │        │        │           └ set of rows
+//!                └ set of simple strings              └ set …  └ set …  └ set of maps
+//! ```
 
-use crate::command::{Access, Arg, ArgKind, Categories, Row, Table};
+use crate::command::{Arg, ArgKind, Categories, Row, Table};
 use crate::glob;
 use crate::reply::Reply;
 use crate::request::Args;
@@ -34,7 +44,7 @@ pub fn info(table: &Table, names: Args<'_>, reply: &mut Reply<'_>) {
     for name in names.iter() {
         match find(table, name) {
             Some((row, parent)) => entry(row, parent, reply),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
 }
@@ -60,14 +70,14 @@ fn entry(row: &Row, parent: Option<&Row>, reply: &mut Reply<'_>) {
     let categories = row.acl_categories().names().map(|name| format!("@{name}"));
     let categories: Vec<String> = categories.collect();
     words(categories.iter().map(String::as_str), reply);
-    reply.array(0); // tips
+    reply.set(0); // tips
     if first == 0 {
-        reply.array(0);
+        reply.set(0);
     } else {
-        reply.array(1);
+        reply.set(1);
         key_spec(row, first, if last == -1 { -1 } else { 0 }, reply);
     }
-    reply.array(row.subcommands.len());
+    reply.set(row.subcommands.len());
     for sub in row.subcommands {
         entry(sub, Some(row), reply);
     }
@@ -80,19 +90,10 @@ fn words<'a>(names: impl Iterator<Item = &'a str>, reply: &mut Reply<'_>) {
     names.into_iter().for_each(|name| reply.simple(name));
 }
 
-/// What Redis says of how a command treats a key.
-const fn key_flags(row: &Row) -> &'static [&'static str] {
-    match row.access {
-        Access::Write => &["RW", "access", "update"],
-        Access::Read => &["RO", "access"],
-        Access::None => &["RO"],
-    }
-}
-
 fn key_spec(row: &Row, first: i32, last: i32, reply: &mut Reply<'_>) {
     reply.map(3);
     reply.bulk(b"flags");
-    words(key_flags(row).iter().copied(), reply);
+    words(row.key_flags().iter().copied(), reply);
     reply.bulk(b"begin_search");
     reply.map(2);
     reply.bulk(b"type");
@@ -194,8 +195,7 @@ fn argument(arg: &Arg, reply: &mut Reply<'_>) {
     }
     if !flags.is_empty() {
         reply.bulk(b"flags");
-        reply.array(flags.len());
-        flags.iter().for_each(|flag| reply.simple(flag));
+        words(flags.into_iter(), reply);
     }
     if !inner.is_empty() {
         reply.bulk(b"arguments");
@@ -203,31 +203,34 @@ fn argument(arg: &Arg, reply: &mut Reply<'_>) {
     }
 }
 
-/// COMMAND LIST, with `FILTERBY MODULE name | ACLCAT category | PATTERN pattern` or nothing.
+/// COMMAND LIST, with `FILTERBY MODULE name | ACLCAT category | PATTERN pattern` or nothing. Without
+/// a filter there are no subcommands in it, with one there are: Redis's way.
 ///
 /// # Errors
 /// Redis's line if the filter is none.
 pub fn list(table: &Table, filter: Args<'_>, reply: &mut Reply<'_>) -> Result<(), &'static str> {
     const SYNTAX: &str = "ERR syntax error";
-    let lower = |row: &Row| row.name.to_ascii_lowercase();
+    let all = table.iter().map(|row| (row, full_name(row, None)));
     let names: Vec<String> = match (filter.len(), filter.get(1)) {
-        (0, _) => table.iter().map(lower).collect(),
+        (0, _) => all.map(|(_, name)| name).collect(),
         (3, Some(by)) if filter[0].eq_ignore_ascii_case(b"FILTERBY") => {
-            let value = &filter[2];
-            let rows: Vec<&Row> = if by.eq_ignore_ascii_case(b"MODULE") {
-                table.iter().filter(|_| value.eq_ignore_ascii_case(b"miso")).collect()
-            } else if by.eq_ignore_ascii_case(b"ACLCAT") {
-                let category = Categories::named(value);
-                let fits =
-                    |row: &&'static Row| category.is_some_and(|c| row.acl_categories().has(c));
-                table.iter().filter(fits).collect()
-            } else if by.eq_ignore_ascii_case(b"PATTERN") {
-                let fits = |row: &&'static Row| glob::matches(value, row.name.as_bytes(), true);
-                table.iter().filter(fits).collect()
-            } else {
-                return Err(SYNTAX);
+            let subcommands = |row: &'static Row| {
+                row.subcommands.iter().map(move |sub| (sub, full_name(sub, Some(row))))
             };
-            rows.into_iter().map(lower).collect()
+            let value = &filter[2];
+            let fits: Box<dyn Fn(&Row, &str) -> bool> = match by.to_ascii_uppercase().as_slice() {
+                b"MODULE" => Box::new(|_, _| value.eq_ignore_ascii_case(b"miso")),
+                b"ACLCAT" => {
+                    let category = Categories::named(value);
+                    Box::new(move |row, _| category.is_some_and(|c| row.acl_categories().has(c)))
+                }
+                b"PATTERN" => Box::new(|_, name| glob::matches(value, name.as_bytes(), true)),
+                _ => return Err(SYNTAX),
+            };
+            all.flat_map(|(row, name)| std::iter::once((row, name)).chain(subcommands(row)))
+                .filter(|(row, name)| fits(row, name))
+                .map(|(_, name)| name)
+                .collect()
         }
         _ => return Err(SYNTAX),
     };
@@ -246,25 +249,26 @@ pub fn get_keys(
     flags: bool,
     reply: &mut Reply<'_>,
 ) -> Result<(), &'static str> {
-    let number = table.find(&command[0]).ok_or("ERR Invalid command specified")?;
+    let number = command.get(0).and_then(|name| table.find(name));
+    let number = number.ok_or("ERR Invalid command specified")?;
     let mut row = table.row(number);
     if !row.subcommands.is_empty() {
         let sub = command.get(1).and_then(|word| table.subcommand(number, word));
         row = &row.subcommands[sub.ok_or("ERR Invalid command specified")?];
     }
+    if row.key_spec().0 == 0 {
+        return Err("ERR The command has no key arguments");
+    }
     if !row.fits(command.len()) {
         return Err("ERR Invalid number of arguments specified for command");
     }
     let keys: Vec<&[u8]> = row.keys(command).collect();
-    if keys.is_empty() {
-        return Err("ERR The command has no key arguments");
-    }
     reply.array(keys.len());
     for key in keys {
         if flags {
             reply.array(2);
             reply.bulk(key);
-            words(key_flags(row).iter().copied(), reply);
+            words(row.key_flags().iter().copied(), reply);
         } else {
             reply.bulk(key);
         }

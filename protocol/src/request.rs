@@ -200,7 +200,7 @@ impl Parser {
         let invalid = ProtocolError::MultibulkLength;
         let count = match short_header(&buf[1..]) {
             Some((count, taken)) => {
-                self.at = 1 + taken;
+                (self.at, self.seen) = (1 + taken, 0);
                 count
             }
             None => match self.header(buf, limits, invalid, ProtocolError::BigCount)? {
@@ -225,7 +225,7 @@ impl Parser {
             [] => return Ok(None),
             [b'$', rest @ ..] => match short_header(rest) {
                 Some((length, taken)) => {
-                    self.at += 1 + taken;
+                    (self.at, self.seen) = (self.at + 1 + taken, 0);
                     length
                 }
                 None => match self.header(buf, limits, invalid, ProtocolError::BigBulkCount)? {

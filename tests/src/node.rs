@@ -104,6 +104,8 @@ impl Node {
             let log = File::create(directory.join("log")).expect("a log file");
             let child = command(port)
                 .current_dir(&directory)
+                // A panic's place is enough; a backtrace would push it out of the part of the log that is shown.
+                .env("RUST_BACKTRACE", "0")
                 .stdin(Stdio::null())
                 .stdout(log.try_clone().expect("a second handle of the log"))
                 .stderr(log)
