@@ -167,7 +167,7 @@ mod tests {
         disable(&mut c);
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut reader = Site::new(9);
-            order.iter().for_each(|which| reader.join(&[&a, &b, &c][*which]));
+            order.iter().for_each(|which| reader.join([&a, &b, &c][*which]));
             assert!(!reader.state.enabled(), "B saw the enable, nobody enabled since: {order:?}");
         }
     }

@@ -384,7 +384,7 @@ mod tests {
         write(&mut c, b"c"); // saw nothing
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut reader = Site::new(9);
-            order.iter().for_each(|which| reader.join(&[&a, &b, &c][*which]));
+            order.iter().for_each(|which| reader.join([&a, &b, &c][*which]));
             assert_eq!(reader.state.values(), [b"b", b"c"], "{order:?}");
         }
     }

@@ -133,15 +133,21 @@ impl Function {
     }
 
     /// Takes what changed since the last call: one change per CRDT, whatever the number of updates.
-    /// All events up to the number it answers are in this call's changes or in earlier ones.
+    /// The changes are exactly those of the events after the last call's answer up to this one's.
     pub fn drain(&self, changes: &mut Vec<Change>) -> u64 {
-        // An event gets its number under its shard's lock, so whatever is numbered by now is in
-        // its shard by the time that shard is locked below.
-        let upto = self.seq();
-        for shard in &self.shards {
-            let mut shard = shard.lock();
-            let seq = self.seq();
-            shard.drain(LOCAL, seq, changes);
+        // One cut through all shards, in ascending order: a batch that held an event beyond its
+        // range would lose it for good with a batch that is lost, since the next range says nothing
+        // of it. Under the locks nothing is done but to set the gathered changes aside.
+        let (upto, taken) = {
+            let mut shards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
+            let upto = self.seq();
+            let taken: Vec<_> = shards.iter_mut().map(|shard| shard.cut(upto)).collect();
+            (upto, taken)
+        };
+        for (shard, pending) in self.shards.iter().zip(taken) {
+            if !pending.is_empty() {
+                shard.lock().collect_changes(LOCAL, pending, changes);
+            }
         }
         upto
     }

@@ -149,16 +149,28 @@ impl Shard {
         pending.get_or_insert_with(key, || Delta::empty(kind)).0
     }
 
-    pub(crate) fn drain(&mut self, writer: Writer, seq: u64, changes: &mut Vec<Change>) {
-        if !self.tracked {
-            return;
+    /// Takes what was gathered; from now on events up to `seq` count as shown to others.
+    pub(crate) fn cut(&mut self, seq: u64) -> Table<Delta> {
+        if self.tracked {
+            self.flushed = seq;
         }
-        for (key, delta) in std::mem::take(&mut self.pending).iter_mut() {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Turns what [`Shard::cut`] took into changes.
+    pub(crate) fn collect_changes(
+        &self,
+        writer: Writer,
+        mut pending: Table<Delta>,
+        changes: &mut Vec<Change>,
+    ) {
+        for (key, delta) in pending.iter_mut() {
             let (object, name) = pending::split(key);
             let slot = self.objects.get(object).and_then(|object| object.get(name));
             let values = slot.map_or(&[][..], Slot::values);
             let value = values.iter().find(|value| value.kind() == delta.kind());
-            // A counter's own entry is absolute: it is read now, once for all its updates.
+            // A counter's own entry is absolute: it is read now, once for all its updates. One that
+            // has grown since the cut is gathered again, and harms nothing by being early.
             if let (Delta::GCounter(delta), Some(Value::GCounter(counter)))
             | (Delta::PnCounter(delta), Some(Value::PnCounter(counter))) = (&mut *delta, value)
                 && let Some(entry) = counter.entry(writer)
@@ -170,7 +182,6 @@ impl Shard {
                 changes.push(Change { object: object.into(), name: name.into(), delta });
             }
         }
-        self.flushed = seq;
     }
 }
 
@@ -214,7 +225,7 @@ impl<'a> ShardGuard<'a> {
         let slot = held.get_or_insert(name, K::TYPE);
         let mut mint = Mint::new(self.function, shard.flushed);
         let state = slot.write::<K>()?;
-        // Counters are noted by key alone, and only once an interval: see `Shard::drain`.
+        // Counters are noted by key alone, and only once an interval: see `Shard::collect_changes`.
         let counts = matches!(K::TYPE, Type::GCounter | Type::PnCounter);
         let result = if shard.tracked && !counts {
             let group = Shard::group(&mut shard.pending, &mut shard.key, (object, name, K::TYPE));

@@ -42,7 +42,7 @@ pub(super) fn write<K: Kind, R>(
     Ok(result)
 }
 
-/// As [`write`] for updates that create nothing: none if the name reads as absent.
+/// As [`write()`] for updates that create nothing: none if the name reads as absent.
 pub(super) fn modify<K: Kind, R>(
     cx: &mut Context<'_>,
     args: Args<'_>,
