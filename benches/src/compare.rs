@@ -374,7 +374,7 @@ impl Report for Comparison {
                 format!("{:.2}", cell.ratio.min),
                 format!("{:.2}", cell.ratio.max),
                 cell.target.map_or_else(String::new, |target| {
-                    format!("{target:.2} {}", verdict(cell.ratio.median, target))
+                    format!("{target:.2} {}", verdict(cell.met))
                 }),
                 format!("{:.3}", cell.miso_cpu_us_per_command),
                 format!("{:.3}", cell.redis_cpu_us_per_command),
@@ -398,6 +398,7 @@ impl Report for Comparison {
                 ),
                 figure: cell.ratio.median,
                 at_most: cell.target?,
+                met: cell.met,
             })
         });
         targets.collect()

@@ -206,7 +206,7 @@ impl Report for Memory {
                 case.item.into(),
                 format!("{:.0}", case.miso_beyond_own),
                 case.target.map_or_else(String::new, |target| {
-                    format!("{target:.0} {}", verdict(case.miso_beyond_own, target))
+                    format!("{target:.0} {}", verdict(case.met))
                 }),
                 format!("{:.0}", case.redis_beyond_own),
                 format!("{:.0}", case.miso.own),
@@ -227,6 +227,7 @@ impl Report for Memory {
                 what: format!("bytes beyond its own, {}", case.item),
                 figure: case.miso_beyond_own,
                 at_most: case.target?,
+                met: case.met,
             })
         });
         targets.collect()

@@ -33,6 +33,8 @@ pub(crate) struct Target {
     pub(crate) what: String,
     pub(crate) figure: f64,
     pub(crate) at_most: f64,
+    /// None if the figure tells nothing.
+    pub(crate) met: Option<bool>,
 }
 
 /// Writes figures as JSON, and the folder if there is none.

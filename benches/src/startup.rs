@@ -80,7 +80,7 @@ impl Report for Startup {
             format!(
                 "{:.0} {}",
                 self.ready_ms_target,
-                verdict(self.miso.ready_ms.median, self.ready_ms_target)
+                verdict(Some(self.miso.ready_ms.median <= self.ready_ms_target))
             ),
             format!("{:.1}", self.redis.ready_ms.median),
         ]);
@@ -96,7 +96,7 @@ impl Report for Startup {
             format!(
                 "{:.0} {}",
                 self.idle_mib_target,
-                verdict(self.miso.idle_mib, self.idle_mib_target)
+                verdict(Some(self.miso.idle_mib <= self.idle_mib_target))
             ),
             format!("{:.1}", self.redis.idle_mib),
         ]);
@@ -104,8 +104,12 @@ impl Report for Startup {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let target =
-            |what: &str, figure, at_most| Target { what: what.to_owned(), figure, at_most };
+        let target = |what: &str, figure: f64, at_most: f64| Target {
+            what: what.to_owned(),
+            figure,
+            at_most,
+            met: Some(figure <= at_most),
+        };
         vec![
             target("ms from exec to first PONG", self.miso.ready_ms.median, self.ready_ms_target),
             target("MiB resident when idle", self.miso.idle_mib, self.idle_mib_target),

@@ -106,7 +106,7 @@ impl Page {
                 target.what,
                 format!("{:.2}", target.figure),
                 format!("{:.2}", target.at_most),
-                verdict(target.figure, target.at_most).to_owned(),
+                verdict(target.met).to_owned(),
             ]);
         }
         let name = R::NAME;

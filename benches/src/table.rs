@@ -58,9 +58,13 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
-/// What a figure is held against, and whether it holds.
-pub(crate) fn verdict(figure: f64, target: f64) -> &'static str {
-    if figure <= target { "met" } else { "missed" }
+/// Whether a figure holds; none if it tells nothing.
+pub(crate) fn verdict(met: Option<bool>) -> &'static str {
+    match met {
+        Some(true) => "met",
+        Some(false) => "missed",
+        None => "cannot tell",
+    }
 }
 
 #[cfg(test)]

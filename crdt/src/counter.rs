@@ -18,7 +18,6 @@
 //! floor. That is a lexicographic product of a chain and a lattice, hence a join semilattice.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
@@ -172,6 +171,22 @@ impl Many {
         let old = core::mem::replace(&mut self.entries[at], entry);
         self.total += entry.value() - old.value();
         self.live = self.live + usize::from(entry.live()) - usize::from(old.live());
+    }
+
+    /// Adds entries of writers that have none.
+    fn extend(&mut self, fresh: &[Entry]) {
+        // A hostile peer may send thousands: sort once instead of inserting each.
+        if fresh.len() > 8 {
+            self.entries.extend_from_slice(fresh);
+            self.entries.sort_unstable_by_key(|entry| entry.dot.writer());
+            self.retain(|_| true);
+        } else {
+            for entry in fresh {
+                if let Err(at) = self.find(entry.dot.writer()) {
+                    self.insert(at, *entry);
+                }
+            }
+        }
     }
 
     /// Keeps the entries for which `keep` says so, changed as it likes.
@@ -337,7 +352,7 @@ impl Counter {
         if let Some(change) = change {
             for entry in self.entries() {
                 let never_sent = entry.birth == entry.dot.seq() && events.unsent(entry.dot);
-                let noted = change.entries.get(&entry.dot.writer()).map(|noted| noted.birth);
+                let noted = change.get(entry.dot.writer()).map(|noted| noted.birth);
                 // Of an entry that nobody has seen nothing need be said, unless the change speaks
                 // of it already: that may have hidden the reset of an earlier life.
                 if !never_sent || noted == Some(entry.birth) {
@@ -389,19 +404,43 @@ fn grow(sum_p: u64, sum_n: u64, p: u64, n: u64) -> Result<(u64, u64), Overflow> 
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct CounterDelta {
-    entries: BTreeMap<Writer, Entry>,
+    /// In the writers' order, one each.
+    entries: Vec<Entry>,
     cleared: Option<Context>,
 }
 
 impl CounterDelta {
+    fn find(&self, writer: Writer) -> Result<usize, usize> {
+        self.entries.binary_search_by_key(&writer, |entry| entry.dot.writer())
+    }
+
+    fn get(&self, writer: Writer) -> Option<&Entry> {
+        self.find(writer).ok().map(|at| &self.entries[at])
+    }
+
     /// Notes an entry.
     pub fn note(&mut self, entry: Entry) {
-        self.entries
-            .entry(entry.dot.writer())
-            .and_modify(|mine| {
-                mine.join(&entry);
-            })
-            .or_insert(entry);
+        match self.find(entry.dot.writer()) {
+            Ok(at) => _ = self.entries[at].join(&entry),
+            Err(at) => {
+                if self.entries.is_empty() {
+                    self.entries.reserve_exact(1); // most never get another
+                }
+                self.entries.insert(at, entry);
+            }
+        }
+    }
+
+    /// Restores the order, and joins entries of one writer.
+    fn settle(&mut self) {
+        self.entries.sort_by_key(|entry| entry.dot.writer());
+        self.entries.dedup_by(|later, entry| {
+            let same = later.dot.writer() == entry.dot.writer();
+            if same {
+                entry.join(later);
+            }
+            same
+        });
     }
 
     /// Whether it says nothing.
@@ -413,32 +452,24 @@ impl CounterDelta {
     /// The entries of `state` whose newest update `known` does not cover.
     pub(crate) fn since(state: &Counter, known: &impl Seen) -> CounterDelta {
         let new = state.entries().filter(|entry| !known.seen(entry.dot));
-        CounterDelta {
-            entries: new.map(|entry| (entry.dot.writer(), entry)).collect(),
-            cleared: None,
-        }
+        CounterDelta { entries: new.collect(), cleared: None }
     }
 
     pub(crate) fn removals(&self) -> CounterDelta {
-        let floored = self.entries.iter().filter(|(_, entry)| entry.floor.is_some());
-        CounterDelta {
-            entries: floored.map(|(writer, entry)| (*writer, *entry)).collect(),
-            cleared: self.cleared.clone(),
-        }
+        let floored = self.entries.iter().filter(|entry| entry.floor.is_some());
+        CounterDelta { entries: floored.copied().collect(), cleared: self.cleared.clone() }
     }
 
     /// Joins another change of the same counter. An entry that one side has and the other knows
     /// to be gone is gone.
     pub(crate) fn join(&mut self, mine: &impl Seen, theirs: &impl Seen, other: &CounterDelta) {
-        let come: Vec<Entry> = other
-            .entries
-            .iter()
-            .filter(|(writer, entry)| self.entries.contains_key(writer) || !mine.seen(entry.dot))
-            .map(|(_, entry)| *entry)
-            .collect();
+        let stays =
+            |entry: &&Entry| self.get(entry.dot.writer()).is_some() || !mine.seen(entry.dot);
+        let come: Vec<Entry> = other.entries.iter().filter(stays).copied().collect();
         self.entries
-            .retain(|writer, entry| other.entries.contains_key(writer) || !theirs.seen(entry.dot));
-        come.into_iter().for_each(|entry| self.note(entry));
+            .retain(|entry| other.get(entry.dot.writer()).is_some() || !theirs.seen(entry.dot));
+        self.entries.extend(come);
+        self.settle();
     }
 
     /// Joins into `state`; shared with the map, whose fields hold counters.
@@ -449,8 +480,7 @@ impl CounterDelta {
         cleared: &Option<Context>,
     ) -> bool {
         // The usual case without an allocation: one writer's entry has grown, or is the first.
-        if let (Some((_, entry)), 1, None) =
-            (self.entries.first_key_value(), self.entries.len(), cleared)
+        if let ([entry], None) = (self.entries.as_slice(), cleared)
             && entry.floor.is_none()
         {
             let mine = match state {
@@ -475,15 +505,15 @@ impl CounterDelta {
         let many = state.many();
         let mut new = false;
         if let Some(cleared) = cleared {
-            let gone = |entry: &Entry| {
-                cleared.seen(entry.dot) && !self.entries.contains_key(&entry.dot.writer())
-            };
+            let gone =
+                |entry: &Entry| cleared.seen(entry.dot) && self.get(entry.dot.writer()).is_none();
             if many.entries.iter().any(gone) {
                 many.retain(|entry| !gone(entry));
                 new = true;
             }
         }
-        for entry in self.entries.values() {
+        let mut fresh = Vec::new();
+        for entry in &self.entries {
             match many.find(entry.dot.writer()) {
                 Ok(at) => {
                     let mut joined = many.entries[at];
@@ -492,13 +522,12 @@ impl CounterDelta {
                         new = true;
                     }
                 }
-                Err(at) if !seen.seen(entry.dot) => {
-                    many.insert(at, *entry);
-                    new = true;
-                }
+                Err(_) if !seen.seen(entry.dot) => fresh.push(*entry),
                 Err(_) => {}
             }
         }
+        new |= !fresh.is_empty();
+        many.extend(&fresh);
         state.settle();
         new
     }
@@ -506,14 +535,16 @@ impl CounterDelta {
     /// Writes it without what it cleared, which a map says once for all its fields.
     pub(crate) fn encode_parts(&self, to: &mut Encoder) {
         to.count(self.entries.len());
-        self.entries.values().for_each(|entry| entry.encode(to));
+        self.entries.iter().for_each(|entry| entry.encode(to));
     }
 
     pub(crate) fn decode_parts(from: &mut Decoder<'_>) -> Result<CounterDelta, DecodeError> {
-        let mut delta = CounterDelta::default();
-        for _ in 0..from.count(6)? {
-            delta.note(Entry::decode(from)?);
+        let count = from.count(6)?;
+        let mut delta = CounterDelta { entries: Vec::with_capacity(count), cleared: None };
+        for _ in 0..count {
+            delta.entries.push(Entry::decode(from)?);
         }
+        delta.settle();
         Ok(delta)
     }
 }

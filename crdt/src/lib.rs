@@ -91,8 +91,8 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// The events of the change itself (removes, too, have one) are not in the delta: a batch names
     /// them as its range, and its receiver raises the vector by it. What is learned here and not
     /// covered by the vector must be kept per value until the vector covers it; it stands for
-    /// removals that are pending and for values that were fetched ahead of the vector. A whole
-    /// state that goes out must cover it, and the side that makes a change must learn from it, too.
+    /// removals that are pending and for values that were fetched ahead of the vector, and a whole
+    /// state that goes out must cover it. `tests/model.rs` shows what else a replicator must keep.
     fn learn(delta: &Self::Delta, context: &mut Context);
 
     /// How many bytes it takes on the heap, before the allocator rounds up. Linear in the state.

@@ -573,7 +573,9 @@ impl<H: core::fmt::Debug> core::fmt::Debug for Table<H> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let mut keys: Vec<_> = self.iter().collect();
         keys.sort_unstable_by_key(|(key, _)| *key);
-        f.debug_map().entries(keys.into_iter().map(|(k, h)| (k.escape_ascii(), h))).finish()
+        f.debug_map()
+            .entries(keys.into_iter().map(|(k, h)| (alloc::format!("{}", k.escape_ascii()), h)))
+            .finish()
     }
 }
 

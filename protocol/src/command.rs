@@ -1,4 +1,12 @@
 //! What a row of the command table says, and what follows from it.
+//!
+//! A [`Row`] states what cannot be derived: name, arguments, access, group, flags, words for people.
+//! Derived, so that no two of them can disagree: arity and whether a number of arguments fits, where
+//! the keys stand, flags and ACL categories as `COMMAND` prints them, hints and the reference page.
+//! Arities are Redis's: the name counts, of a subcommand both words, and a negative one means at least.
+//!
+//! A [`Table`] finds rows by name, whatever its case, without allocating; a row's number is stable, so
+//! that the server keeps handlers and counters in vectors beside it. It knows no handlers itself.
 
 use crate::request::Args;
 
@@ -585,11 +593,17 @@ pub struct Table {
 
 const FREE: u16 = u16::MAX;
 
-/// FNV-1a of the name in upper case.
+/// A hash of the name that takes its case away: of its length, its first and its last eight bytes.
+/// Names that differ in the middle alone meet in one slot and are told apart there.
 fn hash(name: &[u8]) -> usize {
-    let mix =
-        |h: u64, b: &u8| (h ^ u64::from(b.to_ascii_uppercase())).wrapping_mul(0x100_0000_01b3);
-    let h = name.iter().fold(0xcbf2_9ce4_8422_2325, mix);
+    // The bit that upper and lower case differ in; that other bytes lose it does no harm here.
+    const CASE: u64 = !0x2020_2020_2020_2020;
+    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+    };
+    let h = (first & CASE).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (last & CASE).rotate_left(29);
+    let h = (h ^ name.len() as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     (h ^ h >> 32) as usize
 }
 
@@ -622,8 +636,8 @@ impl Table {
         let mut at = hash(name) & (self.slots.len() - 1);
         loop {
             let number = self.slots[at];
-            let row = self.rows.get(usize::from(number))?;
-            if row.name.as_bytes().eq_ignore_ascii_case(name) {
+            let known = self.rows.get(usize::from(number))?.name.as_bytes();
+            if known == name || known.eq_ignore_ascii_case(name) {
                 return Some(number);
             }
             at = (at + 1) & (self.slots.len() - 1);
@@ -658,5 +672,120 @@ impl Table {
     /// All rows, in the order of their numbers.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &'static Row> + '_ {
         self.rows.iter().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::OwnedArgs;
+
+    const fn row(args: &'static [Arg]) -> Row {
+        Row { name: "T.X", args, ..Row::EMPTY }
+    }
+
+    const LIMIT: Arg = Arg::integer("count").with_token("COUNT").optional();
+
+    /// The arity of a row, and how many words fit out of zero to seven.
+    fn check(args: &'static [Arg], arity: i32, fitting: &[usize]) {
+        let row = row(args);
+        assert_eq!(row.arity(), arity, "{args:?}");
+        let fits: Vec<usize> = (0..8).filter(|words| row.fits(*words)).collect();
+        assert_eq!(fits, fitting, "{args:?}");
+    }
+
+    #[test]
+    fn arity_follows_from_the_arguments() {
+        const PAIR: &[Arg] = &[Arg::string("name"), Arg::integer("n")];
+        const ONE_OR_TWO: &[Arg] = &[Arg::token("ON"), Arg::integer("n").with_token("FOR")];
+        check(const { &[] }, 1, &[1]);
+        check(const { &[OBJECT, NAME] }, 3, &[3]);
+        check(const { &[OBJECT, NAME, Arg::integer("n").optional()] }, -3, &[3, 4]);
+        check(const { &[OBJECT, NAME.multiple()] }, -3, &[3, 4, 5, 6, 7]);
+        check(const { &[OBJECT, Arg::block("pair", PAIR).multiple()] }, -4, &[4, 5, 6, 7]);
+        check(const { &[Arg::string("cursor"), LIMIT] }, -2, &[2, 3, 4, 5, 6, 7]);
+        check(const { &[Arg::token("NOW")] }, 2, &[2]);
+        check(const { &[Arg::one_of("how", ONE_OR_TWO)] }, -2, &[2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn subcommands_count_their_parents_word() {
+        const GET: Row = Row { name: "GET", is_subcommand: true, ..row(&[OBJECT]) };
+        const PARENT: Row = Row { subcommands: &[GET], ..row(&[]) };
+        const ALONE: Row = Row { flags: Flags::ALONE, ..PARENT };
+        assert_eq!((GET.arity(), PARENT.arity(), ALONE.arity()), (3, -2, -1));
+        assert_eq!(GET.key_spec(), (2, 2, 1));
+    }
+
+    #[test]
+    fn keys_are_where_the_row_says() {
+        let keys = |row: &Row, args: &[&[u8]]| {
+            let args = OwnedArgs::from_parts(args);
+            row.keys(args.as_args()).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        let none: [&[u8]; 0] = [];
+        assert_eq!(keys(&row(&[NAME]), &[b"T.X", b"a"]), none);
+        assert_eq!(keys(&row(&[OBJECT, NAME]), &[b"T.X", b"a", b"b"]), [b"a"]);
+        assert_eq!(keys(&row(const { &[OBJECT.multiple()] }), &[b"DEL", b"a", b"b"]), [b"a", b"b"]);
+        assert_eq!(keys(&row(const { &[OBJECT.multiple()] }), &[b"DEL"]), none);
+        assert_eq!(keys(&row(&[OBJECT]), &[b"T.X"]), none);
+    }
+
+    #[test]
+    fn a_write_is_refused_without_memory_unless_it_frees_some() {
+        let names = |flags| {
+            let row = Row { access: Access::Write, flags, ..Row::EMPTY };
+            row.flag_names().collect::<Vec<_>>()
+        };
+        assert_eq!(names(Flags::FAST), ["write", "denyoom", "fast"]);
+        assert_eq!(names(Flags::NO_DENYOOM), ["write"]);
+    }
+
+    #[test]
+    fn categories_follow_from_the_rest() {
+        let names = |row: Row| row.acl_categories().names().collect::<Vec<_>>();
+        let add = Row { access: Access::Write, group: Group::GCounter, ..Row::EMPTY };
+        assert_eq!(names(Row { flags: Flags::FAST, ..add }), ["write", "fast", "gcounter"]);
+        assert_eq!(names(add), ["write", "slow", "gcounter"]);
+        let admin = Row { flags: Flags::ADMIN.with(Flags::BLOCKING), ..Row::EMPTY };
+        assert_eq!(names(admin), ["admin", "slow", "blocking", "dangerous"]);
+        let hget = Row { access: Access::Read, group: Group::Hash, ..Row::EMPTY };
+        assert_eq!(names(hget), ["read", "hash", "slow"]);
+    }
+
+    #[test]
+    fn names_are_found_whatever_their_case() {
+        static ROWS: [Row; 3] = [
+            Row { name: "PING", ..Row::EMPTY },
+            Row { name: "GCOUNTER.ADD", ..Row::EMPTY },
+            Row { name: "GCOUNTER.GET", ..Row::EMPTY },
+        ];
+        let table = Table::new(&ROWS);
+        assert_eq!((table.len(), table.iter().len()), (3, 3));
+        for (number, row) in ROWS.iter().enumerate() {
+            let number = u16::try_from(number).ok();
+            assert_eq!(table.find(row.name.as_bytes()), number);
+            assert_eq!(table.find(row.name.to_ascii_lowercase().as_bytes()), number);
+        }
+        for unknown in ["", "PIN", "PINGS", "GCOUNTER.ADE", "gcounter_add", "\0\u{e9}"] {
+            assert_eq!(table.find(unknown.as_bytes()), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "PING is there twice")]
+    fn names_are_unique() {
+        static ROWS: [Row; 2] = [Row { name: "PING", ..Row::EMPTY }; 2];
+        let _ = Table::new(&ROWS);
+    }
+
+    #[test]
+    fn bits_have_names() {
+        assert_eq!(Categories::named(b"Read"), Some(Categories::READ));
+        assert_eq!(Categories::named(b"nosuch"), None);
+        let mut all: Vec<_> = Categories::ALL.iter().map(|(_, name)| *name).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), Categories::ALL.len());
     }
 }

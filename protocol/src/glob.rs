@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    /// Cases tried on a Redis 7.0.15 by way of `SCAN … MATCH` and `COMMAND LIST FILTERBY PATTERN`.
+    /// Tried on a Redis 7.0.15 by way of `SCAN … MATCH`, but for the three with nothing in them.
     #[test]
     fn as_redis() {
         let cases: &[(&str, &str, bool)] = &[
@@ -185,7 +185,7 @@ mod tests {
 
         #[test]
         fn never_fails(pattern: Vec<u8>, text: Vec<u8>, nocase: bool) {
-            matches(&pattern, &text, nocase);
+            let _ = matches(&pattern, &text, nocase);
         }
     }
 }

@@ -203,37 +203,61 @@ fn argument(arg: &Arg, reply: &mut Reply<'_>) {
     }
 }
 
+const SYNTAX: &str = "ERR syntax error";
+
+/// Which commands COMMAND LIST names.
+enum Filter<'a> {
+    /// All or none: there is one module.
+    Module(bool),
+    /// Those in a category; none if there is no such category.
+    Category(Option<Categories>),
+    Pattern(&'a [u8]),
+}
+
+impl<'a> Filter<'a> {
+    fn parse(by: &[u8], value: &'a [u8]) -> Result<Filter<'a>, &'static str> {
+        match by.to_ascii_uppercase().as_slice() {
+            b"MODULE" => Ok(Filter::Module(value.eq_ignore_ascii_case(b"miso"))),
+            b"ACLCAT" => Ok(Filter::Category(Categories::named(value))),
+            b"PATTERN" => Ok(Filter::Pattern(value)),
+            _ => Err(SYNTAX),
+        }
+    }
+
+    fn fits(&self, row: &Row, name: &str) -> bool {
+        match self {
+            Filter::Module(ours) => *ours,
+            Filter::Category(category) => category.is_some_and(|c| row.acl_categories().has(c)),
+            Filter::Pattern(pattern) => glob::matches(pattern, name.as_bytes(), true),
+        }
+    }
+}
+
 /// COMMAND LIST, with `FILTERBY MODULE name | ACLCAT category | PATTERN pattern` or nothing. Without
 /// a filter there are no subcommands in it, with one there are: Redis's way.
 ///
 /// # Errors
 /// Redis's line if the filter is none.
 pub fn list(table: &Table, filter: Args<'_>, reply: &mut Reply<'_>) -> Result<(), &'static str> {
-    const SYNTAX: &str = "ERR syntax error";
-    let all = table.iter().map(|row| (row, full_name(row, None)));
-    let names: Vec<String> = match (filter.len(), filter.get(1)) {
-        (0, _) => all.map(|(_, name)| name).collect(),
-        (3, Some(by)) if filter[0].eq_ignore_ascii_case(b"FILTERBY") => {
-            let subcommands = |row: &'static Row| {
-                row.subcommands.iter().map(move |sub| (sub, full_name(sub, Some(row))))
-            };
-            let value = &filter[2];
-            let fits: Box<dyn Fn(&Row, &str) -> bool> = match by.to_ascii_uppercase().as_slice() {
-                b"MODULE" => Box::new(|_, _| value.eq_ignore_ascii_case(b"miso")),
-                b"ACLCAT" => {
-                    let category = Categories::named(value);
-                    Box::new(move |row, _| category.is_some_and(|c| row.acl_categories().has(c)))
-                }
-                b"PATTERN" => Box::new(|_, name| glob::matches(value, name.as_bytes(), true)),
-                _ => return Err(SYNTAX),
-            };
-            all.flat_map(|(row, name)| std::iter::once((row, name)).chain(subcommands(row)))
-                .filter(|(row, name)| fits(row, name))
-                .map(|(_, name)| name)
-                .collect()
+    let mut names = Vec::new();
+    if filter.is_empty() {
+        names.extend(table.iter().map(|row| full_name(row, None)));
+    } else {
+        if filter.len() != 3 || !filter[0].eq_ignore_ascii_case(b"FILTERBY") {
+            return Err(SYNTAX);
         }
-        _ => return Err(SYNTAX),
-    };
+        let filter = Filter::parse(&filter[1], filter.get(2).unwrap_or_default())?;
+        let mut add = |row: &Row, parent: Option<&Row>| {
+            let name = full_name(row, parent);
+            if filter.fits(row, &name) {
+                names.push(name);
+            }
+        };
+        for row in table.iter() {
+            add(row, None);
+            row.subcommands.iter().for_each(|sub| add(sub, Some(row)));
+        }
+    }
     reply.array(names.len());
     names.iter().for_each(|name| reply.bulk(name.as_bytes()));
     Ok(())
@@ -274,4 +298,137 @@ pub fn get_keys(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Access, Flags, Group, NAME, OBJECT};
+    use crate::reply::Resp;
+    use crate::request::OwnedArgs;
+
+    const MATCH: Arg = Arg::pattern("pattern").with_token("MATCH").optional();
+    const GET: Row = Row {
+        name: "GET",
+        args: &[Arg::pattern("parameter").multiple()],
+        flags: Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE),
+        is_subcommand: true,
+        ..Row::EMPTY
+    };
+    const CONFIG: Row = Row { name: "CONFIG", subcommands: &[GET], ..Row::EMPTY };
+    const DEL: Row = Row {
+        name: "DEL",
+        args: &[OBJECT.multiple()],
+        access: Access::Write,
+        group: Group::Keyspace,
+        flags: Flags::NO_DENYOOM,
+        ..Row::EMPTY
+    };
+    const SCAN: Row = Row {
+        name: "ORSET.SCAN",
+        args: &[OBJECT, NAME, MATCH],
+        access: Access::Read,
+        group: Group::OrSet,
+        complexity: "O(1)",
+        summary: "Walks",
+        ..Row::EMPTY
+    };
+    const PING: Row =
+        Row { name: "PING", group: Group::Connection, flags: Flags::FAST, ..Row::EMPTY };
+    static ROWS: [Row; 4] = [CONFIG, DEL, SCAN, PING];
+
+    /// What `write` answers, one element after another, blank where lines end. Lengths of bulk strings
+    /// are left out.
+    fn written(resp: Resp, write: impl FnOnce(&Table, &mut Reply<'_>)) -> String {
+        let mut out = Vec::new();
+        write(&Table::new(&ROWS), &mut Reply { out: &mut out, resp });
+        let text = String::from_utf8(out).expect("text");
+        let lines = text.lines().filter(|line| !line.starts_with('$') || *line == "$-1");
+        lines.collect::<Vec<_>>().join(" ")
+    }
+
+    fn args(words: &str) -> OwnedArgs {
+        OwnedArgs::from_parts(&words.split_whitespace().map(str::as_bytes).collect::<Vec<_>>())
+    }
+
+    /// What a Redis 7.0.15 answers about the same commands, but for its tips, which we have none of.
+    #[test]
+    fn rows_as_redis_writes_them() {
+        let ask = |resp, names: &str| {
+            written(resp, |table, reply| info(table, args(names).as_args(), reply))
+        };
+        let del = "*1 *10 del :-2 ~1 +write :1 :-1 :1 ~3 +@keyspace +@write +@slow ~0 \
+                   ~1 %3 flags ~2 +RM +delete begin_search %2 type index spec %1 index :1 \
+                   find_keys %2 type range spec %3 lastkey :-1 keystep :1 limit :0 ~0";
+        assert_eq!(ask(Resp::V3, "del"), del);
+        // In RESP2 a set is an array and a map one of twice the length.
+        let flat = del.replace('~', "*").replace("%1", "*2").replace("%2", "*4");
+        assert_eq!(ask(Resp::V2, "DEL"), flat.replace("%3", "*6"));
+        let get = "*1 *10 config|get :-3 ~4 +admin +noscript +loading +stale :0 :0 :0 \
+                   ~3 +@admin +@slow +@dangerous ~0 ~0 ~0";
+        assert_eq!(ask(Resp::V3, "CONFIG|get"), get);
+        assert_eq!(ask(Resp::V2, "nosuch config|nosuch"), "*2 $-1 $-1");
+        assert_eq!(ask(Resp::V3, "nosuch"), "*1 _");
+        assert_eq!(ask(Resp::V3, ""), written(Resp::V3, all));
+        assert!(ask(Resp::V3, "config").ends_with(&get[3..]));
+    }
+
+    #[test]
+    fn docs_say_what_hints_are_made_of() {
+        let ask = |names: &str| {
+            written(Resp::V3, |table, reply| docs(table, args(names).as_args(), reply))
+        };
+        let scan = "%1 orset.scan %6 summary Walks since 0.1.0 group orset complexity O(1) \
+                    module miso arguments *3 \
+                    %4 name object type key display_text object key_spec_index :0 \
+                    %3 name name type string display_text name \
+                    %5 name pattern type pattern display_text pattern token MATCH \
+                    flags ~1 +optional";
+        assert_eq!(ask("ORSET.SCAN nosuch"), scan);
+        assert_eq!(ask("nosuch"), "%0");
+        assert!(ask("config").contains(" subcommands %1 config|get %6 "));
+        assert!(ask("config|get").contains(" flags ~1 +multiple"));
+    }
+
+    #[test]
+    fn list() {
+        let ask = |filter: &str| {
+            let mut answer = Ok(());
+            let text = written(Resp::V3, |table, reply| {
+                answer = super::list(table, args(filter).as_args(), reply);
+            });
+            answer.map(|()| text)
+        };
+        let shown = |text: &str| Ok(text.to_owned());
+        assert_eq!(ask(""), shown("*4 config del orset.scan ping"));
+        assert_eq!(ask("filterby pattern CONF*"), shown("*2 config config|get"));
+        assert_eq!(ask("FILTERBY ACLCAT admin"), shown("*1 config|get"));
+        assert_eq!(ask("FILTERBY ACLCAT nosuch"), shown("*0"));
+        assert_eq!(ask("FILTERBY MODULE nosuch"), shown("*0"));
+        assert_eq!(ask("FILTERBY MODULE miso"), shown("*5 config config|get del orset.scan ping"));
+        for wrong in ["FILTERBY", "FILTERBY PATTERN", "FILTERBY NOSUCH x", "SORTBY PATTERN x"] {
+            assert_eq!(ask(wrong), Err("ERR syntax error"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys() {
+        let ask = |command: &str, flags| {
+            let mut answer = Ok(());
+            let text = written(Resp::V3, |table, reply| {
+                answer = get_keys(table, args(command).as_args(), flags, reply);
+            });
+            answer.map(|()| text)
+        };
+        assert_eq!(ask("del a b", false), Ok("*2 a b".to_owned()));
+        assert_eq!(ask("DEL a", true), Ok("*1 *2 a ~2 +RM +delete".to_owned()));
+        assert_eq!(ask("orset.scan a b", true), Ok("*1 *2 a ~2 +RO +access".to_owned()));
+        assert_eq!(ask("", false), Err("ERR Invalid command specified"));
+        assert_eq!(ask("nosuch a", false), Err("ERR Invalid command specified"));
+        assert_eq!(ask("config nosuch", false), Err("ERR Invalid command specified"));
+        // That there are no keys is said before that there are too many arguments.
+        assert_eq!(ask("ping a b", false), Err("ERR The command has no key arguments"));
+        let arity = Err("ERR Invalid number of arguments specified for command");
+        assert_eq!(ask("orset.scan a", false), arity);
+    }
 }

@@ -1,4 +1,7 @@
-//! The reference page, from the table.
+//! The reference page, from the table: a section per group in the groups' order, an entry per command
+//! with its syntax, what it does and answers, what it costs, who may run it, and an example.
+//!
+//! Syntax is written as Redis's manual writes it: `[optional]`, `name [name ...]`, `<ONE | OTHER>`.
 
 use std::fmt::Write as _;
 
@@ -19,7 +22,8 @@ fn argument(arg: &Arg) -> String {
     let joined = |args: &[Arg], by: &str| args.iter().map(argument).collect::<Vec<_>>().join(by);
     let inner = match arg.kind {
         ArgKind::Token => String::new(),
-        ArgKind::OneOf(args) => joined(args, " | "),
+        ArgKind::OneOf(args) if arg.optional && arg.token.is_none() => joined(args, " | "),
+        ArgKind::OneOf(args) => format!("<{}>", joined(args, " | ")),
         ArgKind::Block(args) => joined(args, " "),
         _ => arg.name.to_owned(),
     };
@@ -69,6 +73,7 @@ fn entry(row: &Row, parent: &str, page: &mut String) {
         let _ = writeln!(page, "- Reply: {}", row.reply);
     }
     let _ = writeln!(page, "- Complexity: {}", row.complexity);
+    let _ = writeln!(page, "- Since: {}", row.since);
     let categories: Vec<String> =
         row.acl_categories().names().map(|name| format!("`@{name}`")).collect();
     let _ = writeln!(page, "- ACL: {}", categories.join(" "));
@@ -78,5 +83,82 @@ fn entry(row: &Row, parent: &str, page: &mut String) {
             let _ = write!(page, "> {line}\n{output}\n");
         }
         page.push_str("```\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Access, Flags, NAME, OBJECT};
+
+    const fn row(args: &'static [Arg]) -> Row {
+        Row { name: "T.X", args, ..Row::EMPTY }
+    }
+
+    #[test]
+    fn syntax_as_people_write_it() {
+        const PAIR: &[Arg] = &[Arg::string("field"), Arg::string("value")];
+        const SAVE: &[Arg] = &[Arg::token("SAVE"), Arg::token("NOSAVE")];
+        const AUTH: &[Arg] = &[Arg::string("user"), Arg::string("password")];
+        const COUNT: Arg = Arg::integer("count").with_token("COUNT").optional();
+        let check = |args: &'static [Arg], expected: &str| assert_eq!(syntax(&row(args)), expected);
+        check(const { &[] }, "T.X");
+        check(const { &[OBJECT, NAME, Arg::integer("n").optional()] }, "T.X object name [n]");
+        check(const { &[OBJECT, NAME.multiple()] }, "T.X object name [name ...]");
+        check(const { &[OBJECT, NAME.multiple().optional()] }, "T.X object [name [name ...]]");
+        check(const { &[Arg::string("cursor"), COUNT] }, "T.X cursor [COUNT count]");
+        check(
+            const { &[Arg::block("pair", PAIR).multiple()] },
+            "T.X field value [field value ...]",
+        );
+        check(const { &[Arg::one_of("how", SAVE).optional()] }, "T.X [SAVE | NOSAVE]");
+        check(const { &[Arg::one_of("how", SAVE)] }, "T.X <SAVE | NOSAVE>");
+        check(const { &[Arg::block("auth", AUTH).with_token("AUTH")] }, "T.X AUTH user password");
+    }
+
+    #[test]
+    fn a_page() {
+        const GET: Row = Row {
+            name: "GET",
+            args: &[NAME],
+            summary: "The settings that match",
+            reply: "Array",
+            is_subcommand: true,
+            ..Row::EMPTY
+        };
+        static ROWS: [Row; 2] = [
+            Row { name: "CONFIG", subcommands: &[GET], ..Row::EMPTY },
+            Row {
+                name: "GCOUNTER.GET",
+                args: &[OBJECT, NAME],
+                access: Access::Read,
+                group: Group::GCounter,
+                flags: Flags::FAST,
+                summary: "The value",
+                reply: "Integer",
+                example: &[("GCOUNTER.GET o n", "(integer) 0")],
+                ..Row::EMPTY
+            },
+        ];
+        let page = markdown(&Table::new(&ROWS));
+        let sections = page.split_once("\n## ").map(|(_, rest)| rest);
+        let expected = "Grow-only counters\n\n\
+            ### GCOUNTER.GET\n\n\
+            `GCOUNTER.GET object name`\n\n\
+            The value.\n\n\
+            - Reply: Integer\n\
+            - Complexity: O(1)\n\
+            - Since: 0.1.0\n\
+            - ACL: `@read` `@fast` `@gcounter`\n\n\
+            ```console\n> GCOUNTER.GET o n\n(integer) 0\n```\n\n\
+            ## Server\n\n\
+            ### CONFIG GET\n\n\
+            `CONFIG GET name`\n\n\
+            The settings that match.\n\n\
+            - Reply: Array\n\
+            - Complexity: O(1)\n\
+            - Since: 0.1.0\n\
+            - ACL: `@slow`\n";
+        assert_eq!(sections, Some(expected));
     }
 }

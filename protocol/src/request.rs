@@ -259,9 +259,13 @@ impl Parser {
         endless: ProtocolError,
     ) -> Result<Option<i64>, ProtocolError> {
         let line = &buf[self.at + 1..];
-        let Some(end) = memchr::memchr(b'\r', &line[self.seen..]).map(|end| self.seen + end) else {
+        let found = memchr::memchr(b'\r', &line[self.seen..]).map(|end| self.seen + end);
+        if found.unwrap_or(line.len()) > limits.inline_bytes {
+            return Err(endless);
+        }
+        let Some(end) = found else {
             self.seen = line.len();
-            return if line.len() > limits.inline_bytes { Err(endless) } else { Ok(None) };
+            return Ok(None);
         };
         match line.get(end + 1) {
             None => {
@@ -490,5 +494,195 @@ impl OwnedArgs {
     #[must_use]
     pub fn as_args(&self) -> Args<'_> {
         Args { bytes: &self.bytes, spans: &self.spans }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a parser makes of `bytes` when they come one by one: commands until an error or the end.
+    fn read(bytes: &[u8], limits: &Limits) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
+        let (mut parser, mut commands, mut from) = (Parser::new(), Vec::new(), 0);
+        for to in 0..=bytes.len() {
+            while let Some(length) = match parser.next(&bytes[from..to], limits) {
+                Ok(found) => found,
+                Err(error) => return (commands, Some(error)),
+            } {
+                let args = parser.args(&bytes[from..to]);
+                commands.push(args.iter().map(<[u8]>::to_vec).collect());
+                from += length;
+            }
+        }
+        (commands, None)
+    }
+
+    /// The first command in `bytes`, its arguments joined by `|`, or the error line.
+    fn check_with(limits: Limits, bytes: &[u8], expected: &str) {
+        let whole = Parser::new().next(bytes, &limits);
+        let shown = match read(bytes, &limits) {
+            (commands, error) if commands.is_empty() => {
+                assert_eq!(whole.err(), error, "{bytes:?}");
+                error.map_or("incomplete".into(), |error| error.to_string())
+            }
+            (commands, _) => String::from_utf8_lossy(&commands[0].join(&b'|')).into_owned(),
+        };
+        assert_eq!(shown, expected, "{:?}", String::from_utf8_lossy(bytes));
+    }
+
+    fn check(bytes: &[u8], expected: &str) {
+        check_with(Limits::default(), bytes, expected);
+    }
+
+    const COUNT: &str = "ERR Protocol error: invalid multibulk length";
+    const LENGTH: &str = "ERR Protocol error: invalid bulk length";
+    const QUOTES: &str = "ERR Protocol error: unbalanced quotes in request";
+
+    #[test]
+    fn arrays() {
+        check(b"*1\r\n$4\r\nPING\r\n", "PING");
+        check(b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n", "ECHO|");
+        check(b"*2\r\n$4\r\nECHO\r\n$4\r\n\r\n$1\r\n", "ECHO|\r\n$1");
+        check(b"*1\r\n$12\r\nGCOUNTER.ADD\r\n", "GCOUNTER.ADD");
+        let long = [b"*1\r\n$1234\r\n", &[b'x'; 1234][..], b"\r\n"].concat();
+        check(&long, &"x".repeat(1234));
+    }
+
+    #[test]
+    fn nothing_to_do() {
+        for bytes in [&b"*0\r\n"[..], b"*-1\r\n", b"*-9999\r\n", b"\r\n", b"\n", b"  \t \r\n"] {
+            check(bytes, "");
+        }
+    }
+
+    #[test]
+    fn several_in_a_row() {
+        let bytes = b"*1\r\n$1\r\na\r\n*0\r\nb c\r\n*2\r\n$1\r\nd\r\n$1\r\ne\r\n\nf";
+        let (commands, error) = read(bytes, &Limits::default());
+        let lines: Vec<Vec<u8>> = commands.iter().map(|args| args.join(&b'|')).collect();
+        assert_eq!(lines, [&b"a"[..], b"", b"b|c", b"d|e", b""]);
+        assert_eq!(error, None);
+    }
+
+    #[test]
+    fn numbers_are_strict() {
+        for number in ["+1", "01", "", " 1", "1 ", "a", "-", "-0", "1a", "99999999999999999999"] {
+            check(format!("*{number}\r\n").as_bytes(), COUNT);
+            check(format!("*1\r\n${number}\r\n").as_bytes(), LENGTH);
+        }
+        check(b"*1048577\r\n", COUNT);
+        check(b"*1048576\r\n", "incomplete");
+        check(b"*1\r\n$-1\r\n", LENGTH);
+        check(b"*1\r\n$536870913\r\n", LENGTH);
+        check(b"*1\r\n$536870912\r\n", "incomplete");
+        check(b"*1\r\n$9223372036854775807\r\n", LENGTH);
+        check(b"*1\rx", COUNT);
+    }
+
+    #[test]
+    fn elements_are_bulk_strings() {
+        check(b"*1\r\n:1\r\n", "ERR Protocol error: expected '$', got ':'");
+        check(b"*2\r\n$1\r\na\r\n*1\r\n", "ERR Protocol error: expected '$', got '*'");
+        check(b"*1\r\n\r\n", "ERR Protocol error: expected '$', got ' '");
+        check(b"*1\r\n$1\r\nab\r\n", "ERR Protocol error: expected CRLF after bulk string");
+    }
+
+    #[test]
+    fn a_bulk_limit_of_ones_own() {
+        let limits = Limits { bulk_bytes: 3, ..Limits::default() };
+        check_with(limits, b"*1\r\n$3\r\nabc\r\n", "abc");
+        check_with(limits, b"*1\r\n$4\r\nabcd\r\n", LENGTH);
+    }
+
+    #[test]
+    fn endless_lines() {
+        let line = |head: &[u8], n: usize| [head, &vec![b'1'; n]].concat();
+        let limits = Limits { inline_bytes: 100, ..Limits::default() };
+        check_with(limits, &line(b"*", 100), "incomplete");
+        check_with(limits, &line(b"*", 101), "ERR Protocol error: too big mbulk count string");
+        check_with(limits, &line(b"*1\r\n$", 101), "ERR Protocol error: too big bulk count string");
+        check_with(limits, &line(b"P", 99), "incomplete");
+        check_with(limits, &line(b"P", 100), "ERR Protocol error: too big inline request");
+    }
+
+    #[test]
+    fn before_authentication() {
+        let limits = Limits { unauthenticated: true, ..Limits::default() };
+        let header = |n: usize| format!("*1\r\n${n}\r\n").into_bytes();
+        check_with(limits, b"*10\r\n", "incomplete");
+        check_with(limits, b"*11\r\n", "ERR Protocol error: unauthenticated multibulk length");
+        check_with(limits, &header(16_384), "incomplete");
+        check_with(limits, &header(16_385), "ERR Protocol error: unauthenticated bulk length");
+        // What nobody may send is refused as that.
+        check_with(limits, b"*1048577\r\n", COUNT);
+        check_with(limits, &header(1 << 30), LENGTH);
+    }
+
+    #[test]
+    fn inline() {
+        check(b"PING\r\n", "PING");
+        check(b"PING\n", "PING");
+        check(b"  SET\t a\x0bb  c \r\n", "SET|a\x0bb|c");
+        check(b"set a\0b\r\n", "set|a\0b");
+        check(br#"a "b c" 'd "e' "" ''"#, "incomplete");
+        check(b"a \"b c\" 'd \"e' \"\" ''\r\n", "a|b c|d \"e||");
+        check(b"a \"\\x41\\x6a\\xZZ\\n\\r\\t\\b\\a\\\"\\q\"\n", "a|AjxZZ\n\r\t\u{8}\u{7}\"q");
+        check(b"a 'it\\'s \\n'\n", "a|it's \\n");
+        check(b"a b\"c d\"\n", "a|bc d");
+    }
+
+    #[test]
+    fn quotes_close_and_end_their_argument() {
+        for line in
+            [&b"a \"b\n"[..], b"a 'b\n", b"a \"b\"c\n", b"a 'b'c\n", b"a \"b\\\"\n", b"\"\\\n"]
+        {
+            check(line, QUOTES);
+        }
+    }
+
+    #[test]
+    fn a_header_reserves_nothing() {
+        let mut parser = Parser::new();
+        assert_eq!(parser.next(b"*1048576\r\n", &Limits::default()), Ok(None));
+        assert_eq!(parser.spans.capacity(), 0);
+        let some = b"*1048576\r\n$1\r\na\r\n$536870912\r\n";
+        assert_eq!(parser.next(some, &Limits::default()), Ok(None));
+        assert!(parser.spans.capacity() < 16);
+        assert_eq!(parser.wanted(some.len()), 536_870_914);
+    }
+
+    /// In one-byte steps a parser that starts over would take 10^12 of them.
+    #[test]
+    fn byte_by_byte_is_as_good_as_whole() {
+        let mut bytes = b"*200000\r\n".to_vec();
+        bytes.extend_from_slice(&b"$1\r\nx\r\n".repeat(200_000));
+        let (commands, error) = read(&bytes, &Limits::default());
+        assert_eq!((commands.len(), commands[0].len(), error), (1, 200_000, None));
+    }
+
+    #[test]
+    fn room_is_let_go_of() {
+        let mut parser = Parser::new();
+        let bytes = [&b"*5000\r\n"[..], &b"$1\r\nx\r\n".repeat(5000)].concat();
+        assert_eq!(parser.next(&bytes, &Limits::default()), Ok(Some(bytes.len())));
+        parser.trim();
+        assert_eq!(parser.spans.capacity(), 0);
+        // Half a command is kept.
+        let half = &bytes[..bytes.len() - 10];
+        assert_eq!(parser.next(half, &Limits::default()), Ok(None));
+        parser.trim();
+        assert_eq!(parser.next(&bytes, &Limits::default()), Ok(Some(bytes.len())));
+        assert_eq!(parser.args(&bytes).len(), 5000);
+    }
+
+    #[test]
+    fn arguments() {
+        let owned = OwnedArgs::from_parts(&[b"SET", b"", b"value"]);
+        let args = owned.as_args();
+        assert_eq!((args.len(), &args[2], args.get(3)), (3, &b"value"[..], None));
+        assert_eq!(args.tail(1).iter().collect::<Vec<_>>(), [&b""[..], b"value"]);
+        assert!(args.tail(4).is_empty());
+        let again = args.tail(1).to_owned();
+        assert_eq!(again.as_args().iter().collect::<Vec<_>>(), [&b""[..], b"value"]);
     }
 }

@@ -332,6 +332,45 @@ fn transactions_over_many_objects_do_not_lock_each_other_out() {
     node.assert_alive();
 }
 
+/// Many connections with deep pipelines at once, among others that idle: each gets its own answers, in order,
+/// whichever thread serves it when.
+#[test]
+fn many_pipelines_beside_each_other() {
+    let node = Node::with(&["--threads", "4"]);
+    let mut idle: Vec<Wire> = (0..50).map(|_| node.wire()).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let node = &node;
+            scope.spawn(move || {
+                let mut wires: Vec<Wire> = (0..5).map(|_| node.wire()).collect();
+                for round in 0..40 {
+                    for (w, wire) in wires.iter_mut().enumerate() {
+                        let mut batch = Vec::new();
+                        for i in 0..50 {
+                            let line = format!(
+                                "ECHO {thread}:{w}:{round}:{i}\r\nGCOUNTER.ADD o{thread} n\r\n"
+                            );
+                            batch.extend_from_slice(line.as_bytes());
+                        }
+                        wire.send(&batch).expect("sent");
+                    }
+                    for (w, wire) in wires.iter_mut().enumerate() {
+                        for i in 0..50 {
+                            let echo = wire.read().expect("a reply").text();
+                            assert_eq!(echo, format!("{thread}:{w}:{round}:{i}"));
+                            assert!(wire.read().expect("a reply").integer() > 0);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    idle.iter_mut().for_each(Wire::assert_alive);
+    for thread in 0..8 {
+        assert_eq!(node.wire().ask(&format!("GCOUNTER.GET o{thread} n")).integer(), 5 * 40 * 50);
+    }
+}
+
 fn message(kind: &str, rest: &[&str]) -> Vec<String> {
     std::iter::once(kind).chain(rest.iter().copied()).map(str::to_owned).collect()
 }

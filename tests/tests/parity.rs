@@ -60,7 +60,6 @@ fn small_talk() {
         SENTINEL MASTERS
         AUTH x
         AUTH
-        AUTH a b c
         HELLO 4
         HELLO x
         HELLO 2 SETNAME "a b"
