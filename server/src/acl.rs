@@ -80,6 +80,11 @@ impl Denied {
     }
 }
 
+/// Whether a line of words would not give this word back.
+pub(crate) fn splits(word: &[u8]) -> bool {
+    String::from_utf8_lossy(word).chars().any(|c| c.is_whitespace() || c == '\0')
+}
+
 fn digest(password: &[u8]) -> [u8; 32] {
     Sha256::digest(password).into()
 }
@@ -170,7 +175,7 @@ impl User {
         })
     }
 
-    /// Whether it may see the keys of a whole scan.
+    /// Whether it may use a channel, or a pattern of channels.
     pub(crate) fn may_listen(&self, channel: &[u8], pattern: bool) -> Result<(), Denied> {
         let fits = |allowed: &[u8]| match pattern {
             // A pattern is allowed if it is one of the patterns, to the letter.
@@ -188,6 +193,10 @@ impl User {
     fn apply(&mut self, rule: &[u8], table: &Table) -> Result<(), &'static str> {
         const SYNTAX: &str = "Syntax error";
         const UNKNOWN: &str = "Unknown command or category name in ACL";
+        // A password is kept as its hash; anything else must stay one word of the file.
+        if !rule.starts_with(b">") && !rule.starts_with(b"<") && splits(rule) {
+            return Err(SYNTAX);
+        }
         let lower = rule.to_ascii_lowercase();
         match lower.as_slice() {
             b"on" => self.enabled = true,
@@ -231,14 +240,14 @@ impl User {
                     let hash = unhex(hash).ok_or("The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters")?;
                     self.forget_password(hash)?;
                 }
-                [b'~', pattern @ ..] => self.add_key(true, true, pattern),
+                [b'~', pattern @ ..] => self.add_key(true, true, pattern)?,
                 [b'%', rest @ ..] => {
                     let at = rest.iter().position(|b| *b == b'~').ok_or(SYNTAX)?;
                     let (kinds, pattern) = (rest[..at].to_ascii_uppercase(), &rest[at + 1..]);
                     if kinds.is_empty() || kinds.iter().any(|kind| !b"RW".contains(kind)) {
                         return Err(SYNTAX);
                     }
-                    self.add_key(kinds.contains(&b'R'), kinds.contains(&b'W'), pattern);
+                    self.add_key(kinds.contains(&b'R'), kinds.contains(&b'W'), pattern)?;
                 }
                 [b'&', pattern @ ..] => match pattern {
                     b"*" => (self.all_channels, self.channels) = (true, Vec::new()),
@@ -303,13 +312,18 @@ impl User {
     /// Keeps a rule about commands for the user's line, unless the others say it already.
     fn note(&mut self, rule: &[u8]) {
         let rule = String::from_utf8_lossy(rule).into_owned();
-        self.rules.retain(|known| known[1..] != rule[1..]);
         let (sign, rest) = rule.split_at(1);
+        // A rule about a command covers what was said about its subcommands before.
+        self.rules.retain(|known| {
+            known[1..].strip_prefix(rest).is_none_or(|sub| !sub.is_empty() && !sub.starts_with('|'))
+        });
         let base =
             self.rules.first().is_some_and(|base| base.ends_with("@all") && base.starts_with(sign));
         let opposed = self.rules.iter().skip(1).any(|known| {
             !known.starts_with(sign)
-                && (known[1..].starts_with('@') || rest.starts_with(&known[1..]))
+                && (rest.starts_with('@')
+                    || known[1..].starts_with('@')
+                    || rest.starts_with(&known[1..]))
         });
         if !base || opposed || rest == "@all" {
             self.rules.push(rule);
@@ -330,12 +344,17 @@ impl User {
         }
     }
 
-    fn add_key(&mut self, read: bool, write: bool, pattern: &[u8]) {
+    fn add_key(&mut self, read: bool, write: bool, pattern: &[u8]) -> Result<(), &'static str> {
         if read && write && pattern == b"*" {
             (self.all_keys, self.keys) = (true, Vec::new());
-        } else if !self.all_keys {
+        } else if self.all_keys {
+            return Err(
+                "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try 'resetkeys' to start with an empty list of patterns",
+            );
+        } else {
             self.keys.push(KeyPattern { read, write, pattern: Box::from(pattern) });
         }
+        Ok(())
     }
 
     /// The names of its flags.
@@ -485,8 +504,10 @@ impl Acl {
         rules: impl Iterator<Item = &'a [u8]>,
         table: &Table,
     ) -> Result<(), String> {
-        let mut user = match self.get(name) {
-            Some(user) => (*user).clone(),
+        // Held throughout, so that two changes of one user both count.
+        let mut users = self.users.write();
+        let mut user = match users.get(name) {
+            Some(user) => (**user).clone(),
             None => User::new(name, table.len()),
         };
         for rule in rules {
@@ -497,7 +518,8 @@ impl Acl {
                 )
             })?;
         }
-        self.users.write().insert(Box::from(name), Arc::new(user));
+        users.insert(Box::from(name), Arc::new(user));
+        drop(users);
         self.changed();
         Ok(())
     }
@@ -509,7 +531,7 @@ impl Acl {
         removed
     }
 
-    /// A user with these rules, to try something on.
+    /// Replaces all users by those of a file's text: all or none.
     pub(crate) fn load(&self, text: &str, table: &Table) -> Result<(), String> {
         let mut fresh: BTreeMap<Box<[u8]>, Arc<User>> = BTreeMap::new();
         for (number, line) in text.lines().enumerate().map(|(n, line)| (n + 1, line.trim())) {
@@ -602,4 +624,112 @@ pub(crate) fn generate(bits: usize) -> String {
     let mut text = hex(&bytes);
     text.truncate(digits);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static ROWS: [Row; 3] = [
+        Row { name: "GET", access: Access::Read, args: &[GET_KEY], ..Row::EMPTY },
+        Row { name: "SET", access: Access::Write, args: &[GET_KEY], ..Row::EMPTY },
+        Row {
+            name: "CLIENT",
+            subcommands: &[
+                Row { name: "ID", is_subcommand: true, ..Row::EMPTY },
+                Row { name: "KILL", is_subcommand: true, ..Row::EMPTY },
+            ],
+            ..Row::EMPTY
+        },
+    ];
+    const GET_KEY: miso_protocol::command::Arg = miso_protocol::command::Arg::key("key");
+
+    fn table() -> Table {
+        Table::new(&ROWS)
+    }
+
+    fn set(acl: &Acl, table: &Table, rules: &str) -> Result<(), String> {
+        acl.set(b"u", rules.split(' ').map(str::as_bytes), table)
+    }
+
+    /// What the user may run, before and after its line went through a file.
+    fn rights(rules: &str) -> (Vec<bool>, Vec<bool>) {
+        let table = table();
+        let acl = Acl::new(&table, b"");
+        set(&acl, &table, rules).expect("valid rules");
+        let rights = |acl: &Acl| {
+            let user = acl.get(b"u").expect("a user");
+            let mut rights = user.allowed.to_vec();
+            let client = table.find(b"CLIENT").expect("a command");
+            for sub in 0..2 {
+                let own = user.subcommands.get(&(client, sub)).copied();
+                rights.push(own.unwrap_or(user.allowed[usize::from(client)]));
+            }
+            rights
+        };
+        let before = rights(&acl);
+        let text: String = acl.all().iter().map(|user| user.line() + "\n").collect();
+        acl.load(&text, &table).expect("a line that was written can be read");
+        (before, rights(&acl))
+    }
+
+    #[test]
+    fn a_line_gives_the_same_rights_again() {
+        for rules in [
+            "+get -@read",
+            "+@all -get +@read",
+            "+@read -get",
+            "+client|id -client",
+            "+@all -client|kill +client",
+            "+@all -client +client|id",
+            "+client -client|kill +@all -set",
+            "+@write -set +set -@all +get",
+        ] {
+            let (before, after) = rights(rules);
+            assert_eq!(before, after, "{rules}");
+        }
+    }
+
+    #[test]
+    fn passwords() {
+        let table = table();
+        let acl = Acl::new(&table, b"secret");
+        assert!(acl.anonymous().is_none() && !acl.open_mode());
+        assert!(acl.authenticate(DEFAULT, b"secret").is_some());
+        assert!(acl.authenticate(DEFAULT, b"wrong").is_none());
+        acl.require(b"");
+        assert!(acl.anonymous().is_some() && acl.open_mode());
+        set(&acl, &table, "on >a >b <a").expect("valid rules");
+        assert!(!acl.open_mode(), "the first user ends it");
+        assert!(acl.authenticate(b"u", b"a").is_none());
+        assert!(acl.authenticate(b"u", b"b").is_some());
+        set(&acl, &table, "off").expect("a valid rule");
+        assert!(acl.authenticate(b"u", b"b").is_none());
+    }
+
+    #[test]
+    fn refused_rules_change_nothing() {
+        let table = table();
+        let acl = Acl::new(&table, b"");
+        for rules in ["+nosuch", "on +@nosuch", "~* ~x", "%X~a", "<unknown", "#12", "nonsense"] {
+            assert!(set(&acl, &table, rules).is_err(), "{rules}");
+            assert!(acl.get(b"u").is_none(), "{rules}");
+        }
+        let two_lines = [&b"~a\nuser evil on nopass ~* +@all"[..]];
+        assert!(acl.set(b"u", two_lines.into_iter(), &table).is_err());
+    }
+
+    #[test]
+    fn keys_by_access() {
+        let table = table();
+        let acl = Acl::new(&table, b"");
+        set(&acl, &table, "%R~r:* %W~w:* ~b:*").expect("valid rules");
+        let user = acl.get(b"u").expect("a user");
+        for (key, read, write) in
+            [("r:1", true, false), ("w:1", false, true), ("b:1", true, true), ("x", false, false)]
+        {
+            assert_eq!(user.may_use(key.as_bytes(), Access::Read), read, "{key}");
+            assert_eq!(user.may_use(key.as_bytes(), Access::Write), write, "{key}");
+        }
+    }
 }

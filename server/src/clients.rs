@@ -379,3 +379,93 @@ impl Clients {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> Arc<Client> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        Clients::default().open(address, address, 0, 1).expect("there is room for one")
+    }
+
+    fn limit(hard: usize, soft: usize, soft_for: Duration) -> OutputLimit {
+        OutputLimit { hard, soft, soft_for }
+    }
+
+    #[test]
+    fn messages_are_kept_in_order_until_taken() {
+        let client = client();
+        client.send(b"one", OutputLimit::default());
+        client.send(b"two", OutputLimit::default());
+        assert!(client.is_called());
+        assert_eq!(client.take_messages(), b"onetwo");
+        assert!(!client.is_called());
+        assert!(client.take_messages().is_empty());
+    }
+
+    #[test]
+    fn the_hard_limit_closes_at_once_and_keeps_nothing() {
+        let client = client();
+        client.send(&[0; 10], limit(10, 0, Duration::ZERO));
+        assert!(!client.is_killed());
+        client.send(&[0; 1], limit(10, 0, Duration::ZERO));
+        assert!(client.is_killed());
+        client.send(&[0; 1], limit(10, 0, Duration::ZERO));
+        assert!(client.take_messages().is_empty());
+    }
+
+    #[test]
+    fn the_soft_limit_closes_only_after_its_time() {
+        let client = client();
+        client.send(&[0; 11], limit(0, 10, Duration::from_secs(3600)));
+        assert!(!client.is_killed());
+        client.take_messages();
+        client.send(&[0; 11], limit(0, 10, Duration::ZERO));
+        client.send(&[0; 1], limit(0, 10, Duration::ZERO));
+        assert!(client.is_killed());
+    }
+
+    #[test]
+    fn as_many_clients_as_allowed_get_in() {
+        let clients = Clients::default();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let first = clients.open(address, address, 0, 1).expect("there is room");
+        assert!(clients.open(address, address, 0, 1).is_none());
+        clients.close(first.id);
+        clients.close(first.id);
+        assert_eq!(clients.count(), 0);
+        assert!(clients.open(address, address, 0, 1).is_some());
+    }
+
+    #[test]
+    fn a_pause_grows_longer_and_stricter_until_it_is_ended() {
+        let clients = Clients::default();
+        let hour = Duration::from_secs(3600);
+        clients.pause(hour, true);
+        assert!(clients.is_paused(true) && !clients.is_paused(false));
+        let until = clients.paused_until();
+        clients.pause(Duration::from_secs(1), false);
+        assert!(clients.is_paused(false));
+        assert_eq!(clients.paused_until(), until);
+        clients.unpause();
+        assert!(!clients.is_paused(true));
+        clients.pause(Duration::ZERO, false);
+        assert!(!clients.is_paused(true));
+    }
+
+    #[test]
+    fn only_who_waits_is_unblocked() {
+        let clients = Clients::default();
+        let client = client();
+        assert!(!client.unblock(Unblocked::Timeout));
+        let blocked = clients.block(&client);
+        assert_eq!(clients.blocked(), 1);
+        assert!(client.unblock(Unblocked::Error));
+        assert!(!client.unblock(Unblocked::Timeout));
+        assert_eq!(client.unblocked(), Some(Unblocked::Error));
+        drop(blocked);
+        assert_eq!(clients.blocked(), 0);
+        assert!(!client.is_blocked());
+    }
+}

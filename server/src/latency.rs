@@ -55,3 +55,24 @@ impl Latency {
         before - events.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_passes_the_threshold_is_kept() {
+        let latency = Latency::default();
+        let ms = Duration::from_millis;
+        latency.note("off", ms(500), 0);
+        latency.note("command", ms(9), 10);
+        assert!(latency.all().is_empty());
+        latency.note("command", ms(10), 10);
+        latency.note("command", ms(30), 10);
+        latency.note("fork", ms(20), 10);
+        assert_eq!(latency.all()["command"].worst, 30);
+        assert_eq!(latency.reset(&[b"nosuch"]), 0);
+        assert_eq!(latency.reset(&[b"fork"]), 1);
+        assert_eq!(latency.reset(&[]), 1);
+    }
+}

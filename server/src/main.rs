@@ -6,6 +6,7 @@
 
 mod acl;
 mod allocator;
+mod balance;
 mod clients;
 mod commands;
 mod connection;
@@ -25,13 +26,13 @@ mod stats;
 mod worker;
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use settings::{Page, Settings, Start};
 use shared::Shared;
@@ -55,10 +56,15 @@ fn main() -> ExitCode {
 fn start(start: Start) -> Result<(), String> {
     match start {
         Start::Check => println!("the configuration is valid"),
-        Start::Print(Page::Commands) => {
-            print!("{}", miso_protocol::reference::markdown(&commands::table().0));
+        Start::Print(page) => {
+            let text = match page {
+                Page::Commands => miso_protocol::reference::markdown(&commands::table().0),
+                Page::Settings => settings::reference(),
+            };
+            std::io::stdout()
+                .write_all(text.as_bytes())
+                .map_err(|error| format!("cannot print the page: {error}"))?;
         }
-        Start::Print(Page::Settings) => print!("{}", settings::reference()),
         Start::Run(settings) => return run(*settings),
     }
     Ok(())
@@ -84,44 +90,46 @@ fn run(settings: Settings) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
-    let senders: Vec<_> = workers.iter().map(|worker| worker.accepted.clone()).collect();
     runtime.block_on(async {
+        let failed = |error: std::io::Error| format!("cannot take signals: {error}");
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         for listener in listeners {
             let address = listener.local_addr().map_err(|error| error.to_string())?;
             let listener =
                 tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
-            tokio::spawn(worker::accept(listener, Arc::clone(&shared), senders.clone()));
+            tokio::spawn(worker::accept(listener, Arc::clone(&shared)));
             tracing::info!("Ready to accept connections on {address}");
         }
-        until_stopped(&shared).await
+        until_stopped(&shared, terminate, interrupt).await;
+        Ok::<_, String>(())
     })?;
     // The listeners and channels end, and each worker once the command that it runs is answered.
     drop(runtime);
-    drop(senders);
+    shared.balance.close();
     for worker in workers {
-        drop(worker.accepted);
-        if worker.thread.join().is_err() {
+        if worker.join().is_err() {
             tracing::error!("a worker panicked");
         }
     }
     Ok(())
 }
 
-/// Ticks once a second until somebody asks to stop.
-async fn until_stopped(shared: &Shared) -> Result<(), String> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+/// Ticks until somebody asks to stop.
+async fn until_stopped(shared: &Shared, mut terminate: Signal, mut interrupt: Signal) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut step = tokio::time::interval(balance::STEP);
+    let balanced = shared.settings.threads() > 1;
     while !shared.stopping.load(Ordering::Acquire) {
         tokio::select! {
             _ = second.tick() => shared.tick(),
+            _ = step.tick(), if balanced => shared.balance.look(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = shared.stop.notified() => {}
         }
     }
     tracing::info!("stopping");
-    Ok(())
 }
 
 fn log(settings: &Settings) {

@@ -80,3 +80,15 @@ pub(crate) fn quote(bytes: &[u8], out: &mut String) {
     }
     out.push('"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn bytes_are_quoted_as_redis_does() {
+        let mut line = String::new();
+        quote(b"a \"\\\r\n\t\x07\x08\x00\x7f\xff~", &mut line);
+        assert_eq!(line, r#""a \"\\\r\n\t\a\b\x00\x7f\xff~""#);
+    }
+}

@@ -47,10 +47,13 @@ pub(crate) struct Transaction {
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Session {
+    shared: Arc<Shared>,
     pub(crate) client: Arc<Client>,
     pub(crate) resp: Resp,
     /// Whom it speaks as; none before it has authenticated.
     pub(crate) user: Option<Arc<User>>,
+    /// The state of all users that `user` was looked up in.
+    pub(crate) generation: u64,
     /// The function that it was bound to, or the default once it touched an object.
     pub(crate) function: Option<Arc<Function>>,
     pub(crate) function_name: Box<[u8]>,
@@ -69,13 +72,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(client: Arc<Client>, function: &[u8]) -> Session {
-        Session {
+    /// The session of a new connection: it speaks as the default user, if that needs no password.
+    pub(crate) fn new(client: Arc<Client>, shared: Arc<Shared>) -> Session {
+        let session = Session {
+            generation: shared.acl.generation(),
             client,
             resp: Resp::V2,
-            user: None,
+            user: shared.acl.anonymous(),
             function: None,
-            function_name: Box::from(function),
+            function_name: shared.settings.text("default-function").into_bytes().into(),
             registrations: Vec::new(),
             transaction: None,
             watched: Vec::new(),
@@ -85,7 +90,10 @@ impl Session {
             patterns: Vec::new(),
             monitors: false,
             memo: (Vec::new(), u16::MAX),
-        }
+            shared,
+        };
+        session.describe();
+        session
     }
 
     /// Its name, as it said by CLIENT SETNAME.
@@ -155,5 +163,14 @@ impl Session {
         }
         self.dirty.store(false, std::sync::atomic::Ordering::Release);
         self.client.about.lock().watched = 0;
+    }
+}
+
+/// However a connection ends, nobody goes on holding it for a client.
+impl Drop for Session {
+    fn drop(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        self.leave(&shared);
+        shared.clients.close(self.client.id);
     }
 }

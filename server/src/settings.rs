@@ -76,7 +76,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     start("bind", Kind::Addresses, "127.0.0.1", "Addresses to listen on"),
     start("port", Kind::Integer(0, 65_535), "6379", "Port to listen on; 0 picks a free one"),
     start("tcp-backlog", Kind::Integer(1, 65_535), "511", "Connections that wait to be accepted"),
-    start("threads", Kind::Integer(0, 256), "0", "Worker threads; 0 is one per core"),
+    start(
+        "threads",
+        Kind::Integer(0, 256),
+        "0",
+        "Worker threads at most: as many serve as the load needs; 0 is one per core",
+    ),
     start("node-name", Kind::Text, "", "This node's name; the host name unless told"),
     start("default-function", Kind::Text, "default", "The function of connections that name none"),
     any("requirepass", Kind::Secret, "", "The default user's password; none if empty"),
@@ -182,6 +187,30 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Setting {
+    /// Whether it has the value that it has if nobody says anything.
+    fn is_default(&self, texts: &BTreeMap<&'static str, String>) -> bool {
+        let text = &texts[self.name];
+        match self.name {
+            "node-name" => *text == host_name(),
+            _ => self.normal(self.default).as_ref() == Some(text),
+        }
+    }
+
+    /// Its line in the file.
+    fn line(&self, text: &str) -> String {
+        let value = match (self.kind, text.parse()) {
+            (Kind::Integer(..) | Kind::Bytes, Ok(n)) => toml::Value::Integer(n),
+            _ => toml::Value::from(text),
+        };
+        format!("{} = {value}", self.name)
+    }
+
+    /// The value that a line of the file gives it.
+    fn read_line(&self, row: &str) -> Option<String> {
+        let table: toml::Table = row.parse().ok()?;
+        self.normal(&text_of(table.get(self.name)?.clone()).ok()?)
+    }
+
     fn expected(&self) -> String {
         match self.kind {
             Kind::Text | Kind::Secret => "text".into(),
@@ -413,9 +442,7 @@ impl Settings {
 
     fn new(mut texts: BTreeMap<&'static str, String>, file: Option<PathBuf>) -> Settings {
         if texts["node-name"].is_empty() {
-            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            let host = if host.trim().is_empty() { "miso" } else { host.trim() };
-            texts.insert("node-name", host.to_owned());
+            texts.insert("node-name", host_name());
         }
         let settings = Settings {
             texts: RwLock::new(texts),
@@ -555,25 +582,22 @@ impl Settings {
         let failed = |error: std::io::Error| format!("ERR Rewriting config file: {error}");
         let old = std::fs::read_to_string(path).map_err(failed)?;
         let texts = self.texts.read().clone();
-        let line = |name: &str, text: &str| format!("{name} = {}", toml::Value::from(text));
         let mut left: BTreeMap<&str, String> = SETTINGS
             .iter()
-            .filter(|s| {
-                s.when != When::Never && s.normal(s.default).as_ref() != Some(&texts[s.name])
-            })
-            .map(|s| (s.name, line(s.name, &texts[s.name])))
+            .filter(|setting| setting.when != When::Never && !setting.is_default(&texts))
+            .map(|setting| (setting.name, setting.line(&texts[setting.name])))
             .collect();
         let mut new = String::new();
         for row in old.lines() {
             let name = row.split('=').next().unwrap_or("").trim();
-            let known = SETTINGS.iter().find(|setting| setting.name == name);
-            match known {
-                Some(setting) => {
-                    left.remove(name);
-                    new.push_str(&line(name, &texts[setting.name]));
+            match SETTINGS.iter().find(|setting| setting.name == name) {
+                // What did not change stays as it was written, with its comment.
+                Some(setting) if setting.read_line(row).as_ref() != Some(&texts[name]) => {
+                    new.push_str(&setting.line(&texts[setting.name]));
                 }
-                None => new.push_str(row),
+                _ => new.push_str(row),
             }
+            left.remove(name);
             new.push('\n');
         }
         for row in left.values() {
@@ -686,10 +710,27 @@ fn merge_limits(old: &str, new: &str) -> String {
     all.join(" ")
 }
 
+/// A value of the file as a text; else what it is instead.
+fn text_of(value: toml::Value) -> Result<String, &'static str> {
+    match value {
+        toml::Value::String(text) => Ok(text),
+        toml::Value::Integer(n) => Ok(n.to_string()),
+        toml::Value::Boolean(yes) => Ok((if yes { "yes" } else { "no" }).to_owned()),
+        other => Err(other.type_str()),
+    }
+}
+
+fn host_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    (if host.is_empty() { "miso" } else { host }).to_owned()
+}
+
 fn read_file(path: &std::path::Path) -> Result<BTreeMap<String, String>, Invalid> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Invalid(format!("{shown}: cannot read the configuration: {error}")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Invalid(format!("{shown}: cannot read the configuration: {error}; expected a TOML file"))
+    })?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let message = error.message().lines().collect::<Vec<_>>().join(" ");
         Invalid(format!("{shown}: not valid TOML: {message}"))
@@ -700,17 +741,9 @@ fn read_file(path: &std::path::Path) -> Result<BTreeMap<String, String>, Invalid
         if !known {
             return Err(Invalid(format!("{shown}: {name}: unknown setting, see --help for all")));
         }
-        let text = match value {
-            toml::Value::String(text) => text,
-            toml::Value::Integer(n) => n.to_string(),
-            toml::Value::Boolean(yes) => (if yes { "yes" } else { "no" }).to_owned(),
-            other => {
-                return Err(Invalid(format!(
-                    "{shown}: {name}: expected text, a number or a boolean, found {}",
-                    other.type_str()
-                )));
-            }
-        };
+        let text = text_of(value).map_err(|found| {
+            Invalid(format!("{shown}: {name}: expected text, a number or a boolean, found {found}"))
+        })?;
         texts.insert(name, text);
     }
     Ok(texts)
@@ -771,6 +804,83 @@ mod tests {
         for bad in ["", "mb", "1tb", "-1", "1.5mb", "99999999999gb"] {
             assert_eq!(parse_bytes(bad), None, "{bad}");
         }
+    }
+
+    fn defaults() -> Settings {
+        let texts = SETTINGS
+            .iter()
+            .map(|s| (s.name, s.normal(s.default).expect("defaults are valid")))
+            .collect();
+        Settings::new(texts, None)
+    }
+
+    fn set(settings: &Settings, name: &str, text: &str) -> Result<(), String> {
+        settings.set(&[(name.to_owned(), text.to_owned())])
+    }
+
+    #[test]
+    fn output_limits_that_are_not_named_stay() {
+        let settings = defaults();
+        let mb = 1 << 20;
+        let pubsub = OutputLimit { hard: 32 * mb, soft: 8 * mb, soft_for: Duration::from_secs(60) };
+        assert_eq!(settings.output_limit(true), pubsub);
+        set(&settings, "client-output-buffer-limit", "normal 1mb 2mb 3").expect("it is valid");
+        let normal = OutputLimit { hard: mb, soft: 2 * mb, soft_for: Duration::from_secs(3) };
+        assert_eq!((settings.output_limit(false), settings.output_limit(true)), (normal, pubsub));
+        for bad in ["", "normal", "normal 1 2", "other 0 0 0", "normal 1 2 x"] {
+            assert!(set(&settings, "client-output-buffer-limit", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn several_settings_are_set_all_or_none() {
+        let settings = defaults();
+        let pair = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let pairs = [pair("timeout", "5"), pair("maxclients", "none")];
+        assert!(settings.set(&pairs).is_err());
+        assert_eq!(settings.timeout(), None);
+        assert!(settings.set(&[pair("timeout", "5"), pair("TIMEOUT", "6")]).is_err());
+        assert!(set(&settings, "TimeOut", "5").is_ok());
+        assert_eq!(settings.timeout(), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_never_changes_may_be_set_to_what_it_is() {
+        let settings = defaults();
+        assert!(set(&settings, "save", "").is_ok());
+        assert!(set(&settings, "save", "900 1").is_err());
+        assert!(set(&settings, "port", "6379").is_err());
+        assert!(set(&settings, "no-such-setting", "1").is_err());
+    }
+
+    #[test]
+    fn rewriting_keeps_what_did_not_change() {
+        let directory = std::env::temp_dir().join(format!("miso-rewrite-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("there is a directory for temporary files");
+        let path = directory.join("miso.toml");
+        let old = "# a node\nmaxmemory = \"1mb\" # small\ntimeout = 7\n";
+        std::fs::write(&path, old).expect("it is writable");
+        let mut settings = defaults();
+        settings.file = Some(path.clone());
+        for (name, text) in [("maxmemory", "1048576"), ("timeout", "9"), ("maxclients", "5")] {
+            set(&settings, name, text).expect("they are valid");
+        }
+        settings.rewrite().expect("the file is writable");
+        let new = std::fs::read_to_string(&path).expect("it is readable");
+        let expected = "# a node\nmaxmemory = \"1mb\" # small\ntimeout = 9\nmaxclients = 5\n";
+        assert_eq!(new, expected);
+        assert_eq!(read_file(&path).expect("it is valid")["timeout"], "9");
+        std::fs::remove_dir_all(directory).expect("nobody else uses it");
+        assert!(defaults().rewrite().is_err());
+    }
+
+    #[test]
+    fn addresses_may_be_words() {
+        let bind = SETTINGS.iter().find(|s| s.name == "bind").expect("it is there");
+        assert_eq!(bind.normal("*").as_deref(), Some("0.0.0.0"));
+        assert_eq!(bind.normal("localhost,::1").as_deref(), Some("127.0.0.1 ::1"));
+        assert_eq!(bind.normal("nowhere"), None);
+        assert_eq!(bind.normal(""), None);
     }
 
     #[test]

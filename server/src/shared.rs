@@ -10,6 +10,7 @@ use miso_store::crdt::{ReplicaId, Type};
 use tokio::sync::Notify;
 
 use crate::acl::Acl;
+use crate::balance::Balance;
 use crate::clients::Clients;
 use crate::commands::Handlers;
 use crate::latency::Latency;
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) table: Table,
     pub(crate) handlers: Handlers,
     pub(crate) acl: Acl,
+    pub(crate) balance: Balance,
     pub(crate) clients: Clients,
     pub(crate) registry: Arc<Registry>,
     pub(crate) pubsub: PubSub,
@@ -69,6 +71,7 @@ impl Shared {
             table,
             handlers,
             settings,
+            balance: Balance::default(),
             clients: Clients::default(),
             registry: Arc::default(),
             pubsub: PubSub::default(),

@@ -73,3 +73,14 @@ fn trim(arg: &[u8]) -> Vec<u8> {
     trimmed.extend_from_slice(format!("... ({more} more bytes)").as_bytes());
     trimmed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::trim;
+
+    #[test]
+    fn long_arguments_are_cut_where_redis_cuts_them() {
+        assert_eq!(trim(&[b'x'; 128]), vec![b'x'; 128]);
+        assert_eq!(trim(&[b'x'; 131]), [&[b'x'; 128][..], b"... (3 more bytes)"].concat());
+    }
+}

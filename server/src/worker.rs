@@ -11,8 +11,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::clients::Client;
 use crate::connection;
+use crate::session::Session;
 use crate::shared::Shared;
 
 /// How long the listener rests when the system has no descriptor left.
@@ -21,8 +21,12 @@ const REST: Duration = Duration::from_millis(50);
 /// How many keepalive probes may go unanswered, as in Redis.
 const PROBES: u32 = 3;
 
-/// A connection on its way to a worker.
-pub(crate) type Accepted = (std::net::TcpStream, Arc<Client>);
+/// A connection on its way to a worker: a new one, or one that moves.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) session: Session,
+}
 
 const PROTECTED: &[u8] = b"-DENIED MISO is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to MISO from the same host the server is running, however MAKE SURE MISO is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
 
@@ -64,48 +68,31 @@ fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> 
     Ok(socket.into())
 }
 
-/// A worker thread: what it serves comes through the channel, and it ends with the channel.
-pub(crate) struct Worker {
-    pub(crate) accepted: mpsc::UnboundedSender<Accepted>,
-    pub(crate) thread: JoinHandle<()>,
-}
-
-/// Starts a worker thread.
+/// Starts a worker thread, and has it sent connections; it ends with them once nobody can send any.
 ///
 /// # Errors
 /// If the thread or its runtime cannot be made.
-pub(crate) fn start(shared: &Arc<Shared>, number: usize) -> io::Result<Worker> {
-    let (sender, mut accepted) = mpsc::unbounded_channel::<Accepted>();
+pub(crate) fn start(shared: &Arc<Shared>, number: usize) -> io::Result<JoinHandle<()>> {
+    let (sender, mut work) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    shared.balance.add(sender, runtime.metrics());
     let shared = Arc::clone(shared);
     let serve = async move {
         let worker = shared.stats.worker(shared.table.len());
-        while let Some((stream, client)) = accepted.recv().await {
-            match TcpStream::from_std(stream) {
-                Ok(stream) => {
-                    let (shared, worker) = (Arc::clone(&shared), Arc::clone(&worker));
-                    tokio::spawn(connection::serve(stream, shared, worker, client));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be served");
-                    shared.clients.close(client.id);
-                }
+        while let Some(work) = work.recv().await {
+            match connection::take_over(work, &shared, &worker, number) {
+                Ok(connection) => drop(tokio::spawn(connection.serve())),
+                Err(error) => tracing::warn!(%error, "a connection could not be served"),
             }
         }
     };
-    let thread = std::thread::Builder::new()
+    std::thread::Builder::new()
         .name(format!("worker-{number}"))
-        .spawn(move || runtime.block_on(serve))?;
-    Ok(Worker { accepted: sender, thread })
+        .spawn(move || runtime.block_on(serve))
 }
 
-/// Accepts connections and hands them to the workers in turn.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    workers: Vec<mpsc::UnboundedSender<Accepted>>,
-) {
-    let mut turn = 0;
+/// Accepts connections and hands them to the workers.
+pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut failing = false;
     loop {
         let (stream, address) = match listener.accept().await {
@@ -121,17 +108,14 @@ pub(crate) async fn accept(
             }
         };
         failing = false;
-        if let Some(accepted) = admit(stream, address, &shared) {
-            turn = (turn + 1) % workers.len();
-            if workers[turn].send(accepted).is_err() {
-                return;
-            }
+        if let Some(work) = admit(stream, address, &shared) {
+            shared.balance.send(shared.balance.place(work.session.client.id), work);
         }
     }
 }
 
 /// Lets a connection in, or tells it why not.
-fn admit(stream: TcpStream, address: SocketAddr, shared: &Shared) -> Option<Accepted> {
+fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) -> Option<Work> {
     shared.stats.connections.fetch_add(1, Ordering::Relaxed);
     let _ = stream.set_nodelay(true);
     if let Some(idle) = shared.settings.keepalive() {
@@ -154,11 +138,7 @@ fn admit(stream: TcpStream, address: SocketAddr, shared: &Shared) -> Option<Acce
         shared.stats.refused.fetch_add(1, Ordering::Relaxed);
         return None;
     };
-    match stream.into_std() {
-        Ok(stream) => Some((stream, client)),
-        Err(_) => {
-            shared.clients.close(client.id);
-            None
-        }
-    }
+    let session = Session::new(client, Arc::clone(shared));
+    let stream = stream.into_std().ok()?;
+    Some(Work { stream, session })
 }

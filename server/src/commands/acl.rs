@@ -165,7 +165,7 @@ fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn set_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let name = &args[2];
-    if name.iter().any(|byte| byte.is_ascii_whitespace() || *byte == 0) {
+    if acl::splits(name) {
         return Err(CommandError::text("ERR Usernames can't contain spaces or null characters"));
     }
     cx.shared.acl.set(name, args.tail(3).iter(), &cx.shared.table).map_err(CommandError::text)?;

@@ -484,11 +484,21 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
             cx.shared.acl.note(entry, max);
             return Err(CommandError::WrongPass);
         };
-        let function = user.function().map(Box::<[u8]>::from);
-        cx.session.user = Some(user);
-        if let Some(function) = function {
-            cx.session.set_function(&function);
+        let was_bound = cx.session.user.as_ref().is_some_and(|user| user.function().is_some());
+        let default = cx.shared.settings.text("default-function");
+        let function = match user.function() {
+            Some(function) => Some(function),
+            // What the user before was bound to is not this one's.
+            None if was_bound => Some(default.as_bytes()),
+            None => None,
+        };
+        if let Some(function) = function.filter(|function| *function != cx.function_name()) {
+            if cx.held.is_some() {
+                return Err(CommandError::text("ERR the function cannot change inside MULTI"));
+            }
+            cx.session.set_function(function);
         }
+        cx.session.user = Some(user);
     }
     cx.session.describe();
     Ok(())

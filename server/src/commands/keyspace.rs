@@ -25,7 +25,7 @@ macro_rules! row {
                 name: $name,
                 args: $args,
                 access: Access::$access,
-                group: Group::Keyspace,
+                group: group($name),
                 categories: categories($name),
                 flags: $flags,
                 complexity: "O(1), or O(N) where it walks N names or objects",
@@ -36,6 +36,11 @@ macro_rules! row {
             $run,
         )
     };
+}
+
+/// Objects shown as hashes answer the commands that begin with H.
+const fn group(name: &str) -> Group {
+    if matches!(name.as_bytes(), [b'H', ..]) { Group::Hash } else { Group::Keyspace }
 }
 
 /// KEYS walks everything at once, which Redis calls dangerous.

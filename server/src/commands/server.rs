@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
+use miso_protocol::command::{Access, Arg, Categories, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 
@@ -34,6 +34,11 @@ const fn sub(
     reply: &'static str,
 ) -> Row {
     Row { is_subcommand: true, ..row(name, args, flags, summary, reply) }
+}
+
+/// A subcommand that reads the key it names, so that ACL rules about keys and `@read` hold for it.
+const fn reads(categories: Categories, row: Row) -> Row {
+    Row { access: Access::Read, categories, ..row }
 }
 
 const HELP: Row = sub("HELP", &[], PLAIN, "What the subcommands are", "Array of lines");
@@ -137,12 +142,15 @@ pub(super) const SERVER: &[Command] = &[
     Command::parent(
         Row {
             subcommands: &[
-                sub(
-                    "USAGE",
-                    &[KEY, Arg::integer("count").with_token("SAMPLES").optional()],
-                    Flags::NONE,
-                    "Bytes that an object takes",
-                    "Integer, or nil if it is absent",
+                reads(
+                    Categories::NONE,
+                    sub(
+                        "USAGE",
+                        &[KEY, Arg::integer("count").with_token("SAMPLES").optional()],
+                        Flags::NONE,
+                        "Bytes that an object takes",
+                        "Integer, or nil if it is absent",
+                    ),
                 ),
                 sub("DOCTOR", &[], PLAIN, "Whether memory is in order", "Bulk string"),
                 sub(
@@ -163,16 +171,28 @@ pub(super) const SERVER: &[Command] = &[
     Command::parent(
         Row {
             subcommands: &[
-                sub(
-                    "ENCODING",
-                    &[KEY],
-                    Flags::NONE,
-                    "How Redis would store what an object shows itself as",
-                    "Bulk string",
+                reads(
+                    Categories::KEYSPACE,
+                    sub(
+                        "ENCODING",
+                        &[KEY],
+                        Flags::NONE,
+                        "How Redis would store what an object shows itself as",
+                        "Bulk string",
+                    ),
                 ),
-                sub("FREQ", &[KEY], Flags::NONE, "Refused: there is no access count", "Error"),
-                sub("IDLETIME", &[KEY], Flags::NONE, "There is no access time", "Integer: 0"),
-                sub("REFCOUNT", &[KEY], Flags::NONE, "How many refer to an object", "Integer: 1"),
+                reads(
+                    Categories::KEYSPACE,
+                    sub("FREQ", &[KEY], Flags::NONE, "Refused: there is no access count", "Error"),
+                ),
+                reads(
+                    Categories::KEYSPACE,
+                    sub("IDLETIME", &[KEY], Flags::NONE, "There is no access time", "Integer: 0"),
+                ),
+                reads(
+                    Categories::KEYSPACE,
+                    sub("REFCOUNT", &[KEY], Flags::NONE, "How many refer to it", "Integer: 1"),
+                ),
                 HELP,
             ],
             ..row("OBJECT", &[], Flags::NONE, "About objects as keys", "")
@@ -311,9 +331,13 @@ fn bg_rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let mut saves = None;
     for word in args.tail(1).iter() {
         match word.to_ascii_uppercase().as_slice() {
-            b"NOSAVE" | b"SAVE" | b"NOW" | b"FORCE" => {}
+            b"NOW" | b"FORCE" => {}
+            word @ (b"NOSAVE" | b"SAVE") if saves.is_none_or(|save| save == (word == b"SAVE")) => {
+                saves = Some(word == b"SAVE");
+            }
             b"ABORT" if args.len() == 2 => {
                 return Err(CommandError::text("ERR No shutdown in progress."));
             }
