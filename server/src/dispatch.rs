@@ -272,14 +272,27 @@ fn attempt(
     if session.transaction.is_some() && !flags.has(Flags::IMMEDIATE) {
         return queue(shared, session, &found, args, out);
     }
-    if shared.monitors.any() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
-        shared.monitors.tell(&session.client, args, &shared.settings);
+    // EXEC is shown behind what it runs.
+    let is_exec = found.row.name == "EXEC";
+    if !is_exec {
+        monitor(shared, &session.client, &found, args);
     }
     session.client.set_last_command(found.number, found.sub.map(|(at, _)| at));
     let reply = Reply { resp: session.resp, out };
     let mut cx = Context { shared, session, reply, after: After::Continue, worker, held: None };
     call(&mut cx, &found, args, batch);
+    if is_exec {
+        monitor(shared, &cx.session.client, &found, args);
+    }
     cx.after
+}
+
+/// Shows a command to those who monitor.
+fn monitor(shared: &Shared, client: &Client, found: &Found, args: Args<'_>) {
+    let flags = found.leaf().flags;
+    if shared.monitors.any() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
+        shared.monitors.tell(client, args, &shared.settings);
+    }
 }
 
 /// Runs a handler, and counts and times it.
@@ -330,6 +343,7 @@ pub(crate) fn call_queued(cx: &mut Context<'_>, queued: &Queued, batch: &mut Bat
     match found {
         Ok(found) => {
             cx.reply.resp = cx.session.resp;
+            monitor(cx.shared, &cx.session.client, &found, args);
             call(cx, &found, args, batch);
         }
         Err(error) => cx.reply.error(&error.to_string()),
