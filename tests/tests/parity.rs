@@ -59,6 +59,7 @@ fn small_talk() {
         READWRITE
         SENTINEL MASTERS
         AUTH x
+        AUTH a b c
         AUTH
         HELLO 4
         HELLO x

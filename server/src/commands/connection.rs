@@ -49,6 +49,9 @@ const fn sub(
 }
 
 const HELP: Row = sub("HELP", &[], "What the subcommands are", "Array of lines");
+/// A block, since too many words are a syntax error to Redis and not a wrong number.
+const CREDENTIALS: Arg =
+    Arg::block("credentials", &[Arg::string("username").optional(), Arg::string("password")]);
 const AUTH_ARGS: Arg = Arg::block("auth", &[Arg::string("username"), Arg::string("password")]);
 
 pub(super) const CONNECTION: &[Command] = &[
@@ -110,7 +113,7 @@ pub(super) const CONNECTION: &[Command] = &[
             flags: ALWAYS.with(Flags::NO_AUTH).with(Flags::SKIP_MONITOR).with(Flags::SKIP_SLOWLOG),
             ..row(
                 "AUTH",
-                &[Arg::string("username").optional(), Arg::string("password")],
+                &[CREDENTIALS],
                 "Authenticates; while nobody needs to, the user name is the function",
                 "OK",
             )
