@@ -6,6 +6,8 @@
 //!   reference page.
 //! - [`integer`] and [`glob`] read numbers and patterns exactly as Redis does.
 //!
+//! - [`peer`]: what nodes say to each other.
+//!
 //! No I/O, no runtime, and nothing of what the commands do.
 #![forbid(unsafe_code)]
 
@@ -13,6 +15,7 @@ pub mod command;
 pub mod glob;
 pub mod integer;
 pub mod introspect;
+pub mod peer;
 pub mod reference;
 pub mod reply;
 pub mod request;

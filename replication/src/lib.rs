@@ -1,8 +1,203 @@
-//! Replication between nodes: the place of the overlay and the replicator as pure state machines.
+//! Replication between nodes: who is there, who runs what, and how changes reach them.
 //!
-//! Nothing is here yet. What it will stand on is: the store gathers one delta-group per changed CRDT
-//! and interval once somebody asks ([`Function::track`], [`Function::drain`]), the types join deltas
-//! in any order, and `crdt/tests/model.rs` is the executable model of the protocol that is planned.
-//!
-//! [`Function::track`]: miso_store::Function::track
-//! [`Function::drain`]: miso_store::Function::drain
+//! [`overlay`] keeps the table of nodes, [`replicator`] the streams of changes; [`node`] is the two
+//! together, one state machine with one way in ([`node::Node::step`]). Inputs are messages, local
+//! events and a [`Time`]; what it wants done comes out as [`Effect`]s. It never waits, reads no clock,
+//! opens no socket and draws no random number; the feature `shell` drives it over tonic streams and
+//! mDNS, the simulator in `tests/` over a made-up network.
+#![forbid(unsafe_code)]
+
+pub mod replicator;
+mod time;
+
+use bytes::Bytes;
+use miso_store::crdt::ReplicaId;
+
+pub use time::Time;
+
+/// A connection to a peer, by a number that is never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LinkId(pub u64);
+
+/// A question of the node's own server, by a number that is never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AskId(pub u64);
+
+/// What the core wants done. The order matters per link.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Connect to a peer; answered by an opened or a failed link.
+    Dial {
+        /// `host:port`
+        address: String,
+    },
+    /// Send a part of an envelope ([`miso_protocol::peer::frame`]) on all of these links.
+    Send {
+        /// Where to.
+        links: Vec<LinkId>,
+        /// What.
+        frame: Bytes,
+    },
+    /// Close a link, once what was sent on it is out.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// A question is answered.
+    Answer {
+        /// Which.
+        id: AskId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// For the log.
+    Note(Note),
+}
+
+/// Something that people should hear of.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Note {
+    /// Worth a line.
+    Info(String),
+    /// Something is wrong.
+    Warn(String),
+}
+
+/// What the server asks of the core.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Ask {
+    /// How many peers have acknowledged the function's own events up to `seq`: answers a
+    /// [`Answer::Count`] once `peers` have, or at the deadline.
+    Wait {
+        /// The function.
+        function: Bytes,
+        /// Events up to here.
+        seq: u64,
+        /// So many peers.
+        peers: usize,
+        /// No longer than until then; none: for ever.
+        until: Option<Time>,
+    },
+    /// Answers [`Answer::Reached`] once this node knows `vector`, or at the deadline.
+    Await {
+        /// The function.
+        function: Bytes,
+        /// Writers and numbers.
+        vector: Vec<(ReplicaId, u64)>,
+        /// No longer than until then; none: for ever.
+        until: Option<Time>,
+    },
+    /// Fetches an object or a name from the peers that run the function, unless this node is in
+    /// sync with one already: answers [`Answer::Done`] once there is something, or nothing more to
+    /// wait for.
+    Fetch {
+        /// The function.
+        function: Bytes,
+        /// The object.
+        object: Bytes,
+        /// The name in it; all if none.
+        name: Option<Bytes>,
+        /// No longer than until then.
+        until: Time,
+    },
+    /// An anti-entropy round with each peer, of one function or all: answers a [`Answer::Count`] of
+    /// the CRDTs repaired here.
+    Sync {
+        /// The function; all if none.
+        function: Option<Bytes>,
+        /// No longer than until then.
+        until: Time,
+    },
+    /// The node table: answers [`Answer::Nodes`].
+    Nodes,
+    /// Per function of this node, its peers: answers [`Answer::Functions`].
+    Functions,
+    /// Look for a node at `host:port`: answers [`Answer::Done`].
+    Join {
+        /// The address.
+        address: String,
+    },
+    /// Forget a dead node: answers [`Answer::Done`] or [`Answer::Refused`].
+    Forget {
+        /// Its name.
+        node: String,
+    },
+    /// Sends what is pending and waits until peers have acknowledged it, then says goodbye: answers
+    /// a [`Answer::Done`].
+    Leave {
+        /// No longer than until then.
+        until: Time,
+    },
+}
+
+/// An answer to an [`Ask`].
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// It cannot be: the error line that the client gets.
+    Refused(String),
+    /// How many.
+    Count(usize),
+    /// Whether it came to pass.
+    Reached(bool),
+    /// The node table, this node first.
+    Nodes(Vec<NodeView>),
+    /// By function.
+    Functions(Vec<FunctionView>),
+}
+
+/// How a node looks from here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Liveness {
+    /// Heard of lately.
+    Alive,
+    /// Some heartbeats are missing.
+    Suspect,
+    /// Not heard of for `node-timeout`.
+    Dead,
+    /// It said goodbye.
+    Left,
+}
+
+/// A node of the table.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NodeView {
+    /// Its name.
+    pub name: String,
+    /// Its incarnation as a writer.
+    pub replica: ReplicaId,
+    /// Where peers reach it.
+    pub addresses: Vec<String>,
+    /// How it looks.
+    pub liveness: Liveness,
+    /// Whether a stream to it is open.
+    pub linked: bool,
+    /// The functions that it runs, with the replicas registered by name.
+    pub functions: Vec<(Bytes, Vec<Bytes>)>,
+    /// Milliseconds since it was last heard of.
+    pub heard_ms: u64,
+    /// Own events, over all common functions, that it has not acknowledged yet.
+    pub lag_events: u64,
+    /// How long the oldest of them has been waiting, in milliseconds.
+    pub lag_ms: u64,
+    /// Bytes of batches that wait for its acknowledgement.
+    pub lag_bytes: u64,
+    /// By function: own events that it has acknowledged (durably, if it is so set).
+    pub acknowledged: Vec<(Bytes, u64)>,
+}
+
+/// A function of this node.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FunctionView {
+    /// Its name.
+    pub function: Bytes,
+    /// Whether it runs here; else its state is only kept.
+    pub runs: bool,
+    /// Whether a first sync with a peer is still awaited.
+    pub restoring: bool,
+    /// Nodes that run it, and whether this node is in sync with each.
+    pub peers: Vec<(ReplicaId, bool)>,
+}
