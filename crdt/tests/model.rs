@@ -431,14 +431,18 @@ impl Node {
     fn join(&mut self, key: Key, change: &[u8], rules: Rules) {
         let delta = Delta::decode(change, &mut self.writers).expect("nobody is hostile here");
         assert_eq!(delta.kind(), key.1);
-        let seen = self.context(key);
+        let mut seen = self.context(key);
+        // What was removed here in this interval is not in `ahead` before the flush.
+        if let Some(pending) = self.pending.get(&key) {
+            pending.removals().learn(&mut seen);
+        }
         let value = self.values.entry(key).or_insert_with(|| Value::empty(key.1));
         value.apply(&seen, &delta);
         if value.is_blank() {
             self.values.remove(&key);
         }
         if rules.keep_pending_removals {
-            delta.learn(self.ahead.entry(key).or_default());
+            delta.removals().learn(self.ahead.entry(key).or_default());
         }
     }
 
@@ -447,8 +451,11 @@ impl Node {
         if rules.mark_shown {
             self.flushed[shard(key)] = self.seq;
         }
-        let context =
+        let mut context =
             if rules.send_pending_removals { self.context(key) } else { self.vector.clone() };
+        if let Some(pending) = self.pending.get(&key).filter(|_| rules.send_pending_removals) {
+            pending.removals().learn(&mut context);
+        }
         let empty = Value::empty(key.1);
         self.values.get(&key).unwrap_or(&empty).whole(&context).encode(&self.writers)
     }
@@ -527,6 +534,7 @@ impl Node {
                 delta.note(entry);
             }
             if !delta.is_empty() {
+                delta.removals().learn(self.ahead.entry(key).or_default());
                 batch.changes.push((key, delta.encode(&self.writers)));
                 self.note_removal(batch.origin, batch.to, key, &delta);
             }
