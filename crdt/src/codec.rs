@@ -82,6 +82,12 @@ impl Encoder {
         Encoder { body: Vec::new(), table: Vec::new(), places: Vec::new() }
     }
 
+    /// How many bytes the body has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.body.len()
+    }
+
     /// A number in 1 to 10 bytes.
     pub fn varint(&mut self, mut n: u64) {
         while n >= 0x80 {
@@ -189,6 +195,12 @@ impl<'a> Decoder<'a> {
             decoder.table.push(writers.intern(id).ok_or(DecodeError::TooManyWriters)?);
         }
         Ok((tag, decoder))
+    }
+
+    /// Whether all of the input has been read.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// One byte.

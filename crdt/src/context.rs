@@ -156,6 +156,25 @@ impl Writers {
         Some(writer)
     }
 
+    /// One writer.
+    #[must_use]
+    pub fn of(id: ReplicaId) -> Writers {
+        let mut writers = Writers::new();
+        writers.intern(id);
+        writers
+    }
+
+    /// The index of `id`, if it is known.
+    #[must_use]
+    pub fn index(&self, id: ReplicaId) -> Option<Writer> {
+        self.indexes.get(&id).copied()
+    }
+
+    /// All of them, in the order of their indexes.
+    pub fn ids(&self) -> impl Iterator<Item = (Writer, ReplicaId)> + '_ {
+        (0u16..).map(Writer).zip(self.ids.iter().copied())
+    }
+
     /// Forgets the writers met since `len` were known: nothing names them yet.
     pub(crate) fn truncate(&mut self, len: usize) {
         for id in self.ids.drain(len.min(self.ids.len())..) {

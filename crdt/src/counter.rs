@@ -22,8 +22,9 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use crate::Crdt;
+use crate::batch::fact;
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
-use crate::context::{Context, Events, Seen};
+use crate::context::{Context, Events, Seen, Writers};
 use crate::dot::{Dot, Writer};
 
 /// What a reset saw of an entry.
@@ -583,6 +584,23 @@ impl Crdt for Counter {
         join_cleared(&mut delta.cleared, &other.cleared);
     }
 
+    fn complete(delta: &mut CounterDelta, context: &Context) -> bool {
+        complete(&mut delta.cleared, context)
+    }
+
+    fn digest(&self, writers: &Writers) -> u64 {
+        let live = self.entries().filter(Entry::live);
+        live.fold(0, |sum, entry| {
+            let floor = entry.floor.map_or([0; 3], |floor| [floor.at, floor.p, floor.n]);
+            let [at, fp, fn_] = floor;
+            sum.wrapping_add(fact(
+                writers,
+                entry.dot,
+                &[entry.birth, entry.p, entry.n, at, fp, fn_],
+            ))
+        })
+    }
+
     fn removals(delta: &CounterDelta) -> CounterDelta {
         delta.removals()
     }
@@ -597,6 +615,15 @@ impl Crdt for Counter {
             _ => 0,
         }
     }
+}
+
+/// Says that what `context` covers is gone, if nothing is said yet; whether it did.
+pub(crate) fn complete(cleared: &mut Option<Context>, context: &Context) -> bool {
+    let first = cleared.is_none();
+    if first {
+        *cleared = Some(context.clone());
+    }
+    first
 }
 
 /// Joins what two deltas cleared.

@@ -6,9 +6,10 @@
 //! default. Source: Almeida, Shoker, Baquero 2018, causal delta-CRDTs.
 
 use crate::Crdt;
+use crate::batch::fact;
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
-use crate::context::{Context, Events, Seen};
-use crate::counter::join_cleared;
+use crate::context::{Context, Events, Seen, Writers};
+use crate::counter::{complete, join_cleared};
 use crate::dots::{Dots, Touch};
 
 /// An enable-wins flag.
@@ -91,6 +92,14 @@ impl Crdt for EwFlag {
     fn join_delta(delta: &mut FlagDelta, other: &FlagDelta) {
         delta.touch.join(&delta.cleared, &other.cleared, &other.touch);
         join_cleared(&mut delta.cleared, &other.cleared);
+    }
+
+    fn complete(delta: &mut FlagDelta, context: &Context) -> bool {
+        complete(&mut delta.cleared, context)
+    }
+
+    fn digest(&self, writers: &Writers) -> u64 {
+        self.dots.iter().fold(0, |sum, dot| sum.wrapping_add(fact(writers, dot, &[])))
     }
 
     fn removals(delta: &FlagDelta) -> FlagDelta {

@@ -19,6 +19,7 @@
 
 extern crate alloc;
 
+pub mod batch;
 pub mod codec;
 pub mod context;
 pub mod counter;
@@ -36,6 +37,7 @@ pub mod thin;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
+pub use batch::{Change, Changes};
 pub use codec::{DecodeError, Decoder, Encode, Encoder};
 pub use context::{Context, Events, Seen, Writers};
 pub use counter::{Counter, CounterDelta, Overflow};
@@ -73,6 +75,15 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// Joins two changes into one that says both.
     fn join_delta(delta: &mut Self::Delta, other: &Self::Delta);
 
+    /// Makes a change that says all of a value also say that what `context` covers and it does not
+    /// name is gone; false, and nothing done, if it says so of some context already.
+    fn complete(delta: &mut Self::Delta, context: &Context) -> bool;
+
+    /// A number that is equal for equal live states on any node, whatever their local indexes; of
+    /// absent values it is 0. Floors of what is wholly deleted do not count: they go at different
+    /// times on different nodes.
+    fn digest(&self, writers: &Writers) -> u64;
+
     /// What `delta` takes away, without what it adds: all that a log of removals must keep of it.
     fn removals(delta: &Self::Delta) -> Self::Delta;
 
@@ -80,7 +91,8 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// later changes nothing. This is what a receiver knows of *this* value once it has applied
     /// the delta, be it ahead of its function's vector:
     ///
-    /// - dots added are here now, so seeing them again is old news;
+    /// - dots added are here now, so seeing them again is old news; a replicator need not remember
+    ///   them, since what takes them away again teaches them, too;
     /// - dots removed by name, and all that the cleared context covers, are gone, also if they have
     ///   not arrived yet: without this an add that was overtaken by its own removal would stay;
     /// - a *counter's* entries teach nothing. An entry is absolute: the newer one wins whenever it
@@ -190,6 +202,12 @@ macro_rules! types {
                 match self { $(Value::$name(state) => Delta::$name(state.since(known)),)* }
             }
 
+            /// As [`Crdt::digest`].
+            #[must_use]
+            pub fn digest(&self, writers: &Writers) -> u64 {
+                match self { $(Value::$name(state) => state.digest(writers),)* }
+            }
+
             /// As [`Crdt::heap_bytes`].
             #[must_use]
             pub fn heap_bytes(&self) -> usize {
@@ -252,6 +270,13 @@ macro_rules! types {
                 }
             }
 
+            /// As [`Crdt::complete`].
+            pub fn complete(&mut self, context: &Context) -> bool {
+                match self {
+                    $(Delta::$name(delta) => <$state as Crdt>::complete(delta, context),)*
+                }
+            }
+
             /// As [`Crdt::removals`].
             #[must_use]
             pub fn removals(&self) -> Delta {
@@ -273,6 +298,27 @@ macro_rules! types {
                 encoder.finish(self.kind() as u8, writers)
             }
 
+            /// Writes its type tag and its body.
+            pub fn encode_to(&self, to: &mut Encoder) {
+                to.byte(self.kind() as u8);
+                match self { $(Delta::$name(delta) => delta.encode(to),)* }
+            }
+
+            /// Reads what [`Delta::encode_to`] wrote.
+            ///
+            /// # Errors
+            /// If it is anything else.
+            pub fn decode_from(from: &mut Decoder<'_>) -> Result<Delta, DecodeError> {
+                let tag = from.byte()?;
+                Delta::body(tag, from)
+            }
+
+            fn body(tag: u8, from: &mut Decoder<'_>) -> Result<Delta, DecodeError> {
+                Ok(match Type::of_tag(tag).ok_or(DecodeError::Type(tag))? {
+                    $(Type::$name => Delta::$name(Encode::decode(from)?),)*
+                })
+            }
+
             /// Reads a message, interning its writers.
             ///
             /// # Errors
@@ -289,9 +335,7 @@ macro_rules! types {
 
             fn read(message: &[u8], writers: &mut Writers) -> Result<Delta, DecodeError> {
                 let (tag, mut decoder) = Decoder::open(message, writers)?;
-                let delta = match Type::of_tag(tag).ok_or(DecodeError::Type(tag))? {
-                    $(Type::$name => Delta::$name(Encode::decode(&mut decoder)?),)*
-                };
+                let delta = Delta::body(tag, &mut decoder)?;
                 decoder.close()?;
                 Ok(delta)
             }
@@ -342,6 +386,14 @@ impl<T: Crdt> Crdt for alloc::boxed::Box<T> {
 
     fn join_delta(delta: &mut T::Delta, other: &T::Delta) {
         T::join_delta(delta, other);
+    }
+
+    fn complete(delta: &mut T::Delta, context: &Context) -> bool {
+        T::complete(delta, context)
+    }
+
+    fn digest(&self, writers: &Writers) -> u64 {
+        (**self).digest(writers)
     }
 
     fn removals(delta: &T::Delta) -> T::Delta {

@@ -10,9 +10,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::Crdt;
+use crate::batch::{digest_of, fact};
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
-use crate::counter::join_cleared;
+use crate::counter::{complete, join_cleared};
 use crate::dot::Dot;
 use crate::dots::Dots;
 use crate::thin::Thin;
@@ -274,6 +275,17 @@ impl Crdt for MvRegister {
         delta.join(&mine, &other.cleared, other);
         delta.cleared = mine;
         join_cleared(&mut delta.cleared, &other.cleared);
+    }
+
+    fn complete(delta: &mut RegisterDelta, context: &Context) -> bool {
+        complete(&mut delta.cleared, context)
+    }
+
+    fn digest(&self, writers: &Writers) -> u64 {
+        self.stamped().iter().fold(0, |sum, value| {
+            let Stamp { dot, time } = *value.header();
+            sum.wrapping_add(fact(writers, dot, &[time, digest_of(value.bytes(), 0)]))
+        })
     }
 
     fn removals(delta: &RegisterDelta) -> RegisterDelta {

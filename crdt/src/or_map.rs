@@ -13,9 +13,10 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::Crdt;
+use crate::batch::digest_of;
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
-use crate::counter::{Counter, CounterDelta, Overflow, bounded, join_cleared, saturate};
+use crate::counter::{Counter, CounterDelta, Overflow, bounded, complete, join_cleared, saturate};
 use crate::mv_register::{MvRegister, RegisterDelta};
 use crate::set::join_touched;
 use crate::table::Table;
@@ -412,6 +413,23 @@ impl Crdt for OrMap {
             },
         );
         join_cleared(&mut delta.cleared, &other.cleared);
+    }
+
+    fn complete(delta: &mut MapDelta, context: &Context) -> bool {
+        complete(&mut delta.cleared, context)
+    }
+
+    fn digest(&self, writers: &Writers) -> u64 {
+        self.fields.iter().fold(0, |sum, (name, field)| {
+            let count = field.counter.as_deref().map_or(0, |counter| counter.digest(writers));
+            let both = [field.register.digest(writers), count];
+            if both == [0, 0] {
+                return sum;
+            }
+            let [register, count] = both;
+            let field = digest_of(&register.to_le_bytes(), digest_of(name, count));
+            sum.wrapping_add(field)
+        })
     }
 
     fn removals(delta: &MapDelta) -> MapDelta {

@@ -10,9 +10,10 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 use crate::Crdt;
+use crate::batch::{digest_of, fact};
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
-use crate::context::{Context, Events, Seen};
-use crate::counter::join_cleared;
+use crate::context::{Context, Events, Seen, Writers};
+use crate::counter::{complete, join_cleared};
 use crate::dots::{Dots, Touch};
 use crate::table::Table;
 
@@ -198,6 +199,18 @@ impl Crdt for Set {
             },
         );
         join_cleared(&mut delta.cleared, &other.cleared);
+    }
+
+    fn complete(delta: &mut SetDelta, context: &Context) -> bool {
+        complete(&mut delta.cleared, context)
+    }
+
+    fn digest(&self, writers: &Writers) -> u64 {
+        self.elements.iter().fold(0, |sum, (element, dots)| {
+            let element = digest_of(element, 0);
+            let facts = dots.iter().map(|dot| fact(writers, dot, &[element]));
+            facts.fold(sum, u64::wrapping_add)
+        })
     }
 
     fn removals(delta: &SetDelta) -> SetDelta {
