@@ -122,9 +122,15 @@ impl Context {
     /// it, and each dot of its own. What stays is still known here, and covers no event that this
     /// context did not.
     pub fn subtract(&mut self, other: &Context) {
+        self.forget(|writer| other.upto(writer));
         self.beyond.retain(|dot| !other.seen(*dot));
+    }
+
+    /// As [`Context::subtract`] of a vector that reaches `upto` of each writer's events.
+    pub fn forget(&mut self, upto: impl Fn(Writer) -> u64) {
+        self.beyond.retain(|dot| dot.seq() > upto(dot.writer()));
         for (index, seq) in (0u16..).zip(self.vector.iter_mut()) {
-            if other.upto(Writer(index)) >= *seq {
+            if upto(Writer(index)) >= *seq {
                 *seq = 0;
             }
         }

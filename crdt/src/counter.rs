@@ -375,6 +375,12 @@ impl Counter {
         self.entries().filter(|entry| entry.floor.is_some()).for_each(|entry| change.note(entry));
     }
 
+    /// Whether it keeps entries only for their floors.
+    #[must_use]
+    pub fn has_dead_entries(&self) -> bool {
+        matches!(self, Counter::Many(many) if many.live < many.entries.len())
+    }
+
     /// Forgets deleted entries whose writer has applied the reset: `applied(writer, reset)` says
     /// so. Before that the writer may still count on from what was deleted, and whoever forgot the
     /// floor would show too much.

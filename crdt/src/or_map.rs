@@ -292,6 +292,13 @@ impl OrMap {
         gone
     }
 
+    /// As [`Counter::has_dead_entries`], of any field. Linear in the fields.
+    #[must_use]
+    pub fn has_dead_entries(&self) -> bool {
+        let dead = |counter: &Counter| counter.has_dead_entries();
+        self.fields.iter().any(|(_, field)| field.counter.as_deref().is_some_and(dead))
+    }
+
     /// Forgets floors, as [`Counter::collect`] does.
     pub fn collect(&mut self, applied: impl Fn(crate::Writer, crate::Dot) -> bool) {
         self.fields.retain(|_, field| {

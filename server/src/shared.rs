@@ -62,7 +62,7 @@ impl Shared {
     pub(crate) fn new(settings: Settings, seed: u64, replica: u64) -> Shared {
         miso_store::seed_hashes(seed);
         let shards = (settings.threads() * 8).next_power_of_two().min(64);
-        let config = miso_store::Config { replica: ReplicaId(replica), shards, now_ms: unix_ms };
+        let config = miso_store::Config::new(ReplicaId(replica), shards, Arc::new(unix_ms));
         let (table, handlers) = crate::commands::table();
         let acl = Acl::new(&table, settings.text("requirepass").as_bytes());
         Shared {

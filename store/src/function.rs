@@ -1,44 +1,69 @@
 //! A function: a namespace of objects with one sequence of events and one causal context.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use miso_crdt::{Context, Dot, Writer, Writers};
 use parking_lot::Mutex;
 
-use crate::pending::Change;
+use crate::hooks::Hooks;
+use crate::replica::Joining;
 use crate::shard::{Shard, ShardGuard};
 use crate::{Config, HybridClock};
 
 /// The local writer is the first that a function interns.
-const LOCAL: Writer = Writer(0);
+pub(crate) const LOCAL: Writer = Writer(0);
 
-/// A namespace of objects, replicated as one.
+/// A namespace of objects, replicated as one. Locks are taken in this order: joining, shards in
+/// ascending order, vector.
 #[derive(Debug)]
 pub struct Function {
+    me: Weak<Function>,
     name: Box<[u8]>,
-    shards: Box<[Mutex<Shard>]>,
+    pub(crate) shards: Box<[Mutex<Shard>]>,
     /// The number of the local writer's newest event. One sequence for all CRDTs of the function,
     /// so that a vector says all that a node knows of it (`semantics.md` 3.1, rule 2).
     seq: AtomicU64,
     objects: AtomicUsize,
     clock: Arc<HybridClock>,
+    pub(crate) hooks: Arc<Hooks>,
+    /// Whether something has changed since the last batch was taken.
+    pub(crate) dirty: AtomicBool,
+    pub(crate) joining: Mutex<Joining>,
+    /// Which of others' events are applied. Shared, so that it is read without copying.
+    pub(crate) vector: Mutex<Arc<Context>>,
+    /// How many bytes the removal log may take.
+    pub(crate) log_limit: usize,
 }
 
 impl Function {
-    pub(crate) fn new(name: &[u8], config: &Config, clock: Arc<HybridClock>) -> Function {
+    pub(crate) fn new(
+        name: &[u8],
+        config: &Config,
+        clock: Arc<HybridClock>,
+        hooks: Arc<Hooks>,
+    ) -> Arc<Function> {
         assert!(config.shards.is_power_of_two() && config.shards <= 64, "shards: 1, 2, 4 … 64");
-        let mut writers = Writers::new();
-        writers.intern(config.replica);
-        let writers = Arc::new(writers);
-        let shard = || Mutex::new(Shard::new(Arc::clone(&writers)));
-        Function {
+        let writers = Writers::of(config.replica);
+        let shared = Arc::new(writers.clone());
+        let shard = || Mutex::new(Shard::new(Arc::clone(&shared)));
+        let function = Arc::new_cyclic(|me| Function {
+            me: Weak::clone(me),
             name: Box::from(name),
             shards: (0..config.shards).map(|_| shard()).collect(),
             seq: AtomicU64::new(0),
             objects: AtomicUsize::new(0),
             clock,
+            hooks,
+            dirty: AtomicBool::new(false),
+            joining: Mutex::new(Joining::new(writers)),
+            vector: Mutex::default(),
+            log_limit: config.removal_log_bytes,
+        });
+        if function.hooks.tracked() {
+            function.track();
         }
+        function
     }
 
     /// Its name.
@@ -71,9 +96,20 @@ impl Function {
     /// All that is known here of the function.
     #[must_use]
     pub fn context(&self) -> Context {
-        let mut context = Context::new();
+        let mut context = Context::clone(&self.vector.lock());
         context.raise(LOCAL, self.seq());
         context
+    }
+
+    /// Says, once until the next batch is taken, that there is something to send. Called under a
+    /// shard's lock.
+    pub(crate) fn wrote(&self) {
+        if !self.dirty.load(Ordering::Relaxed)
+            && !self.dirty.swap(true, Ordering::SeqCst)
+            && let (Some(observer), Some(me)) = (self.hooks.observer(), self.me.upgrade())
+        {
+            observer.wrote(&me);
+        }
     }
 
     /// How many shards it has.
@@ -121,34 +157,5 @@ impl Function {
     /// Takes back [`Function::watch`].
     pub fn unwatch(&self, object: &[u8], flag: &Arc<AtomicBool>) {
         self.shards[self.shard_index(object)].lock().unwatch(object, flag);
-    }
-
-    /// Starts to gather what changes, for a replicator; what is there already, it gets by a sync.
-    pub fn track(&self) {
-        for shard in &self.shards {
-            let mut shard = shard.lock();
-            let seq = self.seq();
-            shard.track(seq);
-        }
-    }
-
-    /// Takes what changed since the last call: one change per CRDT, whatever the number of updates.
-    /// The changes are exactly those of the events after the last call's answer up to this one's.
-    pub fn drain(&self, changes: &mut Vec<Change>) -> u64 {
-        // One cut through all shards, in ascending order: a batch that held an event beyond its
-        // range would lose it for good with a batch that is lost, since the next range says nothing
-        // of it. Under the locks nothing is done but to set the gathered changes aside.
-        let (upto, taken) = {
-            let mut shards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
-            let upto = self.seq();
-            let taken: Vec<_> = shards.iter_mut().map(|shard| shard.cut(upto)).collect();
-            (upto, taken)
-        };
-        for (shard, pending) in self.shards.iter().zip(taken) {
-            if !pending.is_empty() {
-                shard.lock().collect_changes(LOCAL, pending, changes);
-            }
-        }
-        upto
     }
 }

@@ -13,9 +13,12 @@
 
 mod function;
 mod held;
+mod hooks;
 mod mint;
 mod object;
 mod pending;
+mod removals;
+mod replica;
 mod shard;
 
 use std::collections::HashMap;
@@ -26,22 +29,46 @@ use parking_lot::RwLock;
 
 pub use function::Function;
 pub use held::Held;
+pub use hooks::Observer;
 pub use mint::Mint;
 pub use miso_crdt as crdt;
 pub use miso_crdt::table::{hash, seed_hashes};
 pub use object::{Names, Object, Slot};
-pub use pending::Change;
+pub use replica::{Buckets, Joined, Named, Outgoing, Refused, Vector};
 pub use shard::{Shard, ShardGuard, WrongType};
 
 /// How a store is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Who this node is as a writer: random for each incarnation.
     pub replica: miso_crdt::ReplicaId,
     /// Shards per function: a power of two, at most 64.
     pub shards: usize,
     /// Milliseconds since 1970.
-    pub now_ms: fn() -> u64,
+    pub now_ms: Clock,
+    /// How many bytes of memory a function's removal log may take.
+    pub removal_log_bytes: usize,
+}
+
+/// A wall clock: milliseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+impl Config {
+    /// The defaults, for a writer.
+    #[must_use]
+    pub fn new(replica: miso_crdt::ReplicaId, shards: usize, now_ms: Clock) -> Config {
+        Config { replica, shards, now_ms, removal_log_bytes: 4 << 20 }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("replica", &self.replica)
+            .field("shards", &self.shards)
+            .field("removal_log_bytes", &self.removal_log_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// All functions of a node.
@@ -49,6 +76,7 @@ pub struct Config {
 pub struct Store {
     config: Config,
     clock: Arc<HybridClock>,
+    hooks: Arc<hooks::Hooks>,
     functions: RwLock<HashMap<Box<[u8]>, Arc<Function>>>,
 }
 
@@ -56,8 +84,9 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(config: Config) -> Store {
-        let clock = Arc::new(HybridClock { last: AtomicU64::new(0), now_ms: config.now_ms });
-        Store { config, clock, functions: RwLock::default() }
+        let clock =
+            Arc::new(HybridClock { last: AtomicU64::new(0), now_ms: Arc::clone(&config.now_ms) });
+        Store { config, clock, hooks: Arc::default(), functions: RwLock::default() }
     }
 
     /// The function `name`, made now if it is new.
@@ -66,8 +95,28 @@ impl Store {
             return Arc::clone(function);
         }
         let mut functions = self.functions.write();
-        let new = || Arc::new(Function::new(name, &self.config, Arc::clone(&self.clock)));
+        let new =
+            || Function::new(name, &self.config, Arc::clone(&self.clock), Arc::clone(&self.hooks));
         Arc::clone(functions.entry(Box::from(name)).or_insert_with(new))
+    }
+
+    /// The function `name`, if there is one.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<Arc<Function>> {
+        self.functions.read().get(name).cloned()
+    }
+
+    /// Tells `observer` what happens from now on. Once only.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        self.hooks.observe(observer);
+    }
+
+    /// Starts to gather, in all functions now and later, what a replicator sends.
+    pub fn track(&self) {
+        // Functions are made under the write lock, so each is either listed here or sees the flag.
+        let functions = self.functions.write();
+        self.hooks.track();
+        functions.values().for_each(|function| function.track());
     }
 
     /// All functions, by name.
@@ -87,10 +136,15 @@ impl Store {
 
 /// A hybrid logical clock: the wall's milliseconds << 16, never going back, never twice the same.
 /// Source: Kulkarni et al. 2014, Logical physical clocks.
-#[derive(Debug)]
 pub(crate) struct HybridClock {
     last: AtomicU64,
-    now_ms: fn() -> u64,
+    now_ms: Clock,
+}
+
+impl std::fmt::Debug for HybridClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HybridClock").field(&self.last).finish()
+    }
 }
 
 impl HybridClock {
@@ -112,7 +166,7 @@ mod tests {
     use super::*;
 
     fn store() -> Store {
-        Store::new(Config { replica: ReplicaId(7), shards: 4, now_ms: || 1 })
+        Store::new(Config::new(ReplicaId(7), 4, Arc::new(|| 1)))
     }
 
     fn add(function: &Function, object: &[u8], name: &[u8], n: u64) -> Result<i64, WrongType> {
@@ -167,14 +221,18 @@ mod tests {
         assert_eq!(function.object_count(), 0);
     }
 
+    fn taken(function: &Function) -> Vec<miso_crdt::Change> {
+        let Some(batch) = function.take_batch() else { return Vec::new() };
+        let mut writers = miso_crdt::Writers::of(ReplicaId(7));
+        miso_crdt::batch::read(&batch.message, 100, &mut writers).expect("just written")
+    }
+
     #[test]
     fn one_change_per_crdt_and_interval() {
         let store = store();
         let function = store.function(b"f");
         add(&function, b"o", b"before", 1).expect("a counter");
-        let mut changes = Vec::new();
-        function.drain(&mut changes);
-        assert!(changes.is_empty(), "nothing is gathered while nobody asks");
+        assert_eq!(function.take_batch().map(|batch| batch.changes), Some(0), "nobody asked yet");
         function.track();
         for round in 1..=3u64 {
             for _ in 0..10 {
@@ -182,8 +240,8 @@ mod tests {
                 put(&function, b"o", b"s", b"x");
                 put(&function, b"o", b"s", format!("{round}").as_bytes());
             }
-            changes.clear();
-            assert_eq!(function.drain(&mut changes), function.seq());
+            let mut changes = taken(&function);
+            assert_eq!(function.sent(), function.seq());
             changes.sort_by(|a, b| a.name.cmp(&b.name));
             let names: Vec<&[u8]> = changes.iter().map(|change| &*change.name).collect();
             assert_eq!(names, [b"n", b"s"]);
@@ -193,9 +251,7 @@ mod tests {
                 matches!(value, Value::GCounter(counter) if counter.value() == round as i64 * 10)
             );
         }
-        changes.clear();
-        function.drain(&mut changes);
-        assert!(changes.is_empty());
+        assert_eq!(function.take_batch(), None);
     }
 
     #[test]
@@ -211,9 +267,8 @@ mod tests {
         });
         assert_eq!(removed, Ok(Some((true, true))));
         drop(shard);
-        let mut changes: Vec<Change> = Vec::new();
-        function.drain(&mut changes);
-        assert_eq!(changes, []);
+        assert_eq!(taken(&function), []);
+        assert_eq!(function.sent(), function.seq(), "its events are told all the same");
         assert_eq!(Delta::empty(Type::OrSet).kind(), Type::OrSet);
     }
 

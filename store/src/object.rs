@@ -151,6 +151,13 @@ impl Slot {
         self.values().iter().all(Value::is_blank)
     }
 
+    /// The value of `kind`, made empty if nothing of that type is there, whatever else is.
+    pub(crate) fn value_mut(&mut self, kind: Type) -> &mut Value {
+        self.make_room(kind);
+        let value = self.values_mut().iter_mut().find(|value| value.kind() == kind);
+        value.expect("room was made for the type")
+    }
+
     pub(crate) fn each_mut(&mut self, visit: impl FnMut(&mut Value)) {
         self.values_mut().iter_mut().for_each(visit);
     }
@@ -262,15 +269,19 @@ impl Object {
 
     /// The names that do not read as absent, with what they hold, in no particular order.
     pub fn iter(&self) -> Box<dyn Iterator<Item = (&[u8], &Slot)> + '_> {
-        let all: Box<dyn Iterator<Item = (&[u8], &Slot)>> = match &self.names {
+        Box::new(self.all().filter(|(_, slot)| slot.value().is_some()))
+    }
+
+    /// As [`Object::iter`], with those that read as absent.
+    pub(crate) fn all(&self) -> Box<dyn Iterator<Item = (&[u8], &Slot)> + '_> {
+        match &self.names {
             None => Box::new(std::iter::empty()),
             Some(Names::One(only, slot)) => Box::new(std::iter::once((only.bytes(), slot))),
             Some(Names::Few(list)) => {
                 Box::new(list.iter().map(|thin| (thin.bytes(), thin.header())))
             }
             Some(Names::Many(table)) => Box::new(table.iter()),
-        };
-        Box::new(all.filter(|(_, slot)| slot.value().is_some()))
+        }
     }
 
     /// Visits about `count` names from `cursor` on, as [`Table::scan`]; a list comes whole.

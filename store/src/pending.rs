@@ -1,17 +1,6 @@
 //! What has changed since the last flush: one delta-group per CRDT, whatever the number of updates.
 
-use miso_crdt::{Delta, Type};
-
-/// A changed CRDT.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Change {
-    /// The object.
-    pub object: Box<[u8]>,
-    /// The name in it.
-    pub name: Box<[u8]>,
-    /// What changed. Also says the type.
-    pub delta: Delta,
-}
+use miso_crdt::Type;
 
 /// The key of a CRDT in a shard's pending table:
 /// `| object's length: u32 LE | object | type tag | name |`.
@@ -29,4 +18,10 @@ pub(crate) fn split(key: &[u8]) -> (&[u8], &[u8]) {
     let (len, rest) = key.split_first_chunk().expect("keys begin with a length");
     let (object, rest) = rest.split_at(u32::from_le_bytes(*len) as usize);
     (object, &rest[1..])
+}
+
+/// The type that a key names.
+pub(crate) fn kind(key: &[u8]) -> Type {
+    let (len, rest) = key.split_first_chunk().expect("keys begin with a length");
+    Type::of_tag(rest[u32::from_le_bytes(*len) as usize]).expect("keys hold a type's tag")
 }

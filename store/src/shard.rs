@@ -1,6 +1,6 @@
 //! A shard: some of a function's objects behind one lock, and what of them has changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use parking_lot::MutexGuard;
 use crate::function::Function;
 use crate::mint::Mint;
 use crate::object::{Object, Slot};
-use crate::pending::{self, Change};
+use crate::pending;
 
 /// The name holds a value of another type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,18 +20,22 @@ pub struct WrongType;
 /// Some objects of a function.
 #[derive(Debug)]
 pub struct Shard {
-    objects: Table<Object>,
+    pub(crate) objects: Table<Object>,
     /// The writers that the function knows: a copy, so that reading a value takes no second lock.
     writers: Arc<Writers>,
     /// Who wants to know of the next change of an object.
     watchers: HashMap<Box<[u8]>, Vec<Arc<AtomicBool>>>,
     /// Whether changes are gathered.
-    tracked: bool,
+    pub(crate) tracked: bool,
     /// The number up to which events may have been shown to others; 0 while nothing is gathered.
     flushed: u64,
-    pending: Table<Delta>,
+    pub(crate) pending: Table<Delta>,
+    /// By pending key: what is known of a value beyond the function's vector, to be gone.
+    pub(crate) ahead: HashMap<Box<[u8]>, Context>,
+    /// By pending key: values that keep floors.
+    pub(crate) floored: HashSet<Box<[u8]>>,
     /// Room for a pending key, kept.
-    key: Vec<u8>,
+    pub(crate) key: Vec<u8>,
 }
 
 impl Shard {
@@ -43,6 +47,8 @@ impl Shard {
             tracked: false,
             flushed: 0,
             pending: Table::new(),
+            ahead: HashMap::new(),
+            floored: HashSet::new(),
             key: Vec::new(),
         }
     }
@@ -125,7 +131,11 @@ impl Shard {
         }
     }
 
-    fn changed(&mut self, object: &[u8]) {
+    pub(crate) fn set_writers(&mut self, writers: Arc<Writers>) {
+        self.writers = writers;
+    }
+
+    pub(crate) fn changed(&mut self, object: &[u8]) {
         if !self.watchers.is_empty() {
             for flag in self.watchers.remove(object).into_iter().flatten() {
                 flag.store(true, Ordering::Release);
@@ -136,6 +146,13 @@ impl Shard {
     pub(crate) fn track(&mut self, seq: u64) {
         if !self.tracked {
             (self.tracked, self.flushed) = (true, seq);
+        }
+    }
+
+    /// From now on events up to `seq` count as shown to others.
+    pub(crate) fn show(&mut self, seq: u64) {
+        if self.tracked {
+            self.flushed = seq;
         }
     }
 
@@ -151,20 +168,21 @@ impl Shard {
 
     /// Takes what was gathered; from now on events up to `seq` count as shown to others.
     pub(crate) fn cut(&mut self, seq: u64) -> Table<Delta> {
-        if self.tracked {
-            self.flushed = seq;
-        }
+        self.show(seq);
         std::mem::take(&mut self.pending)
     }
 
-    /// Turns what [`Shard::cut`] took into changes.
+    /// Turns what [`Shard::cut`] took into changes: `visit(shard, object, name, change)`.
     pub(crate) fn collect_changes(
-        &self,
+        &mut self,
         writer: Writer,
         mut pending: Table<Delta>,
-        changes: &mut Vec<Change>,
+        mut visit: impl FnMut(&mut Shard, &[u8], &[u8], &Delta),
     ) {
-        for (key, delta) in pending.iter_mut() {
+        let mut all: Vec<(&[u8], &mut Delta)> = pending.iter_mut().collect();
+        // An object's changes together, so that its id is sent once.
+        all.sort_unstable_by_key(|(key, _)| *key);
+        for (key, delta) in all {
             let (object, name) = pending::split(key);
             let slot = self.objects.get(object).and_then(|object| object.get(name));
             let values = slot.map_or(&[][..], Slot::values);
@@ -178,8 +196,7 @@ impl Shard {
                 delta.note(entry);
             }
             if !delta.is_empty() {
-                let delta = std::mem::replace(delta, Delta::empty(delta.kind()));
-                changes.push(Change { object: object.into(), name: name.into(), delta });
+                visit(self, object, name, delta);
             }
         }
     }
@@ -244,6 +261,9 @@ impl<'a> ShardGuard<'a> {
         let used = mint.used();
         if used {
             shard.changed(object);
+            if shard.tracked {
+                self.function.wrote();
+            }
         }
         Ok((result, used))
     }
@@ -283,6 +303,9 @@ impl<'a> ShardGuard<'a> {
             self.function.count_object(false);
         }
         shard.changed(object);
+        if shard.tracked {
+            self.function.wrote();
+        }
         true
     }
 
