@@ -7,7 +7,9 @@
 //! mDNS, the simulator in `tests/` over a made-up network.
 #![forbid(unsafe_code)]
 
+mod payload;
 pub mod replicator;
+mod sync;
 mod time;
 
 use bytes::Bytes;

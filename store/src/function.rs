@@ -27,6 +27,8 @@ pub struct Function {
     objects: AtomicUsize,
     clock: Arc<HybridClock>,
     pub(crate) hooks: Arc<Hooks>,
+    /// Whether a first sync with a peer is awaited: then what is absent here may be there.
+    restoring: AtomicBool,
     /// Whether something has changed since the last batch was taken.
     pub(crate) dirty: AtomicBool,
     pub(crate) joining: Mutex<Joining>,
@@ -55,6 +57,7 @@ impl Function {
             objects: AtomicUsize::new(0),
             clock,
             hooks,
+            restoring: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
             joining: Mutex::new(Joining::new(writers)),
             vector: Mutex::default(),
@@ -76,6 +79,17 @@ impl Function {
     #[must_use]
     pub const fn writer(&self) -> Writer {
         LOCAL
+    }
+
+    /// Whether a first sync with a peer is awaited: then what is absent here may be there.
+    #[must_use]
+    pub fn restoring(&self) -> bool {
+        self.restoring.load(Ordering::Acquire)
+    }
+
+    /// Says whether a first sync with a peer is awaited.
+    pub fn set_restoring(&self, restoring: bool) {
+        self.restoring.store(restoring, Ordering::Release);
     }
 
     pub(crate) fn next_dot(&self) -> Dot {
