@@ -7,8 +7,12 @@
 //! mDNS, the simulator in `tests/` over a made-up network.
 #![forbid(unsafe_code)]
 
+pub mod node;
+pub mod overlay;
 mod payload;
 pub mod replicator;
+#[cfg(feature = "shell")]
+pub mod shell;
 mod sync;
 mod time;
 
@@ -65,7 +69,14 @@ pub enum Note {
     Info(String),
     /// Something is wrong.
     Warn(String),
+    /// This node must end: another one is what it claims to be.
+    Fatal(String),
 }
+
+/// A peer's fault: its link is closed and counted, nothing else.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Fault(pub String);
 
 /// What the server asks of the core.
 #[derive(Clone, PartialEq, Debug)]

@@ -5,7 +5,7 @@ use miso_protocol::peer;
 use miso_store::Vector;
 use miso_store::crdt::ReplicaId;
 
-use crate::replicator::Fault;
+use crate::Fault;
 
 /// Below this many bytes compressing costs more than it saves.
 const WORTH_IT: usize = 4 << 10;

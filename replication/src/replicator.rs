@@ -21,19 +21,13 @@ use miso_store::{Function, Joined, Refused, Store};
 
 use crate::payload;
 use crate::sync::{Export, Sync};
-use crate::{Answer, Ask, AskId, Effect, FunctionView, LinkId, Note, Time};
+use crate::{Answer, Ask, AskId, Effect, Fault, FunctionView, LinkId, Note, Time};
 
-/// What a peer did that no correct peer does: its link ends.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Fault(pub String);
-
-impl Fault {
-    pub(crate) fn refused(refused: Refused) -> Fault {
-        match refused {
-            Refused::Unreadable(error) => Fault(format!("unreadable changes: {error}")),
-            other => Fault(format!("malformed message: {other:?}")),
-        }
+/// What of a peer's message cannot be right.
+pub(crate) fn refused(refused: Refused) -> Fault {
+    match refused {
+        Refused::Unreadable(error) => Fault(format!("unreadable changes: {error}")),
+        other => Fault(format!("malformed message: {other:?}")),
     }
 }
 
@@ -101,8 +95,8 @@ impl Config {
 pub struct Lag {
     /// Own events that it has not acknowledged, over all functions.
     pub events: u64,
-    /// How long the oldest batch has been waiting for it.
-    pub oldest: Duration,
+    /// How long the oldest batch has been waiting for it, in milliseconds.
+    pub ms: u64,
     /// Bytes of batches that wait for it.
     pub bytes: u64,
     /// By function: own events that it has acknowledged.
@@ -628,7 +622,7 @@ impl Replicator {
         let stream = self.stream(&word.function);
         let target = stream.peers.entry(peer).or_default();
         (target.link, target.runs) = (link, runs);
-        stream.collect |= stream.function.heard_word(peer, &vector).map_err(Fault::refused)?;
+        stream.collect |= stream.function.heard_word(peer, &vector).map_err(refused)?;
         let theirs = vector.iter().find(|(id, _)| *id == own).map_or(0, |(_, seq)| *seq);
         let sent = stream.function.sent();
         if theirs > stream.function.seq() {
@@ -753,7 +747,7 @@ impl Replicator {
                     Self::ask_for_stream(stream, now, peer, out);
                 }
             }
-            Err(refused) => return Err(Fault::refused(refused)),
+            Err(wrong) => return Err(refused(wrong)),
         }
         if batch.urgent {
             self.acks.insert(batch.function.clone());
@@ -793,7 +787,7 @@ impl Replicator {
             match stream.function.join_batch(key.0, (key.1, early.last), &early.changes) {
                 Ok(joined) => Self::count_joined(&mut self.counts, joined),
                 Err(Refused::Known | Refused::Gap(_)) => {}
-                Err(refused) => return Err(Fault::refused(refused)),
+                Err(wrong) => return Err(refused(wrong)),
             }
             if let Some(target) = stream.peers.get_mut(&key.0) {
                 target.ack_at.get_or_insert(now + self.config.ack_delay);
@@ -972,7 +966,8 @@ impl Replicator {
             lag.events += stream.function.seq().saturating_sub(target.acked);
             for batch in stream.queue.iter().filter(|batch| batch.last > target.acked) {
                 lag.bytes += batch.frame.len() as u64;
-                lag.oldest = lag.oldest.max(now.since(batch.at));
+                let ms = u64::try_from(now.since(batch.at).as_millis()).unwrap_or(u64::MAX);
+                lag.ms = lag.ms.max(ms);
             }
         }
         lag

@@ -22,8 +22,8 @@ use miso_store::crdt::ReplicaId;
 use miso_store::{Buckets, Named, Vector};
 
 use crate::payload;
-use crate::replicator::{Fault, Fetching, Replicator};
-use crate::{Answer, AskId, Effect, LinkId, Time};
+use crate::replicator::{Fetching, Replicator, refused};
+use crate::{Answer, AskId, Effect, Fault, LinkId, Time};
 
 /// The most buckets that are compared.
 const BUCKETS: usize = 1 << 16;
@@ -223,7 +223,7 @@ impl Replicator {
             first.buckets = which.iter().copied().collect();
             export.send(first, out);
             export.buckets = Some(Buckets { of, which });
-        } else if !stream.function.log_reaches(&export.known).map_err(Fault::refused)? {
+        } else if !stream.function.log_reaches(&export.known).map_err(refused)? {
             export.send(say(Kind::TooOld), out);
             return Ok(());
         }
@@ -312,14 +312,14 @@ impl Replicator {
             (Kind::Changes, _) => {
                 if self.config.bugs.raise_early && state.part == 0 {
                     let target = &stream.peers[&peer];
-                    function.finish_sync(&target.word, true).map_err(Fault::refused)?;
+                    function.finish_sync(&target.word, true).map_err(refused)?;
                 }
                 let joined = if state.last > 0 {
                     function.join_removals(ReplicaId(state.origin), state.last, &message)
                 } else {
                     function.join_changes(&message)
                 };
-                sync.repaired += joined.map_err(Fault::refused)?.changed;
+                sync.repaired += joined.map_err(refused)?.changed;
             }
             (Kind::Buckets, Some(comparing)) => {
                 if state.part == 0 {
@@ -328,7 +328,7 @@ impl Replicator {
                 } else {
                     let vector = &comparing.vector;
                     let joined = function.join_buckets(vector, &message, &mut comparing.named);
-                    sync.repaired += joined.map_err(Fault::refused)?.changed;
+                    sync.repaired += joined.map_err(refused)?.changed;
                 }
             }
             (Kind::Done, _) => {
@@ -370,9 +370,9 @@ impl Replicator {
             let which = std::mem::take(&mut comparing.which);
             let buckets = Buckets { of: comparing.of, which };
             let dropped = function.drop_unnamed(&comparing.vector, &buckets, &comparing.named);
-            sync.repaired += dropped.map_err(Fault::refused)?;
+            sync.repaired += dropped.map_err(refused)?;
         }
-        function.finish_sync(vector, sync.buckets.is_none()).map_err(Fault::refused)?;
+        function.finish_sync(vector, sync.buckets.is_none()).map_err(refused)?;
         self.counts.repaired += sync.repaired as u64;
         if let Some(asked) = sync.asked
             && let Some((repaired, left, _)) = self.syncs.get_mut(&asked)
@@ -573,7 +573,7 @@ impl Replicator {
         };
         if fetched.found {
             let message = payload::expand(&fetched.changes, fetched.size)?;
-            stream.function.join_changes(&message).map_err(Fault::refused)?;
+            stream.function.join_changes(&message).map_err(refused)?;
         }
         if let Some(sync) = &mut stream.sync
             && let Some(comparing) = &mut sync.buckets

@@ -1,0 +1,274 @@
+//! A node: the overlay and the replicator as one state machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use miso_protocol::peer::message::Body;
+use miso_protocol::peer::{self, Message};
+use miso_store::{Function, Store};
+
+use crate::overlay::{self, Event, Overlay};
+use crate::replicator::{self, Replicator};
+use crate::{Answer, Ask, AskId, Effect, Fault, LinkId, Note, Time};
+
+/// How a node is made.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who it is and how it finds others.
+    pub overlay: overlay::Config,
+    /// How it sends changes.
+    pub replicator: replicator::Config,
+}
+
+/// All that can happen to a node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Somebody may be at `host:port`: mDNS or DNS says so.
+    Found {
+        /// Where.
+        address: String,
+    },
+    /// An [`Effect::Dial`] has succeeded.
+    LinkOpened {
+        /// The address as it was dialed.
+        address: String,
+        /// The new link.
+        link: LinkId,
+    },
+    /// A peer has dialed.
+    LinkAccepted {
+        /// The new link.
+        link: LinkId,
+    },
+    /// An [`Effect::Dial`] has failed.
+    LinkFailed {
+        /// The address as it was dialed.
+        address: String,
+        /// For the log.
+        reason: String,
+    },
+    /// A link has ended, other than by [`Effect::Close`].
+    LinkClosed {
+        /// Which.
+        link: LinkId,
+    },
+    /// An envelope has arrived.
+    Received {
+        /// On which link.
+        link: LinkId,
+        /// Its bytes.
+        envelope: Bytes,
+    },
+    /// The deadline has come.
+    Tick,
+    /// A function has new changes.
+    Wrote {
+        /// Which.
+        function: Arc<Function>,
+    },
+    /// What this node runs: functions, and the replicas registered by name for each.
+    Runs {
+        /// All of it.
+        functions: BTreeMap<Bytes, Vec<Bytes>>,
+    },
+    /// The server asks something.
+    Ask {
+        /// The answer bears it.
+        id: AskId,
+        /// What.
+        ask: Ask,
+    },
+}
+
+/// What has gone wrong so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Links closed for their peers' faults: bytes that are no message, or messages that may not be.
+    pub faults: u64,
+    /// Messages of kinds that this build does not know.
+    pub unknown: u64,
+}
+
+/// The overlay and the replicator of one node.
+#[derive(Debug)]
+pub struct Node {
+    overlay: Overlay,
+    replicator: Replicator,
+    /// Links on which an unknown kind of message was noted.
+    noted: BTreeSet<LinkId>,
+    leaving: Option<AskId>,
+    counters: Counters,
+}
+
+impl Node {
+    /// A node that knows nobody yet.
+    #[must_use]
+    pub fn new(config: Config, store: Arc<Store>) -> Self {
+        Self {
+            overlay: Overlay::new(config.overlay),
+            replicator: Replicator::new(store, config.replicator),
+            noted: BTreeSet::new(),
+            leaving: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// The one way in. The same inputs at the same times give the same effects.
+    pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
+        let from = out.len();
+        match input {
+            Input::Found { address } => self.overlay.found(now, address),
+            Input::LinkOpened { address, link } => {
+                self.overlay.link_opened(now, address, link, out);
+            }
+            Input::LinkAccepted { link } => self.overlay.link_accepted(now, link, out),
+            Input::LinkFailed { address, reason: _ } => self.overlay.link_failed(now, &address),
+            Input::LinkClosed { link } => {
+                self.noted.remove(&link);
+                self.overlay.link_closed(now, link, out);
+            }
+            Input::Received { link, envelope } => self.received(now, link, envelope, out),
+            Input::Tick => {
+                self.overlay.tick(now, out);
+                self.pass_on(now, out);
+                self.replicator.tick(now, out);
+            }
+            Input::Wrote { function } => self.replicator.wrote(now, &function, out),
+            Input::Runs { functions } => {
+                self.replicator.runs(now, &functions.keys().cloned().collect(), out);
+                self.overlay.runs(now, &functions, out);
+            }
+            Input::Ask { id, ask } => self.ask(now, id, ask, out),
+        }
+        self.pass_on(now, out);
+        self.say_goodbye(now, from, out);
+    }
+
+    /// After a batch of inputs: sends what was held back to go together.
+    pub fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let from = out.len();
+        self.replicator.settle(now, out);
+        self.say_goodbye(now, from, out);
+    }
+
+    /// When the next [`Input::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        let both = [self.overlay.deadline(), self.replicator.deadline()];
+        both.into_iter().flatten().min()
+    }
+
+    /// What has gone wrong so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn received(&mut self, now: Time, link: LinkId, envelope: Bytes, out: &mut Vec<Effect>) {
+        self.overlay.heard(now, link, out);
+        for message in peer::open(envelope) {
+            // It may be closed by what came before, in the same envelope too.
+            if !self.overlay.knows(link) {
+                return;
+            }
+            let message = message.map_err(|error| Fault(format!("malformed: {error}")));
+            let taken = message.and_then(|message| self.message(now, link, message, out));
+            if let Err(fault) = taken {
+                self.counters.faults += 1;
+                self.noted.remove(&link);
+                out.push(Effect::Note(Note::Warn(format!("a peer's fault: {fault}"))));
+                self.overlay.fault(now, link, &fault, out);
+            }
+            self.pass_on(now, out);
+        }
+    }
+
+    fn message(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        message: Message,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Fault> {
+        let Some(body) = message.body else {
+            self.counters.unknown += 1;
+            if self.noted.insert(link) {
+                let note = "a peer sends messages that this version does not know: ignored";
+                out.push(Effect::Note(Note::Warn(note.into())));
+            }
+            return Ok(());
+        };
+        match body {
+            Body::Hello(_)
+            | Body::Refusal(_)
+            | Body::Heartbeat(_)
+            | Body::Digest(_)
+            | Body::Records(_)
+            | Body::Goodbye(_) => self.overlay.received(now, link, body, out),
+            body => match self.overlay.peer(link) {
+                Some(peer) => self.replicator.received(now, peer, body, out),
+                None => Err(Fault("its first message is not Hello".into())),
+            },
+        }
+    }
+
+    /// Tells the replicator what the overlay has found out.
+    fn pass_on(&mut self, now: Time, out: &mut Vec<Effect>) {
+        while let Some(event) = self.overlay.event() {
+            match event {
+                Event::Up(peer, link) => self.replicator.peer_up(now, peer, link, out),
+                Event::Down(peer) => self.replicator.peer_down(now, peer, out),
+                Event::Gone(peer) => self.replicator.peer_gone(now, peer, out),
+                Event::Runs(peer, functions) => {
+                    self.replicator.peer_runs(now, peer, &functions, out);
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, now: Time, id: AskId, ask: Ask, out: &mut Vec<Effect>) {
+        let answer = match ask {
+            Ask::Nodes => Answer::Nodes(self.nodes(now)),
+            Ask::Join { address } => {
+                self.overlay.join(now, address);
+                Answer::Done
+            }
+            Ask::Forget { node } => match self.overlay.forget(now, &node, out) {
+                Ok(()) => Answer::Done,
+                Err(reason) => Answer::Refused(reason),
+            },
+            ask => {
+                if let Ask::Leave { .. } = ask {
+                    self.leaving = Some(id);
+                }
+                return self.replicator.ask(now, id, ask, out);
+            }
+        };
+        out.push(Effect::Answer { id, answer });
+    }
+
+    fn nodes(&self, now: Time) -> Vec<crate::NodeView> {
+        let mut nodes = self.overlay.view(now);
+        for node in nodes.iter_mut().skip(1) {
+            let lag = self.replicator.lag(now, node.replica);
+            node.lag_events = lag.events;
+            node.lag_ms = lag.ms;
+            node.lag_bytes = lag.bytes;
+            node.acknowledged = lag.acknowledged;
+        }
+        nodes
+    }
+
+    /// Once the replicator has sent all it had to, before the server hears of that.
+    fn say_goodbye(&mut self, now: Time, from: usize, out: &mut Vec<Effect>) {
+        let Some(leaving) = self.leaving else { return };
+        let is_it = |e: &Effect| matches!(e, Effect::Answer { id, .. } if *id == leaving);
+        let Some(at) = out[from..].iter().position(is_it) else { return };
+        let answer = out.remove(from + at);
+        self.leaving = None;
+        self.overlay.leave(now, out);
+        self.pass_on(now, out);
+        out.push(answer);
+    }
+}
