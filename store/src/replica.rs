@@ -5,7 +5,7 @@
 //! that one shard is joined into or copied from. The rules are those that `crdt/tests/model.rs`
 //! shows to be needed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -842,7 +842,7 @@ impl Shard {
     /// The keys of values that are not here, but of which something is known.
     fn absent_but_known(&self) -> Vec<Box<[u8]>> {
         let pending = self.pending.iter().map(|(key, _)| key);
-        let keys: HashSet<&[u8]> = self.ahead.keys().map(|key| &**key).chain(pending).collect();
+        let keys: BTreeSet<&[u8]> = self.ahead.keys().map(|key| &**key).chain(pending).collect();
         let absent = |key: &&[u8]| {
             let (object, name) = pending::split(key);
             let slot = self.objects.get(object).and_then(|object| object.get(name));

@@ -5,6 +5,7 @@
 //! - [`Session`] is a connection by the `redis` crate, in RESP2 or RESP3; [`script`](Session::script) plays lines
 //!   against it and compares the answers.
 //! - [`Wire`] is a bare socket, for bytes that no client would send.
+//! - [`world`] is a simulated cluster: many nodes of the production code on a made-up network.
 //! - [`Tool`] runs a stock program with a deadline.
 //!
 //! Nothing here waits for luck: every wait is for a condition, with a deadline that fails the test.
@@ -16,6 +17,7 @@ mod script;
 mod session;
 mod tool;
 mod wire;
+pub mod world;
 
 pub use frame::Frame;
 pub use node::{Node, wait_until};

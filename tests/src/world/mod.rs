@@ -1,0 +1,893 @@
+//! A simulated cluster: many nodes of the production code, on a network and with clocks that are
+//! made up. One thread, one seed: the same seed gives the same history, event by event.
+
+mod oracle;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use miso_protocol::peer::{self, message::Body};
+use miso_replication::node::{self, Input, Node};
+use miso_replication::replicator::{self, Bugs};
+use miso_replication::{Answer, Ask, AskId, Effect, LinkId, Note, Time, overlay};
+use miso_store::crdt::{ReplicaId, Type, Value, kind};
+use miso_store::{Function, Observer, Store};
+
+use crate::Rng;
+use oracle::{Facts, Known, Oracle, Place};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+
+/// Faults of the nodes, built in to show that the simulation finds them.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Broken {
+    /// Faults in the replicator.
+    pub replicator: Bugs,
+    /// A node that lost its memory writes on under the identity that it had.
+    pub same_incarnation: bool,
+}
+
+/// How a world is.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Nodes at the beginning.
+    pub nodes: usize,
+    /// How long clients write and things go wrong, in seconds.
+    pub seconds: u64,
+    /// Whether messages are lost, doubled and overtaken within a link, which TCP does not do.
+    pub hostile: bool,
+    /// Built-in faults.
+    pub broken: Broken,
+    /// Whether to keep the history.
+    pub trace: bool,
+}
+
+impl Plan {
+    /// The plan that follows from a seed: three nodes to eight, seldom thirty.
+    #[must_use]
+    pub fn of(seed: u64) -> Plan {
+        let mut rng = Rng::new(seed ^ 0x51_4d);
+        let nodes = match rng.below(100) {
+            0 => 30,
+            1..=5 => 9 + rng.below(8),
+            _ => 3 + rng.below(5),
+        };
+        Plan {
+            seed,
+            nodes: nodes as usize,
+            seconds: 2 + rng.below(20),
+            hostile: rng.below(3) == 0,
+            broken: Broken::default(),
+            trace: false,
+        }
+    }
+}
+
+/// Gathers what a store says.
+#[derive(Debug, Default)]
+struct Wrote(Mutex<Vec<Arc<Function>>>);
+
+impl Observer for Wrote {
+    fn wrote(&self, function: &Arc<Function>) {
+        self.0.lock().expect("one thread").push(Arc::clone(function));
+    }
+
+    fn changed(&self, _: &Function, _: &[u8], _: &[u8], _: Type) {}
+
+    fn listens(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Debug)]
+struct Host {
+    name: String,
+    address: String,
+    replica: ReplicaId,
+    /// Counts its restarts, so that what was meant for an earlier life does not reach it.
+    life: u64,
+    up: bool,
+    store: Arc<Store>,
+    wrote: Arc<Wrote>,
+    clock: Arc<AtomicU64>,
+    node: Node,
+    runs: BTreeMap<Bytes, Vec<Bytes>>,
+    /// It does nothing until then.
+    slow_until: u64,
+    timer: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Link {
+    at: usize,
+    peer: usize,
+    other: LinkId,
+    /// Nothing sent from here arrives before that.
+    free_at: u64,
+    /// Something sent from here was lost: TCP would deliver nothing behind it.
+    stuck: bool,
+}
+
+#[derive(Debug)]
+enum Event {
+    Tick { at: usize, life: u64 },
+    Deliver { link: LinkId, life: u64, envelope: Bytes },
+    Dial { from: usize, life: u64, address: String },
+    Closed { link: LinkId, life: u64 },
+    Client,
+    Trouble,
+}
+
+/// A cluster and its clients.
+#[derive(Debug)]
+pub struct World {
+    plan: Plan,
+    rng: Rng,
+    now: u64,
+    counter: u64,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    events: BTreeMap<u64, Event>,
+    hosts: Vec<Host>,
+    links: BTreeMap<LinkId, Link>,
+    /// Directions in which nothing passes.
+    blocked: BTreeSet<(usize, usize)>,
+    oracle: Oracle,
+    /// Every incarnation that lost its memory.
+    lost: BTreeSet<ReplicaId>,
+    waits: BTreeMap<AskId, (usize, Bytes, u64)>,
+    calm: bool,
+    history: String,
+}
+
+const FUNCTIONS: [&[u8]; 2] = [b"cart", b"votes"];
+
+impl World {
+    /// A world at its beginning.
+    #[must_use]
+    pub fn new(plan: Plan) -> World {
+        let mut world = World {
+            rng: Rng::new(plan.seed),
+            plan,
+            now: 0,
+            counter: 0,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            hosts: Vec::new(),
+            links: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            oracle: Oracle::default(),
+            lost: BTreeSet::new(),
+            waits: BTreeMap::new(),
+            calm: false,
+            history: String::new(),
+        };
+        for _ in 0..world.plan.nodes {
+            world.join();
+        }
+        world.after(MS, Event::Client);
+        world.after(20 * MS, Event::Trouble);
+        world
+    }
+
+    /// What has happened, if it was kept.
+    #[must_use]
+    pub fn history(&self) -> &str {
+        &self.history
+    }
+
+    fn say(&mut self, what: impl FnOnce() -> String) {
+        if self.plan.trace {
+            let (seconds, micros) = (self.now / SECOND, self.now % SECOND / 1_000);
+            _ = writeln!(self.history, "{seconds:>3}.{micros:06} {}", what());
+        }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    fn after(&mut self, delay: u64, event: Event) {
+        let id = self.id();
+        self.queue.push(Reverse((self.now + delay, id)));
+        self.events.insert(id, event);
+    }
+
+    fn percent(&mut self, n: u64) -> bool {
+        self.rng.below(100) < n
+    }
+
+    fn pick(&mut self, of: usize) -> usize {
+        self.rng.below(of as u64) as usize
+    }
+
+    fn node(&mut self, name: &str, address: &str, replica: ReplicaId, store: &Arc<Store>) -> Node {
+        let mut overlay = overlay::Config::new("world", name, replica, 1 + self.now / MS);
+        overlay.addresses = vec![address.to_owned()];
+        overlay.heartbeat = Duration::from_millis(200);
+        overlay.node_timeout = Duration::from_secs(1);
+        overlay.redial_max = Duration::from_millis(800);
+        // One seed is enough; a node that comes back knows another one, perhaps.
+        let seed = match self.hosts.len() {
+            0 => 0,
+            some => self.pick(some),
+        };
+        if let Some(host) = self.hosts.get(seed) {
+            overlay.seeds = vec![host.address.clone()];
+        }
+        overlay.seed = self.rng.bits();
+        let mut replicator = replicator::Config::new(replica);
+        replicator.queue_bytes = 2_000 + self.rng.below(8_000) as usize;
+        replicator.early_bytes = 4_000;
+        replicator.part_bytes = 300;
+        replicator.window_bytes = 1_000;
+        replicator.sync_timeout = Duration::from_secs(2);
+        replicator.exports = 2;
+        replicator.bugs = self.plan.broken.replicator;
+        Node::new(node::Config { overlay, replicator }, Arc::clone(store))
+    }
+
+    fn store(&mut self, replica: ReplicaId, clock: &Arc<AtomicU64>) -> (Arc<Store>, Arc<Wrote>) {
+        let clock = Arc::clone(clock);
+        let now = Arc::new(move || clock.load(Ordering::Relaxed));
+        let mut config = miso_store::Config::new(replica, 2, now);
+        config.removal_log_bytes = 500 + self.rng.below(4_000) as usize;
+        let (store, wrote) = (Arc::new(Store::new(config)), Arc::new(Wrote::default()));
+        store.observe(Arc::clone(&wrote) as Arc<dyn Observer>);
+        (store, wrote)
+    }
+
+    /// A new node.
+    fn join(&mut self) {
+        let at = self.hosts.len();
+        let (name, address) = (format!("n{at}"), format!("n{at}:1"));
+        let replica = ReplicaId(self.rng.bits() | 1);
+        // One clock in eight runs ten years ahead.
+        let skew = if self.percent(12) { 315_360_000_000 } else { 0 };
+        let clock = Arc::new(AtomicU64::new(1_700_000_000_000 + skew));
+        let (store, wrote) = self.store(replica, &clock);
+        let node = self.node(&name, &address, replica, &store);
+        self.hosts.push(Host {
+            name,
+            address,
+            replica,
+            life: 0,
+            up: true,
+            store,
+            wrote,
+            clock,
+            node,
+            runs: BTreeMap::new(),
+            slow_until: 0,
+            timer: None,
+        });
+        self.say(|| format!("n{at} joins as {:x}", replica.0));
+        self.start(at);
+    }
+
+    fn start(&mut self, at: usize) {
+        let everything = self.percent(70);
+        let all = FUNCTIONS.iter().map(|name| (Bytes::from_static(name), Vec::new()));
+        self.hosts[at].runs = all.collect();
+        if !everything {
+            self.hosts[at].runs.pop_first();
+        }
+        let functions = self.hosts[at].runs.clone();
+        self.hosts[at].timer = None;
+        self.drive(at, vec![Input::Runs { functions }, Input::Tick]);
+    }
+
+    /// Ends a node at once; with or without what it knows.
+    fn crash(&mut self, at: usize, forgets: bool) {
+        let host = &mut self.hosts[at];
+        host.up = false;
+        host.life += 1;
+        let (replica, name) = (host.replica, host.name.clone());
+        self.say(|| format!("{name} crashes{}", if forgets { " and forgets" } else { "" }));
+        let mine: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| link.at == at).map(|(id, _)| *id).collect();
+        for id in mine {
+            let link = self.links.remove(&id).expect("listed");
+            let life = self.hosts[link.peer].life;
+            let delay = self.rng.below(20 * MS);
+            if !self.blocked.contains(&(at, link.peer)) {
+                self.after(delay, Event::Closed { link: link.other, life });
+            }
+        }
+        if forgets {
+            let clock = Arc::clone(&self.hosts[at].clock);
+            let new = if self.plan.broken.same_incarnation {
+                replica
+            } else {
+                self.lost.insert(replica);
+                ReplicaId(self.rng.bits() | 1)
+            };
+            let (store, wrote) = self.store(new, &clock);
+            let host = &mut self.hosts[at];
+            (host.replica, host.store, host.wrote) = (new, store, wrote);
+        }
+    }
+
+    fn restart(&mut self, at: usize) {
+        let (name, replica) = (self.hosts[at].name.clone(), self.hosts[at].replica);
+        if self.percent(20) {
+            self.hosts[at].address = format!("{name}:{}", self.now / MS);
+        }
+        let (address, store) = (self.hosts[at].address.clone(), Arc::clone(&self.hosts[at].store));
+        self.say(|| format!("{name} is back as {:x}", replica.0));
+        let node = self.node(&name, &address, replica, &store);
+        let host = &mut self.hosts[at];
+        host.node = node;
+        host.up = true;
+        host.wrote.0.lock().expect("one thread").clear();
+        // What was not sent is still to be sent.
+        let unsent: Vec<Arc<Function>> =
+            store.functions().into_iter().filter(|f| f.seq() > f.sent()).collect();
+        self.start(at);
+        let inputs = unsent.into_iter().map(|function| Input::Wrote { function });
+        self.drive(at, inputs.collect());
+    }
+
+    /// Lets a node take inputs, and carries out what it wants.
+    fn drive(&mut self, at: usize, mut inputs: Vec<Input>) {
+        let now = Time(self.now);
+        let mut out = Vec::new();
+        let host = &mut self.hosts[at];
+        if !host.up {
+            return;
+        }
+        loop {
+            for input in inputs.drain(..) {
+                host.node.step(now, input, &mut out);
+            }
+            let wrote = std::mem::take(&mut *host.wrote.0.lock().expect("one thread"));
+            if wrote.is_empty() {
+                break;
+            }
+            inputs.extend(wrote.into_iter().map(|function| Input::Wrote { function }));
+        }
+        host.node.settle(now, &mut out);
+        self.carry_out(at, out);
+        let host = &mut self.hosts[at];
+        let deadline = host.node.deadline().map(|at| at.0.max(self.now));
+        if let Some(deadline) = deadline
+            && host.timer.is_none_or(|timer| timer > deadline)
+        {
+            host.timer = Some(deadline);
+            let life = host.life;
+            self.after(deadline - self.now, Event::Tick { at, life });
+        }
+    }
+
+    fn carry_out(&mut self, at: usize, out: Vec<Effect>) {
+        let mut envelopes: BTreeMap<LinkId, BytesMut> = BTreeMap::new();
+        for effect in out {
+            match effect {
+                Effect::Dial { address } => {
+                    let life = self.hosts[at].life;
+                    let delay = MS + self.rng.below(5 * MS);
+                    self.after(delay, Event::Dial { from: at, life, address });
+                }
+                Effect::Send { links, frame } => {
+                    for link in links {
+                        if !self.plan.hostile || self.calm || !is_about_changes(&frame) {
+                            envelopes.entry(link).or_default().extend_from_slice(&frame);
+                            continue;
+                        }
+                        let copies = match self.rng.below(100) {
+                            0..8 => 0,
+                            8..14 => 2,
+                            _ => 1,
+                        };
+                        for _ in 0..copies {
+                            let overtakes = self.percent(15);
+                            self.send(link, frame.clone(), overtakes);
+                        }
+                    }
+                }
+                Effect::Close { link, reason } => {
+                    self.flush(&mut envelopes, link);
+                    self.say(|| format!("n{at} closes {link:?}: {reason}"));
+                    if let Some(closed) = self.links.remove(&link) {
+                        let life = self.hosts[closed.peer].life;
+                        let delay = closed.free_at.saturating_sub(self.now) + MS;
+                        if !self.blocked.contains(&(at, closed.peer)) {
+                            self.after(delay, Event::Closed { link: closed.other, life });
+                        }
+                    }
+                }
+                Effect::Answer { id, answer } => self.answered(id, &answer),
+                Effect::Note(Note::Info(note)) => self.say(|| format!("n{at}: {note}")),
+                Effect::Note(Note::Warn(note)) => self.say(|| format!("n{at} WARNS {note}")),
+                Effect::Note(Note::Fatal(note)) => self.say(|| format!("n{at} ENDS {note}")),
+            }
+        }
+        let links: Vec<LinkId> = envelopes.keys().copied().collect();
+        for link in links {
+            self.flush(&mut envelopes, link);
+        }
+    }
+
+    fn flush(&mut self, envelopes: &mut BTreeMap<LinkId, BytesMut>, link: LinkId) {
+        if let Some(envelope) = envelopes.remove(&link) {
+            self.send(link, envelope.freeze(), false);
+        }
+    }
+
+    fn send(&mut self, id: LinkId, envelope: Bytes, overtakes: bool) {
+        let Some(link) = self.links.get(&id).cloned() else { return };
+        if link.stuck {
+            return;
+        }
+        if self.blocked.contains(&(link.at, link.peer)) {
+            self.links.get_mut(&id).expect("found above").stuck = true;
+            return;
+        }
+        let delay = if self.percent(3) { self.rng.below(100 * MS) } else { self.rng.below(2 * MS) };
+        let mut at = self.now + 50_000 + delay;
+        if !overtakes {
+            at = at.max(link.free_at);
+            self.links.get_mut(&id).expect("found above").free_at = at + 1;
+        }
+        let life = self.hosts[link.peer].life;
+        self.after(at - self.now, Event::Deliver { link: link.other, life, envelope });
+    }
+
+    fn answered(&mut self, id: AskId, answer: &Answer) {
+        let Some((at, function, seq)) = self.waits.remove(&id) else { return };
+        let Answer::Count(count) = answer else { return };
+        let me = self.hosts[at].replica;
+        let having = self.hosts.iter().filter(|host| {
+            host.replica != me
+                && host.store.find(&function).is_some_and(|function| function.upto(me) >= seq)
+        });
+        let (having, lost) = (having.count(), self.lost.len());
+        assert!(
+            having + lost >= *count,
+            "n{at} was told that {count} have its event {seq}, but {having} have"
+        );
+    }
+
+    /// Lets the next thing happen; false once `until` is reached.
+    fn step(&mut self, until: u64) -> bool {
+        let Some(Reverse((at, id))) = self.queue.peek().copied() else { return false };
+        if at > until {
+            self.now = until;
+            return false;
+        }
+        self.queue.pop();
+        let passed = (at - self.now) / MS;
+        self.now = at;
+        for host in &self.hosts {
+            host.clock.fetch_add(passed, Ordering::Relaxed);
+        }
+        match self.events.remove(&id).expect("queued once") {
+            Event::Tick { at, life } => {
+                let host = &mut self.hosts[at];
+                if host.life == life && host.timer == Some(self.now) {
+                    host.timer = None;
+                    if host.slow_until > self.now {
+                        let delay = host.slow_until - self.now;
+                        host.timer = Some(host.slow_until);
+                        self.after(delay, Event::Tick { at, life });
+                    } else {
+                        self.drive(at, vec![Input::Tick]);
+                    }
+                }
+            }
+            Event::Deliver { link, life, envelope } => {
+                let Some(at) = self.links.get(&link).map(|link| link.at) else { return true };
+                let host = &self.hosts[at];
+                if host.life != life || !host.up {
+                    return true;
+                }
+                if host.slow_until > self.now {
+                    let delay = host.slow_until - self.now;
+                    self.after(delay, Event::Deliver { link, life, envelope });
+                } else {
+                    self.drive(at, vec![Input::Received { link, envelope }]);
+                }
+            }
+            Event::Closed { link, life } => {
+                if let Some(closed) = self.links.get(&link).cloned()
+                    && self.hosts[closed.at].life == life
+                {
+                    self.links.remove(&link);
+                    self.drive(closed.at, vec![Input::LinkClosed { link }]);
+                }
+            }
+            Event::Dial { from, life, address } => self.dial(from, life, address),
+            Event::Client => {
+                if !self.calm {
+                    self.client();
+                    let pause = 200_000 + self.rng.below(60 * MS);
+                    self.after(pause, Event::Client);
+                }
+            }
+            Event::Trouble => {
+                if !self.calm {
+                    self.trouble();
+                    let pause = 50 * MS + self.rng.below(700 * MS);
+                    self.after(pause, Event::Trouble);
+                }
+            }
+        }
+        true
+    }
+
+    fn dial(&mut self, from: usize, life: u64, address: String) {
+        if self.hosts[from].life != life || !self.hosts[from].up {
+            return;
+        }
+        let to = self.hosts.iter().position(|host| host.up && host.address == address);
+        let open =
+            |to: usize| !self.blocked.contains(&(from, to)) && !self.blocked.contains(&(to, from));
+        let Some(to) = to.filter(|to| open(*to)) else {
+            let reason = "nobody there".into();
+            self.drive(from, vec![Input::LinkFailed { address, reason }]);
+            return;
+        };
+        let (mine, theirs) = (LinkId(self.id()), LinkId(self.id()));
+        let link = |at, peer, other| Link { at, peer, other, free_at: 0, stuck: false };
+        self.links.insert(mine, link(from, to, theirs));
+        self.links.insert(theirs, link(to, from, mine));
+        self.drive(to, vec![Input::LinkAccepted { link: theirs }]);
+        self.drive(from, vec![Input::LinkOpened { address, link: mine }]);
+    }
+
+    fn some_host(&mut self) -> Option<usize> {
+        let up: Vec<usize> = (0..self.hosts.len()).filter(|at| self.hosts[*at].up).collect();
+        (!up.is_empty()).then(|| up[self.rng.below(up.len() as u64) as usize])
+    }
+
+    /// Something goes wrong, or is mended.
+    fn trouble(&mut self) {
+        let Some(at) = self.some_host() else { return };
+        let other = self.pick(self.hosts.len());
+        match self.rng.below(100) {
+            0..15 => {
+                self.say(|| format!("n{at} and n{other} are cut off from each other"));
+                self.blocked.extend([(at, other), (other, at)]);
+            }
+            15..22 => {
+                self.say(|| format!("n{at} does not reach n{other}"));
+                self.blocked.insert((at, other));
+            }
+            22..30 => {
+                let side: Vec<bool> = self.hosts.iter().map(|_| self.rng.below(2) == 0).collect();
+                self.say(|| format!("the network falls apart: {side:?}"));
+                let all = 0..side.len();
+                let pairs = all.clone().flat_map(|a| all.clone().map(move |b| (a, b)));
+                self.blocked.extend(pairs.filter(|(a, b)| side[*a] != side[*b]));
+            }
+            30..55 => {
+                self.say(|| "the network is whole".into());
+                self.blocked.clear();
+            }
+            55..63 => self.crash(at, false),
+            63..70 if self.lost.len() < 6 => self.crash(at, true),
+            70..80 => {
+                if !self.hosts[other].up {
+                    self.restart(other);
+                }
+            }
+            80..86 => {
+                let until = self.now + self.rng.below(3 * SECOND);
+                self.say(|| format!("n{at} is slow"));
+                self.hosts[at].slow_until = until;
+            }
+            86..89 => {
+                let jump = self.rng.below(100_000_000);
+                self.say(|| format!("n{at}'s clock jumps"));
+                let clock = &self.hosts[at].clock;
+                if jump % 2 == 0 {
+                    clock.fetch_add(jump, Ordering::Relaxed);
+                } else {
+                    clock.fetch_sub(jump, Ordering::Relaxed);
+                }
+            }
+            89..92 if self.hosts.len() < self.plan.nodes + 3 => self.join(),
+            92..100 => {
+                let name = Bytes::from_static(FUNCTIONS[self.pick(2)]);
+                let host = &mut self.hosts[at];
+                if host.runs.remove(&name).is_none() {
+                    host.runs.insert(name, Vec::new());
+                }
+                let functions = host.runs.clone();
+                self.say(|| format!("n{at} runs {:?}", functions.keys()));
+                self.drive(at, vec![Input::Runs { functions }]);
+            }
+            _ => {}
+        }
+    }
+
+    /// A client does something on some node.
+    fn client(&mut self) {
+        let Some(at) = self.some_host() else { return };
+        let name = Bytes::from_static(FUNCTIONS[self.pick(2)]);
+        if !self.hosts[at].runs.contains_key(&name) {
+            self.hosts[at].runs.insert(name.clone(), Vec::new());
+            let functions = self.hosts[at].runs.clone();
+            self.drive(at, vec![Input::Runs { functions }]);
+        }
+        let function = self.hosts[at].store.function(&name);
+        let object = format!("o{}", self.rng.below(4)).into_bytes();
+        let until = Some(Time(self.now + SECOND));
+        match self.rng.below(100) {
+            0..4 => {
+                let id = AskId(self.id());
+                self.waits.insert(id, (at, name.clone(), function.seq()));
+                let peers = 1 + self.pick(3);
+                let ask = Ask::Wait { function: name, seq: function.seq(), peers, until };
+                self.drive(at, vec![Input::Ask { id, ask }]);
+                return;
+            }
+            4..8 if function.restoring() => {
+                let id = AskId(self.id());
+                let until = Time(self.now + 200 * MS);
+                let object = Bytes::from(object);
+                let ask = Ask::Fetch { function: name, object, name: None, until };
+                self.drive(at, vec![Input::Ask { id, ask }]);
+                return;
+            }
+            8 => {
+                let id = AskId(self.id());
+                let until = Time(self.now + 2 * SECOND);
+                let ask = Ask::Sync { function: Some(name), until };
+                self.drive(at, vec![Input::Ask { id, ask }]);
+                return;
+            }
+            9 => {
+                let other = self.pick(self.hosts.len());
+                let vector = self.hosts[other].store.function(&name).token();
+                let id = AskId(self.id());
+                let ask = Ask::Await { function: name, vector, until };
+                self.drive(at, vec![Input::Ask { id, ask }]);
+                return;
+            }
+            _ => {}
+        }
+        let kind = Type::ALL[self.pick(Type::ALL.len())];
+        // Sometimes the same name with any type.
+        let slot = if self.percent(10) { b"any".to_vec() } else { kind.name().as_bytes().to_vec() };
+        for _ in 0..1 + self.rng.below(3) {
+            self.edit(at, &function, (name.clone(), object.clone(), slot.clone(), kind));
+        }
+        self.check_own(at);
+        self.drive(at, Vec::new());
+    }
+
+    fn edit(&mut self, at: usize, function: &Function, place: Place) {
+        let before = facts(function, &place);
+        let (_, object, name, kind) = &place;
+        let hash = miso_store::hash(object);
+        let key = (hash, object.as_slice(), name.as_slice());
+        let e = [b'a' + self.rng.below(3) as u8];
+        let field = [b'f' + self.rng.below(2) as u8];
+        let (dice, n) = (self.rng.below(10), 1 + self.rng.below(100));
+        let word = format!("{n}").into_bytes();
+        let mut amount = None;
+        let mut shard = function.lock(function.shard_of(hash));
+        let done = match (kind, dice) {
+            (_, 0) => Some(shard.delete(hash, object, name)),
+            (Type::GCounter, _) => {
+                amount = Some((Vec::new(), i128::from(n)));
+                let add = shard.write::<kind::GCounter, _>(key, |c, mint, _| c.add(n, 0, mint));
+                add.ok().map(|(added, _)| added.is_ok())
+            }
+            (Type::PnCounter, _) => {
+                let (p, m) = if dice < 5 { (n, 0) } else { (0, n) };
+                amount = Some((Vec::new(), i128::from(p) - i128::from(m)));
+                let add = shard.write::<kind::PnCounter, _>(key, |c, mint, _| c.add(p, m, mint));
+                add.ok().map(|(added, _)| added.is_ok())
+            }
+            (Type::GSet, _) => shard
+                .write::<kind::GSet, _>(key, |s, mint, d| s.add(&e, mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::OrSet, 1..6) => shard
+                .write::<kind::OrSet, _>(key, |s, mint, d| s.add(&e, mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::OrSet, _) => shard
+                .modify::<kind::OrSet, _>(key, |s, mint, d| s.remove(&e, mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::MvRegister, _) => shard
+                .write::<kind::MvRegister, _>(key, |r, mint, d| r.set(&word, mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::EwFlag, 1..6) => shard
+                .write::<kind::EwFlag, _>(key, |f, mint, d| f.enable(mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::EwFlag, _) => shard
+                .modify::<kind::EwFlag, _>(key, |f, mint, d| f.disable(mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::OrMap, 1..4) => shard
+                .write::<kind::OrMap, _>(key, |m, mint, d| m.set(&field, &word, mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::OrMap, 4..7) => {
+                amount = Some((field.to_vec(), i128::from(n)));
+                let writers = shard.shared_writers();
+                let add = shard.write::<kind::OrMap, _>(key, |m, mint, d| {
+                    m.add(&field, n as i64, &writers, mint, d)
+                });
+                add.ok().map(|(added, _)| added.is_ok())
+            }
+            (Type::OrMap, _) => shard
+                .modify::<kind::OrMap, _>(key, |m, mint, d| m.remove(&field, mint, d))
+                .ok()
+                .map(|_| true),
+        };
+        drop(shard);
+        if done != Some(true) {
+            return; // the name holds another type, or there was nothing to do
+        }
+        if dice == 0 {
+            // All types under the name go.
+            for kind in Type::ALL {
+                let place = (place.0.clone(), place.1.clone(), place.2.clone(), *kind);
+                let now = Facts::default();
+                let was = if *kind == place.3 { before.clone() } else { Facts::default() };
+                let by = (self.hosts[at].replica, function.seq());
+                if was != now {
+                    self.oracle.record(place, by, &was, &now, None);
+                }
+            }
+        } else {
+            let after = facts(function, &place);
+            let by = (self.hosts[at].replica, function.seq());
+            self.oracle.record(place.clone(), by, &before, &after, amount);
+        }
+        self.say(|| format!("n{at} {place:?} {dice} {n} -> {}", function.seq()));
+    }
+
+    /// A node's clients see what they did.
+    fn check_own(&self, at: usize) {
+        let host = &self.hosts[at];
+        for function in host.store.functions() {
+            let vector = BTreeMap::from([(host.replica, function.seq())]);
+            // Of others nothing is sure here.
+            let living = BTreeSet::from([host.replica]);
+            let known = Known { vector: &vector, living: &living };
+            for place in self.oracle.places().filter(|place| *place.0 == *function.name()) {
+                if let Err(wrong) = self.oracle.check(place, &facts(&function, place), &known) {
+                    panic!("n{at} {place:?}, to its own clients: {wrong}");
+                }
+            }
+        }
+    }
+
+    /// Plays the history to its end, heals everything, and checks what all hold.
+    ///
+    /// # Panics
+    /// If something is wrong.
+    pub fn play(&mut self) {
+        let end = self.plan.seconds * SECOND;
+        while self.step(end) {}
+        self.heal();
+        let calm_since = self.now;
+        loop {
+            let next = self.now + 500 * MS;
+            while self.step(next) {}
+            let differences = self.differences();
+            if differences.is_empty() {
+                break;
+            }
+            assert!(
+                self.now < calm_since + 120 * SECOND,
+                "they do not converge: {}",
+                differences.join("; ")
+            );
+        }
+        self.check_all();
+        // Floors go once their writers have said that they know.
+        let next = self.now + 10 * SECOND;
+        while self.step(next) {}
+        self.check_all();
+        self.check_remains();
+    }
+
+    /// Everything is mended, everybody runs everything, and nobody writes.
+    fn heal(&mut self) {
+        self.say(|| "all is healed".into());
+        self.calm = true;
+        self.blocked.clear();
+        for at in 0..self.hosts.len() {
+            self.hosts[at].slow_until = 0;
+            if !self.hosts[at].up {
+                self.restart(at);
+            }
+            let all = FUNCTIONS.iter().map(|name| (Bytes::from_static(name), Vec::new()));
+            self.hosts[at].runs = all.collect();
+            let functions = self.hosts[at].runs.clone();
+            self.drive(at, vec![Input::Runs { functions }]);
+        }
+    }
+
+    fn differences(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for name in FUNCTIONS {
+            let state = |host: &Host| {
+                let function = host.store.function(name);
+                let mut vector = function.vector();
+                vector.sort_unstable();
+                (vector, function.digests(16))
+            };
+            let first = state(&self.hosts[0]);
+            for (at, host) in self.hosts.iter().enumerate().skip(1) {
+                let other = state(host);
+                if other.0 != first.0 {
+                    wrong.push(format!("n{at} knows {:x?}, n0 {:x?}", other.0, first.0));
+                } else if other != first {
+                    wrong.push(format!("n{at} and n0 know the same and hold different values"));
+                }
+            }
+        }
+        wrong
+    }
+
+    fn check_all(&self) {
+        let living: BTreeSet<ReplicaId> = self.hosts.iter().map(|host| host.replica).collect();
+        for (at, host) in self.hosts.iter().enumerate() {
+            for place in self.oracle.places() {
+                let function = host.store.function(&place.0);
+                let vector = function.vector().into_iter().collect();
+                let known = Known { vector: &vector, living: &living };
+                if let Err(wrong) = self.oracle.check(place, &facts(&function, place), &known) {
+                    panic!("n{at} {place:?}: {wrong}");
+                }
+            }
+        }
+    }
+
+    /// Nothing stays of what is gone; but what only dead writers could release may.
+    fn check_remains(&self) {
+        for (at, host) in self.hosts.iter().enumerate() {
+            for function in host.store.functions() {
+                let name = function.name().escape_ascii();
+                if self.lost.is_empty() {
+                    assert_eq!(function.floored_count(), 0, "n{at}: floors are left in {name}");
+                    assert_eq!(function.ahead_count(), 0, "n{at}: knowledge ahead in {name}");
+                }
+            }
+        }
+    }
+}
+
+fn facts(function: &Function, (_, object, name, kind): &Place) -> Facts {
+    let hash = miso_store::hash(object);
+    let shard = function.lock(function.shard_of(hash));
+    let values = shard.slot(hash, object, name).map_or(&[][..], miso_store::Slot::values);
+    let value: Option<&Value> = values.iter().find(|value| value.kind() == *kind);
+    value.map(|value| Facts::of(value, shard.writers())).unwrap_or_default()
+}
+
+/// Whether a frame is the replicator's: the overlay counts on its links to be streams.
+fn is_about_changes(frame: &Bytes) -> bool {
+    peer::open(frame.clone()).flatten().any(|message| {
+        matches!(
+            message.body,
+            Some(
+                Body::Batch(_)
+                    | Body::Ack(_)
+                    | Body::Word(_)
+                    | Body::Pull(_)
+                    | Body::State(_)
+                    | Body::Fetch(_)
+                    | Body::Fetched(_)
+            )
+        )
+    })
+}

@@ -1,0 +1,222 @@
+//! What the nodes of a simulated world must hold, from nothing but what its clients did.
+//!
+//! Every edit is recorded by what it changed where it was made: the facts that it added and those
+//! that it took away. An edit counts on a node once the node's vector covers its last event. Of a
+//! writer that died with its memory, edits beyond what anybody's vector covers may be lost, or, as
+//! values are fetched ahead of the vector, have left a part; both are allowed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use miso_store::crdt::{Counter, MvRegister, ReplicaId, Set, Type, Value, Writers};
+
+/// Where a value is.
+pub(crate) type Place = (Bytes, Vec<u8>, Vec<u8>, Type);
+
+/// Something present: an element, a value or an enabling, by the event that made it.
+type Fact = (Vec<u8>, ReplicaId, u64);
+
+/// What is present under one name.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Facts {
+    dots: BTreeSet<Fact>,
+    /// By path and writer: the newest event counted, and the count.
+    counts: BTreeMap<(Vec<u8>, ReplicaId), (u64, i128)>,
+}
+
+impl Facts {
+    pub(crate) fn of(value: &Value, writers: &Writers) -> Facts {
+        let mut facts = Facts::default();
+        let id = |writer| writers.id(writer).expect("interned");
+        let set = |facts: &mut Facts, set: &Set| {
+            for (element, dots) in set.elements().iter() {
+                let all = dots.iter().map(|dot| (element.to_vec(), id(dot.writer()), dot.seq()));
+                facts.dots.extend(all);
+            }
+        };
+        let register = |facts: &mut Facts, path: &[u8], register: &MvRegister| {
+            for value in register.stamped() {
+                let path = [path, b"=", value.bytes()].concat();
+                let dot = value.header().dot;
+                facts.dots.insert((path, id(dot.writer()), dot.seq()));
+            }
+        };
+        let count = |facts: &mut Facts, path: &[u8], counter: &Counter| {
+            for entry in counter.entries().filter(|entry| entry.live()) {
+                let (fp, fn_) = entry.floor.map_or((0, 0), |floor| (floor.p, floor.n));
+                let value =
+                    i128::from(entry.p) - i128::from(fp) - (i128::from(entry.n) - i128::from(fn_));
+                let key = (path.to_vec(), id(entry.dot.writer()));
+                facts.counts.insert(key, (entry.dot.seq(), value));
+            }
+        };
+        match value {
+            Value::GSet(value) | Value::OrSet(value) => set(&mut facts, value),
+            Value::MvRegister(value) => register(&mut facts, b"", value),
+            Value::EwFlag(value) => {
+                let all = value.dots().iter().map(|dot| (Vec::new(), id(dot.writer()), dot.seq()));
+                facts.dots.extend(all);
+            }
+            Value::GCounter(value) | Value::PnCounter(value) => count(&mut facts, b"", value),
+            Value::OrMap(value) => {
+                for (field, held) in value.fields().iter() {
+                    register(&mut facts, field, &held.register);
+                    if let Some(counter) = &held.counter {
+                        count(&mut facts, field, counter);
+                    }
+                }
+            }
+        }
+        facts
+    }
+}
+
+/// One thing that a client did.
+#[derive(Clone, Debug)]
+pub(crate) struct Edit {
+    by: ReplicaId,
+    /// The writer's newest event when it was done.
+    seq: u64,
+    added: BTreeSet<Fact>,
+    removed: BTreeSet<Fact>,
+    /// Path, event and amount.
+    counted: Vec<(Vec<u8>, u64, i128)>,
+    /// Path, writer and its newest event that was taken away.
+    covered: Vec<(Vec<u8>, ReplicaId, u64)>,
+}
+
+/// All edits, by place.
+#[derive(Default, Debug)]
+pub(crate) struct Oracle {
+    edits: BTreeMap<Place, Vec<Edit>>,
+}
+
+/// How much of a writer's past is known.
+pub(crate) struct Known<'a> {
+    pub(crate) vector: &'a BTreeMap<ReplicaId, u64>,
+    /// Writers whose memory is still somewhere: all they did is known or will be.
+    pub(crate) living: &'a BTreeSet<ReplicaId>,
+}
+
+impl Known<'_> {
+    fn has(&self, writer: ReplicaId, seq: u64) -> bool {
+        self.vector.get(&writer).is_some_and(|upto| *upto >= seq)
+    }
+
+    /// It may have left traces.
+    fn may_have(&self, writer: ReplicaId, seq: u64) -> bool {
+        self.has(writer, seq) || !self.living.contains(&writer)
+    }
+}
+
+impl Oracle {
+    /// Records an edit by what was there before and after.
+    pub(crate) fn record(
+        &mut self,
+        place: Place,
+        (by, seq): (ReplicaId, u64),
+        before: &Facts,
+        after: &Facts,
+        amount: Option<(Vec<u8>, i128)>,
+    ) {
+        let mut edit = Edit {
+            by,
+            seq,
+            added: after.dots.difference(&before.dots).cloned().collect(),
+            removed: before.dots.difference(&after.dots).cloned().collect(),
+            counted: Vec::new(),
+            covered: Vec::new(),
+        };
+        if let Some((path, amount)) = amount {
+            let (seq, _) = after.counts[&(path.clone(), by)];
+            edit.counted.push((path, seq, amount));
+        } else {
+            for ((path, writer), (at, _)) in &before.counts {
+                if !after.counts.contains_key(&(path.clone(), *writer)) {
+                    edit.covered.push((path.clone(), *writer, *at));
+                }
+            }
+        }
+        self.edits.entry(place).or_default().push(edit);
+    }
+
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.edits.keys()
+    }
+
+    /// Says what is wrong with `held` at `place`, on a node that knows `known`.
+    pub(crate) fn check(
+        &self,
+        place: &Place,
+        held: &Facts,
+        known: &Known<'_>,
+    ) -> Result<(), String> {
+        let edits = self.edits.get(place).map_or(&[][..], Vec::as_slice);
+        let sure: Vec<&Edit> = edits.iter().filter(|edit| known.has(edit.by, edit.seq)).collect();
+        let perhaps: Vec<&Edit> =
+            edits.iter().filter(|edit| known.may_have(edit.by, edit.seq)).collect();
+        let gone_for_sure: BTreeSet<&Fact> = sure.iter().flat_map(|edit| &edit.removed).collect();
+        let gone_perhaps: BTreeSet<&Fact> = perhaps.iter().flat_map(|edit| &edit.removed).collect();
+        for fact in edits.iter().flat_map(|edit| &edit.added) {
+            if known.has(fact.1, fact.2)
+                && !gone_perhaps.contains(fact)
+                && !held.dots.contains(fact)
+            {
+                return Err(format!("lost: {}", show(fact)));
+            }
+        }
+        let all: BTreeSet<&Fact> = edits.iter().flat_map(|edit| &edit.added).collect();
+        for fact in &held.dots {
+            if !all.contains(fact) {
+                return Err(format!("made up: {}", show(fact)));
+            }
+            if gone_for_sure.contains(fact) {
+                return Err(format!("came back: {}", show(fact)));
+            }
+        }
+        let mut paths: BTreeSet<(Vec<u8>, ReplicaId)> = held.counts.keys().cloned().collect();
+        for edit in edits {
+            paths.extend(edit.counted.iter().map(|(path, ..)| (path.clone(), edit.by)));
+        }
+        for (path, writer) in paths {
+            let mut amounts: Vec<(u64, i128)> = edits
+                .iter()
+                .filter(|edit| edit.by == writer)
+                .flat_map(|edit| &edit.counted)
+                .filter(|(of, ..)| *of == path)
+                .map(|(_, seq, amount)| (*seq, *amount))
+                .collect();
+            amounts.sort_unstable();
+            let covers = |edits: &[&Edit]| -> Vec<u64> {
+                let all = edits.iter().flat_map(|edit| &edit.covered);
+                all.filter(|(of, who, _)| (of, who) == (&path, &writer))
+                    .map(|(.., at)| *at)
+                    .collect()
+            };
+            let floor = covers(&sure).into_iter().max().unwrap_or(0);
+            let mut floors = covers(&perhaps);
+            floors.push(floor);
+            floors.retain(|at| *at >= floor);
+            let upto = known.vector.get(&writer).copied().unwrap_or(0);
+            let mut cuts = vec![upto];
+            if !known.living.contains(&writer) {
+                cuts.extend(amounts.iter().map(|(seq, _)| *seq).filter(|seq| *seq > upto));
+            }
+            let mut allowed: BTreeSet<i128> = BTreeSet::new();
+            for (floor, cut) in floors.iter().flat_map(|f| cuts.iter().map(move |cut| (*f, *cut))) {
+                let within = amounts.iter().filter(|(seq, _)| *seq > floor && *seq <= cut);
+                allowed.insert(within.map(|(_, amount)| *amount).sum());
+            }
+            let count = held.counts.get(&(path.clone(), writer)).map_or(0, |(_, count)| *count);
+            if !allowed.contains(&count) {
+                let path = path.escape_ascii();
+                return Err(format!("{path} of {:x}: {count} instead of {allowed:?}", writer.0));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn show((path, writer, seq): &Fact) -> String {
+    format!("{} made by {:x} as event {seq}", path.escape_ascii(), writer.0)
+}
