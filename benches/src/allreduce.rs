@@ -259,6 +259,13 @@ fn measured(variant: Variant, repetitions: &[Repetition]) -> Measured {
     }
 }
 
+impl AllReduce {
+    /// Whether every result was right on the first read.
+    pub(crate) fn all_right(&self) -> bool {
+        self.variants.iter().all(|variant| variant.right_on_first_read == self.repetitions)
+    }
+}
+
 impl Report for AllReduce {
     const NAME: &'static str = "allreduce";
 

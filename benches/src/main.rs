@@ -2,7 +2,8 @@
 //!
 //! Each subcommand starts the servers it needs on free loopback ports, alternates between them, and
 //! prints a table; `all` runs every one and writes the page `docs/benchmarks.md` with its charts.
-//! Nothing is asserted except by `instructions`, whose figures do not depend on the machine's load.
+//! Nothing is asserted except what does not depend on the machine's load: the figures of `instructions`
+//! and the sums of `allreduce`.
 
 mod allreduce;
 mod chart;
@@ -139,7 +140,11 @@ fn run(benchmark: Benchmark) -> Result<ExitCode> {
             common.show(&startup::run(&programs, &options)?)?;
         }
         Benchmark::Allreduce { common, options } => {
-            common.show(&allreduce::run(&programs, &options)?)?;
+            let report = allreduce::run(&programs, &options)?;
+            common.show(&report)?;
+            if !report.all_right() {
+                return Err("allreduce: a sum was wrong on the first read".into());
+            }
         }
         Benchmark::Instructions { common, options } => {
             let report = instructions::run(&programs, &options)?;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 import { Redis } from "ioredis";
-import { pairs, startNode, types } from "./node.js";
+import { pairs, reconnected, startNode, types } from "./node.js";
 
 async function open(t, node, protocol, login = "", options = {}) {
   const client = new Redis(node.url(login), { protocol, ...options });
@@ -54,9 +54,7 @@ for (const protocol of [2, 3]) {
 
     // Its connection is cut; the next one speaks for the same function.
     const id = await client.call("CLIENT", "ID");
-    const again = once(client, "ready");
-    await other.call("CLIENT", "KILL", "ID", String(id));
-    await again;
+    await reconnected(client, () => other.call("CLIENT", "KILL", "ID", String(id)));
     assert.equal(await client.call("MISO.FUNCTION"), "checkout");
     assert.equal(await client.call("GCOUNTER.GET", "o", "n"), 7);
   });

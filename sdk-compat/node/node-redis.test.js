@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createClient, RESP_TYPES } from "redis";
-import { pairs, startNode, types } from "./node.js";
+import { pairs, reconnected, startNode, types } from "./node.js";
 
 async function open(t, node, RESP, login = "", options = {}) {
   const client = createClient({ url: node.url(login), RESP, ...options });
@@ -49,7 +49,7 @@ for (const RESP of [2, 3]) {
 
     // Its connection is cut; the next one speaks for the same function.
     const id = await client.sendCommand(["CLIENT", "ID"]);
-    await other.sendCommand(["CLIENT", "KILL", "ID", String(id)]);
+    await reconnected(client, () => other.sendCommand(["CLIENT", "KILL", "ID", String(id)]));
     assert.equal(await client.sendCommand(["MISO.FUNCTION"]), "checkout");
     assert.equal(await client.sendCommand(["GCOUNTER.GET", "o", "n"]), 7);
   });
@@ -58,11 +58,13 @@ for (const RESP of [2, 3]) {
     const node = await startNode(t);
     const client = await open(t, node, RESP);
     const listener = await open(t, node, RESP);
-    const first = new Promise((resolve) => listener.subscribe("__miso__:default:o", (...message) => resolve(message)));
-    const second = new Promise((resolve) => listener.pSubscribe("__miso__:*", (...message) => resolve(message)));
+    let exact, matched;
+    const messages = [new Promise((resolve) => (exact = resolve)), new Promise((resolve) => (matched = resolve))];
+    await listener.subscribe("__miso__:default:o", (...message) => exact(message));
+    await listener.pSubscribe("__miso__:*", (...message) => matched(message));
     await listener.ping();
     await client.sendCommand(["EWFLAG.ENABLE", "o", "open"]);
-    for (const [text, channel] of await Promise.all([first, second])) {
+    for (const [text, channel] of await Promise.all(messages)) {
       assert.equal(channel, "__miso__:default:o");
       assert.match(text, /open/);
       assert.match(text, /ewflag/);

@@ -1,7 +1,6 @@
-// A running server on a free loopback port, for one test.
+// A running server on a free loopback port, for one test, and what the tests of all clients share.
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,45 +19,46 @@ function binary() {
   return builds.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0];
 }
 
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.on("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
-  });
-}
-
-function answers(port) {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1", () => socket.write("PING\r\n"));
-    socket.on("data", () => (socket.destroy(), resolve(true)));
-    socket.on("error", () => resolve(false));
-    socket.on("close", () => resolve(false));
-  });
-}
-
 /** Starts a server that is stopped when the test `t` ends. */
 export async function startNode(t, ...flags) {
   const directory = mkdtempSync(join(tmpdir(), "miso-node-"));
   const log = join(directory, "log");
-  const port = await freePort();
   const output = openSync(log, "w");
-  const server = spawn(binary(), ["--port", String(port), ...flags], { cwd: directory, stdio: ["ignore", output, output] });
+  // It picks its port itself and tells it: one that was free a moment ago may be another test's by now.
+  const server = spawn(binary(), ["--port", "0", ...flags], { cwd: directory, stdio: ["ignore", output, output] });
+  closeSync(output);
   let ended = false;
+  server.on("error", () => (ended = true));
   server.on("exit", () => (ended = true));
   t.after(() => {
     server.kill("SIGKILL");
     rmSync(directory, { recursive: true, force: true });
   });
   const end = Date.now() + DEADLINE_MS;
-  while (!(await answers(port))) {
-    if (ended || Date.now() > end) throw new Error(`the server does not answer:\n${readFileSync(log)}`);
+  for (;;) {
+    const text = readFileSync(log, "utf8");
+    const port = /Ready to accept connections on 127\.0\.0\.1:(\d+)\n/.exec(text)?.[1];
+    if (port) return { port, url: (login = "") => `redis://${login}${login && "@"}127.0.0.1:${port}` };
+    if (ended || Date.now() > end) throw new Error(`the server is not ready:\n${text}`);
     await sleep(5);
   }
-  return { port, url: (login = "") => `redis://${login}${login && "@"}127.0.0.1:${port}` };
+}
+
+/**
+ * Cuts the connection of `client` by `cut`, and waits until it has another: a client may fail what it is asked in
+ * between. Its errors in between are part of that, so this is not `once`, which rejects on them.
+ */
+export async function reconnected(client, cut) {
+  let late;
+  const ready = new Promise((resolve, reject) => {
+    client.once("ready", resolve);
+    late = setTimeout(reject, DEADLINE_MS, new Error("the client does not reconnect"));
+  });
+  try {
+    await Promise.all([ready, cut()]);
+  } finally {
+    clearTimeout(late);
+  }
 }
 
 /** A map as an object, whichever shape the client gave it. */

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-import socket
+import re
 import subprocess
 import time
 
@@ -11,6 +11,7 @@ import redis
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 DEADLINE = 30
+READY = re.compile(r"Ready to accept connections on 127\.0\.0\.1:(\d+)\n")
 
 
 def binary():
@@ -23,37 +24,26 @@ def binary():
     return str(max(builds, key=lambda path: path.stat().st_mtime))
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Node:
     """A running server on a free loopback port."""
 
     def __init__(self, log, *flags):
-        self.port = free_port()
-        self.log = log
+        # It picks its port itself and tells it: one that was free a moment ago may be somebody else's by now.
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [binary(), "--port", str(self.port), *flags],
+                [binary(), "--port", "0", *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=log.parent,
             )
         end = time.monotonic() + DEADLINE
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                    connection.sendall(b"PING\r\n")
-                    if connection.recv(64)[:1] in (b"+", b"-"):
-                        return
-            except OSError:
-                pass
-            assert self.process.poll() is None and time.monotonic() < end, log.read_text()
+        while not (ready := READY.search(log.read_text())):
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                pytest.fail(f"the server is not ready:\n{log.read_text()}")
             time.sleep(0.005)
+        self.port = int(ready[1])
 
     def url(self, login=""):
         return f"redis://{login}{'@' if login else ''}127.0.0.1:{self.port}"

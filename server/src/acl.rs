@@ -544,8 +544,12 @@ impl Acl {
             };
             let mut user = User::new(name.as_bytes(), table.len());
             for word in words {
-                user.apply(word.as_bytes(), table)
-                    .map_err(|why| format!("line {number}: {why}"))?;
+                user.apply(word.as_bytes(), table).map_err(|why| {
+                    // Of a password no more than its kind.
+                    let shown =
+                        if word.starts_with(['>', '<', '#', '!']) { &word[..1] } else { word };
+                    format!("line {number}: '{shown}': {why}")
+                })?;
             }
             if fresh.insert(Box::from(name.as_bytes()), Arc::new(user)).is_some() {
                 return Err(format!("line {number}: duplicate user '{name}' found"));

@@ -292,6 +292,45 @@ fn access_control() {
     assert!(redis::cmd("PING").exec(s.redis()).is_err());
 }
 
+/// Users that outlive the server: read at its start, saved, and loaded all or none.
+#[test]
+fn users_in_a_file() {
+    let path = Node::scratch().join("users.acl");
+    let put = |text: &str| std::fs::write(&path, text).expect("the scratch directory is writable");
+    put("user default on nopass ~* &* +@all\nuser bob on >pw ~cart:* +@gcounter\n");
+    let flags = ["--aclfile", path.to_str().expect("a path of text")];
+    let node = Node::with(&flags);
+    let mut admin = node.session();
+    admin.script("ACL USERS => ~[\"bob\", \"default\"]\nACL SETUSER eve on >pw ~* +@all => OK");
+    admin.script("ACL SAVE => OK");
+    let saved = std::fs::read_to_string(&path).expect("the file is there");
+    assert!(saved.contains("user bob ") && saved.contains("user eve "), "{saved}");
+    assert!(!saved.contains(">pw"), "a password in plain text:\n{saved}");
+
+    let again = Node::with(&flags);
+    again.session().script("ACL USERS => ~[\"bob\", \"default\", \"eve\"]");
+    assert_eq!(again.wire().ask("AUTH bob pw").to_string(), "OK");
+
+    put("user default on nopass ~* &* +@all\nuser zoe on >pw +nonsense\n");
+    assert!(admin.run("ACL LOAD").is_error());
+    admin.script("ACL USERS => ~[\"bob\", \"default\", \"eve\"]");
+    put("user default on nopass ~* &* +@all\nuser zoe on >pw\n");
+    admin.script("ACL LOAD => OK\nACL USERS => ~[\"default\", \"zoe\"]");
+}
+
+/// The log of refusals keeps as many as it is told, the newest.
+#[test]
+fn the_acl_log_is_bounded() {
+    let node = Node::with(&["--acllog-max-len", "3"]);
+    let mut admin = node.session();
+    for i in 0..10 {
+        admin.script(&format!("ACL SETUSER bob on >pw => OK\nAUTH wrong{i} x => -WRONGPASS..."));
+    }
+    let Frame::Array(log) = admin.run("ACL LOG") else { panic!("an array") };
+    assert_eq!(log.len(), 3);
+    assert!(log[0].to_string().contains("wrong9"), "{}", log[0]);
+}
+
 /// What a user may do, and whether a password is asked for, holds from the next command on.
 #[test]
 fn rights_change_while_connections_stand() {

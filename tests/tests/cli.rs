@@ -110,6 +110,16 @@ fn unreadable_configuration() {
 }
 
 #[test]
+fn unusable_users() {
+    refused(
+        &run(&["--port", "0", "--aclfile", "/nowhere/users.acl"]),
+        &["aclfile", "/nowhere/users.acl"],
+    );
+    let path = file("user bob on >pw +nonsense\n");
+    refused(&run(&["--port", "0", "--aclfile", &path]), &["aclfile", &path, "nonsense"]);
+}
+
+#[test]
 fn wrong_configuration() {
     for (text, parts) in [
         ("port = \"abc\"\n", &["port"][..]),

@@ -210,6 +210,66 @@ fn a_monitor_that_never_reads() {
     });
 }
 
+/// A client that does not take a reply is closed if more than its limit waits: at once beyond the hard one, after its
+/// time beyond the soft one.
+#[test]
+fn unread_replies_beyond_their_limit() {
+    for limit in ["normal 1mb 0 0", "normal 0 1mb 1"] {
+        survives(&["--client-output-buffer-limit", limit], 192 * MIB, |node| {
+            // More than the kernel keeps of what nobody reads.
+            let value = vec![b'x'; 32 << 20];
+            let mut s = node.session();
+            s.call(&[&b"MVREG.SET"[..], b"big", b"r", &value]);
+            s.call(&[&b"MVREG.SET"[..], b"small", b"r", &value[..100_000]]);
+            let mut wire = node.wire();
+            assert_eq!(wire.ask("MVREG.VALUE small r").text().len(), 100_000);
+            wire.command("MVREG.VALUE big r");
+            wait_until("the limit", || node.log().contains("client-output-buffer-limit passed"));
+            assert!(wire.rest().len() < value.len(), "{limit}");
+        });
+    }
+}
+
+/// Objects, names and channels longer than allowed: an error, and nothing is made.
+#[test]
+fn keys_beyond_their_limit() {
+    survives(&["--key-max-bytes", "100"], 16 * MIB, |node| {
+        let mut s = node.session();
+        let (fits, long) = ("k".repeat(100), "k".repeat(101));
+        s.script(&format!(
+            r#"
+            GCOUNTER.ADD {fits} {fits} 1 => 1
+            ORSET.ADD {fits} set a => 1
+            "#
+        ));
+        for command in [
+            "GCOUNTER.ADD K n 1",
+            "GCOUNTER.ADD o K 1",
+            "GCOUNTER.MADD o n 1 K 1",
+            "PNCOUNTER.SUB K n",
+            "GSET.ADD o K a",
+            "ORSET.ADD K n a",
+            "MVREG.SET o K v",
+            "EWFLAG.ENABLE K n",
+            "ORMAP.SET o K f v",
+            "ORMAP.INCRBY K n f 1",
+            "MISO.REGISTER K",
+            "SUBSCRIBE K",
+        ] {
+            let command = command.replace('K', &long);
+            s.script(&format!(
+                "{command} => -ERR object or name is longer than key-max-bytes (100)"
+            ));
+        }
+        s.script(&format!("DBSIZE => 2\nMISO.EXISTS o => 0\nMISO.DEL {fits} => 2"));
+    });
+    // As long as 64 KiB unless told.
+    let node = Node::start();
+    let mut s = node.session();
+    s.script(&format!("GCOUNTER.ADD {} n => 1", "k".repeat(65_536)));
+    s.script(&format!("GCOUNTER.ADD {} n => -ERR object or name is longer...", "k".repeat(65_537)));
+}
+
 #[test]
 fn too_many_connections() {
     survives(&["--maxclients", "10"], 16 * MIB, |node| {

@@ -1,11 +1,12 @@
-//! `cargo xtask test`: the set-up, the build, all suites, one sum.
+//! `cargo xtask test`: the set-up, the build, all suites, the main job, one sum.
 
 use crate::process::{Line, cargo, installed, program, root};
 use crate::{Outcome, setup};
 use std::path::PathBuf;
 use std::time::Instant;
 
-const SUITES: [&str; 4] = ["rust", "doc", "python", "node"];
+/// The last one is the main job: the paper's AllReduce, beside a real Redis.
+const SUITES: [&str; 5] = ["rust", "doc", "python", "node", "allreduce"];
 
 /// Tests that ran, by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,11 +72,17 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         ]);
         suite("node", line.folder(folder))?;
     }
+    if wanted("allreduce") {
+        let line = program(target().join("debug/miso-benches"));
+        let line = line.args(["allreduce", "--repetitions", "3"]).env("MISO_SERVER", &server);
+        let passed = u64::from(line.run()?);
+        sums.push(("allreduce", Tally { passed, failed: 1 - passed }));
+    }
 
-    println!("\n{:8} {:>7} {:>7}", "suite", "passed", "failed");
+    println!("\n{:9} {:>7} {:>7}", "suite", "passed", "failed");
     let mut sum = Tally::default();
     for (name, tally) in sums {
-        println!("{name:8} {:>7} {:>7}", tally.passed, tally.failed);
+        println!("{name:9} {:>7} {:>7}", tally.passed, tally.failed);
         sum.passed += tally.passed;
         sum.failed += tally.failed;
     }
