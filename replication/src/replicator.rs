@@ -46,6 +46,8 @@ pub struct Config {
     pub ack_delay: Duration,
     /// How long after a change a node says what it has applied.
     pub word_delay: Duration,
+    /// How often it says so anyway, in case a word was lost.
+    pub word_period: Duration,
     /// A sync from which nothing is heard for so long is given up.
     pub sync_timeout: Duration,
     /// How long events of a third node may be missing before they are pulled from another.
@@ -80,6 +82,7 @@ impl Config {
             early_bytes: 16 << 20,
             ack_delay: Duration::from_millis(10),
             word_delay: Duration::from_secs(1),
+            word_period: Duration::from_secs(30),
             sync_timeout: Duration::from_secs(10),
             lack_delay: Duration::from_secs(2),
             part_bytes: 128 << 10,
@@ -213,7 +216,8 @@ pub(crate) struct Stream {
     pub(crate) fetches: Vec<Fetching>,
     /// Full comparisons that somebody asked for.
     pub(crate) forced: VecDeque<(AskId, ReplicaId)>,
-    collect: bool,
+    /// When what has become common knowledge is forgotten.
+    tidy_at: Option<Time>,
     /// The timer that is set.
     timer: Option<Time>,
 }
@@ -271,7 +275,7 @@ impl Stream {
             awaits: Vec::new(),
             fetches: Vec::new(),
             forced: VecDeque::new(),
-            collect: false,
+            tidy_at: None,
             timer: None,
         }
     }
@@ -354,6 +358,11 @@ impl Stream {
             !over
         });
         self.awaits = awaits;
+    }
+
+    /// Says what is known, at the latest then.
+    fn word_by(&mut self, at: Time) {
+        self.word_at = Some(self.word_at.map_or(at, |word_at| word_at.min(at)));
     }
 
     pub(crate) fn set_restoring(&mut self, restoring: bool, out: &mut Vec<Effect>) {
@@ -614,7 +623,7 @@ impl Replicator {
     ) -> Result<(), Fault> {
         let vector = payload::read_vector(word.vector.as_ref())?;
         let (own, limit) = (self.config.replica, self.config.queue_bytes);
-        let link = self.peers[&peer].link;
+        let (link, tidy_at) = (self.peers[&peer].link, now + self.config.word_delay);
         let runs = self.peers[&peer].functions.contains(&word.function);
         if !self.streams.contains_key(&word.function) && self.store.find(&word.function).is_none() {
             return Ok(());
@@ -622,7 +631,9 @@ impl Replicator {
         let stream = self.stream(&word.function);
         let target = stream.peers.entry(peer).or_default();
         (target.link, target.runs) = (link, runs);
-        stream.collect |= stream.function.heard_word(peer, &vector).map_err(refused)?;
+        if stream.function.heard_word(peer, &vector).map_err(refused)? {
+            stream.tidy_at.get_or_insert(tidy_at);
+        }
         let theirs = vector.iter().find(|(id, _)| *id == own).map_or(0, |(_, seq)| *seq);
         let sent = stream.function.sent();
         if theirs > stream.function.seq() {
@@ -724,7 +735,8 @@ impl Replicator {
         match stream.function.join_batch(peer, (batch.first, batch.last), &changes) {
             Ok(joined) => {
                 Self::count_joined(&mut self.counts, joined);
-                stream.word_at.get_or_insert(word_at);
+                stream.word_by(word_at);
+                stream.tidy_at.get_or_insert(word_at);
                 if let Some(target) = stream.peers.get_mut(&peer) {
                     target.ack_at =
                         Some(target.ack_at.map_or(now + delay, |at| at.min(now + delay)));
@@ -764,7 +776,8 @@ impl Replicator {
     /// Says what is known, not at once.
     pub(crate) fn word_soon(&mut self, now: Time, name: &Bytes) {
         if let Some(stream) = self.streams.get_mut(name) {
-            stream.word_at.get_or_insert(now + self.config.word_delay);
+            stream.word_by(now + self.config.word_delay);
+            stream.tidy_at.get_or_insert(now + self.config.word_delay);
         }
     }
 
@@ -873,7 +886,7 @@ impl Replicator {
             live.for_each(|target| target.acked = batch.last);
         }
         stream.trim(self.config.queue_bytes);
-        stream.word_at.get_or_insert(now + self.config.word_delay);
+        stream.word_by(now + self.config.word_delay);
     }
 
     /// Answers or keeps a question.
@@ -975,11 +988,9 @@ impl Replicator {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Time, out: &mut Vec<Effect>) {
-        while let Some((at, name)) = self.timers.first().cloned() {
-            if at > now {
-                break;
-            }
-            self.timers.pop_first();
+        // Each function once: what stays due is done at the end of the turn.
+        let later = self.timers.split_off(&(Time(now.0.saturating_add(1)), Bytes::new()));
+        for (_, name) in std::mem::replace(&mut self.timers, later) {
             if let Some(stream) = self.streams.get_mut(&name) {
                 stream.timer = None;
                 self.on_time(now, &name, out);
@@ -993,6 +1004,11 @@ impl Replicator {
     fn on_time(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) {
         self.flush_if_due(now, name, out);
         self.sync_on_time(now, name, out);
+        // All functions' at one time, so that they go in one envelope; each node at its own.
+        let period = u64::try_from(self.config.word_period.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let offset = self.config.replica.0 % period;
+        let round = now.0.saturating_sub(offset) / period + 1;
+        let next_word = Time(round.saturating_mul(period).saturating_add(offset));
         let Some(stream) = self.streams.get_mut(name) else { return };
         stream.check_waits(now, out);
         stream.check_awaits(now, out);
@@ -1000,15 +1016,17 @@ impl Replicator {
             self.acks.insert(name.clone());
         }
         if stream.word_at.is_some_and(|at| at <= now) {
-            stream.word_at = None;
             let links: Vec<LinkId> = stream.reachable().map(|(_, link)| link).collect();
+            stream.word_at = None;
             if !links.is_empty() {
                 out.push(Effect::Send { links, frame: stream.word(false) });
+                stream.word_at = Some(next_word);
             }
+        }
+        if stream.tidy_at.is_some_and(|at| at <= now) {
+            stream.tidy_at = None;
             stream.function.tidy();
-            if std::mem::take(&mut stream.collect) {
-                stream.function.collect();
-            }
+            stream.function.collect();
         }
         if stream.lack_at.is_some_and(|at| at <= now) {
             stream.lack_at = None;
@@ -1065,13 +1083,14 @@ impl Replicator {
         let sync = stream.sync.as_ref().map(|sync| sync.until(self.config.sync_timeout));
         let forced = (!stream.forced.is_empty() && stream.sync.is_none()).then_some(now);
         let retry = stream.retry_at.filter(|at| *at > now);
-        let next = [flush, acks, stream.word_at, stream.lack_at, sync, forced, retry]
-            .into_iter()
-            .flatten()
-            .chain(waits)
-            .chain(awaits)
-            .chain(fetches)
-            .min();
+        let next =
+            [flush, acks, stream.word_at, stream.tidy_at, stream.lack_at, sync, forced, retry]
+                .into_iter()
+                .flatten()
+                .chain(waits)
+                .chain(awaits)
+                .chain(fetches)
+                .min();
         if stream.timer != next {
             if let Some(old) = stream.timer {
                 self.timers.remove(&(old, name.clone()));

@@ -36,6 +36,8 @@ const TURN: usize = 256;
 pub(crate) struct Joining {
     /// All writers met; the shards have copies.
     pub(crate) writers: Writers,
+    /// How many of them the shards have.
+    shared: usize,
     /// The local writer's newest event that a batch has told of.
     pub(crate) sent: u64,
     log: RemovalLog,
@@ -45,7 +47,8 @@ pub(crate) struct Joining {
 
 impl Joining {
     pub(crate) fn new(writers: Writers) -> Joining {
-        Joining { writers, sent: 0, log: RemovalLog::default(), words: HashMap::new() }
+        let shared = writers.len();
+        Joining { writers, shared, sent: 0, log: RemovalLog::default(), words: HashMap::new() }
     }
 }
 
@@ -298,14 +301,14 @@ impl Function {
 
     /// Reads a message, and makes the writers that it names known to all shards.
     fn read(&self, joining: &mut Joining, message: &[u8]) -> Result<Vec<Change>, Refused> {
-        let known = joining.writers.len();
         let changes = batch::read(message, LONGEST, &mut joining.writers)?;
-        self.share_writers(joining, known);
+        self.share_writers(joining);
         Ok(changes)
     }
 
-    fn share_writers(&self, joining: &Joining, known: usize) {
-        if joining.writers.len() > known {
+    fn share_writers(&self, joining: &mut Joining) {
+        if joining.writers.len() > joining.shared {
+            joining.shared = joining.writers.len();
             let shared = Arc::new(joining.writers.clone());
             self.shards.iter().for_each(|shard| shard.lock().set_writers(Arc::clone(&shared)));
         }
@@ -313,7 +316,6 @@ impl Function {
 
     /// A vector of a peer in local numbers.
     fn context_of(&self, joining: &mut Joining, vector: &Vector) -> Result<Context, Refused> {
-        let known = joining.writers.len();
         let mut context = Context::new();
         for (id, seq) in vector {
             if *seq > SEQ_MAX {
@@ -322,7 +324,7 @@ impl Function {
             let writer = joining.writers.intern(*id).ok_or(DecodeError::TooManyWriters)?;
             context.raise(writer, *seq);
         }
-        self.share_writers(joining, known);
+        self.share_writers(joining);
         Ok(context)
     }
 
@@ -340,7 +342,6 @@ impl Function {
             return Err(Refused::Malformed("range"));
         }
         let mut joining = self.joining.lock();
-        let known_writers = joining.writers.len();
         let origin = joining.writers.intern(origin).ok_or(DecodeError::TooManyWriters)?;
         if origin == LOCAL {
             return Err(Refused::Malformed("origin: it is this node"));
@@ -352,7 +353,7 @@ impl Function {
         if first > upto + 1 {
             return Err(Refused::Gap(upto + 1));
         }
-        self.share_writers(&joining, known_writers);
+        self.share_writers(&mut joining);
         let changes = self.read(&mut joining, message)?;
         let (joined, gone) = self.join(&joining, changes, Claim::Delta, (origin, last));
         self.log_removals(&mut joining, (origin, last), gone);
@@ -386,9 +387,8 @@ impl Function {
             return Err(Refused::Malformed("sequence number"));
         }
         let mut joining = self.joining.lock();
-        let known_writers = joining.writers.len();
         let origin = joining.writers.intern(origin).ok_or(DecodeError::TooManyWriters)?;
-        self.share_writers(&joining, known_writers);
+        self.share_writers(&mut joining);
         let changes = self.read(&mut joining, message)?;
         let (joined, gone) = self.join(&joining, changes, Claim::Delta, (LOCAL, 0));
         // What this node took away itself, and what it knows, is in its own log.

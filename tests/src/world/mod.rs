@@ -215,20 +215,27 @@ impl World {
         overlay.heartbeat = Duration::from_millis(200);
         overlay.node_timeout = Duration::from_secs(1);
         overlay.redial_max = Duration::from_millis(800);
-        // One seed is enough; a node that comes back knows another one, perhaps.
-        let seed = match self.hosts.len() {
-            0 => 0,
-            some => self.pick(some),
+        // For a new node one seed is enough. One that comes back is given all, since those that it
+        // would ask may have forgotten the others, too.
+        let others: Vec<String> = self
+            .hosts
+            .iter()
+            .filter(|host| host.name != name)
+            .map(|host| host.address.clone())
+            .collect();
+        let back = self.hosts.iter().any(|host| host.name == name);
+        overlay.seeds = match others.len() {
+            0 => others,
+            _ if back => others,
+            some => vec![others[self.pick(some)].clone()],
         };
-        if let Some(host) = self.hosts.get(seed) {
-            overlay.seeds = vec![host.address.clone()];
-        }
         overlay.seed = self.rng.bits();
         let mut replicator = replicator::Config::new(replica);
         replicator.queue_bytes = 2_000 + self.rng.below(8_000) as usize;
         replicator.early_bytes = 4_000;
         replicator.part_bytes = 300;
         replicator.window_bytes = 1_000;
+        replicator.word_period = Duration::from_secs(3);
         replicator.sync_timeout = Duration::from_secs(2);
         replicator.exports = 2;
         replicator.bugs = self.plan.broken.replicator;
@@ -667,6 +674,9 @@ impl World {
 
     fn edit(&mut self, at: usize, function: &Function, place: Place) {
         let before = facts(function, &place);
+        let of_kind = |kind: &Type| (place.0.clone(), place.1.clone(), place.2.clone(), *kind);
+        let all_before: Vec<(Place, Facts)> =
+            Type::ALL.iter().map(of_kind).map(|at| (at.clone(), facts(function, &at))).collect();
         let (_, object, name, kind) = &place;
         let hash = miso_store::hash(object);
         let key = (hash, object.as_slice(), name.as_slice());
@@ -736,11 +746,8 @@ impl World {
         }
         if dice == 0 {
             // All types under the name go.
-            for kind in Type::ALL {
-                let place = (place.0.clone(), place.1.clone(), place.2.clone(), *kind);
-                let now = Facts::default();
-                let was = if *kind == place.3 { before.clone() } else { Facts::default() };
-                let by = (self.hosts[at].replica, function.seq());
+            for (place, was) in all_before {
+                let (by, now) = ((self.hosts[at].replica, function.seq()), Facts::default());
                 if was != now {
                     self.oracle.record(place, by, &was, &now, None);
                 }
