@@ -216,6 +216,13 @@ pub(crate) struct Stream {
     pub(crate) fetches: Vec<Fetching>,
     /// Full comparisons that somebody asked for.
     pub(crate) forced: VecDeque<(AskId, ReplicaId)>,
+    /// Values may be here of events beyond the vector, as syncs and fetches bring them. If their
+    /// origin is gone, no stream tells the others: so many words more carry a digest.
+    pub(crate) unsure: u8,
+    /// What the last word said.
+    said: Option<miso_store::Vector>,
+    /// The digest of what is here, at a vector.
+    digest: Option<(miso_store::Vector, u64)>,
     /// When what has become common knowledge is forgotten.
     tidy_at: Option<Time>,
     /// The timer that is set.
@@ -275,6 +282,9 @@ impl Stream {
             awaits: Vec::new(),
             fetches: Vec::new(),
             forced: VecDeque::new(),
+            unsure: 0,
+            said: None,
+            digest: None,
             tidy_at: None,
             timer: None,
         }
@@ -320,13 +330,32 @@ impl Stream {
         self.queue.front().map_or_else(|| self.function.sent() + 1, |oldest| oldest.first)
     }
 
-    fn word(&self, answer: bool) -> Bytes {
+    fn word(&self, answer: bool, digest: Option<u64>) -> Bytes {
         peer::frame(Body::Word(Word {
             function: self.name(),
             vector: Some(payload::vector(&self.function.vector())),
             kept_from: self.kept_from(),
             answer,
+            digest,
         }))
+    }
+
+    /// Says that values of events beyond the vector may have come.
+    pub(crate) fn now_unsure(&mut self) {
+        self.unsure = 2;
+        self.digest = None;
+    }
+
+    /// A digest of all that is here; `vector` is what is known.
+    fn digest(&mut self, vector: &miso_store::Vector) -> u64 {
+        match &self.digest {
+            Some((at, digest)) if at == vector => *digest,
+            _ => {
+                let digest = self.function.digests(1)[0];
+                self.digest = Some((vector.clone(), digest));
+                digest
+            }
+        }
     }
 
     fn count_acked(&self, seq: u64) -> usize {
@@ -573,7 +602,7 @@ impl Replicator {
 
     /// Says what is known here, and asks for the same and for what follows it.
     fn ask_for_stream(stream: &mut Stream, now: Time, peer: ReplicaId, out: &mut Vec<Effect>) {
-        let frame = stream.word(true);
+        let frame = stream.word(true, None);
         if let Some(target) = stream.peers.get_mut(&peer)
             && let Some(link) = target.link
         {
@@ -660,11 +689,27 @@ impl Replicator {
                     }
                 }
             }
-            let frame = stream.word(false);
+            let frame = stream.word(false, None);
             out.extend(link.map(|link| Effect::Send { links: vec![link], frame }));
         }
         stream.trim(limit);
         stream.check_waits(now, out);
+        if let Some(digest) = word.digest
+            && stream.runs
+            && stream.sync.is_none()
+            && !stream.has_unsent()
+        {
+            let mut theirs = stream.peers[&peer].word.clone();
+            let vector = stream.function.vector();
+            let mut mine = vector.clone();
+            theirs.sort_unstable();
+            mine.sort_unstable();
+            if mine == theirs && stream.digest(&vector) != digest {
+                // Each takes from the other what it has.
+                stream.now_unsure();
+                self.pull_compared(now, &word.function, peer, out);
+            }
+        }
         self.compare(now, &word.function, peer, out);
         self.schedule(now, &word.function);
         Ok(())
@@ -1019,7 +1064,13 @@ impl Replicator {
             let links: Vec<LinkId> = stream.reachable().map(|(_, link)| link).collect();
             stream.word_at = None;
             if !links.is_empty() {
-                out.push(Effect::Send { links, frame: stream.word(false) });
+                let vector = stream.function.vector();
+                // Worth it only where nothing is under way that would change it.
+                let still = stream.said.replace(vector.clone()).is_some_and(|said| said == vector);
+                let settled = still && stream.sync.is_none() && !stream.has_unsent();
+                let digest = (settled && stream.unsure > 0).then(|| stream.digest(&vector));
+                stream.unsure = stream.unsure.saturating_sub(u8::from(settled));
+                out.push(Effect::Send { links, frame: stream.word(false, digest) });
                 stream.word_at = Some(next_word);
             }
         }

@@ -114,6 +114,17 @@ impl Replicator {
         self.begin(now, name, peer, false, None, out);
     }
 
+    /// As [`Replicator::pull`], of all that differs, whatever the vectors say.
+    pub(crate) fn pull_compared(
+        &mut self,
+        now: Time,
+        name: &Bytes,
+        peer: ReplicaId,
+        out: &mut Vec<Effect>,
+    ) {
+        self.begin(now, name, peer, true, None, out);
+    }
+
     fn begin(
         &mut self,
         now: Time,
@@ -382,6 +393,7 @@ impl Replicator {
         }
         let peer = sync.peer;
         stream.sync = None;
+        stream.now_unsure();
         stream.set_restoring(false, out);
         self.advance(now, name, out)?;
         self.word_soon(now, name);
@@ -399,6 +411,7 @@ impl Replicator {
     fn give_up(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) {
         let Some(stream) = self.streams.get_mut(name) else { return };
         let Some(sync) = stream.sync.take() else { return };
+        stream.now_unsure();
         // Spread by who asks, so that those who were told to wait do not come back together.
         let spread = (self.config.replica.0 ^ sync.id) % 200;
         stream.retry_at = Some(now + Duration::from_millis(100 + spread));
@@ -574,6 +587,7 @@ impl Replicator {
         if fetched.found {
             let message = payload::expand(&fetched.changes, fetched.size)?;
             stream.function.join_changes(&message).map_err(refused)?;
+            stream.now_unsure();
         }
         if let Some(sync) = &mut stream.sync
             && let Some(comparing) = &mut sync.buckets

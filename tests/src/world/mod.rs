@@ -500,6 +500,11 @@ impl World {
                     let delay = host.slow_until - self.now;
                     self.after(delay, Event::Deliver { link, life, envelope });
                 } else {
+                    if self.plan.trace {
+                        let from = self.links[&link].peer;
+                        let words = in_words(&envelope);
+                        self.say(|| format!("n{at} hears of n{from}: {words}"));
+                    }
                     self.drive(at, vec![Input::Received { link, envelope }]);
                 }
             }
@@ -838,7 +843,15 @@ impl World {
                 if other.0 != first.0 {
                     wrong.push(format!("n{at} knows {:x?}, n0 {:x?}", other.0, first.0));
                 } else if other != first {
-                    wrong.push(format!("n{at} and n0 know the same and hold different values"));
+                    let places = self.oracle.places().filter(|place| *place.0 == *name);
+                    let pairs = places.map(|place| {
+                        let held = |host: &Host| facts(&host.store.function(name), place);
+                        (place, held(&self.hosts[0]), held(host))
+                    });
+                    let differ: Vec<_> = pairs.filter(|(_, a, b)| a != b).collect();
+                    wrong.push(format!(
+                        "n{at} and n0 know the same and hold different values: {differ:x?}"
+                    ));
                 }
             }
         }
@@ -879,6 +892,45 @@ fn facts(function: &Function, (_, object, name, kind): &Place) -> Facts {
     let values = shard.slot(hash, object, name).map_or(&[][..], miso_store::Slot::values);
     let value: Option<&Value> = values.iter().find(|value| value.kind() == *kind);
     value.map(|value| Facts::of(value, shard.writers())).unwrap_or_default()
+}
+
+/// An envelope's messages about changes, in a few words each.
+fn in_words(envelope: &Bytes) -> String {
+    let vector = |vector: &Option<peer::Vector>| {
+        let vector = vector.as_ref().map(|v| v.writers.iter().zip(&v.lasts));
+        let words = vector.into_iter().flatten().map(|(id, seq)| format!("{:x}:{seq}", id >> 48));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let words = peer::open(envelope.clone()).flatten().filter_map(|message| {
+        Some(match message.body? {
+            Body::Batch(m) => {
+                format!("batch {}..={} in {} bytes", m.first, m.last, m.changes.len())
+            }
+            Body::Ack(m) => format!("ack {}", m.last),
+            Body::Word(m) => {
+                format!("word {}, kept from {}, {}", vector(&m.vector), m.kept_from, m.answer)
+            }
+            Body::Pull(m) => format!(
+                "pull {} of what is not {}, {} digests, {} taken",
+                m.id,
+                vector(&m.known),
+                m.digests.len(),
+                m.taken
+            ),
+            Body::State(m) => format!(
+                "part {} of {}: {:?} {} {} bytes",
+                m.part,
+                m.id,
+                m.kind(),
+                vector(&m.vector),
+                m.changes.len()
+            ),
+            Body::Fetch(m) => format!("fetch {} {}", m.id, m.object.escape_ascii()),
+            Body::Fetched(m) => format!("fetched {} {}", m.id, m.found),
+            _ => return None,
+        })
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// Whether a frame is the replicator's: the overlay counts on its links to be streams.
