@@ -922,6 +922,7 @@ impl Overlay {
         if self.over || now < self.wake {
             return;
         }
+        self.make_up_for(now.since(self.wake), now);
         self.wake = Time(u64::MAX);
         self.silence(now, out);
         if now >= self.heartbeat_at {
@@ -937,6 +938,20 @@ impl Overlay {
         let silent = silent.map(|heard| heard + self.config.node_timeout);
         for at in [Some(heartbeat_at), silent, self.dialer.next()].into_iter().flatten() {
             self.wake_at(at);
+        }
+    }
+
+    /// If this process stood still, that others were silent meanwhile is no news of them: what they
+    /// said may still wait to be read.
+    fn make_up_for(&mut self, late: Duration, now: Time) {
+        if late < self.config.heartbeat {
+            return;
+        }
+        for link in self.links.values_mut() {
+            link.heard = (link.heard + late).min(now);
+            if let Some(node) = link.peer.as_ref().and_then(|peer| self.nodes.get_mut(&peer.node)) {
+                node.heard = link.heard;
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use miso_protocol::peer;
 
+use super::random::mix;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -235,18 +236,12 @@ impl World {
         up
     }
 
-    fn fatals(&self) -> Vec<(usize, &str)> {
+    fn fatals(&self) -> Vec<(usize, String)> {
         let fatal = |(index, note): &'_ (usize, Note)| match note {
-            Note::Fatal(_) => Some(*index),
+            Note::Fatal(reason) => Some((*index, reason.clone())),
             _ => None,
         };
-        let notes = self.notes.iter();
-        notes
-            .filter_map(|note| {
-                let Note::Fatal(reason) = &note.1 else { return None };
-                fatal(note).map(|index| (index, reason.as_str()))
-            })
-            .collect()
+        self.notes.iter().filter_map(fatal).collect()
     }
 
     fn warned(&self, index: usize, what: &str) -> bool {
@@ -255,8 +250,6 @@ impl World {
             .any(|(at, note)| *at == index && matches!(note, Note::Warn(n) if n.contains(what)))
     }
 }
-
-use random::mix;
 
 fn seeds(addresses: &[&str]) -> impl Fn(&mut Config) {
     let addresses: Vec<String> = addresses.iter().map(|&address| address.to_owned()).collect();
@@ -396,6 +389,16 @@ fn a_partition_is_noticed_and_heals() {
     world.until(6 * SECOND, World::is_mesh);
     assert_eq!(world.ups(0).len(), 3);
     assert_eq!(world.fatals(), []);
+}
+
+#[test]
+fn standing_still_is_not_the_others_silence() {
+    let mut world = mesh(3);
+    // As after SIGSTOP: the tick comes before what has arrived is read.
+    world.now = world.now + 30 * SECOND;
+    world.at(0, Overlay::tick);
+    assert_eq!(world.ups(0).len(), 2);
+    assert_eq!(world.liveness(0, "n1"), Some(Liveness::Alive));
 }
 
 #[test]

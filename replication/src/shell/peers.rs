@@ -136,7 +136,7 @@ impl Links {
     }
 }
 
-async fn connect(address: &str, outgoing: Outgoing) -> Result<Streaming<Bytes>, String> {
+pub(super) async fn connect(address: &str, outgoing: Outgoing) -> Result<Streaming<Bytes>, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| error.to_string())?
         .connect_timeout(DIAL_TIMEOUT)
