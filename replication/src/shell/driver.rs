@@ -310,6 +310,9 @@ impl Driver {
     fn measure(&mut self, now: Time) {
         let gauges = &self.shared.gauges;
         gauges.turns.fetch_add(1, Ordering::Relaxed);
+        let counters = self.node.counters();
+        gauges.faults.store(counters.faults, Ordering::Relaxed);
+        gauges.unknown.store(counters.unknown, Ordering::Relaxed);
         if now < self.cpu_at {
             return;
         }
@@ -317,9 +320,6 @@ impl Driver {
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         let nanos = cpu.tv_sec.unsigned_abs() * 1_000_000_000 + cpu.tv_nsec.unsigned_abs();
         gauges.cpu_nanos.store(nanos, Ordering::Relaxed);
-        let counters = self.node.counters();
-        gauges.faults.store(counters.faults, Ordering::Relaxed);
-        gauges.unknown.store(counters.unknown, Ordering::Relaxed);
     }
 
     /// Ends: what is still to be sent gets a moment.

@@ -12,6 +12,7 @@
 
 mod driver;
 mod handle;
+mod incoming;
 mod mdns;
 mod outbox;
 mod peers;

@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 use tower_service::Service;
 
+use super::incoming::{Incoming, Used};
 use super::outbox::{Outbox, Outgoing, outbox};
 use crate::LinkId;
 
@@ -123,7 +123,7 @@ impl Links {
 
     /// Accepts links for ever.
     pub(super) async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = Incoming::new(listener);
         Server::builder()
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
@@ -262,6 +262,9 @@ impl Service<Request<Streaming<Bytes>>> for Accept {
     }
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        if let Some(used) = request.extensions().get::<Used>() {
+            used.set();
+        }
         let (outbox, outgoing) = outbox(self.links.queue_bytes_max);
         tokio::spawn(self.links.clone().read(None, outbox, request.into_inner()));
         Box::pin(ready(Ok(Response::new(outgoing))))

@@ -129,7 +129,7 @@ async fn a_taken_port_is_an_error_at_once() {
     let mut second = settings("b", 2);
     second.peer_bind = vec![first.address()];
     let store = store(&second);
-    let error = start(second, store).err().expect("the port is taken");
+    let error = start(second, store).expect_err("the port is taken");
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&first.address().to_string()));
 }
@@ -176,9 +176,8 @@ async fn garbage_does_no_harm() {
     };
     let hello = peer::frame(Body::Hello(hello));
     let garbage = Bytes::from_static(b"\x0a\xff\xff\xff\xff\x7fgarbage");
-    let mut faults = first.0.counters().faults;
-    for frames in [vec![garbage.clone()], vec![hello.clone(), garbage], vec![hello.clone(), hello]]
-    {
+    let rounds = [vec![garbage.clone()], vec![hello.clone(), garbage], vec![hello.clone(), hello]];
+    for (faults, frames) in (1..).zip(rounds) {
         let (outbox, outgoing) = outbox(1 << 20);
         let address = first.address().to_string();
         let mut incoming = connect(&address, outgoing).await.expect("it listens");
@@ -187,12 +186,25 @@ async fn garbage_does_no_harm() {
         }
         let rest = async { while let Some(Ok(_)) = incoming.next().await {} };
         tokio::time::timeout(PATIENCE, rest).await.expect("the link is closed");
-        faults += 1;
         until("counted", || async { first.0.counters().faults == faults }).await;
     }
     until("closed", || async { first.0.counters().links == links }).await;
     assert_eq!(first.linked().await, ["b"]);
     assert_eq!(second.linked().await, ["a"]);
+}
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_is_closed() {
+    let node = Running::new(settings("a", 1));
+    let mut mute = TcpStream::connect(node.address()).expect("it listens");
+    let mut preface = TcpStream::connect(node.address()).expect("it listens");
+    preface.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("it reads");
+    for socket in [&mut mute, &mut preface] {
+        socket.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+        let mut all = Vec::new();
+        let end = socket.read_to_end(&mut all).map_err(|error| error.kind());
+        assert!(matches!(end, Ok(_) | Err(std::io::ErrorKind::ConnectionReset)), "{end:?}");
+    }
 }
 
 #[tokio::test]
