@@ -32,6 +32,10 @@ struct World {
     notes: Vec<(usize, Note)>,
     count: u64,
     messages: u64,
+    /// Random delays, by a seed.
+    delays: Option<Random>,
+    /// When the last thing on a link arrives: nothing overtakes it.
+    last: BTreeMap<LinkId, Time>,
 }
 
 impl World {
@@ -54,6 +58,8 @@ impl World {
     /// The process ends without a word; its kernel closes its links.
     fn kill(&mut self, index: usize) {
         self.nodes.remove(&index);
+        self.events.retain(|(at, _)| *at != index);
+        self.arrivals.retain(|_, (to, _)| *to != index);
         self.listens.retain(|_, at| *at != index);
         let ends: Vec<_> = self.ends.iter().filter(|(_, (at, _))| *at == index).collect();
         let others: Vec<_> = ends.into_iter().map(|(link, (_, other))| (*link, *other)).collect();
@@ -69,7 +75,19 @@ impl World {
     }
 
     fn later(&mut self, index: usize, arrival: Arrival) {
-        let key = (self.now + HOP, self.next_count());
+        let mut at = self.now + HOP;
+        if let Some(delays) = &mut self.delays {
+            at = at + delays.up_to(Duration::from_millis(50));
+        }
+        if let Arrival::Opened(_, link)
+        | Arrival::Accepted(link)
+        | Arrival::Closed(link)
+        | Arrival::Frame(link, _) = &arrival
+        {
+            at = at.max(self.last.get(link).copied().unwrap_or_default());
+            self.last.insert(*link, at);
+        }
+        let key = (at, self.next_count());
         self.arrivals.insert(key, (index, arrival));
     }
 
@@ -657,6 +675,82 @@ fn strangers_are_bounded_and_do_not_stay() {
     assert!(world.nodes[&0].links.len() <= STRANGERS_MAX + 1);
     world.run(7 * SECOND);
     assert_eq!(world.nodes[&0].links.len(), 1);
+}
+
+/// Cuts, deaths, restarts and farewells in any order; then all is well again, and soon a mesh.
+fn any_history(seed: u64) {
+    const NODES: usize = 5;
+    let mut dice = Random::new(seed);
+    let mut roll = move |sides: usize| {
+        usize::try_from(dice.up_to(Duration::from_nanos(sides as u64 - 1)).as_nanos()).expect("few")
+    };
+    let mut world = World { delays: Some(Random::new(seed ^ 1)), ..World::default() };
+    // A writer keeps its number over some restarts.
+    let mut replicas: Vec<u64> = (0..NODES as u64).map(|index| mix(seed ^ (index + 10))).collect();
+    let start = |world: &mut World, index: usize, replica: u64| {
+        world.start(index, |config| {
+            config.replica = ReplicaId(replica);
+            config.seeds = vec!["h0:1".into(), "h1:1".into()];
+        });
+    };
+    for (index, replica) in replicas.iter().enumerate() {
+        start(&mut world, index, *replica);
+    }
+    for _ in 0..20 {
+        world.run(Duration::from_millis([1, 30, 300, 3000, 7000][roll(5)]));
+        let index = roll(NODES);
+        match roll(6) {
+            0 => world.cut.clear(),
+            1 => {
+                world.cut.insert((index, roll(NODES)));
+            }
+            2 => world.cut.extend((0..NODES).map(|other| (index, other))),
+            3 => world.kill(index),
+            4 => {
+                if world.nodes.contains_key(&index) {
+                    world.at(index, Overlay::leave);
+                }
+                world.kill(index);
+            }
+            _ => {
+                world.kill(index);
+                // A clock shows another time before a process starts again.
+                world.run(HOP * 2);
+                if roll(2) == 0 {
+                    replicas[index] = mix(replicas[index]);
+                }
+                start(&mut world, index, replicas[index]);
+            }
+        }
+        for index in 0..NODES {
+            world.ups(index);
+        }
+    }
+    world.cut.clear();
+    world.run(HOP * 2);
+    for index in 0..NODES {
+        if !world.nodes.contains_key(&index) {
+            start(&mut world, index, replicas[index]);
+        }
+    }
+    world.until(40 * SECOND, World::is_mesh);
+    world.run(20 * SECOND);
+    assert!(world.is_mesh(), "seed {seed}");
+    for index in 0..NODES {
+        let others = replicas.iter().enumerate().filter(|(other, _)| *other != index);
+        let others: BTreeSet<ReplicaId> = others.map(|(_, replica)| ReplicaId(*replica)).collect();
+        assert_eq!(world.ups(index), others, "seed {seed}");
+    }
+    assert_eq!(world.fatals(), [], "seed {seed}");
+}
+
+#[test]
+fn after_any_history_there_is_a_mesh() {
+    let seeds = std::env::var("OVERLAY_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    for seed in 0..seeds.unwrap_or(100) {
+        let history = std::panic::catch_unwind(|| any_history(seed));
+        assert!(history.is_ok(), "of seed {seed}");
+    }
 }
 
 #[test]
