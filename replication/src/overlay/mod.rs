@@ -7,7 +7,8 @@
 //!   ReplicaId; among several of one dialer the newest. The other is closed.
 //! - **Table.** Every node says of itself in a record what it runs; records spread by digests whenever
 //!   the tables' hashes, which heartbeats bear, differ. What a node says of itself it pushes to all its
-//!   peers at once, and whom it hears of at first hand it introduces to them.
+//!   peers at once, and whom it hears of at first hand it introduces to them. Of a linked node only
+//!   itself is believed.
 //! - **Life.** A linked node that is silent is suspect, then dead: its link is closed, and it is dialed
 //!   again with growing waits. Much later it is forgotten. A restarted node is a new generation of its
 //!   name, and takes over at its Hello.
@@ -532,14 +533,15 @@ impl Overlay {
         this.heard = now;
         let address = this.address.clone();
         let tombstone = self.table.forgotten(&peer.node);
-        let merged = self.table.merge(NodeRecord {
+        let greeting = NodeRecord {
             node: hello.node,
             replica: hello.replica,
             generation: hello.generation,
             version: 0,
             addresses: hello.addresses,
             ..NodeRecord::default()
-        });
+        };
+        let merged = self.table.merge(greeting, false);
         self.replaced(&merged, &peer.node, peer.replica.0);
         let at = now;
         let node = self.nodes.entry(peer.node.clone()).or_insert_with(|| Node {
@@ -698,7 +700,10 @@ impl Overlay {
     fn learned(&mut self, now: Time, link: LinkId, from: &Peer, record: NodeRecord, out: &mut Out) {
         let (name, replica) = (record.node.clone(), record.replica);
         let itself = name == from.node && replica == from.replica.0;
-        let merged = self.table.merge(record.clone());
+        if !itself && self.nodes.get(&name).is_some_and(|node| node.link.is_some()) {
+            return;
+        }
+        let merged = self.table.merge(record.clone(), itself);
         let Merged::New(before) = &merged else { return };
         let appeared = before.as_ref().is_none_or(|before| {
             before.generation != record.generation || (before.version == 0 && record.version > 0)

@@ -319,9 +319,12 @@ fn both_know_each_other_and_end_with_one_link() {
         config.addresses = vec!["h1:1".into(), "other1:1".into()];
         config.seeds = vec!["h0:1".into(), "h1:1".into(), "other1:1".into()];
     });
-    world.until(SECOND, World::is_mesh);
+    // They dial at once, both; without agreement on the link to keep they would do so again.
+    world.until(HOP * 20, World::is_mesh);
+    let ends = world.ends.clone();
     world.run(30 * SECOND);
     assert!(world.is_mesh());
+    assert_eq!(world.ends, ends);
     assert_eq!((world.ups(0).len(), world.ups(1).len()), (1, 1));
 }
 
@@ -638,10 +641,17 @@ fn lies_about_others_close_no_link() {
         of_itself(false),
         of_itself(true),
         NodeRecord { generation: (1 << 56) - 1, ..of_itself(true) },
+        NodeRecord { generation: (1 << 56) - 1, ..lie(false, false) },
+        NodeRecord { node: "n9".into(), generation: (1 << 56) - 1, ..lie(false, false) },
     ] {
         let (said, mut world) = says(true, vec![Body::Records(Records { records: vec![lie] })]);
         assert_eq!(said, Ok(()));
+        world.at(1, |node, now, out| node.runs(now, &functions(&["a"]), out));
+        world.messages = 0;
         world.run(20 * SECOND);
+        assert!(world.messages < 200, "they talk of it without end");
+        let told = world.view(0, "n1").expect("it is known");
+        assert_eq!(told.functions, [(Bytes::from_static(b"a"), Vec::new())]);
         assert_eq!(world.ups(0).len(), 1);
         assert_eq!(world.liveness(0, "n1"), Some(Liveness::Alive));
         assert_eq!(world.liveness(1, "n0"), Some(Liveness::Alive));
@@ -733,7 +743,7 @@ fn any_history(seed: u64) {
             start(&mut world, index, replicas[index]);
         }
     }
-    world.until(40 * SECOND, World::is_mesh);
+    world.until(15 * SECOND, World::is_mesh);
     world.run(20 * SECOND);
     assert!(world.is_mesh(), "seed {seed}");
     for index in 0..NODES {
