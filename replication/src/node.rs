@@ -136,8 +136,9 @@ impl Node {
             }
             Input::Wrote { function } => self.replicator.wrote(now, &function, out),
             Input::Runs { functions } => {
-                self.replicator.runs(now, &functions.keys().cloned().collect(), out);
+                // Peers hear that this node runs a function before they hear of the function from it.
                 self.overlay.runs(now, &functions, out);
+                self.replicator.runs(now, &functions.keys().cloned().collect(), out);
             }
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }

@@ -623,6 +623,28 @@ fn hostile_words_end_their_link_and_nothing_else() {
 }
 
 #[test]
+fn another_protocol_is_refused_with_a_reason() {
+    let mut world = mesh(1);
+    let link = LinkId(1_000_000);
+    let hello = Hello { protocol: VERSION + 1, ..Hello::default() };
+    let mut effects = Vec::new();
+    world.at(0, |node, now, out| {
+        node.link_accepted(now, link, out);
+        node.received(now, link, Body::Hello(hello), out).expect("it is no fault");
+        effects.clone_from(out);
+    });
+    let refusal = effects.iter().find_map(|effect| {
+        let Effect::Send { frame, .. } = effect else { return None };
+        match peer::open(frame.clone()).next()?.ok()?.body? {
+            Body::Refusal(refusal) => Some(refusal),
+            _ => None,
+        }
+    });
+    assert_eq!(refusal.map(|refusal| refusal.kind()), Some(Kind::Protocol));
+    assert!(matches!(effects.last(), Some(Effect::Close { .. })));
+}
+
+#[test]
 fn lies_about_others_close_no_link() {
     let lie = |forgotten, left| NodeRecord {
         node: "n1".into(),

@@ -238,10 +238,11 @@ async fn who_does_not_read_is_cut_off() {
     drop(unread);
 }
 
-/// Passes TCP on, until it is cut.
+/// Passes TCP on, until it is cut, or frozen: then nothing gets through, and nobody is told.
 struct Proxy {
     address: SocketAddr,
     cut: Arc<AtomicBool>,
+    frozen: Arc<AtomicBool>,
     sockets: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -249,8 +250,10 @@ impl Proxy {
     fn new(to: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        let proxy = Self { address, cut: Arc::default(), sockets: Arc::default() };
+        let proxy =
+            Self { address, cut: Arc::default(), frozen: Arc::default(), sockets: Arc::default() };
         let (cut, sockets) = (Arc::clone(&proxy.cut), Arc::clone(&proxy.sockets));
+        let frozen = Arc::clone(&proxy.frozen);
         std::thread::spawn(move || {
             for here in listener.incoming().map_while(Result::ok) {
                 if cut.load(Ordering::SeqCst) {
@@ -259,10 +262,14 @@ impl Proxy {
                 let Ok(there) = TcpStream::connect(to) else { continue };
                 for (from, to) in [(&here, &there), (&there, &here)] {
                     let (mut from, mut to) = (clone(from), clone(to));
+                    let frozen = Arc::clone(&frozen);
                     sockets.lock().expect("no panics").push(clone(&from));
                     std::thread::spawn(move || {
                         let mut buffer = [0; 16 << 10];
                         while let Ok(length @ 1..) = from.read(&mut buffer) {
+                            while frozen.load(Ordering::SeqCst) {
+                                std::thread::sleep(Duration::from_millis(1));
+                            }
                             if to.write_all(&buffer[..length]).is_err() {
                                 break;
                             }
@@ -284,6 +291,7 @@ impl Proxy {
 
     fn heal(&self) {
         self.cut.store(false, Ordering::SeqCst);
+        self.frozen.store(false, Ordering::SeqCst);
     }
 }
 
@@ -306,16 +314,20 @@ async fn who_is_cut_off_is_dead_and_comes_back() {
     second.join = vec![proxy.address.to_string()];
     second.node.overlay.addresses = vec!["127.0.0.1:1".into()];
     let second = Running::new(second);
-    for _ in 0..2 {
+    for freezes in [false, true, false] {
         until_linked(&first, &["b"]).await;
         until_linked(&second, &["a"]).await;
-        proxy.cut();
+        if freezes {
+            proxy.frozen.store(true, Ordering::SeqCst);
+        } else {
+            proxy.cut();
+        }
         let dead = || async {
             let nodes = second.nodes().await;
             nodes.iter().any(|node| node.name == "a" && node.liveness == Liveness::Dead)
         };
         until("dead", dead).await;
-        assert!(first.linked().await.is_empty());
+        until("noticed", || async { first.linked().await.is_empty() }).await;
         proxy.heal();
     }
     until_linked(&first, &["b"]).await;
