@@ -1,10 +1,12 @@
 //! Several overlays on a made-up network: messages take a millisecond, keep their order, and can be
 //! cut off without a word.
 
-use miso_protocol::peer;
+use miso_protocol::peer::refusal::Kind;
+use miso_protocol::peer::{self, Digest, FunctionRecord, Heartbeat, Records};
 
 use super::random::mix;
 use super::*;
+use crate::{NodeView, Note};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOP: Duration = Duration::from_millis(1);
@@ -760,9 +762,9 @@ fn any_history(seed: u64) {
     }
     world.cut.clear();
     world.run(HOP * 2);
-    for index in 0..NODES {
+    for (index, replica) in replicas.iter().enumerate() {
         if !world.nodes.contains_key(&index) {
-            start(&mut world, index, replicas[index]);
+            start(&mut world, index, *replica);
         }
     }
     world.until(15 * SECOND, World::is_mesh);
