@@ -363,3 +363,72 @@ async fn writers_wake_the_node_seldom() {
     assert!(turns <= 3 * ms + 10, "{turns} turns in {ms} ms");
     until("heeded", || async { function.announce() }).await;
 }
+
+/// Not a test but a measurement: `cargo test -p miso-replication --release -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn what_a_link_costs() {
+    let node = Running::new(settings("a", 1));
+    let (outbox, outgoing) = outbox(64 << 20);
+    let address = node.address().to_string();
+    let mut incoming = connect(&address, outgoing).await.expect("it listens");
+    tokio::spawn(async move { while let Some(Ok(_)) = incoming.next().await {} });
+    let hello = Hello {
+        protocol: peer::VERSION,
+        cluster: "shell tests".into(),
+        node: "fast".into(),
+        replica: 99,
+        generation: 1,
+        ..Hello::default()
+    };
+    outbox.push(peer::frame(Body::Hello(hello))).expect("there is room");
+    until_linked(&node, &["fast"]).await;
+    // A kind that nobody knows: what remains is the way to the node.
+    for length in [100, 1000, 10_000, 100_000_usize] {
+        let mut message = vec![0xfa, 0x06];
+        varint(length, &mut message);
+        message.resize(message.len() + length, b'x');
+        let mut frame = vec![0x0a];
+        varint(message.len(), &mut frame);
+        frame.extend(message);
+        let frame = Bytes::from(frame);
+        for together in [1, 100] {
+            let count = (200_000_000 / length).min(50_000 * together);
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let (before, began) = (node.0.counters(), Instant::now());
+            let mut sent = 0;
+            while sent < count {
+                for _ in 0..together {
+                    while outbox.push(frame.clone()).is_err() {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+                sent += together;
+                tokio::task::yield_now().await;
+            }
+            until("received", || async {
+                node.0.counters().unknown - before.unknown >= sent as u64
+            })
+            .await;
+            let seconds = began.elapsed().as_secs_f64();
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let after = node.0.counters();
+            println!(
+                "{length} B, {together} at once: {:.0}/s, {:.0} MB/s, {:.2} us CPU each, {} envelopes of {sent}, {} turns",
+                sent as f64 / seconds,
+                (sent * length) as f64 / seconds / 1e6,
+                (after.cpu_nanos - before.cpu_nanos) as f64 / 1e3 / sent as f64,
+                after.envelopes_received - before.envelopes_received,
+                after.turns - before.turns,
+            );
+        }
+    }
+}
+
+fn varint(mut number: usize, to: &mut Vec<u8>) {
+    while number >= 0x80 {
+        to.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
