@@ -6,7 +6,7 @@ use miso_protocol::peer::{Hello, NodeRecord, Records, Refusal, VERSION};
 use miso_store::crdt::ReplicaId;
 
 use super::dial::Redial;
-use super::{Event, Link, Node, Out, Overlay, Peer, check, close, send};
+use super::{Event, Link, NOTE_EVERY, NOTES_MAX, Node, Out, Overlay, Peer, check, close, send};
 use crate::overlay::NODES_MAX;
 use crate::{Effect, Fault, LinkId, Liveness, Note, Time};
 
@@ -212,13 +212,13 @@ impl Overlay {
         let refusal =
             Refusal { reason: reason.to_owned(), kind: kind.into(), addresses: addresses.to_vec() };
         out.push(send(vec![link], Body::Refusal(refusal)));
-        out.push(Effect::Note(Note::Warn(format!("refused a node: {reason}"))));
+        self.warn_seldom(now, format!("refused a node: {reason}"), out);
         self.close(now, link, "refused", out);
     }
 
     pub(super) fn refused(&mut self, now: Time, link: LinkId, refusal: &Refusal, out: &mut Out) {
         let reason: String = refusal.reason.chars().take(1024).collect();
-        out.push(Effect::Note(Note::Warn(format!("a peer refuses this node: {reason}"))));
+        self.warn_seldom(now, format!("a peer refuses this node: {reason}"), out);
         self.close(now, link, "it refuses this node", out);
         if !matches!(refusal.kind(), Kind::Name | Kind::Replica) {
             return;
@@ -236,5 +236,16 @@ impl Overlay {
         if now.since(first) > patience {
             self.end(now, format!("refused for {patience:?} now: {reason}"), out);
         }
+    }
+
+    fn warn_seldom(&mut self, now: Time, note: String, out: &mut Out) {
+        if self.noted.get(&note).is_some_and(|&last| now.since(last) < NOTE_EVERY) {
+            return;
+        }
+        if self.noted.len() >= NOTES_MAX {
+            self.noted.clear();
+        }
+        self.noted.insert(note.clone(), now);
+        out.push(Effect::Note(Note::Warn(note)));
     }
 }

@@ -50,6 +50,9 @@ const RECORD_BYTES_MAX: usize = 512 << 10;
 const RECORDS_BYTES: usize = 128 << 10;
 /// Own changes are told at most so often.
 const TELL_EVERY: Duration = Duration::from_millis(20);
+/// The same refusal is noted at most so often, and so many of them are told apart.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
+const NOTES_MAX: usize = 64;
 /// How many heartbeats may be missing before a node is suspect.
 const SUSPECT_AFTER: u32 = 3;
 
@@ -133,6 +136,8 @@ pub struct Overlay {
     /// When own changes were told last, and whether there are others since.
     told: Option<Time>,
     untold: bool,
+    /// Refusals that were noted, and when: whoever is misconfigured tries again and again.
+    noted: BTreeMap<String, Time>,
     /// Refusals because of this node's name: the first and the last.
     refused: Option<(Time, Time)>,
     /// Since when somebody holds a record of this node's name that wins over its own.
@@ -214,6 +219,7 @@ impl Overlay {
             dials: config.generation << 16,
             told: None,
             untold: false,
+            noted: BTreeMap::new(),
             refused: None,
             contested: None,
             heartbeat_at: Time::default(),

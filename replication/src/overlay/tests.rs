@@ -356,6 +356,8 @@ fn another_cluster_stays_outside() {
     world.run(20 * SECOND);
     assert!(world.view(0, "n1").is_none() && world.view(1, "n0").is_none());
     assert!(world.warned(1, "this is cluster 'other', not 'test'"));
+    let warnings = world.notes.iter().filter(|(_, note)| matches!(note, Note::Warn(_))).count();
+    assert!(warnings <= 4, "{warnings}: whoever reads them has other things to do");
     assert_eq!(world.fatals(), []);
 }
 

@@ -184,15 +184,12 @@ impl Handle {
         self.0.addresses.first().copied()
     }
 
-    /// Waits until the node must end, since another is what it claims to be; says why. For ever if it
-    /// need not.
+    /// Waits until the node must end, since another is what it claims to be, or has ended; says why.
     pub async fn fatal(&self) -> String {
         let mut fatal = self.0.fatal.clone();
         let reason = fatal.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-        match reason {
-            Some(reason) => reason,
-            None => std::future::pending().await,
-        }
+        // The other end is gone: after a stop, or with a thread that has panicked.
+        reason.unwrap_or_else(|| "replication has ended".into())
     }
 
     /// Ends the node and waits for its thread. Says no goodbye: that is [`Ask::Leave`]. Blocks.
