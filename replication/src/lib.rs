@@ -12,6 +12,7 @@ pub mod overlay;
 mod payload;
 pub mod replicator;
 #[cfg(feature = "shell")]
+#[allow(clippy::disallowed_methods, reason = "the world is its business")]
 pub mod shell;
 mod sync;
 mod time;

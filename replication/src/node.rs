@@ -136,8 +136,9 @@ impl Node {
             }
             Input::Wrote { function } => self.replicator.wrote(now, &function, out),
             Input::Runs { functions } => {
-                self.replicator.runs(now, &functions.keys().cloned().collect(), out);
+                // Peers hear that this node runs a function before they hear of the function from it.
                 self.overlay.runs(now, &functions, out);
+                self.replicator.runs(now, &functions.keys().cloned().collect(), out);
             }
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }
@@ -270,5 +271,102 @@ impl Node {
         self.overlay.leave(now, out);
         self.pass_on(now, out);
         out.push(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use miso_protocol::peer::{Batch, Goodbye, Hello, frame};
+    use miso_store::crdt::ReplicaId;
+
+    use super::*;
+
+    const LINK: LinkId = LinkId(1);
+
+    fn node() -> Node {
+        let replica = ReplicaId(1);
+        let overlay = overlay::Config::new("c", "a", replica, 1);
+        let config = Config { overlay, replicator: replicator::Config::new(replica) };
+        let store = miso_store::Config { replica, shards: 1, now_ms: || 0 };
+        Node::new(config, Arc::new(Store::new(store)))
+    }
+
+    /// A node that a peer has greeted.
+    fn linked() -> Node {
+        let mut node = node();
+        let hello = Hello {
+            protocol: peer::VERSION,
+            cluster: "c".into(),
+            node: "b".into(),
+            replica: 2,
+            ..Hello::default()
+        };
+        step(&mut node, Input::LinkAccepted { link: LINK });
+        receive(&mut node, &frame(Body::Hello(hello)));
+        node
+    }
+
+    fn step(node: &mut Node, input: Input) -> Vec<Effect> {
+        let mut out = Vec::new();
+        node.step(Time(1), input, &mut out);
+        node.settle(Time(1), &mut out);
+        out
+    }
+
+    fn receive(node: &mut Node, envelope: &[u8]) -> Vec<Effect> {
+        let envelope = Bytes::copy_from_slice(envelope);
+        step(node, Input::Received { link: LINK, envelope })
+    }
+
+    fn closes(effects: &[Effect]) -> bool {
+        effects.iter().any(|effect| matches!(effect, Effect::Close { link: LINK, .. }))
+    }
+
+    #[test]
+    fn unknown_messages_are_counted_and_noted_once() {
+        let mut node = linked();
+        let unknown = [0x0a, 0x03, 0xfa, 0x06, 0x00];
+        let effects = receive(&mut node, &unknown.repeat(3));
+        assert!(matches!(effects[..], [Effect::Note(Note::Warn(_))]), "{effects:?}");
+        assert_eq!(receive(&mut node, &unknown), []);
+        assert_eq!(node.counters(), Counters { unknown: 4, faults: 0 });
+    }
+
+    #[test]
+    fn malformed_ones_close_their_link() {
+        let mut node = linked();
+        assert!(closes(&receive(&mut node, b"nonsense")));
+        assert_eq!(receive(&mut node, b"nonsense"), [], "the link is not known any more");
+        assert_eq!(node.counters(), Counters { unknown: 0, faults: 1 });
+    }
+
+    #[test]
+    fn changes_of_strangers_are_a_fault() {
+        let mut node = node();
+        step(&mut node, Input::LinkAccepted { link: LINK });
+        assert!(closes(&receive(&mut node, &frame(Body::Batch(Batch::default())))));
+    }
+
+    #[test]
+    fn what_follows_a_goodbye_is_not_read() {
+        let mut node = linked();
+        let envelope = [&frame(Body::Goodbye(Goodbye {}))[..], b"nonsense"].concat();
+        assert!(closes(&receive(&mut node, &envelope)));
+        assert_eq!(node.counters().faults, 0);
+    }
+
+    #[test]
+    fn goodbye_is_said_before_the_server_hears_of_it() {
+        let mut node = linked();
+        let until = Time(1) + Duration::from_secs(1);
+        let effects = step(&mut node, Input::Ask { id: AskId(7), ask: Ask::Leave { until } });
+        let goodbye = frame(Body::Goodbye(Goodbye {}));
+        let says =
+            |effect: &Effect| matches!(effect, Effect::Send { frame, .. } if *frame == goodbye);
+        assert!(effects.iter().any(says) && closes(&effects), "{effects:?}");
+        let done = Effect::Answer { id: AskId(7), answer: Answer::Done };
+        assert_eq!(effects.last(), Some(&done));
     }
 }

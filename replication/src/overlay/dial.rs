@@ -9,8 +9,9 @@ use crate::Time;
 
 /// The most addresses that are tried or remembered as own.
 const TARGETS_MAX: usize = 1024;
-/// So often may an address fail that somebody found; if it is still there it will be found again.
-const FOUND_FAILURES_MAX: u32 = 8;
+/// So often may an address fail that somebody found: for the two minutes or so that mDNS believes in
+/// it, at the usual longest wait.
+const FOUND_FAILURES_MAX: u32 = 30;
 /// An address that was this node's may become another's.
 const OWN_FOR: Duration = Duration::from_secs(600);
 /// The first wait after a failure; doubled with each further one.

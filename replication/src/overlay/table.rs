@@ -60,13 +60,15 @@ impl Table {
         before
     }
 
-    /// Takes in what somebody says of a node other than this one.
-    pub(super) fn merge(&mut self, record: NodeRecord) -> Merged {
+    /// Takes in what somebody says of a node other than this one. `itself`: that node, which knows
+    /// better than any other.
+    pub(super) fn merge(&mut self, record: NodeRecord, itself: bool) -> Merged {
         if self.forgotten.get(&record.node).is_some_and(|f| record.generation <= f.generation) {
             return Merged::Old;
         }
         match self.records.get(&record.node) {
-            Some(known) if age(known) >= age(&record) => return Merged::Old,
+            Some(known) if age(known) == age(&record) => return Merged::Old,
+            Some(known) if age(known) > age(&record) && !itself => return Merged::Old,
             None if self.records.len() >= NODES_MAX => return Merged::Old,
             _ => {}
         }

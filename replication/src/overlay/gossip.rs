@@ -1,0 +1,310 @@
+//! Records: what is told and learned of nodes, this one too.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use miso_protocol::peer::message::Body;
+use miso_protocol::peer::{Digest, FunctionRecord, Goodbye, NodeRecord, Records};
+use miso_store::crdt::ReplicaId;
+use prost::Message as _;
+
+use super::check::{FUNCTION_NAME_MAX, FUNCTIONS_MAX, NODES_MAX, REPLICAS_MAX};
+use super::dial::Redial;
+use super::table::{self, Merged};
+use super::{
+    Event, Node, Out, Overlay, Peer, RECORD_BYTES_MAX, RECORDS_BYTES, TELL_EVERY, check, send,
+};
+use crate::{Effect, Fault, LinkId, Liveness, Note, Time};
+
+impl Overlay {
+    pub(super) fn send_digest(&mut self, now: Time, link: LinkId, out: &mut Out) {
+        let Some(to) = self.links.get_mut(&link) else { return };
+        // Tables that cannot agree must not talk of it without end.
+        if to.digest.is_some_and(|last| now.since(last) < self.config.heartbeat / 2) {
+            return;
+        }
+        to.digest = Some(now);
+        out.push(send(vec![link], Body::Digest(self.table.digest())));
+    }
+
+    pub(super) fn compared(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        digest: &Digest,
+        out: &mut Out,
+    ) -> Result<(), Fault> {
+        check::length("digest", digest.entries.len(), NODES_MAX)?;
+        let (lacks, wants) = self.table.compare(digest);
+        send_records(&[link], lacks, out);
+        if wants {
+            self.send_digest(now, link, out);
+        }
+        Ok(())
+    }
+
+    pub(super) fn told(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        from: &Peer,
+        records: Records,
+        out: &mut Out,
+    ) -> Result<(), Fault> {
+        check::length("list of records", records.records.len(), NODES_MAX)?;
+        records.records.iter().try_for_each(check::record)?;
+        for record in records.records {
+            if record.node == self.config.node {
+                self.told_of_itself(now, &record, out);
+            } else if record.forgotten {
+                self.told_to_forget(now, &record, out);
+            } else {
+                self.learned(now, link, from, record, out);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn learned(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        from: &Peer,
+        record: NodeRecord,
+        out: &mut Out,
+    ) {
+        let (name, replica) = (record.node.clone(), record.replica);
+        let itself = name == from.node && replica == from.replica.0;
+        if !itself && self.nodes.get(&name).is_some_and(|node| node.link.is_some()) {
+            return;
+        }
+        let merged = self.table.merge(record.clone(), itself);
+        let Merged::New(before) = &merged else { return };
+        let appeared = before.as_ref().is_none_or(|before| {
+            before.generation != record.generation || (before.version == 0 && record.version > 0)
+        });
+        self.replaced(&merged, &name, replica);
+        let smaller_is_here = self.config.replica.0 < replica;
+        // Whom this node does not reach by then it tries to reach; the smaller ReplicaId goes first.
+        let wait = if smaller_is_here { Duration::ZERO } else { self.config.heartbeat };
+        let at = now + wait + self.random.up_to(Duration::from_millis(20));
+        let node = self.nodes.entry(name.clone()).or_insert_with(|| Node {
+            link: None,
+            heard: now,
+            redial: Redial::at(at),
+            noted: Liveness::Suspect,
+        });
+        if appeared && node.link.is_none() {
+            node.redial = Redial::at(at);
+            node.heard = now;
+            self.wake_at(at);
+        }
+        self.tell_runs(&name);
+        self.note_liveness(now, &name, out);
+        if itself && appeared {
+            let others: Vec<LinkId> = self.peers().filter(|&other| other != link).collect();
+            send_records(&others, vec![record], out);
+        }
+    }
+
+    /// If a record of another incarnation has taken the place of an older one, the old one is gone,
+    /// unless it is linked: then it is when its link is.
+    pub(super) fn replaced(&mut self, merged: &Merged, name: &str, replica: u64) {
+        let Merged::New(Some(before)) = merged else { return };
+        if before.replica == replica {
+            return;
+        }
+        let linked = self.nodes.get(name).and_then(|node| node.link);
+        let peer = linked.and_then(|link| self.links.get(&link)?.peer.as_ref());
+        if peer.is_none_or(|peer| peer.replica.0 != before.replica) {
+            self.events.push_back(Event::Gone(ReplicaId(before.replica)));
+        }
+    }
+
+    /// Somebody has a record of this node's name.
+    pub(super) fn told_of_itself(&mut self, now: Time, record: &NodeRecord, out: &mut Out) {
+        let own = self.own();
+        let beaten = if record.forgotten {
+            record.generation >= own.generation
+        } else {
+            table::age(record) > table::age(own)
+        };
+        if !beaten {
+            return;
+        }
+        if !record.forgotten && !record.left && record.replica != self.config.replica.0 {
+            // An earlier incarnation that its peers hold for newer, since the clock went back? Or
+            // somebody else, who lives? Then it answers.
+            let since = *self.contested.get_or_insert(now);
+            if now.since(since) < self.config.node_timeout {
+                for address in &record.addresses {
+                    self.found(now, address.clone());
+                }
+                return;
+            }
+        }
+        self.contested = None;
+        let generation = record.generation + 1;
+        if generation >= check::GENERATION_END {
+            let note = "a peer holds a record of this node's name that none can follow".into();
+            return out.push(Effect::Note(Note::Warn(note)));
+        }
+        let mut own = self.own().clone();
+        own.generation = generation;
+        own.version = 1;
+        self.table.insert(own);
+        self.untold = true;
+        self.tell(now, out);
+    }
+
+    pub(super) fn told_to_forget(&mut self, now: Time, record: &NodeRecord, out: &mut Out) {
+        let linked = self.nodes.get(&record.node).and_then(|node| node.link);
+        let peer = linked.and_then(|link| self.links.get(&link)?.peer.as_ref());
+        if let (Some(link), Some(_)) = (linked, peer) {
+            // It lives: it will say so under a greater generation, once it hears of this.
+            if self.table.get(&record.node).is_some_and(|r| r.generation <= record.generation) {
+                send_records(&[link], vec![record.clone()], out);
+            }
+            return;
+        }
+        self.forget_up_to(now, &record.node, record.generation);
+    }
+
+    pub(super) fn forget_up_to(&mut self, now: Time, node: &str, generation: u64) {
+        if let Some(record) = self.table.forget(now, node, generation) {
+            self.nodes.remove(node);
+            self.events.push_back(Event::Gone(ReplicaId(record.replica)));
+        }
+    }
+
+    /// Forgets a dead node, here and everywhere.
+    ///
+    /// # Errors
+    /// If it is not known, or not dead: the error line for the client.
+    pub fn forget(&mut self, now: Time, node: &str, out: &mut Out) -> Result<(), String> {
+        if node == self.config.node {
+            return Err("ERR a node cannot forget itself".into());
+        }
+        let Some(record) = self.table.get(node) else {
+            return Err(format!("ERR no such node '{}'", node.escape_debug()));
+        };
+        let generation = record.generation;
+        if matches!(self.liveness(now, node), Liveness::Alive | Liveness::Suspect) {
+            return Err(format!("ERR node '{}' is not dead", node.escape_debug()));
+        }
+        // The silence that its link will be closed for may just have reached its end.
+        if let Some(link) = self.nodes.get(node).and_then(|node| node.link) {
+            self.close(now, link, "its node is forgotten", out);
+        }
+        self.forget_up_to(now, node, generation);
+        let links: Vec<LinkId> = self.peers().collect();
+        send_records(&links, self.table.forgotten(node).into_iter().collect(), out);
+        Ok(())
+    }
+
+    pub(super) fn tell_runs(&mut self, name: &str) {
+        let Some(link) = self.nodes.get(name).and_then(|node| node.link) else { return };
+        let Some(peer) = self.links.get(&link).and_then(|link| link.peer.as_ref()) else { return };
+        let Some(record) = self.table.get(name).filter(|r| r.replica == peer.replica.0) else {
+            return;
+        };
+        let functions = record.functions.iter().map(|function| function.function.clone()).collect();
+        self.events.push_back(Event::Runs(peer.replica, functions));
+    }
+
+    /// What this node runs now.
+    pub fn runs(&mut self, now: Time, functions: &BTreeMap<Bytes, Vec<Bytes>>, out: &mut Out) {
+        let mut own = self.own().clone();
+        let mut bytes = 0;
+        let mut bytes_fit = |record: &FunctionRecord| {
+            bytes += record.encoded_len() + 8;
+            bytes <= RECORD_BYTES_MAX && record.function.len() <= FUNCTION_NAME_MAX
+        };
+        let record = |(function, replicas): (&Bytes, &Vec<Bytes>)| FunctionRecord {
+            function: function.clone(),
+            replicas: replicas
+                .iter()
+                .filter(|replica| replica.len() <= FUNCTION_NAME_MAX)
+                .take(REPLICAS_MAX)
+                .cloned()
+                .collect(),
+        };
+        let told: Vec<_> =
+            functions.iter().map(record).take(FUNCTIONS_MAX).take_while(&mut bytes_fit).collect();
+        if told.len() < functions.len() {
+            let note = format!(
+                "{} of {} functions are more than peers can be told of; they are not replicated",
+                functions.len() - told.len(),
+                functions.len()
+            );
+            out.push(Effect::Note(Note::Warn(note)));
+        }
+        if own.functions == told {
+            return;
+        }
+        own.functions = told;
+        own.version += 1;
+        self.table.insert(own);
+        self.untold = true;
+        self.tell(now, out);
+    }
+
+    /// Tells all peers of this node's own changes, soon.
+    pub(super) fn tell(&mut self, now: Time, out: &mut Out) {
+        if !self.untold {
+            return;
+        }
+        let at = self.told.map_or(now, |told| told + TELL_EVERY);
+        if at > now {
+            return self.wake_at(at);
+        }
+        self.told = Some(now);
+        self.untold = false;
+        let links: Vec<LinkId> = self.peers().collect();
+        send_records(&links, vec![self.own().clone()], out);
+    }
+
+    /// Says goodbye to all peers.
+    pub fn leave(&mut self, now: Time, out: &mut Out) {
+        if self.over {
+            return;
+        }
+        let mut own = self.own().clone();
+        own.left = true;
+        own.version += 1;
+        self.table.insert(own.clone());
+        let peers: Vec<LinkId> = self.peers().collect();
+        send_records(&peers, vec![own], out);
+        if !peers.is_empty() {
+            out.push(send(peers, Body::Goodbye(Goodbye {})));
+        }
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.close(now, link, "this node leaves", out);
+        }
+        self.over = true;
+    }
+}
+
+/// Sends records, in messages of bounded size.
+fn send_records(links: &[LinkId], records: Vec<NodeRecord>, out: &mut Out) {
+    if links.is_empty() {
+        return;
+    }
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    for record in records {
+        let length = record.encoded_len();
+        if bytes + length > RECORDS_BYTES && !batch.is_empty() {
+            let records = std::mem::take(&mut batch);
+            out.push(send(links.to_vec(), Body::Records(Records { records })));
+            bytes = 0;
+        }
+        bytes += length;
+        batch.push(record);
+    }
+    if !batch.is_empty() {
+        out.push(send(links.to_vec(), Body::Records(Records { records: batch })));
+    }
+}

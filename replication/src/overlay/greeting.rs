@@ -1,0 +1,251 @@
+//! Who is at the other end of a link: a Hello accepted, or refused.
+
+use miso_protocol::peer::message::Body;
+use miso_protocol::peer::refusal::Kind;
+use miso_protocol::peer::{Hello, NodeRecord, Records, Refusal, VERSION};
+use miso_store::crdt::ReplicaId;
+
+use super::dial::Redial;
+use super::{Event, Link, NOTE_EVERY, NOTES_MAX, Node, Out, Overlay, Peer, check, close, send};
+use crate::overlay::NODES_MAX;
+use crate::{Effect, Fault, LinkId, Liveness, Note, Time};
+
+impl Overlay {
+    pub(super) fn greeted(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        hello: Hello,
+        out: &mut Out,
+    ) -> Result<(), Fault> {
+        if self.links.get(&link).is_none_or(|link| link.peer.is_some()) {
+            return Err(Fault("it says Hello twice".into()));
+        }
+        if hello.protocol != VERSION {
+            let reason = format!("protocol version {} here, not {}", VERSION, hello.protocol);
+            self.refuse(now, link, Kind::Protocol, &reason, &[], out);
+            return Ok(());
+        }
+        check::hello(&hello)?;
+        if hello.cluster != self.config.cluster {
+            let reason =
+                format!("this is cluster '{}', not '{}'", self.config.cluster, hello.cluster);
+            self.refuse(now, link, Kind::Cluster, &reason, &[], out);
+            return Ok(());
+        }
+        if hello.node == self.config.node || hello.replica == self.config.replica.0 {
+            self.met_a_double(now, link, &hello, out);
+            return Ok(());
+        }
+        let peer = Peer {
+            node: hello.node.clone(),
+            replica: ReplicaId(hello.replica),
+            generation: hello.generation,
+        };
+        if !self.nodes.contains_key(&peer.node) && self.nodes.len() >= NODES_MAX {
+            self.refuse(now, link, Kind::Other, "too many nodes", &[], out);
+            return Ok(());
+        }
+        if let Some((kind, holder)) = self.holder(now, &peer, &hello.addresses) {
+            let what = if kind == Kind::Name { "name" } else { "ReplicaId" };
+            let addresses = self.table.get(&holder).map_or(Vec::new(), |r| r.addresses.clone());
+            let reason = format!(
+                "the {what} of '{}' is that of a living node '{holder}', at {addresses:?}",
+                peer.node
+            );
+            self.refuse(now, link, kind, &reason, &addresses, out);
+            return Ok(());
+        }
+        let Some(this) = self.links.get_mut(&link) else { return Ok(()) };
+        if this.address.is_none() {
+            this.dial = hello.dial;
+        }
+        if let Some(address) = &this.address {
+            self.dialer.reached(address, &peer.node);
+        }
+        if self.loses(link, &peer) {
+            self.close(now, link, "there is a better link to the same node", out);
+            return Ok(());
+        }
+        self.accept(now, link, peer, hello, out);
+        Ok(())
+    }
+
+    /// The other living node, if there is one, that has this one's name or ReplicaId.
+    pub(super) fn holder(
+        &self,
+        now: Time,
+        peer: &Peer,
+        addresses: &[String],
+    ) -> Option<(Kind, String)> {
+        for (name, node) in &self.nodes {
+            let Some(link) = node.link.and_then(|link| self.links.get(&link)) else { continue };
+            let Some(holder) = &link.peer else { continue };
+            let silent = now.since(link.heard) >= self.suspect_after();
+            if *name == peer.node && holder.replica != peer.replica {
+                // Where the old one was, the new one is: it was restarted, and its link not ended yet.
+                let record = self.table.get(name);
+                let moved_in = record.is_some_and(|record| {
+                    record.addresses.iter().any(|address| addresses.contains(address))
+                });
+                if !moved_in && !silent {
+                    return Some((Kind::Name, name.clone()));
+                }
+            } else if *name != peer.node && holder.replica == peer.replica && !silent {
+                return Some((Kind::Replica, name.clone()));
+            }
+        }
+        None
+    }
+
+    /// Whether the node's present link is the better one. Both ends decide alike.
+    pub(super) fn loses(&self, link: LinkId, peer: &Peer) -> bool {
+        let Some(other) = self.nodes.get(&peer.node).and_then(|node| node.link) else {
+            return false;
+        };
+        let (Some(new), Some(old)) = (self.links.get(&link), self.links.get(&other)) else {
+            return false;
+        };
+        let same = |old: &Peer| old.replica == peer.replica && old.generation == peer.generation;
+        let smaller_is_here = self.config.replica < peer.replica;
+        let worth = |link: &Link| (link.address.is_some() == smaller_is_here, link.dial);
+        old.peer.as_ref().is_some_and(same) && worth(old) > worth(new)
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        peer: Peer,
+        hello: Hello,
+        out: &mut Out,
+    ) {
+        if let Some(old) = self.nodes.get(&peer.node).and_then(|node| node.link) {
+            self.close(now, old, "replaced by a newer link to the same node", out);
+        }
+        let Some(this) = self.links.get_mut(&link) else { return };
+        this.peer = Some(peer.clone());
+        this.heard = now;
+        let address = this.address.clone();
+        let tombstone = self.table.forgotten(&peer.node);
+        let greeting = NodeRecord {
+            node: hello.node,
+            replica: hello.replica,
+            generation: hello.generation,
+            version: 0,
+            addresses: hello.addresses,
+            ..NodeRecord::default()
+        };
+        let merged = self.table.merge(greeting, false);
+        self.replaced(&merged, &peer.node, peer.replica.0);
+        let at = now;
+        let node = self.nodes.entry(peer.node.clone()).or_insert_with(|| Node {
+            link: None,
+            heard: at,
+            redial: Redial::at(at),
+            noted: Liveness::Dead,
+        });
+        node.link = Some(link);
+        node.heard = now;
+        node.redial.reached(address);
+        self.events.push_back(Event::Up(peer.replica, link));
+        self.tell_runs(&peer.node);
+        self.note_liveness(now, &peer.node, out);
+        let own = self.own().clone();
+        out.push(send(vec![link], Body::Records(Records { records: vec![own] })));
+        if let Some(record) = tombstone {
+            out.push(send(vec![link], Body::Records(Records { records: vec![record] })));
+        }
+        self.send_digest(now, link, out);
+    }
+
+    /// A node that has this one's name or ReplicaId: itself, or another.
+    pub(super) fn met_a_double(&mut self, now: Time, link: LinkId, hello: &Hello, out: &mut Out) {
+        let me = (self.config.generation, self.config.replica.0, self.config.node.as_str());
+        let it = (hello.generation, hello.replica, hello.node.as_str());
+        if me == it {
+            let address = self.links.remove(&link).and_then(|link| link.address);
+            out.push(close(link, "it is this node itself"));
+            if let Some(address) = address {
+                self.dialer.set_own(now, address);
+            }
+            return;
+        }
+        let kind = if me.2 == it.2 { Kind::Name } else { Kind::Replica };
+        let what = if kind == Kind::Name { "name" } else { "ReplicaId" };
+        if it > me {
+            let reason = format!(
+                "the {what} of '{}' is that of an older living node, '{}', at {:?}",
+                it.2, me.2, self.config.addresses
+            );
+            self.refuse(now, link, kind, &reason, &self.config.addresses.clone(), out);
+        } else {
+            let reason = format!(
+                "an older node in cluster '{}' has this node's {what}: '{}', started {} ms earlier, at {:?}",
+                self.config.cluster,
+                it.2,
+                me.0 - it.0,
+                hello.addresses
+            );
+            self.end(now, reason, out);
+        }
+    }
+
+    pub(super) fn end(&mut self, now: Time, reason: String, out: &mut Out) {
+        out.push(Effect::Note(Note::Fatal(reason)));
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.close(now, link, "this node must end", out);
+        }
+        self.over = true;
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        kind: Kind,
+        reason: &str,
+        addresses: &[String],
+        out: &mut Out,
+    ) {
+        let refusal =
+            Refusal { reason: reason.to_owned(), kind: kind.into(), addresses: addresses.to_vec() };
+        out.push(send(vec![link], Body::Refusal(refusal)));
+        self.warn_seldom(now, format!("refused a node: {reason}"), out);
+        self.close(now, link, "refused", out);
+    }
+
+    pub(super) fn refused(&mut self, now: Time, link: LinkId, refusal: &Refusal, out: &mut Out) {
+        let reason: String = refusal.reason.chars().take(1024).collect();
+        self.warn_seldom(now, format!("a peer refuses this node: {reason}"), out);
+        self.close(now, link, "it refuses this node", out);
+        if !matches!(refusal.kind(), Kind::Name | Kind::Replica) {
+            return;
+        }
+        // The peer may hold a dead node for living. Whether it lives that node says best itself.
+        if check::addresses_of(&refusal.addresses).is_ok() {
+            for address in &refusal.addresses {
+                self.found(now, address.clone());
+            }
+        }
+        let patience = self.config.node_timeout * 2;
+        let (first, last) = self.refused.unwrap_or((now, now));
+        let first = if now.since(last) > patience { now } else { first };
+        self.refused = Some((first, now));
+        if now.since(first) > patience {
+            self.end(now, format!("refused for {patience:?} now: {reason}"), out);
+        }
+    }
+
+    fn warn_seldom(&mut self, now: Time, note: String, out: &mut Out) {
+        if self.noted.get(&note).is_some_and(|&last| now.since(last) < NOTE_EVERY) {
+            return;
+        }
+        if self.noted.len() >= NOTES_MAX {
+            self.noted.clear();
+        }
+        self.noted.insert(note.clone(), now);
+        out.push(Effect::Note(Note::Warn(note)));
+    }
+}

@@ -1,0 +1,340 @@
+//! The one who turns the crank: takes inputs from wherever they come, steps the node, carries out what
+//! it wants.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use miso_store::{Function, Store};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::handle::{Request, Shared};
+use super::outbox::Outbox;
+use super::peers::{Closing, Event, Links};
+use super::{Settings, mdns, seeds};
+use crate::node::{Input, Node};
+use crate::{Answer, AskId, Effect, LinkId, Note, Time};
+
+/// Inputs of links that may wait: each is an envelope, and who sends more is not read from.
+const EVENTS_MAX: usize = 256;
+/// CPU time is read so often: it is a system call.
+const CPU_EVERY: Duration = Duration::from_millis(100);
+/// At the end, what is still to be sent gets so long.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Owns the node.
+#[derive(Debug)]
+pub(super) struct Driver {
+    node: Node,
+    settings: Settings,
+    shared: Arc<Shared>,
+    requests: mpsc::UnboundedReceiver<Request>,
+    events: mpsc::Receiver<Event>,
+    links: Links,
+    open: HashMap<LinkId, Open>,
+    /// Of closed links: what is still to be sent.
+    closing: Vec<Outbox>,
+    asked: HashMap<AskId, oneshot::Sender<Answer>>,
+    next_ask: u64,
+    fatal: watch::Sender<Option<String>>,
+    /// Functions whose writes the node knows of up to a number, and whose writers keep still until
+    /// it looks again.
+    noticed: Vec<(Arc<Function>, u64)>,
+    notice_at: Option<Time>,
+    cpu_at: Time,
+    effects: Vec<Effect>,
+    stopping: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    outbox: Outbox,
+    /// Whose drop ends the reader.
+    _closing: Closing,
+}
+
+impl Driver {
+    pub(super) fn new(
+        settings: Settings,
+        store: Arc<Store>,
+        shared: Arc<Shared>,
+        requests: mpsc::UnboundedReceiver<Request>,
+        fatal: watch::Sender<Option<String>>,
+    ) -> Self {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let links = Links {
+            events: sender,
+            next: Arc::new(AtomicU64::new(1)),
+            queue_bytes_max: settings.queue_bytes_max,
+        };
+        Self {
+            node: Node::new(settings.node.clone(), store),
+            settings,
+            shared,
+            requests,
+            events,
+            links,
+            open: HashMap::new(),
+            closing: Vec::new(),
+            asked: HashMap::new(),
+            next_ask: 0,
+            fatal,
+            noticed: Vec::new(),
+            notice_at: None,
+            cpu_at: Time::default(),
+            effects: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    pub(super) async fn run(mut self, listeners: Vec<TcpListener>) {
+        let announcement = self.set_up(listeners);
+        while !self.stopping {
+            self.wait().await;
+            self.turn();
+            // What has arrived meanwhile is taken up in one turn; and the links get to send.
+            tokio::task::yield_now().await;
+        }
+        drop(announcement);
+        self.wind_up().await;
+    }
+
+    fn set_up(&mut self, listeners: Vec<TcpListener>) -> Option<mdns::Announcement> {
+        let mut bound = Vec::new();
+        for listener in listeners {
+            bound.extend(listener.local_addr());
+            match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let serve = self.links.clone().serve(listener);
+                    tokio::spawn(async move {
+                        if let Err(error) = serve.await {
+                            tracing::error!(%error, "no longer listens for peers");
+                        }
+                    });
+                }
+                Err(error) => tracing::error!(%error, "cannot listen for peers"),
+            }
+        }
+        let config = &self.settings.node.overlay;
+        let jitter = Duration::from_millis(config.seed % 1000);
+        for seed in &self.settings.join {
+            tokio::spawn(seeds::resolve(seed.clone(), jitter, self.links.events.clone()));
+        }
+        let mdns = self.settings.mdns?;
+        match mdns::start(mdns, config, &bound, self.links.events.clone()) {
+            Ok(announcement) => Some(announcement),
+            Err(error) => {
+                tracing::warn!(%error, "no mDNS: nodes are found by seeds alone");
+                None
+            }
+        }
+    }
+
+    /// Waits until there is something to do, and takes the first of it.
+    async fn wait(&mut self) {
+        let deadlines = [self.node.deadline(), self.notice_at];
+        let deadline = deadlines.into_iter().flatten().min();
+        let until = deadline.map_or(Duration::from_secs(3600), |at| at.since(self.shared.now()));
+        let until = Instant::now() + until.min(Duration::from_secs(3600));
+        let shared = Arc::clone(&self.shared);
+        tokio::select! {
+            Some(event) = self.events.recv() => self.event(event),
+            Some(request) = self.requests.recv() => self.request(request),
+            () = shared.wake.notified() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+
+    /// Takes all that there is, once.
+    fn turn(&mut self) {
+        for _ in 0..EVENTS_MAX {
+            let Ok(event) = self.events.try_recv() else { break };
+            self.event(event);
+        }
+        while let Ok(request) = self.requests.try_recv() {
+            self.request(request);
+        }
+        self.notice();
+        let now = self.shared.now();
+        if self.node.deadline().is_some_and(|at| at <= now) {
+            self.node.step(now, Input::Tick, &mut self.effects);
+        }
+        self.node.settle(now, &mut self.effects);
+        self.perform();
+        self.measure(now);
+    }
+
+    /// Tells the node which functions were written to. Between two looks at a function its writers
+    /// keep still; those that wrote meanwhile are seen by its number.
+    fn notice(&mut self) {
+        let now = self.shared.now();
+        let mut wrote = {
+            let mut wrote = self.shared.wrote.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *wrote)
+        };
+        if self.notice_at.is_some_and(|at| at <= now) {
+            self.notice_at = None;
+            for (function, seen) in std::mem::take(&mut self.noticed) {
+                // Before the look: a write after it announces itself.
+                function.heed();
+                if function.seq() != seen && function.announce() {
+                    wrote.push(function);
+                }
+            }
+        }
+        for function in wrote {
+            self.noticed.push((Arc::clone(&function), function.seq()));
+            self.node.step(now, Input::Wrote { function }, &mut self.effects);
+        }
+        if !self.noticed.is_empty() && self.notice_at.is_none() {
+            self.notice_at = Some(now + self.settings.notice_every);
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        let input = match request {
+            Request::Ask(ask, answer) => {
+                let id = AskId(self.next_ask);
+                self.next_ask += 1;
+                self.asked.insert(id, answer);
+                Input::Ask { id, ask }
+            }
+            Request::Runs(functions) => Input::Runs { functions },
+            Request::Stop => {
+                self.stopping = true;
+                return;
+            }
+        };
+        self.node.step(self.shared.now(), input, &mut self.effects);
+    }
+
+    fn event(&mut self, event: Event) {
+        let gauges = &self.shared.gauges;
+        let input = match event {
+            Event::Opened { address, link, outbox, closing } => {
+                self.open.insert(link, Open { outbox, _closing: closing });
+                match address {
+                    Some(address) => Input::LinkOpened { address, link },
+                    None => Input::LinkAccepted { link },
+                }
+            }
+            Event::Failed { address, reason } => {
+                tracing::debug!(%address, %reason, "cannot reach a node");
+                Input::LinkFailed { address, reason }
+            }
+            Event::Received { link, envelope } => {
+                gauges.envelopes_received.fetch_add(1, Ordering::Relaxed);
+                gauges.bytes_received.fetch_add(envelope.len() as u64, Ordering::Relaxed);
+                Input::Received { link, envelope }
+            }
+            Event::Closed { link, reason } => {
+                if self.open.remove(&link).is_none() {
+                    return;
+                }
+                tracing::debug!(link = link.0, %reason, "a link has ended");
+                Input::LinkClosed { link }
+            }
+            Event::Found { address } => Input::Found { address },
+        };
+        self.node.step(self.shared.now(), input, &mut self.effects);
+    }
+
+    fn perform(&mut self) {
+        // A link that is cut off brings forth further effects.
+        while !self.effects.is_empty() {
+            let mut cut_off = Vec::new();
+            for effect in std::mem::take(&mut self.effects) {
+                self.perform_one(effect, &mut cut_off);
+            }
+            for link in cut_off {
+                if let Some(open) = self.open.remove(&link) {
+                    open.outbox.cut();
+                    self.shared.gauges.cut_off.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(link = link.0, "a peer does not take what it is sent: cut off");
+                    let closed = Input::LinkClosed { link };
+                    self.node.step(self.shared.now(), closed, &mut self.effects);
+                }
+            }
+        }
+        self.shared.gauges.links.store(self.open.len() as u64, Ordering::Relaxed);
+    }
+
+    fn perform_one(&mut self, effect: Effect, cut_off: &mut Vec<LinkId>) {
+        match effect {
+            Effect::Dial { address } => {
+                tokio::spawn(self.links.clone().dial(address));
+            }
+            Effect::Send { links, frame } => self.send(&links, &frame, cut_off),
+            Effect::Close { link, reason } => {
+                if let Some(open) = self.open.remove(&link) {
+                    tracing::debug!(link = link.0, %reason, "closes a link");
+                    open.outbox.close();
+                    self.closing.retain(|outbox| !outbox.is_empty());
+                    self.closing.push(open.outbox);
+                }
+            }
+            Effect::Answer { id, answer } => {
+                if let Some(asked) = self.asked.remove(&id) {
+                    // Who asked may have gone.
+                    let _ = asked.send(answer);
+                }
+            }
+            Effect::Note(Note::Info(note)) => tracing::info!("{note}"),
+            Effect::Note(Note::Warn(note)) => tracing::warn!("{note}"),
+            Effect::Note(Note::Fatal(reason)) => {
+                tracing::error!("this node must end: {reason}");
+                self.fatal.send_replace(Some(reason));
+            }
+        }
+    }
+
+    fn send(&mut self, links: &[LinkId], frame: &Bytes, cut_off: &mut Vec<LinkId>) {
+        let gauges = &self.shared.gauges;
+        for link in links {
+            let Some(open) = self.open.get(link) else { continue };
+            if open.outbox.push(frame.clone()).is_err() {
+                if !cut_off.contains(link) {
+                    cut_off.push(*link);
+                }
+                continue;
+            }
+            gauges.messages_sent.fetch_add(1, Ordering::Relaxed);
+            gauges.bytes_sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn measure(&mut self, now: Time) {
+        let gauges = &self.shared.gauges;
+        gauges.turns.fetch_add(1, Ordering::Relaxed);
+        let counters = self.node.counters();
+        gauges.faults.store(counters.faults, Ordering::Relaxed);
+        gauges.unknown.store(counters.unknown, Ordering::Relaxed);
+        if now < self.cpu_at {
+            return;
+        }
+        self.cpu_at = now + CPU_EVERY;
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let nanos = cpu.tv_sec.unsigned_abs() * 1_000_000_000 + cpu.tv_nsec.unsigned_abs();
+        gauges.cpu_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Ends: what is still to be sent gets a moment.
+    async fn wind_up(mut self) {
+        self.asked.clear();
+        let open: Vec<Open> = self.open.drain().map(|(_, open)| open).collect();
+        self.closing.extend(open.iter().map(|link| link.outbox.clone()));
+        for outbox in &self.closing {
+            outbox.close();
+        }
+        let until = Instant::now() + LINGER;
+        while self.closing.iter().any(|outbox| !outbox.is_empty()) && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Taken out of the queue is not yet on the wire.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

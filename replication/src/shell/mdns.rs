@@ -1,0 +1,141 @@
+//! Finding nodes on the local network: `_miso._tcp.local.`, with TXT records `cl` (a hash of the
+//! cluster's name), `rid` (the ReplicaId) and `v` (the version).
+//!
+//! mDNS finds, and nothing more: records of the dead live on for minutes, and a record that is removed
+//! says nothing of a stream that works. Who somebody is, its Hello says.
+
+use std::net::{IpAddr, SocketAddr};
+
+use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use tokio::sync::mpsc;
+
+use super::Mdns;
+use super::peers::Event;
+use crate::overlay::Config;
+
+const SERVICE: &str = "_miso._tcp.local.";
+
+/// Announces this node until it is dropped.
+pub(super) struct Announcement {
+    daemon: ServiceDaemon,
+    fullname: String,
+}
+
+/// Announces this node and looks for others.
+pub(super) fn start(
+    settings: Mdns,
+    config: &Config,
+    bound: &[SocketAddr],
+    events: mpsc::Sender<Event>,
+) -> Result<Announcement, mdns_sd::Error> {
+    let daemon = match settings.port {
+        Some(port) => ServiceDaemon::new_with_port(port)?,
+        None => ServiceDaemon::new()?,
+    };
+    let interfaces = interfaces(bound);
+    if let Some(interfaces) = &interfaces {
+        daemon.disable_interface(IfKind::All)?;
+        daemon.enable_interface(interfaces.clone())?;
+    }
+    let cluster = cluster_hash(&config.cluster);
+    let replica = format!("{:016x}", config.replica.0);
+    let service = service(config, &cluster, &replica, bound, interfaces)?;
+    let fullname = service.get_fullname().to_owned();
+    daemon.register(service)?;
+    tokio::spawn(browse(daemon.clone(), cluster, replica, events));
+    Ok(Announcement { daemon, fullname })
+}
+
+fn service(
+    config: &Config,
+    cluster: &str,
+    replica: &str,
+    bound: &[SocketAddr],
+    interfaces: Option<Vec<IfKind>>,
+) -> Result<ServiceInfo, mdns_sd::Error> {
+    let ips: Vec<IpAddr> = match interfaces {
+        Some(_) => bound.iter().map(SocketAddr::ip).collect(),
+        None => Vec::new(),
+    };
+    let port = bound.first().map_or(0, SocketAddr::port);
+    let txt = [("cl", cluster), ("rid", replica), ("v", config.version.as_str())];
+    let name = format!("miso-{replica}");
+    let host = format!("{name}.local.");
+    let mut service = ServiceInfo::new(SERVICE, &name, &host, &ips[..], port, &txt[..])?;
+    // The name is random, so nobody has to be asked whether it is free: found a second sooner.
+    service.set_requires_probe(false);
+    match interfaces {
+        Some(interfaces) => service.set_interfaces(interfaces),
+        None => service = service.enable_addr_auto(),
+    }
+    Ok(service)
+}
+
+/// The interfaces that peers can come in by; none: all.
+fn interfaces(bound: &[SocketAddr]) -> Option<Vec<IfKind>> {
+    let kind = |address: &SocketAddr| match address.ip() {
+        ip if ip.is_unspecified() => None,
+        IpAddr::V4(ip) if ip.is_loopback() => Some(IfKind::LoopbackV4),
+        IpAddr::V6(ip) if ip.is_loopback() => Some(IfKind::LoopbackV6),
+        ip => Some(IfKind::Addr(ip)),
+    };
+    bound.iter().map(kind).collect()
+}
+
+async fn browse(
+    daemon: ServiceDaemon,
+    cluster: String,
+    replica: String,
+    events: mpsc::Sender<Event>,
+) {
+    // The daemon ends a browse that falls behind, silently: then it is begun anew.
+    while let Ok(found) = daemon.browse(SERVICE) {
+        while let Ok(event) = found.recv_async().await {
+            let ServiceEvent::ServiceResolved(service) = event else { continue };
+            if service.get_property_val_str("cl") != Some(cluster.as_str())
+                || service.get_property_val_str("rid") == Some(replica.as_str())
+            {
+                continue;
+            }
+            for address in addresses(&service) {
+                if events.send(Event::Found { address }).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn addresses(service: &ResolvedService) -> Vec<String> {
+    let port = service.get_port();
+    let usable = |ip: &IpAddr| match ip {
+        IpAddr::V4(_) => true,
+        // Those of the link alone need a scope, which a URI cannot say.
+        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+    };
+    let ips = service.get_addresses().iter().map(mdns_sd::ScopedIp::to_ip_addr).filter(usable);
+    let mut addresses: Vec<String> =
+        ips.map(|ip| SocketAddr::new(ip, port).to_string()).take(16).collect();
+    addresses.sort_unstable();
+    addresses
+}
+
+/// Not a secret: it only spares clusters on one network each other's dials. FNV-1a.
+fn cluster_hash(cluster: &str) -> String {
+    let hash = cluster.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        // The daemon has a thread of its own, which does both in order. It answers when it is done, but
+        // a goodbye that is lost costs nothing.
+        let told = self.daemon.unregister(&self.fullname);
+        if let Ok(told) = told {
+            let _ = told.recv_timeout(std::time::Duration::from_millis(200));
+        }
+        let _ = self.daemon.shutdown();
+    }
+}
