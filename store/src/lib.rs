@@ -13,6 +13,7 @@
 
 mod function;
 mod held;
+pub mod journal;
 mod mint;
 mod object;
 mod pending;
