@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::disk::{Disk, DiskFile};
 use super::log::Shared;
-use super::record::{self, CHECKPOINT_MAGIC, FOOTER, FileHead, Seed};
+use super::record::{self, CHECKPOINT_MAGIC, FOOTER, FileHead, Scratch, Seed};
 use super::{Failed, Files, checkpoint_name, checkpoint_temporary, segment_name};
 
 /// Bytes gathered for a write.
@@ -35,6 +35,7 @@ pub(super) struct CheckpointFile {
     seed: Seed,
     first: u64,
     bytes: Vec<u8>,
+    scratch: Scratch,
     offset: u64,
     unsynced: u64,
     records: u64,
@@ -128,6 +129,7 @@ impl CheckpointFile {
             seed: Seed::new(salt),
             first,
             bytes: head.encode(CHECKPOINT_MAGIC),
+            scratch: Scratch::default(),
             offset: 0,
             unsynced: 0,
             records: 0,
@@ -137,7 +139,8 @@ impl CheckpointFile {
 
     pub(super) fn put(&mut self, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let from = self.bytes.len();
-        record::encode(&mut self.bytes, self.seed, self.records + 1, kind, fill);
+        let payload = self.scratch.fill(fill);
+        record::encode(&mut self.bytes, self.seed, self.records + 1, kind, payload);
         self.records += 1;
         self.crc = crc32c::crc32c_append(self.crc, &self.bytes[from..]);
         if self.bytes.len() < WRITE_BYTES { Ok(()) } else { self.flush() }
@@ -172,9 +175,7 @@ impl CheckpointFile {
     fn write_end(&mut self) -> io::Result<()> {
         let footer = footer(self.records, self.crc);
         let last = self.records + 1;
-        record::encode(&mut self.bytes, self.seed, last, FOOTER, |out| {
-            out.extend_from_slice(&footer);
-        });
+        record::encode(&mut self.bytes, self.seed, last, FOOTER, &footer);
         self.flush()?;
         self.file.sync()
     }

@@ -54,7 +54,7 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Makes durable what was written, with the length.
     fn sync(&self) -> io::Result<()>;
     /// How long it is.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     /// Cuts it, or lengthens it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Names this very file: a copy of it has another stamp.
@@ -189,7 +189,7 @@ impl DiskFile for File {
         self.sync_data()
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 

@@ -350,10 +350,12 @@ impl DiskFile for FaultyFile {
             state.room = Some(room - grows.min(room));
         }
         let done = &bytes[..count];
-        self.with(&mut state, |file| {
-            Inode::write(&mut file.now, offset, done);
-            file.changes.push(Change::Write(offset, done.to_vec()));
-        })?;
+        if !done.is_empty() {
+            self.with(&mut state, |file| {
+                Inode::write(&mut file.now, offset, done);
+                file.changes.push(Change::Write(offset, done.to_vec()));
+            })?;
+        }
         match (died, full) {
             (true, _) => Err(io::Error::other("the crash")),
             (_, true) => Err(ErrorKind::StorageFull.into()),
@@ -389,7 +391,7 @@ impl DiskFile for FaultyFile {
         })
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         let mut state = self.disk.step()?;
         self.with(&mut state, |file| file.now.len() as u64)
     }

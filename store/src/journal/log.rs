@@ -18,7 +18,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::checkpoint::Checkpoint;
 use super::disk::{Disk, DiskFile};
 use super::meta::{Identity, State};
-use super::record::{self, FILE_HEAD, FileHead, LOG_MAGIC, MARK, Seed};
+use super::record::{self, FILE_HEAD, FileHead, LOG_MAGIC, MARK, Scratch, Seed};
 use super::{Failed, Options, Position, Status, SyncPolicy, segment_name};
 
 /// A failed write is tried again after this long.
@@ -101,6 +101,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct Buffer {
     bytes: Vec<u8>,
+    scratch: Scratch,
     next: u64,
 }
 
@@ -173,7 +174,11 @@ impl Journal {
             policy: AtomicU8::new(policy as u8),
             salt,
             seed: Seed::new(salt),
-            buffer: Mutex::new(Buffer { bytes: Vec::new(), next: start.next }),
+            buffer: Mutex::new(Buffer {
+                bytes: Vec::new(),
+                scratch: Scratch::default(),
+                next: start.next,
+            }),
             buffered: AtomicUsize::new(0),
             writer: Mutex::new(Writer {
                 file: start.file,
@@ -254,7 +259,6 @@ impl Journal {
     /// Resolves when all records up to `position` are durable; commits them at once. Under `always`
     /// it asks for an fsync, else it waits for the next. Made for many waiters: one fsync serves all
     /// whose records were written before it began.
-    #[must_use]
     pub fn on_synced(&self, position: Position) -> Synced {
         let failed = self.shared.commit(position).err();
         if failed.is_none() && self.shared.policy() == SyncPolicy::Always {
@@ -434,7 +438,7 @@ impl Drop for Journal {
 impl Buffer {
     fn append(&mut self, seed: Seed, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Position {
         let seq = self.next;
-        record::encode(&mut self.bytes, seed, seq, kind, fill);
+        record::encode(&mut self.bytes, seed, seq, kind, self.scratch.fill(fill));
         self.next += 1;
         Position(seq)
     }

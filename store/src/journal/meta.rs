@@ -206,7 +206,7 @@ impl Identity {
             Err(error) => return Err(OpenError::io(IDENTITY, error)),
         };
         let io = |error| OpenError::io(IDENTITY, error);
-        let len = file.len().map_err(io)?;
+        let len = file.size().map_err(io)?;
         let damaged = |what: &str| OpenError::damaged(IDENTITY, 0, what);
         if len > BYTES_MAX {
             return Err(damaged("it is too long"));

@@ -73,7 +73,7 @@ impl FileHead {
         magic: [u8; 8],
     ) -> io::Result<Result<FileHead, String>> {
         let mut bytes = [0; FILE_HEAD];
-        if file.len()? < FILE_HEAD as u64 {
+        if file.size()? < FILE_HEAD as u64 {
             return Ok(Err("it is shorter than the head of a file".to_owned()));
         }
         file.read_at(&mut bytes, 0)?;
@@ -107,37 +107,37 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(value)
 }
 
-/// Appends a record whose payload `fill` appends. If `fill` panics, nothing was appended.
-pub(super) fn encode(
-    out: &mut Vec<u8>,
-    seed: Seed,
-    seq: u64,
-    kind: u8,
-    fill: impl FnOnce(&mut Vec<u8>),
-) {
-    struct Undo<'a> {
-        out: &'a mut Vec<u8>,
-        to: usize,
-    }
-    impl Drop for Undo<'_> {
-        fn drop(&mut self) {
-            self.out.truncate(self.to);
-        }
-    }
+/// Appends a record.
+///
+/// # Panics
+/// The payload is 4 GiB or longer.
+pub(super) fn encode(out: &mut Vec<u8>, seed: Seed, seq: u64, kind: u8, payload: &[u8]) {
+    let length = u32::try_from(payload.len()).expect("a record is shorter than 4 GiB");
     let start = out.len();
-    let mut undo = Undo { out, to: start };
-    undo.out.extend_from_slice(&[0; 8]);
-    undo.out.extend_from_slice(&seq.to_le_bytes());
-    undo.out.push(kind);
-    fill(undo.out);
-    let payload = undo.out.len().checked_sub(start + RECORD_HEAD);
-    let payload = payload.expect("a payload is appended, and nothing taken away");
-    let length = u32::try_from(payload).expect("a record is shorter than 4 GiB");
-    let record = &mut undo.out[start..];
-    record[4..8].copy_from_slice(&length.to_le_bytes());
-    let crc = crc32c::crc32c_append(seed.0, &record[4..]);
-    record[..4].copy_from_slice(&crc.to_le_bytes());
-    undo.to = undo.out.len();
+    out.reserve(RECORD_HEAD + payload.len());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&seq.to_le_bytes());
+    out.push(kind);
+    out.extend_from_slice(payload);
+    let crc = crc32c::crc32c_append(seed.0, &out[start + 4..]);
+    out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Where a caller's payload is made: apart from all else, so that it may do there as it likes.
+#[derive(Debug, Default)]
+pub(super) struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// One that has grown beyond this is given back.
+    const KEPT: usize = 256 * 1024;
+
+    pub(super) fn fill(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.0.clear();
+        self.0.shrink_to(Scratch::KEPT);
+        fill(&mut self.0);
+        &self.0
+    }
 }
 
 /// A record as it lies in a buffer.
@@ -171,7 +171,7 @@ struct Window {
 
 impl Window {
     fn new(file: Arc<dyn DiskFile>) -> io::Result<Window> {
-        let len = file.len()?;
+        let len = file.size()?;
         Ok(Window { file, len, bytes: Vec::new(), at: 0 })
     }
 

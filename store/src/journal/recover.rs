@@ -136,6 +136,9 @@ pub(super) fn examine(disk: &dyn Disk, files: &Files) -> Result<RecoveredSummary
     Ok(Read::all(disk, files, identity.as_ref(), &mut |_, _| Ok(()))?.summary)
 }
 
+/// Takes a record, or says what is wrong with it.
+type Visit<'a> = dyn FnMut(u8, &[u8]) -> Result<(), String> + 'a;
+
 /// What reading a directory has shown.
 struct Read {
     summary: RecoveredSummary,
@@ -154,7 +157,7 @@ impl Read {
         disk: &dyn Disk,
         files: &Files,
         identity: Option<&Identity>,
-        visit: &mut dyn FnMut(u8, &[u8]) -> Result<(), String>,
+        visit: &mut Visit<'_>,
     ) -> Result<Read, OpenError> {
         let environment = disk.environment();
         let mut summary = RecoveredSummary::default();
@@ -208,7 +211,7 @@ pub(super) fn read_checkpoint(
     disk: &dyn Disk,
     first: u64,
     summary: &mut RecoveredSummary,
-    visit: &mut dyn FnMut(u8, &[u8]) -> Result<(), String>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), OpenError> {
     let name = checkpoint_name(first);
     let io = |error| OpenError::io(&name, error);
@@ -218,7 +221,7 @@ pub(super) fn read_checkpoint(
     if head.first != first {
         return Err(OpenError::damaged(&name, 0, "its head and its name differ"));
     }
-    let len = file.len().map_err(io)?;
+    let len = file.size().map_err(io)?;
     let mut reader = Reader::new(file, Seed::new(head.salt)).map_err(io)?;
     let (mut records, mut crc) = (0, 0);
     loop {
@@ -260,7 +263,7 @@ impl Log<'_> {
         &mut self,
         summary: &mut RecoveredSummary,
         last_segment: &mut Option<(String, Option<u64>)>,
-        visit: &mut dyn FnMut(u8, &[u8]) -> Result<(), String>,
+        visit: &mut Visit<'_>,
     ) -> Result<Option<Bad>, OpenError> {
         for index in 0..self.segments.len() {
             let first = self.segments[index];
@@ -327,7 +330,7 @@ impl Log<'_> {
         };
         let mut total = 0;
         for first in &self.segments[bad.index..] {
-            total += file_of(*first)?.len().map_err(|error| OpenError::io("journal", error))?;
+            total += file_of(*first)?.size().map_err(|error| OpenError::io("journal", error))?;
         }
         // No record that is left can have a greater number.
         let last = self.segments.last().copied().unwrap_or(0).max(self.next);
@@ -342,7 +345,7 @@ impl Log<'_> {
                 sound = sound.max(head.sound);
             }
             let from = if n == 0 { bad.offset.max(FILE_HEAD as u64) } else { FILE_HEAD as u64 };
-            let len = file.len().map_err(io)?;
+            let len = file.size().map_err(io)?;
             bytes += zeros_from(&*file, from, len).map_err(io)? - from.min(len);
             let mut found = |_: u64, record: super::record::Record<'_>| {
                 later = true;

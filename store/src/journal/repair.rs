@@ -259,7 +259,7 @@ impl Looked {
         };
         let at = reader.at();
         self.bad.get_or_insert_with(|| format!("offset {at}: {what}"));
-        let most = expected.saturating_add(file.len()? / RECORD_HEAD as u64 + 2);
+        let most = expected.saturating_add(file.size()? / RECORD_HEAD as u64 + 2);
         let mut found = |_: u64, record: Record<'_>| count(self, record);
         if !search(file, Seed::new(salt), at, expected..most, &mut found)? {
             self.bad = Some("it could not be searched to its end".to_owned());
