@@ -34,7 +34,7 @@ enum Entry {
     Gone(String),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct State {
     inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<String, u64>,
@@ -110,6 +110,14 @@ impl FaultyDisk {
         }
         drop(guard);
         self.kill()
+    }
+
+    /// Another disk that is as this one is now, down to its files' stamps, with accidents of its own.
+    #[must_use]
+    pub fn fork(&self, seed: u64) -> FaultyDisk {
+        let mut state = self.state.lock().clone();
+        state.rng = fastrand::Rng::with_seed(seed);
+        FaultyDisk { state: Arc::new(Mutex::new(state)), life: self.life }
     }
 
     /// All operations from the n-th from now on fail; a write at that point is done in part.

@@ -512,7 +512,8 @@ impl Shared {
         self.write_pending(writer)
     }
 
-    /// Takes the whole buffer to be written, after a mark if more is durable than the last one says.
+    /// Takes the whole buffer to be written, and ends it with a mark if more is durable than the last
+    /// one says.
     fn take(&self, writer: &mut Writer) {
         let mut buffer = self.buffer.lock();
         let synced = self.synced.load(Ordering::Acquire);

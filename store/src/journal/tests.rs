@@ -303,7 +303,7 @@ fn what_was_durable_is_missed_also_after_a_power_cut() {
         }
     }
     let (bytes, disk) = (disk.contents(&segment_name(1)).expect("a segment"), disk.power_cut());
-    // All that was written happens to be there, but for one byte. Record 4 comes after a mark for 3.
+    // All that was written happens to be there, but for one byte. Behind record 4 there is a mark for 3.
     for (n, end) in ends.iter().enumerate() {
         let mut damaged = bytes.clone();
         damaged[end.expect("not empty")] ^= 1;
@@ -311,7 +311,7 @@ fn what_was_durable_is_missed_also_after_a_power_cut() {
         match recover(&disk.kill()) {
             Err(OpenError::Damaged { file, .. }) => assert!(n < 3 && file == segment_name(1)),
             Ok((found, recovered)) => {
-                assert_eq!((found.len(), recovered.summary.cut.is_some()), (n, true));
+                assert_eq!((found.len(), recovered.summary.cut.is_some()), (n.max(4), true));
                 assert!(n >= 3);
             }
             Err(error) => panic!("{error}"),
@@ -496,6 +496,55 @@ fn a_failed_fsync_is_healed_by_a_checkpoint_and_by_nothing_else() {
         let (found, recovered) = recover(&disk.power_cut()).expect("a sound journal");
         assert_eq!(found.len() as u64, last + 2);
         assert_eq!(recovered.may_keep(), Ok(()));
+    }
+}
+
+#[test]
+fn what_an_fsync_failed_on_is_not_durable_after_a_restart_either() {
+    let disk = FaultyDisk::new(12);
+    let (_, journal) = start(&disk, SyncPolicy::Always).expect("an empty disk");
+    append(&journal, 1);
+    journal.sync().expect("no fault");
+    append(&journal, 2);
+    disk.fail_syncs(1);
+    assert!(journal.sync().is_err());
+    // The process ends. The kernel still shows what it will never write.
+    let disk = disk.kill();
+    let (found, journal) = start(&disk, SyncPolicy::Always).expect("a sound journal");
+    assert_eq!((found.len(), journal.synced()), (2, Position(1)));
+    let disk = disk.power_cut();
+    let (found, recovered) = recover(&disk).expect("nothing that was durable is missing");
+    assert_eq!((found.len(), recovered.may_keep()), (1, Err(Why::Faulted)));
+}
+
+#[test]
+fn a_cut_tail_is_not_forgotten_by_a_crash_while_starting() {
+    let torn = FaultyDisk::new(13);
+    let (_, journal) = start(&torn, SyncPolicy::EverySecond).expect("an empty disk");
+    for n in 1..=3 {
+        append(&journal, n);
+    }
+    journal.commit(Position(3)).expect("room");
+    let name = segment_name(1);
+    let bytes = torn.contents(&name).expect("a segment");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("not empty");
+    let torn = torn.kill();
+    torn.put(&name, &bytes[..end - 3]);
+    assert_eq!(recover(&torn).expect("a tail").1.may_keep(), Err(Why::CutTail { bytes: 35 }));
+    for at in 1.. {
+        for power_cut in [false, true] {
+            let disk = torn.fork(at);
+            disk.crash_at(at);
+            let done = start(&disk, SyncPolicy::EverySecond).is_ok();
+            let disk = if power_cut { disk.power_cut() } else { disk.kill() };
+            let (found, recovered) = recover(&disk).expect("a tail at most");
+            assert_eq!(found.len(), 2);
+            let replica = recovered.identity.as_ref().map(|identity| identity.replica);
+            assert!(replica == Some(2) || recovered.may_keep().is_err(), "step {at}");
+            if done && !power_cut {
+                return assert!(at > 5 && recovered.may_keep().is_ok());
+            }
+        }
     }
 }
 
