@@ -562,7 +562,8 @@ impl Shared {
     /// Sees that the file is long enough, best in advance. If there is no room for that, then the
     /// write itself will say whether there is room for the records.
     fn write_ahead(&self, writer: &mut Writer, count: u64) {
-        let step = self.options.ahead_bytes;
+        // Otherwise nobody waits for an fsync, and the zeros would cost more than they save.
+        let step = if self.policy() == SyncPolicy::Always { self.options.ahead_bytes } else { 0 };
         if step == 0 || writer.offset + count <= writer.ahead || writer.tried.is_some() {
             return;
         }

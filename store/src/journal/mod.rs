@@ -122,8 +122,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// A buffer that is longer is written out before the next change ([`Journal::admit`]).
     pub buffer_bytes: usize,
-    /// So many zeros are written ahead at a time: an fsync then need not write the file's length,
-    /// which halves its time on ext4. 0: none.
+    /// Under `always` so many zeros are written ahead at a time: an fsync then need not write the
+    /// file's length, which halves its time on ext4. 0: none.
     pub ahead_bytes: u64,
     /// Whether a thread syncs, rotates and tries failed writes again. Without it, for tests and
     /// simulations, [`Journal::tick`] does all of that.
@@ -136,7 +136,7 @@ impl Default for Options {
             sync: SyncPolicy::EverySecond,
             segment_bytes: 64 << 20,
             buffer_bytes: 16 << 20,
-            ahead_bytes: 1 << 20,
+            ahead_bytes: 256 << 10,
             background: true,
         }
     }

@@ -201,7 +201,7 @@ fn a_dead_machine_loses_nothing_that_was_synced() {
 /// A journal with a checkpoint, two segments behind it, and an orderly end or none.
 fn example(orderly: bool) -> FaultyDisk {
     let disk = FaultyDisk::new(1);
-    let (_, journal) = start(&disk, SyncPolicy::EverySecond).expect("an empty disk");
+    let (_, journal) = start(&disk, SyncPolicy::Always).expect("an empty disk");
     let mut n = 0;
     let mut write = |count: u64| {
         for _ in 0..count {
@@ -409,7 +409,7 @@ fn a_full_disk_holds_writes_up_and_loses_nothing() {
     for ahead_bytes in [0, 64] {
         let disk = FaultyDisk::new(5);
         let (_, recovered) = recover(&disk).expect("an empty disk");
-        let options = Options { ahead_bytes, ..options(SyncPolicy::EverySecond) };
+        let options = Options { ahead_bytes, ..options(SyncPolicy::Always) };
         let journal = recovered.start(Identity::new(1, SALT), options).expect("room");
         for n in 1..=3 {
             append(&journal, n);
