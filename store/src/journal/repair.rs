@@ -44,7 +44,8 @@ impl Report {
 struct Looked {
     name: String,
     records: u64,
-    /// Greater than all numbers of records in it and in its name.
+    /// Greater than all numbers of records in it, and than the one in its name: the new files must
+    /// not take its name.
     next: u64,
     bad: Option<String>,
 }
@@ -204,7 +205,8 @@ fn look(
     for (name, first, is_checkpoint) in checkpoints.chain(segments) {
         let io = |error| OpenError::io(&name, error);
         let file = disk.open(&name, false).map_err(io)?;
-        let mut looked = Looked { name: name.clone(), records: 0, next: first, bad: None };
+        let next = first.saturating_add(1);
+        let mut looked = Looked { name: name.clone(), records: 0, next, bad: None };
         looked.read(&file, first, is_checkpoint, salt, keep).map_err(io)?;
         all.push(looked);
     }

@@ -339,6 +339,25 @@ fn repaired(disk: &Arc<dyn Disk>, name: &str) {
 }
 
 #[test]
+fn a_repair_takes_no_old_files_name() {
+    let disk = FaultyDisk::new(14);
+    let (_, journal) = start(&disk, SyncPolicy::Always).expect("an empty disk");
+    append(&journal, 1);
+    append(&journal, 2);
+    journal.close().expect("room");
+    // The second start leaves a segment without a record behind.
+    drop(start(&disk, SyncPolicy::Always).expect("a sound journal"));
+    let disk = disk.kill();
+    let mut bytes = disk.contents(&segment_name(1)).expect("a segment");
+    bytes[record::FILE_HEAD] ^= 1;
+    disk.put(&segment_name(1), &bytes);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    assert!(!repair(&shared).expect("it can be written").is_sound());
+    let (found, recovered) = recover(&disk).expect("repaired");
+    assert_eq!((found, recovered.may_keep()), (vec![(3, payload(2))], Err(Why::Repaired)));
+}
+
+#[test]
 fn a_journal_cut_anywhere_gives_its_beginning_or_an_error() {
     let disk = example(false);
     let (whole, _) = recover(&disk).expect("a sound journal");
