@@ -100,6 +100,10 @@ impl Checkpoint {
     /// # Errors
     /// It is not on the disk. If only the removal fails, that is left to the next checkpoint.
     pub fn finish(mut self) -> Result<CheckpointSummary, Failed> {
+        if self.shared.is_closed() {
+            // The directory may be somebody else's by now.
+            return Err(Failed("the journal is closed".to_owned()));
+        }
         let disk = Arc::clone(&self.shared.disk);
         let file = self.file.take().expect("it has its file until it is finished");
         let summary = file.finish(&*disk);

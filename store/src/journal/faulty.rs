@@ -6,6 +6,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -49,6 +50,7 @@ struct State {
     crash_at: Option<u64>,
     room: Option<u64>,
     fail_syncs: u64,
+    sync_delay: Duration,
 }
 
 /// The disk. Clones are the same disk.
@@ -75,6 +77,7 @@ impl FaultyDisk {
             crash_at: None,
             room: None,
             fail_syncs: 0,
+            sync_delay: Duration::ZERO,
         };
         FaultyDisk { state: Arc::new(Mutex::new(state)), life: 0 }
     }
@@ -140,6 +143,11 @@ impl FaultyDisk {
     /// The next `n` syncs of files fail, and what they should have made durable never will be.
     pub fn fail_syncs(&self, n: u64) {
         self.state.lock().fail_syncs = n;
+    }
+
+    /// Each sync of a file takes so long.
+    pub fn set_sync_delay(&self, delay: Duration) {
+        self.state.lock().sync_delay = delay;
     }
 
     /// What a file holds.
@@ -382,6 +390,10 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let delay = self.disk.state.lock().sync_delay;
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
+        }
         let mut state = self.disk.step()?;
         if state.fail_syncs > 0 {
             state.fail_syncs -= 1;

@@ -40,7 +40,7 @@ const CLOSED: u8 = 3;
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Figures for INFO and metrics.
@@ -94,8 +94,8 @@ pub(super) struct Shared {
     last_sync_us: AtomicU64,
     delayed: AtomicU64,
     log_bytes: AtomicU64,
-    /// Held as long as the journal is open.
-    _lock: Box<dyn std::any::Any + Send + Sync>,
+    /// Keeps other processes out as long as the journal is open.
+    lock: Mutex<Option<Box<dyn std::any::Any + Send + Sync>>>,
 }
 
 #[derive(Debug)]
@@ -209,14 +209,14 @@ impl Journal {
             delayed: AtomicU64::new(0),
             log_bytes: AtomicU64::new(start.log_bytes),
             options: start.options,
-            _lock: start.lock,
+            lock: Mutex::new(Some(start.lock)),
         });
         let thread = background.then(|| {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name("miso-journal".to_owned());
             thread.spawn(move || shared.run()).expect("a thread at start-up")
         });
-        Journal { shared, thread }
+        Journal { shared, thread: Mutex::new(thread) }
     }
 
     /// Whether a change may be made now: asked before it is made, without holding a store's lock.
@@ -257,7 +257,8 @@ impl Journal {
     }
 
     /// Resolves when all records up to `position` are durable; commits them at once. Under `always`
-    /// it asks for an fsync, else it waits for the next. Made for many waiters: one fsync serves all
+    /// it asks for an fsync, else it waits for the next (under `no`, of a rotation, a checkpoint or
+    /// [`Journal::sync`]). Made for many waiters: one fsync serves all
     /// whose records were written before it began.
     pub fn on_synced(&self, position: Position) -> Synced {
         let failed = self.shared.commit(position).err();
@@ -399,11 +400,12 @@ impl Journal {
         if self.shared.policy() == SyncPolicy::No { Ok(()) } else { self.shared.sync() }
     }
 
-    /// Ends in order: all is written and durable, and the identity says so.
+    /// Ends in order: all is written and durable, and the identity says so. What is appended from
+    /// then on is refused at its commit.
     ///
     /// # Errors
     /// It could not be; then the journal ends as if the process had died.
-    pub fn close(mut self) -> Result<(), Failed> {
+    pub fn close(&self) -> Result<(), Failed> {
         self.stop();
         self.sync()?;
         let shared = &self.shared;
@@ -412,15 +414,17 @@ impl Journal {
         let cut = writer.file.set_len(writer.offset).and_then(|()| writer.file.sync());
         cut.map_err(|error| Failed::io("the journal cannot be closed", &error))?;
         let last = shared.written.load(Ordering::Acquire);
+        shared.synced.fetch_max(last, Ordering::AcqRel);
         shared.change_identity(|identity| identity.state = State::Clean(last))?;
+        shared.lock.lock().take();
         shared.wake(u64::MAX);
         Ok(())
     }
 
-    fn stop(&mut self) {
+    fn stop(&self) {
         self.shared.waiting.lock().closing = true;
         self.shared.work.notify_one();
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.lock().take() {
             // A panic of the thread has been reported; the journal's state is in the locks.
             let _ = thread.join();
         }
@@ -462,7 +466,8 @@ impl Shared {
     }
 
     fn commit(&self, position: Position) -> Result<(), Failed> {
-        if self.health.load(Ordering::Acquire) >= BROKEN {
+        let broken = self.health.load(Ordering::Acquire) >= BROKEN;
+        if broken && self.synced.load(Ordering::Acquire) < position.0 {
             return Err(self.failed());
         }
         if self.written.load(Ordering::Acquire) < position.0 {
@@ -679,10 +684,10 @@ impl Shared {
     }
 
     fn poll_synced(&self, position: Position) -> Poll<Result<(), Failed>> {
-        if self.health.load(Ordering::Acquire) >= BROKEN {
-            Poll::Ready(Err(self.failed()))
-        } else if self.synced.load(Ordering::Acquire) >= position.0 {
+        if self.synced.load(Ordering::Acquire) >= position.0 {
             Poll::Ready(Ok(()))
+        } else if self.health.load(Ordering::Acquire) >= BROKEN {
+            Poll::Ready(Err(self.failed()))
         } else {
             Poll::Pending
         }
@@ -758,6 +763,10 @@ impl Shared {
         self.begin_segment(writer, first)?;
         writer.healing = Some(first);
         Ok(first)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.health.load(Ordering::Acquire) == CLOSED
     }
 
     /// A checkpoint of all records before `first` is durable.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -837,4 +838,29 @@ fn a_future_wakes_when_its_records_are_durable() {
         }
         assert!(journal.synced() >= position);
     }
+}
+
+#[test]
+fn a_slow_fsync_holds_writers_back_after_two_seconds() {
+    let disk = FaultyDisk::new(15);
+    let (_, recovered) = recover(&disk).expect("an empty disk");
+    let options = Options { background: true, ..options(SyncPolicy::EverySecond) };
+    let journal = recovered.start(Identity::new(1, SALT), options).expect("room");
+    disk.set_sync_delay(Duration::from_millis(2_800));
+    let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
+    let mut n = 0;
+    while journal.synced() == Position(0) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the thread syncs each second");
+        n += 1;
+        let (position, one) = (append(&journal, n), Instant::now());
+        journal.commit(position).expect("room");
+        slowest = slowest.max(one.elapsed());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(journal.stats().delayed, 1);
+    assert!(slowest > Duration::from_millis(400), "{slowest:?}");
+    disk.set_sync_delay(Duration::ZERO);
+    journal.close().expect("room");
+    assert_eq!(journal.status(), Status::Closed);
+    assert!(journal.commit(append(&journal, n + 1)).is_err());
 }
