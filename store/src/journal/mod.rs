@@ -34,6 +34,33 @@
 //! well leave readable records behind a hole, since the kernel writes pages in any order; they go with
 //! the tail. Zeros up to the end are space that was written ahead, and the end of the log.
 //!
+//! # How it is used
+//! ```
+//! # use std::sync::Arc;
+//! # use miso_store::journal::{Identity, Journal, Options, RealDisk};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = std::env::temp_dir().join(format!("miso-doc-{}", std::process::id()));
+//! # let (random, other_random) = (1, 2);
+//! let disk = Arc::new(RealDisk::new(&directory)?);
+//! let recovered = Journal::open(disk)?.replay(|kind, payload| Ok(()))?;
+//! let identity = match (&recovered.identity, recovered.may_keep()) {
+//!     (None, _) => Identity::new(random, other_random),
+//!     (Some(identity), Ok(())) => identity.clone(),
+//!     (Some(identity), Err(_why)) => identity.renewed(random),
+//! };
+//! let journal = recovered.start(identity, Options::default())?;
+//! journal.admit()?; // before the change; then, under the lock under which it is made:
+//! let position = journal.append(7, |out| out.extend_from_slice(b"what changed"));
+//! journal.commit(position)?; // before the reply; under `always`: on_synced(position).await
+//! let mut checkpoint = journal.begin()?; // in the background, while writes go on
+//! checkpoint.put(7, |out| out.extend_from_slice(b"all there is"))?;
+//! checkpoint.finish()?;
+//! journal.close()?;
+//! # std::fs::remove_dir_all(directory)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Files are as `record.rs` and `meta.rs` draw them.
 
 mod checkpoint;
