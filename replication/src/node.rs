@@ -289,7 +289,7 @@ mod tests {
         let replica = ReplicaId(1);
         let overlay = overlay::Config::new("c", "a", replica, 1);
         let config = Config { overlay, replicator: replicator::Config::new(replica) };
-        let store = miso_store::Config { replica, shards: 1, now_ms: || 0 };
+        let store = miso_store::Config::new(replica, 1, Arc::new(|| 0));
         Node::new(config, Arc::new(Store::new(store)))
     }
 

@@ -25,7 +25,6 @@ pub struct Function {
     /// so that a vector says all that a node knows of it (`semantics.md` 3.1, rule 2).
     seq: AtomicU64,
     objects: AtomicUsize,
-    announced: AtomicBool,
     clock: Arc<HybridClock>,
     pub(crate) hooks: Arc<Hooks>,
     /// Whether a first sync with a peer is awaited: then what is absent here may be there.
@@ -56,7 +55,6 @@ impl Function {
             shards: (0..config.shards).map(|_| shard()).collect(),
             seq: AtomicU64::new(0),
             objects: AtomicUsize::new(0),
-            announced: AtomicBool::new(false),
             clock,
             hooks,
             restoring: AtomicBool::new(false),
@@ -149,18 +147,6 @@ impl Function {
     /// Locks a shard. Who takes several takes them in ascending order.
     pub fn lock(&self, shard: usize) -> ShardGuard<'_> {
         ShardGuard::new(self, self.shards[shard].lock())
-    }
-
-    /// Whether a writer has to say that there is something new: not if one has said so already and
-    /// nobody has [`heed`](Function::heed)ed it yet. To be called after the write.
-    pub fn announce(&self) -> bool {
-        // Mostly true under load; the line then stays shared between the writers' cores.
-        !self.announced.load(Ordering::Acquire) && !self.announced.swap(true, Ordering::AcqRel)
-    }
-
-    /// Writers announce again from here on. To be called before looking for what is new.
-    pub fn heed(&self) {
-        self.announced.store(false, Ordering::Release);
     }
 
     /// How many objects it has. Takes no lock.

@@ -14,6 +14,7 @@
 mod function;
 mod held;
 mod hooks;
+pub mod journal;
 mod mint;
 mod object;
 mod pending;

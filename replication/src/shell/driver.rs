@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use miso_store::{Function, Store};
+use miso_store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -41,10 +41,6 @@ pub(super) struct Driver {
     asked: HashMap<AskId, oneshot::Sender<Answer>>,
     next_ask: u64,
     fatal: watch::Sender<Option<String>>,
-    /// Functions whose writes the node knows of up to a number, and whose writers keep still until
-    /// it looks again.
-    noticed: Vec<(Arc<Function>, u64)>,
-    notice_at: Option<Time>,
     cpu_at: Time,
     effects: Vec<Effect>,
     stopping: bool,
@@ -83,8 +79,6 @@ impl Driver {
             asked: HashMap::new(),
             next_ask: 0,
             fatal,
-            noticed: Vec::new(),
-            notice_at: None,
             cpu_at: Time::default(),
             effects: Vec::new(),
             stopping: false,
@@ -136,8 +130,7 @@ impl Driver {
 
     /// Waits until there is something to do, and takes the first of it.
     async fn wait(&mut self) {
-        let deadlines = [self.node.deadline(), self.notice_at];
-        let deadline = deadlines.into_iter().flatten().min();
+        let deadline = self.node.deadline();
         let until = deadline.map_or(Duration::from_secs(3600), |at| at.since(self.shared.now()));
         let until = Instant::now() + until.min(Duration::from_secs(3600));
         let shared = Arc::clone(&self.shared);
@@ -168,30 +161,15 @@ impl Driver {
         self.measure(now);
     }
 
-    /// Tells the node which functions were written to. Between two looks at a function its writers
-    /// keep still; those that wrote meanwhile are seen by its number.
+    /// Tells the node which functions were written to.
     fn notice(&mut self) {
         let now = self.shared.now();
-        let mut wrote = {
+        let wrote = {
             let mut wrote = self.shared.wrote.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *wrote)
         };
-        if self.notice_at.is_some_and(|at| at <= now) {
-            self.notice_at = None;
-            for (function, seen) in std::mem::take(&mut self.noticed) {
-                // Before the look: a write after it announces itself.
-                function.heed();
-                if function.seq() != seen && function.announce() {
-                    wrote.push(function);
-                }
-            }
-        }
         for function in wrote {
-            self.noticed.push((Arc::clone(&function), function.seq()));
             self.node.step(now, Input::Wrote { function }, &mut self.effects);
-        }
-        if !self.noticed.is_empty() && self.notice_at.is_none() {
-            self.notice_at = Some(now + self.settings.notice_every);
         }
     }
 

@@ -126,13 +126,11 @@ pub fn start(mut settings: Settings, store: Arc<Store>) -> io::Result<Handle> {
 }
 
 impl Handle {
-    /// A function has changed. After the change; costs a load unless it is the first since the node
-    /// last took notice.
+    /// A function has changed, for the first time since its last batch: a store's observer passes
+    /// that on. Wakes the node.
     pub fn wrote(&self, function: &Arc<Function>) {
-        if function.announce() {
-            self.0.wrote.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(function));
-            self.0.wake.notify_one();
-        }
+        self.0.wrote.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(function));
+        self.0.wake.notify_one();
     }
 
     /// What this node runs now: functions, and the replicas registered by name for each.

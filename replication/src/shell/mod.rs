@@ -21,7 +21,6 @@ mod seeds;
 mod tests;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 pub use handle::{Counters, Handle, start};
 
@@ -40,8 +39,6 @@ pub struct Settings {
     pub mdns: Option<Mdns>,
     /// A peer for whom more bytes wait is cut off.
     pub queue_bytes_max: usize,
-    /// A function's writes are taken notice of at most so often.
-    pub notice_every: Duration,
 }
 
 /// How mDNS is used.
@@ -55,13 +52,6 @@ impl Settings {
     /// With usual bounds, without mDNS.
     #[must_use]
     pub fn new(peer_bind: Vec<SocketAddr>, node: node::Config) -> Self {
-        Self {
-            peer_bind,
-            node,
-            join: Vec::new(),
-            mdns: None,
-            queue_bytes_max: 64 << 20,
-            notice_every: Duration::from_millis(1),
-        }
+        Self { peer_bind, node, join: Vec::new(), mdns: None, queue_bytes_max: 64 << 20 }
     }
 }

@@ -34,7 +34,7 @@ fn settings(name: &str, replica: u64) -> Settings {
 
 fn store(settings: &Settings) -> Arc<Store> {
     let replica = settings.node.overlay.replica;
-    Arc::new(Store::new(miso_store::Config { replica, shards: 1, now_ms: || 0 }))
+    Arc::new(Store::new(miso_store::Config::new(replica, 1, Arc::new(|| 0))))
 }
 
 /// A node that ends with its test.
@@ -345,23 +345,6 @@ async fn mdns_finds() {
     let (first, second) = (with_mdns("a", 1), with_mdns("b", 2));
     until_linked(&first, &["b"]).await;
     until_linked(&second, &["a"]).await;
-}
-
-#[tokio::test]
-async fn writers_wake_the_node_seldom() {
-    let settings = settings("a", 1);
-    let store = store(&settings);
-    let node = Running(start(settings, Arc::clone(&store)).expect("a loopback port is free"));
-    let function = store.function(b"f");
-    let began = Instant::now();
-    let before = node.0.counters().turns;
-    for _ in 0..200_000 {
-        node.0.wrote(&function);
-    }
-    let turns = node.0.counters().turns - before;
-    let ms = u64::try_from(began.elapsed().as_millis()).expect("it is short");
-    assert!(turns <= 3 * ms + 10, "{turns} turns in {ms} ms");
-    until("heeded", || async { function.announce() }).await;
 }
 
 /// Not a test but a measurement: `cargo test -p miso-replication --release -- --ignored --nocapture`.
