@@ -591,11 +591,13 @@ impl Replicator {
         if !self.streams.contains_key(name) && self.store.find(name).is_none() {
             return;
         }
+        let word_at = now + self.config.word_delay;
         let stream = self.stream(name);
         let target = stream.peers.entry(peer).or_default();
         (target.runs, target.link) = (true, link);
         if target.link.is_some() {
             Self::ask_for_stream(stream, now, peer, out);
+            stream.word_by(word_at);
         }
         self.schedule(now, name);
     }
@@ -1110,7 +1112,7 @@ impl Replicator {
             }
             self.schedule(now, &name);
         }
-        self.run_exports(now, out);
+        self.run_exports(out);
         self.settle_syncs(out);
     }
 

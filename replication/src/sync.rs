@@ -88,6 +88,8 @@ pub(crate) struct Export {
     /// What of the removal log is still to be sent.
     log: Option<VecDeque<(ReplicaId, u64, Bytes)>>,
     part: u32,
+    /// When the puller was last heard of; one that is silent has given up.
+    heard_at: Time,
     /// Parts under way, with their sizes.
     under_way: VecDeque<usize>,
 }
@@ -189,6 +191,7 @@ impl Replicator {
             let mut exports = self.exports.iter_mut();
             if let Some(export) = exports.find(|export| (export.peer, export.id) == (peer, pull.id))
             {
+                export.heard_at = now;
                 while export.part - (export.under_way.len() as u32) < pull.taken {
                     if export.under_way.pop_front().is_none() {
                         return Err(Fault("more parts taken than sent".into()));
@@ -218,8 +221,11 @@ impl Replicator {
             cursor: Some(0),
             log: None,
             part: 0,
+            heard_at: now,
             under_way: VecDeque::new(),
         };
+        let timeout = self.config.sync_timeout;
+        self.exports.retain(|export| now.since(export.heard_at) < timeout);
         let say = |kind: Kind| State { kind: kind.into(), ..State::default() };
         if self.exports.len() >= self.config.exports {
             export.send(say(Kind::Busy), out);
@@ -240,16 +246,14 @@ impl Replicator {
         }
         self.counts.exports += 1;
         self.exports.push(export);
-        let _ = now;
         Ok(())
     }
 
     /// Goes on with the syncs that this node answers, as far as their windows allow.
-    pub(crate) fn run_exports(&mut self, now: Time, out: &mut Vec<Effect>) {
+    pub(crate) fn run_exports(&mut self, out: &mut Vec<Effect>) {
         let mut exports = std::mem::take(&mut self.exports);
         exports.retain_mut(|export| self.run_export(export, out));
         self.exports = exports;
-        let _ = now;
     }
 
     /// Whether it goes on.

@@ -878,7 +878,8 @@ impl World {
             for function in host.store.functions() {
                 let name = function.name().escape_ascii();
                 if self.lost.is_empty() {
-                    assert_eq!(function.floored_count(), 0, "n{at}: floors are left in {name}");
+                    let floors = self.floors(&function);
+                    assert!(floors.is_empty(), "n{at}: floors are left in {name}: {floors:?}");
                     assert_eq!(function.ahead_count(), 0, "n{at}: knowledge ahead in {name}");
                 }
             }
@@ -892,6 +893,42 @@ fn facts(function: &Function, (_, object, name, kind): &Place) -> Facts {
     let values = shard.slot(hash, object, name).map_or(&[][..], miso_store::Slot::values);
     let value: Option<&Value> = values.iter().find(|value| value.kind() == *kind);
     value.map(|value| Facts::of(value, shard.writers())).unwrap_or_default()
+}
+
+impl World {
+    /// What is kept in a function only for its floors: the place, whose entry, and whose reset.
+    fn floors(&self, function: &Function) -> Vec<String> {
+        let mut floors = Vec::new();
+        for (_, object, name, kind) in self.oracle.places() {
+            let shard = function.lock(function.shard_index(object));
+            let slot = shard.objects().get(object).and_then(|object| object.get(name));
+            let values = slot.map_or(&[][..], miso_store::Slot::values);
+            let Some(value) = values.iter().find(|value| value.kind() == *kind) else { continue };
+            let id = |writer| shard.writers().id(writer).expect("interned").0;
+            let mut look = |counter: &miso_store::crdt::Counter| {
+                for entry in counter.entries().filter(|entry| !entry.live()) {
+                    let by = entry.floor.expect("it is not live").by;
+                    floors.push(format!(
+                        "{}/{} {:x}:{} by {:x}:{}",
+                        object.escape_ascii(),
+                        name.escape_ascii(),
+                        id(entry.dot.writer()),
+                        entry.dot.seq(),
+                        id(by.writer()),
+                        by.seq()
+                    ));
+                }
+            };
+            match value {
+                Value::GCounter(counter) | Value::PnCounter(counter) => look(counter),
+                Value::OrMap(map) => {
+                    map.fields().iter().filter_map(|(_, f)| f.counter.as_deref()).for_each(look);
+                }
+                _ => {}
+            }
+        }
+        floors
+    }
 }
 
 /// An envelope's messages about changes, in a few words each.
