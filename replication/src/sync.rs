@@ -56,6 +56,8 @@ struct Comparing {
     vector: Vector,
     which: HashSet<u32>,
     named: Named,
+    /// Parts that concern values which were here: what they lack counts at the end.
+    again_whole: Vec<(Bytes, u32)>,
     /// Objects that were fetched meanwhile, and are to be fetched again from the sync's peer.
     again: BTreeSet<Bytes>,
     /// Those that are awaited.
@@ -153,6 +155,7 @@ impl Replicator {
                 vector: Vector::new(),
                 which: HashSet::new(),
                 named: Named::default(),
+                again_whole: Vec::new(),
                 again: BTreeSet::new(),
                 awaited: BTreeSet::new(),
             };
@@ -341,9 +344,12 @@ impl Replicator {
                     comparing.vector = payload::read_vector(state.vector.as_ref())?;
                     comparing.which = state.buckets.iter().copied().collect();
                 } else {
-                    let vector = &comparing.vector;
-                    let joined = function.join_buckets(vector, &message, &mut comparing.named);
-                    sync.repaired += joined.map_err(refused)?.changed;
+                    let joined = function.join_part(&message, &mut comparing.named);
+                    let (joined, any_here) = joined.map_err(refused)?;
+                    sync.repaired += joined.changed;
+                    if any_here {
+                        comparing.again_whole.push((state.changes.clone(), state.size));
+                    }
                 }
             }
             (Kind::Done, _) => {
@@ -381,6 +387,11 @@ impl Replicator {
             }
             if !comparing.awaited.is_empty() {
                 return Ok(());
+            }
+            for (changes, size) in std::mem::take(&mut comparing.again_whole) {
+                let message = payload::expand(&changes, size)?;
+                let joined = function.join_whole(&comparing.vector, &message).map_err(refused)?;
+                sync.repaired += joined.changed;
             }
             let which = std::mem::take(&mut comparing.which);
             let buckets = Buckets { of: comparing.of, which };

@@ -398,22 +398,36 @@ impl Function {
         Ok(joined)
     }
 
-    /// Joins a part of some buckets' whole content: what `vector` covers and a value does not hold
-    /// is gone from it. `named` gathers the values that the parts name.
+    /// Joins what a part of some buckets' whole content holds, and nothing of what it lacks: that
+    /// counts once all parts are here, see [`Function::join_whole`]. Until then an older batch may
+    /// come that the sender knew, and would bring back what a part said is gone. `named` gathers the
+    /// values that the parts name. Answers as well whether any was here already.
     ///
     /// # Errors
     /// If it is malformed; then nothing was changed.
-    pub fn join_buckets(
-        &self,
-        vector: &Vector,
-        message: &[u8],
-        named: &mut Named,
-    ) -> Result<Joined, Refused> {
+    pub fn join_part(&self, message: &[u8], named: &mut Named) -> Result<(Joined, bool), Refused> {
+        let mut joining = self.joining.lock();
+        let changes = self.read(&mut joining, message)?;
+        let here = |change: &Change| {
+            let shard = self.shards[self.shard_index(&change.object)].lock();
+            let slot = shard.objects().get(&change.object).and_then(|o| o.get(&change.name));
+            slot.is_some()
+        };
+        let any_here = changes.iter().any(here);
+        let keys = changes.iter().map(|c| Named::key(&c.object, &c.name, c.delta.kind()));
+        named.0.extend(keys);
+        Ok((self.join(&joining, changes, Claim::Delta, (LOCAL, 0)).0, any_here))
+    }
+
+    /// Joins a part again, this time as all there is of what it names: what `vector` covers and a
+    /// value does not hold is gone from it.
+    ///
+    /// # Errors
+    /// If it is malformed; then nothing was changed.
+    pub fn join_whole(&self, vector: &Vector, message: &[u8]) -> Result<Joined, Refused> {
         let mut joining = self.joining.lock();
         let context = self.context_of(&mut joining, vector)?;
         let changes = self.read(&mut joining, message)?;
-        let keys = changes.iter().map(|c| Named::key(&c.object, &c.name, c.delta.kind()));
-        named.0.extend(keys);
         Ok(self.join(&joining, changes, Claim::Whole(&context), (LOCAL, 0)).0)
     }
 
