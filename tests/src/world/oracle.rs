@@ -20,8 +20,8 @@ type Fact = (Vec<u8>, ReplicaId, u64);
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Facts {
     dots: BTreeSet<Fact>,
-    /// By path and writer: the newest event counted, and the count.
-    counts: BTreeMap<(Vec<u8>, ReplicaId), (u64, i128)>,
+    /// By path and writer: the first and the newest event counted, and the count.
+    counts: BTreeMap<(Vec<u8>, ReplicaId), (u64, u64, i128)>,
 }
 
 impl Facts {
@@ -47,7 +47,7 @@ impl Facts {
                 let value =
                     i128::from(entry.p) - i128::from(fp) - (i128::from(entry.n) - i128::from(fn_));
                 let key = (path.to_vec(), id(entry.dot.writer()));
-                facts.counts.insert(key, (entry.dot.seq(), value));
+                facts.counts.insert(key, (entry.birth, entry.dot.seq(), value));
             }
         };
         match value {
@@ -81,8 +81,9 @@ pub(crate) struct Edit {
     removed: BTreeSet<Fact>,
     /// Path, event and amount.
     counted: Vec<(Vec<u8>, u64, i128)>,
-    /// Path, writer and its newest event that was taken away.
-    covered: Vec<(Vec<u8>, ReplicaId, u64)>,
+    /// Path, writer and its first and newest events that were taken away. Those before the first had
+    /// been taken away already, as far as this node knew.
+    covered: Vec<(Vec<u8>, ReplicaId, (u64, u64))>,
 }
 
 /// All edits, by place.
@@ -128,12 +129,12 @@ impl Oracle {
             covered: Vec::new(),
         };
         if let Some((path, amount)) = amount {
-            let (seq, _) = after.counts[&(path.clone(), by)];
+            let (_, seq, _) = after.counts[&(path.clone(), by)];
             edit.counted.push((path, seq, amount));
         } else {
-            for ((path, writer), (at, _)) in &before.counts {
+            for ((path, writer), (birth, at, _)) in &before.counts {
                 if !after.counts.contains_key(&(path.clone(), *writer)) {
-                    edit.covered.push((path.clone(), *writer, *at));
+                    edit.covered.push((path.clone(), *writer, (*birth, *at)));
                 }
             }
         }
@@ -187,16 +188,19 @@ impl Oracle {
                 .map(|(_, seq, amount)| (*seq, *amount))
                 .collect();
             amounts.sort_unstable();
-            let covers = |edits: &[&Edit]| -> Vec<u64> {
+            let covers = |edits: &[&Edit]| -> Vec<(u64, u64)> {
                 let all = edits.iter().flat_map(|edit| &edit.covered);
                 all.filter(|(of, who, _)| (of, who) == (&path, &writer))
                     .map(|(.., at)| *at)
                     .collect()
             };
-            let floor = covers(&sure).into_iter().max().unwrap_or(0);
-            let mut floors = covers(&perhaps);
-            floors.push(floor);
-            floors.retain(|at| *at >= floor);
+            let covered = covers(&sure);
+            let gone =
+                |seq: u64| covered.iter().any(|(first, last)| (*first..=*last).contains(&seq));
+            // What was taken away before the first by an edit that was lost may be here, or not.
+            let mut floors = vec![0];
+            floors.extend(covers(&perhaps).into_iter().map(|(_, last)| last));
+            floors.extend(covered.iter().map(|(first, _)| first - 1));
             let upto = known.vector.get(&writer).copied().unwrap_or(0);
             let mut cuts = vec![upto];
             if !known.living.contains(&writer) {
@@ -204,10 +208,11 @@ impl Oracle {
             }
             let mut allowed: BTreeSet<i128> = BTreeSet::new();
             for (floor, cut) in floors.iter().flat_map(|f| cuts.iter().map(move |cut| (*f, *cut))) {
-                let within = amounts.iter().filter(|(seq, _)| *seq > floor && *seq <= cut);
+                let within =
+                    amounts.iter().filter(|(seq, _)| *seq > floor && *seq <= cut && !gone(*seq));
                 allowed.insert(within.map(|(_, amount)| *amount).sum());
             }
-            let count = held.counts.get(&(path.clone(), writer)).map_or(0, |(_, count)| *count);
+            let count = held.counts.get(&(path.clone(), writer)).map_or(0, |(.., count)| *count);
             if !allowed.contains(&count) {
                 let path = path.escape_ascii();
                 return Err(format!("{path} of {:x}: {count} instead of {allowed:?}", writer.0));
