@@ -67,7 +67,7 @@ pub trait Encode: Sized {
 }
 
 /// Writes bodies, and gathers the writers that they name.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub struct Encoder {
     body: Vec<u8>,
     table: Vec<Writer>,
@@ -147,18 +147,31 @@ impl Encoder {
     /// # Panics
     /// If the body names a writer that `writers` does not know: dots come from that table.
     #[must_use]
-    pub fn finish(self, tag: u8, writers: &Writers) -> Vec<u8> {
-        let mut head = Encoder::new();
-        head.body.reserve_exact(12 + self.table.len() * 8 + self.body.len());
-        head.byte(VERSION);
-        head.byte(tag);
-        head.count(self.table.len());
-        for writer in self.table {
-            let id = writers.id(writer).expect("a dot's writer is interned in its function");
-            head.body.extend_from_slice(&id.0.to_le_bytes());
+    pub fn finish(mut self, tag: u8, writers: &Writers) -> Vec<u8> {
+        let mut message = Vec::new();
+        message.reserve_exact(12 + self.table.len() * 8 + self.body.len());
+        self.finish_to(tag, writers, &mut message);
+        message
+    }
+
+    /// Appends the whole message to `out`, and is empty again, to be used anew without allocating.
+    ///
+    /// # Panics
+    /// As [`Encoder::finish`].
+    pub fn finish_to(&mut self, tag: u8, writers: &Writers, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[VERSION, tag]);
+        let mut count = self.table.len();
+        while count >= 0x80 {
+            out.push(count as u8 | 0x80);
+            count >>= 7;
         }
-        head.body.extend_from_slice(&self.body);
-        head.body
+        out.push(count as u8);
+        for writer in self.table.drain(..) {
+            self.places[usize::from(writer.0)] = 0;
+            let id = writers.id(writer).expect("a dot's writer is interned in its function");
+            out.extend_from_slice(&id.0.to_le_bytes());
+        }
+        out.append(&mut self.body);
     }
 }
 

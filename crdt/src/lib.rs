@@ -298,6 +298,17 @@ macro_rules! types {
                 encoder.finish(self.kind() as u8, writers)
             }
 
+            /// As [`Delta::encode`], appended to `out` by way of an encoder that is kept.
+            pub fn encode_with(
+                &self,
+                encoder: &mut Encoder,
+                writers: &Writers,
+                out: &mut Vec<u8>,
+            ) {
+                match self { $(Delta::$name(delta) => delta.encode(encoder),)* }
+                encoder.finish_to(self.kind() as u8, writers, out);
+            }
+
             /// Writes its type tag and its body.
             pub fn encode_to(&self, to: &mut Encoder) {
                 to.byte(self.kind() as u8);

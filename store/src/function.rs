@@ -103,6 +103,10 @@ impl Function {
         self.seq.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn seq_at_least(&self, seq: u64) {
+        self.seq.fetch_max(seq, Ordering::Relaxed);
+    }
+
     pub(crate) fn tick(&self) -> u64 {
         self.clock.tick()
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use miso_crdt::Type;
 
 use crate::function::Function;
+use crate::journal::Journal;
 
 /// Who is told.
 pub trait Observer: Send + Sync + Debug {
@@ -27,6 +28,7 @@ pub(crate) struct Hooks {
     observer: OnceLock<Arc<dyn Observer>>,
     /// Whether changes are gathered from a function's first one on.
     tracked: AtomicBool,
+    journal: OnceLock<Journal>,
 }
 
 impl Hooks {
@@ -37,6 +39,15 @@ impl Hooks {
 
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
         self.observer.get()
+    }
+
+    /// From now on, what changes is journaled. Once only.
+    pub(crate) fn journal_to(&self, journal: Journal) {
+        assert!(self.journal.set(journal).is_ok(), "a store has one journal");
+    }
+
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journal.get()
     }
 
     pub(crate) fn track(&self) {

@@ -11,6 +11,7 @@
 //! atomic. Look-ups borrow their keys, and the object's hash is computed once. Nothing here knows
 //! sockets or RESP; time comes in as a function pointer.
 
+mod durable;
 mod function;
 mod held;
 mod hooks;
@@ -28,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+pub use durable::{Recovery, recover};
 pub use function::Function;
 pub use held::Held;
 pub use hooks::Observer;
@@ -77,7 +79,7 @@ impl std::fmt::Debug for Config {
 pub struct Store {
     config: Config,
     clock: Arc<HybridClock>,
-    hooks: Arc<hooks::Hooks>,
+    pub(crate) hooks: Arc<hooks::Hooks>,
     functions: RwLock<HashMap<Box<[u8]>, Arc<Function>>>,
 }
 

@@ -2,6 +2,7 @@
 
 use miso_crdt::{Dot, Events, Writer};
 
+use crate::durable::Made;
 use crate::function::Function;
 
 /// Mints the dots of one update, under its shard's lock.
@@ -10,27 +11,28 @@ pub struct Mint<'a> {
     function: &'a Function,
     /// The number up to which this shard's events may have been shown to others.
     flushed: u64,
-    /// Whether the update made events: then others must hear of it.
-    pub(crate) minted: bool,
+    /// The events that the update made: if any, others must hear of it.
+    pub(crate) minted: Made,
     /// Whether the update changed something under a dot that is not yet sent.
     pub(crate) reused: std::cell::Cell<bool>,
 }
 
 impl<'a> Mint<'a> {
     pub(crate) fn new(function: &'a Function, flushed: u64) -> Mint<'a> {
-        Mint { function, flushed, minted: false, reused: std::cell::Cell::new(false) }
+        Mint { function, flushed, minted: Made::new(), reused: std::cell::Cell::new(false) }
     }
 
     /// Whether anything changed.
     pub(crate) fn used(&self) -> bool {
-        self.minted || self.reused.get()
+        !self.minted.is_empty() || self.reused.get()
     }
 }
 
 impl Events for Mint<'_> {
     fn next(&mut self) -> Dot {
-        self.minted = true;
-        self.function.next_dot()
+        let dot = self.function.next_dot();
+        self.minted.push(dot.seq());
+        dot
     }
 
     fn unsent(&self, dot: Dot) -> bool {

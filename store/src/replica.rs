@@ -17,6 +17,7 @@ use miso_crdt::{
 };
 use parking_lot::MutexGuard;
 
+use crate::durable;
 use crate::function::{Function, LOCAL};
 use crate::pending;
 use crate::removals::{RemovalLog, Removals};
@@ -334,7 +335,7 @@ impl Function {
     /// If it is known, does not follow what is known, or is malformed; then nothing was changed.
     pub fn join_batch(
         &self,
-        origin: ReplicaId,
+        id: ReplicaId,
         (first, last): (u64, u64),
         message: &[u8],
     ) -> Result<Joined, Refused> {
@@ -342,7 +343,7 @@ impl Function {
             return Err(Refused::Malformed("range"));
         }
         let mut joining = self.joining.lock();
-        let origin = joining.writers.intern(origin).ok_or(DecodeError::TooManyWriters)?;
+        let origin = joining.writers.intern(id).ok_or(DecodeError::TooManyWriters)?;
         if origin == LOCAL {
             return Err(Refused::Malformed("origin: it is this node"));
         }
@@ -356,6 +357,9 @@ impl Function {
         self.share_writers(&mut joining);
         let changes = self.read(&mut joining, message)?;
         let (joined, gone) = self.join(&joining, changes, Claim::Delta, (origin, last));
+        if let Some(journal) = self.hooks.journal() {
+            durable::batch(journal, self, id, (first, last), message);
+        }
         self.log_removals(&mut joining, (origin, last), gone);
         self.raise(origin, last);
         Ok(joined)
@@ -369,6 +373,7 @@ impl Function {
     pub fn join_changes(&self, message: &[u8]) -> Result<Joined, Refused> {
         let mut joining = self.joining.lock();
         let changes = self.read(&mut joining, message)?;
+        self.journal_part(None, message);
         Ok(self.join(&joining, changes, Claim::Delta, (LOCAL, 0)).0)
     }
 
@@ -390,6 +395,7 @@ impl Function {
         let origin = joining.writers.intern(origin).ok_or(DecodeError::TooManyWriters)?;
         self.share_writers(&mut joining);
         let changes = self.read(&mut joining, message)?;
+        self.journal_part(None, message);
         let (joined, gone) = self.join(&joining, changes, Claim::Delta, (LOCAL, 0));
         // What this node took away itself, and what it knows, is in its own log.
         if origin != LOCAL && self.known().upto(origin) < last {
@@ -408,6 +414,7 @@ impl Function {
     pub fn join_part(&self, message: &[u8], named: &mut Named) -> Result<(Joined, bool), Refused> {
         let mut joining = self.joining.lock();
         let changes = self.read(&mut joining, message)?;
+        self.journal_part(None, message);
         let here = |change: &Change| {
             let shard = self.shards[self.shard_index(&change.object)].lock();
             let slot = shard.objects().get(&change.object).and_then(|o| o.get(&change.name));
@@ -428,6 +435,7 @@ impl Function {
         let mut joining = self.joining.lock();
         let context = self.context_of(&mut joining, vector)?;
         let changes = self.read(&mut joining, message)?;
+        self.journal_part(Some(vector), message);
         Ok(self.join(&joining, changes, Claim::Whole(&context), (LOCAL, 0)).0)
     }
 
@@ -470,6 +478,11 @@ impl Function {
                 }
             }
         }
+        if self.hooks.journal().is_some() && !unnamed.is_empty() {
+            let mut changes = Changes::new();
+            unnamed.iter().for_each(|c| changes.push(&c.object, &c.name, &c.delta));
+            self.journal_part(Some(vector), &changes.finish(&joining.writers));
+        }
         // The context is the vector that is known next, so nothing need be remembered ahead of it.
         Ok(self.join(&joining, unnamed, Claim::Whole(&context), (LOCAL, 0)).0.changed)
     }
@@ -482,6 +495,9 @@ impl Function {
     pub fn finish_sync(&self, vector: &Vector, complete: bool) -> Result<(), Refused> {
         let mut joining = self.joining.lock();
         let context = self.context_of(&mut joining, vector)?;
+        if let Some(journal) = self.hooks.journal() {
+            durable::known(journal, self, vector);
+        }
         let known = self.known();
         for (writer, seq) in context.vector().filter(|(writer, _)| *writer != LOCAL) {
             if seq > known.upto(writer) {
@@ -494,6 +510,74 @@ impl Function {
         drop(joining);
         self.tidy();
         Ok(())
+    }
+
+    /// Journals changes that no batch brought. Before they are joined, under the joining lock: what
+    /// is recovered may then know more than was known, and never less.
+    fn journal_part(&self, whole: Option<&Vector>, message: &[u8]) {
+        if let Some(journal) = self.hooks.journal() {
+            durable::part(journal, self, whole, message);
+        }
+    }
+
+    /// Joins again what the local writer, or a former one of this node, did to one value.
+    pub(crate) fn replay_write(&self, object: &[u8], name: &[u8], message: &[u8]) -> Option<()> {
+        let mut joining = self.joining.lock();
+        let delta = Delta::decode(message, &mut joining.writers).ok()?;
+        self.share_writers(&mut joining);
+        let change = Change { object: object.into(), name: name.into(), delta };
+        self.join(&joining, vec![change], Claim::Delta, (LOCAL, 0));
+        Some(())
+    }
+
+    pub(crate) fn replay_batch(
+        &self,
+        origin: ReplicaId,
+        (first, last): (u64, u64),
+        message: &[u8],
+    ) -> Option<()> {
+        match self.join_batch(origin, (first, last), message) {
+            // Known from a checkpoint. A gap: where damage was repaired; the stream fills it.
+            Ok(_) | Err(Refused::Known | Refused::Gap(_)) => Some(()),
+            Err(_) => None,
+        }
+    }
+
+    pub(crate) fn replay_part(&self, whole: Option<&Vector>, message: &[u8]) -> Option<()> {
+        match whole {
+            Some(vector) => self.join_whole(vector, message),
+            None => self.join_changes(message),
+        }
+        .ok()
+        .map(drop)
+    }
+
+    /// Knows all events of `vector`, the local writer's too.
+    pub(crate) fn replay_known(&self, vector: &Vector) -> Option<()> {
+        let mut joining = self.joining.lock();
+        let context = self.context_of(&mut joining, vector).ok()?;
+        for (writer, seq) in context.vector() {
+            if writer == LOCAL {
+                self.seq_at_least(seq);
+            } else {
+                self.raise(writer, seq);
+            }
+        }
+        Some(())
+    }
+
+    /// All records have been read. What was not sent when they were written is not gathered again;
+    /// peers that lack it find out by what is known here, and pull.
+    pub(crate) fn recovered(&self) {
+        let mut joining = self.joining.lock();
+        let known = self.known();
+        joining.sent = self.seq();
+        joining.log = RemovalLog::default();
+        joining.log.lacks(LOCAL, self.seq());
+        known.vector().for_each(|(writer, seq)| joining.log.lacks(writer, seq));
+        drop(joining);
+        self.tidy();
+        self.collect();
     }
 
     /// Forgets what is remembered of single values and is now common knowledge. Linear in the
@@ -548,7 +632,7 @@ impl Function {
                 left = left.saturating_sub(1);
                 rest = behind;
                 let (object, name) = (&*change.object, &*change.name);
-                let changed = shard.join(self, &known, *hash, change, claim);
+                let changed = shard.join(self, (&known, self.seq()), *hash, change, claim);
                 if let Some(removed) =
                     shard.note_removals((&known, self.seq()), event, object, name, &change.delta)
                 {
@@ -797,7 +881,7 @@ impl Shard {
     fn join(
         &mut self,
         function: &Function,
-        known: &Context,
+        (known, own): (&Context, u64),
         hash: u64,
         change: &Change,
         claim: Claim<'_>,
@@ -807,7 +891,7 @@ impl Shard {
         pending::key(object, name, kind, &mut key);
         let seen = Here {
             vector: known,
-            own: function.seq(),
+            own,
             ahead: self.ahead.get(&*key),
             pending: self.pending_removals(&key),
         };

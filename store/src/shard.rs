@@ -5,9 +5,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use miso_crdt::{Context, Crdt, Delta, Kind, Table, Type, Value, Writer, Writers};
+use miso_crdt::{Context, Crdt, Delta, Encoder, Kind, Table, Type, Value, Writer, Writers};
 use parking_lot::MutexGuard;
 
+use crate::durable;
 use crate::function::Function;
 use crate::mint::Mint;
 use crate::object::{Object, Slot};
@@ -36,6 +37,8 @@ pub struct Shard {
     pub(crate) floored: HashSet<Box<[u8]>>,
     /// Room for a pending key, kept.
     pub(crate) key: Vec<u8>,
+    /// Room for a journal's record, kept.
+    encoder: Encoder,
 }
 
 impl Shard {
@@ -50,6 +53,7 @@ impl Shard {
             ahead: HashMap::new(),
             floored: HashSet::new(),
             key: Vec::new(),
+            encoder: Encoder::new(),
         }
     }
 
@@ -240,19 +244,38 @@ impl<'a> ShardGuard<'a> {
             self.function.count_object(true);
         }
         let slot = held.get_or_insert(name, K::TYPE);
-        let mut mint = Mint::new(self.function, shard.flushed);
-        let state = slot.write::<K>()?;
+        let journal = self.function.hooks.journal();
         // Counters are noted by key alone, and only once an interval: see `Shard::collect_changes`.
         let counts = matches!(K::TYPE, Type::GCounter | Type::PnCounter);
-        let result = if shard.tracked && !counts {
+        // What is journaled has been seen: see `durable`.
+        let seen = if journal.is_some() && !counts { u64::MAX } else { shard.flushed };
+        let mut mint = Mint::new(self.function, seen);
+        let state = slot.write::<K>()?;
+        let mut own = None;
+        let result = if journal.is_some() && !counts {
+            let delta = own.insert(Delta::empty(K::TYPE));
+            update(state, &mut mint, K::delta_mut(delta))
+        } else if shard.tracked && !counts {
             let group = Shard::group(&mut shard.pending, &mut shard.key, (object, name, K::TYPE));
             update(state, &mut mint, K::delta_mut(group))
         } else {
             update(state, &mut mint, None)
         };
         let blank = state.is_blank();
-        if shard.tracked && counts && mint.minted {
-            Shard::group(&mut shard.pending, &mut shard.key, (object, name, K::TYPE));
+        if let Some(journal) = journal
+            && mint.used()
+        {
+            let delta = own.get_or_insert_with(|| own_entry(slot, K::TYPE, self.function.writer()));
+            let room = (&mut shard.encoder, &*shard.writers);
+            let key = (object, name);
+            durable::write(journal, self.function, &mint.minted, key, delta, room);
+        }
+        if shard.tracked && !mint.minted.is_empty() && (counts || own.is_some()) {
+            let key = (object, name, K::TYPE);
+            let group = Shard::group(&mut shard.pending, &mut shard.key, key);
+            if let Some(own) = own.filter(|_| !counts) {
+                group.join(&own);
+            }
         }
         if blank && held.settle(name) {
             shard.objects.remove(object);
@@ -291,12 +314,25 @@ impl<'a> ShardGuard<'a> {
         let shard = &mut *self.shard;
         let held = shard.objects.get_mut_hashed(hash, object).expect("its slot was found above");
         let context = self.function.context();
-        let mut mint = Mint::new(self.function, shard.flushed);
+        let journal = self.function.hooks.journal();
+        let seen = if journal.is_some() { u64::MAX } else { shard.flushed };
         held.get_mut(name).expect("the slot was found above").each_mut(|value| {
-            let group = shard.tracked.then(|| {
-                Shard::group(&mut shard.pending, &mut shard.key, (object, name, value.kind()))
-            });
-            reset(value, &context, &mut mint, group);
+            let mut mint = Mint::new(self.function, seen);
+            let kind = value.kind();
+            let (pending, key) = (&mut shard.pending, &mut shard.key);
+            let group = shard.tracked.then(|| Shard::group(pending, key, (object, name, kind)));
+            let Some(journal) = journal else {
+                reset(value, &context, &mut mint, group);
+                return;
+            };
+            let mut own = Delta::empty(kind);
+            reset(value, &context, &mut mint, Some(&mut own));
+            if mint.used() {
+                let room = (&mut shard.encoder, &*shard.writers);
+                let key = (object, name);
+                durable::write(journal, self.function, &mint.minted, key, &own, room);
+            }
+            group.into_iter().for_each(|group| group.join(&own));
         });
         if held.settle(name) {
             shard.objects.remove(object);
@@ -323,6 +359,21 @@ impl<'a> ShardGuard<'a> {
     pub fn function(&self) -> &'a Function {
         self.function
     }
+}
+
+/// The local writer's entry of a counter, as a change.
+fn own_entry(slot: &Slot, kind: Type, writer: Writer) -> Delta {
+    let mut delta = Delta::empty(kind);
+    let value = slot.values().iter().find(|value| value.kind() == kind);
+    if let (
+        Delta::GCounter(delta) | Delta::PnCounter(delta),
+        Some(Value::GCounter(counter) | Value::PnCounter(counter)),
+    ) = (&mut delta, value)
+        && let Some(entry) = counter.entry(writer)
+    {
+        delta.note(entry);
+    }
+    delta
 }
 
 /// Deletes all that is seen of a value.

@@ -1,0 +1,348 @@
+//! A store on disk: what its journal's records say, and how a store is made of them again.
+//!
+//! ```text
+//! LIFE   | replica u64 |                                   the writer of what follows
+//! WRITE  | function | events: varint n, n x varint | object | name | change |   the writer's own
+//! BATCH  | function | origin u64 | first | last | changes |                     a peer's batch
+//! PART   | function | 0, or 1 and a vector | changes |      of a sync, or fetched; with what it covers
+//! KNOWN  | function | vector |                              all of these events stand before this
+//!
+//! function, object, name: varint length, bytes; vector: varint n, n x (u64, varint)
+//! ```
+//!
+//! A record is made under the lock under which its change is made, and is what a peer would be sent;
+//! so to recover is to join, in any order and any number of times, and a checkpoint may be written
+//! while changes go on: it says at least what was known when it began, and the records since then
+//! say the rest.
+//!
+//! With a journal no event counts as unsent, for the journal has seen it: an element that comes and
+//! goes within an interval is named in both records. Only a counter's entry is written anew for the
+//! same event, since it is absolute.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use miso_crdt::{Context, Delta, Dot, ReplicaId, SEQ_MAX, Writers};
+
+use crate::function::{Function, LOCAL};
+use crate::journal::{
+    CheckpointSummary, Disk, Failed, Identity, Journal, OpenError, Options, RecoveredSummary,
+};
+use crate::replica::Vector;
+use crate::{Config, Store};
+
+const LIFE: u8 = 1;
+const WRITE: u8 = 2;
+const BATCH: u8 = 3;
+const PART: u8 = 4;
+const KNOWN: u8 = 5;
+
+/// Bytes of a record of a checkpoint, about.
+const PART_BYTES: usize = 256 << 10;
+
+/// What recovery found.
+#[derive(Debug)]
+pub struct Recovery {
+    /// The store, with its journal begun.
+    pub store: Store,
+    /// What was read.
+    pub summary: RecoveredSummary,
+    /// Why the node takes a new incarnation, if it does: a line for the log.
+    pub renewed: Option<String>,
+}
+
+/// Makes a store of what is on `disk`, or a new one, and goes on writing there.
+///
+/// `config` says how a store of a writer is made; `random` gives random numbers.
+///
+/// # Errors
+/// If the directory is not to be used; the error is the line to show.
+pub fn recover(
+    disk: &Arc<dyn Disk>,
+    options: Options,
+    config: impl FnOnce(ReplicaId) -> Config,
+    mut random: impl FnMut() -> u64,
+) -> Result<Recovery, OpenError> {
+    // Who the writer is decides how the records are read, and is known once they have been: so they
+    // are read twice. The first time nothing is made of them.
+    let looked = Journal::open(Arc::clone(disk))?.replay(|_, _| Ok(()))?;
+    let (identity, renewed) = match (&looked.identity, looked.may_keep()) {
+        (None, _) => (Identity::new(random(), random()), None),
+        (Some(identity), Ok(())) => (identity.clone(), None),
+        (Some(identity), Err(why)) => (identity.renewed(random()), Some(why.to_string())),
+    };
+    drop(looked);
+    let store = Store::new(config(ReplicaId(identity.replica)));
+    let mut replay = Replay::new(&store);
+    let recovered =
+        Journal::open(Arc::clone(disk))?.replay(|kind, payload| replay.record(kind, payload))?;
+    replay.finish();
+    let summary = recovered.summary.clone();
+    let journal = recovered.start(identity, options)?;
+    let life = store.replica().0.to_le_bytes();
+    journal.append(LIFE, |out| out.extend_from_slice(&life));
+    store.hooks.journal_to(journal);
+    Ok(Recovery { store, summary, renewed })
+}
+
+/// Records on their way into a store.
+struct Replay<'a> {
+    store: &'a Store,
+    life: ReplicaId,
+    /// Events that were made, by function and writer: they may stand in another order than they were
+    /// made in, and the last may be lost.
+    made: BTreeMap<(Box<[u8]>, ReplicaId), Context>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(store: &'a Store) -> Replay<'a> {
+        Replay { store, life: store.replica(), made: BTreeMap::new() }
+    }
+
+    fn record(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
+        let mut from = Reader(payload);
+        let done = match kind {
+            LIFE => from.u64().map(|id| self.life = ReplicaId(id)),
+            WRITE | BATCH | PART | KNOWN => self.of_function(kind, &mut from),
+            other => return Err(format!("a record of unknown kind {other}")),
+        };
+        done.ok_or_else(|| format!("a record of kind {kind} that makes no sense"))
+    }
+
+    fn of_function(&mut self, kind: u8, from: &mut Reader<'_>) -> Option<()> {
+        let name = from.bytes()?;
+        let function = self.store.function(name);
+        match kind {
+            WRITE => {
+                let count = from.varint()?;
+                let mut events = Vec::new();
+                for _ in 0..count {
+                    events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
+                }
+                let (object, held_name) = (from.bytes()?, from.bytes()?);
+                function.replay_write(object, held_name, from.0)?;
+                self.made(&function, self.life, &events);
+            }
+            BATCH => {
+                let origin = ReplicaId(from.u64()?);
+                let range = (from.varint()?, from.varint()?);
+                function.replay_batch(origin, range, from.0)?;
+            }
+            PART => {
+                let whole = match from.byte()? {
+                    0 => None,
+                    _ => Some(from.vector()?),
+                };
+                function.replay_part(whole.as_ref(), from.0)?;
+            }
+            _ => {
+                let vector = from.vector()?;
+                for (id, seq) in &vector {
+                    let made = self.made.entry((Box::from(name), *id)).or_default();
+                    made.raise(LOCAL, *seq);
+                }
+                function.replay_known(&vector)?;
+            }
+        }
+        Some(())
+    }
+
+    /// Notes events that `writer` made: what is known of it grows as far as there is no gap.
+    fn made(&mut self, function: &Function, writer: ReplicaId, events: &[u64]) {
+        let made = self.made.entry((Box::from(function.name()), writer)).or_default();
+        for seq in events {
+            Dot::new(LOCAL, *seq).into_iter().for_each(|dot| made.insert(dot));
+        }
+        function.replay_known(&vec![(writer, made.upto(LOCAL))]);
+    }
+
+    fn finish(self) {
+        for ((name, writer), made) in &self.made {
+            let function = self.store.function(name);
+            if *writer == self.store.replica() {
+                // The own sequence goes on behind all that was ever made.
+                let last = made.beyond().map(Dot::seq).max().unwrap_or(0);
+                function.replay_known(&vec![(*writer, last.max(made.upto(LOCAL)))]);
+            }
+        }
+        for function in self.store.functions() {
+            function.recovered();
+        }
+    }
+}
+
+/// Reads a record. Nothing is believed: a record's checksum says that it was written, not by whom.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        let (n, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u64::from_le_bytes(*n))
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut n = 0;
+        for shift in (0..63).step_by(7) {
+            let byte = self.byte()?;
+            n |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(n);
+            }
+        }
+        None
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.varint()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn vector(&mut self) -> Option<Vector> {
+        let count = self.varint()?;
+        let mut vector = Vector::new();
+        for _ in 0..count {
+            vector.push((ReplicaId(self.u64()?), self.varint().filter(|seq| *seq <= SEQ_MAX)?));
+        }
+        Some(vector)
+    }
+}
+
+fn varint(mut n: u64, out: &mut Vec<u8>) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+fn vector(vector: &Vector, out: &mut Vec<u8>) {
+    varint(vector.len() as u64, out);
+    for (id, seq) in vector {
+        out.extend_from_slice(&id.0.to_le_bytes());
+        varint(*seq, out);
+    }
+}
+
+/// Journals an update of the local writer's. Called under the shard's lock.
+pub(crate) fn write(
+    journal: &Journal,
+    function: &Function,
+    events: &[u64],
+    (object, name): (&[u8], &[u8]),
+    delta: &Delta,
+    (encoder, writers): (&mut miso_crdt::Encoder, &Writers),
+) {
+    journal.append(WRITE, |out| {
+        bytes(function.name(), out);
+        varint(events.len() as u64, out);
+        events.iter().for_each(|seq| varint(*seq, out));
+        bytes(object, out);
+        bytes(name, out);
+        delta.encode_with(encoder, writers, out);
+    });
+}
+
+pub(crate) fn batch(
+    journal: &Journal,
+    function: &Function,
+    origin: ReplicaId,
+    (first, last): (u64, u64),
+    message: &[u8],
+) {
+    journal.append(BATCH, |out| {
+        bytes(function.name(), out);
+        out.extend_from_slice(&origin.0.to_le_bytes());
+        varint(first, out);
+        varint(last, out);
+        out.extend_from_slice(message);
+    });
+}
+
+pub(crate) fn part(journal: &Journal, function: &Function, whole: Option<&Vector>, message: &[u8]) {
+    journal.append(PART, |out| part_record(function, whole, message, out));
+}
+
+fn part_record(function: &Function, whole: Option<&Vector>, message: &[u8], out: &mut Vec<u8>) {
+    bytes(function.name(), out);
+    out.push(u8::from(whole.is_some()));
+    if let Some(whole) = whole {
+        vector(whole, out);
+    }
+    out.extend_from_slice(message);
+}
+
+pub(crate) fn known(journal: &Journal, function: &Function, known: &Vector) {
+    journal.append(KNOWN, |out| known_record(function, known, out));
+}
+
+fn known_record(function: &Function, known: &Vector, out: &mut Vec<u8>) {
+    bytes(function.name(), out);
+    vector(known, out);
+}
+
+impl Store {
+    /// The journal; none if the store is in memory alone.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Journal> {
+        self.hooks.journal()
+    }
+
+    /// Makes what has been changed outlive the process, and under `always` the machine: to be called
+    /// before anybody is told. Blocks.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn commit(&self) -> Result<(), Failed> {
+        let Some(journal) = self.journal() else { return Ok(()) };
+        let position = journal.appended();
+        match journal.policy() {
+            crate::journal::SyncPolicy::Always => journal.wait_synced(position),
+            _ => journal.commit(position),
+        }
+    }
+
+    /// Writes a checkpoint while changes go on; older segments go. None if there is no journal.
+    ///
+    /// # Errors
+    /// It could not be written; then the older files stay.
+    pub fn checkpoint(&self) -> Result<Option<CheckpointSummary>, Failed> {
+        let Some(journal) = self.journal() else { return Ok(None) };
+        let mut checkpoint = journal.begin()?;
+        let life = self.replica().0.to_le_bytes();
+        checkpoint.put(LIFE, |out| out.extend_from_slice(&life))?;
+        for function in self.functions() {
+            // Read before the walk: whatever it covers is there to be walked over.
+            let known = function.token();
+            let mut cursor = 0;
+            loop {
+                let (message, next) = function
+                    .export(&Vector::new(), cursor, PART_BYTES)
+                    .expect("an empty vector is well formed");
+                checkpoint.put(PART, |out| part_record(&function, None, &message, out))?;
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
+            }
+            checkpoint.put(KNOWN, |out| known_record(&function, &known, out))?;
+        }
+        checkpoint.finish().map(Some)
+    }
+}
+
+/// The events of one update, one nearly always.
+pub(crate) type Made = smallvec::SmallVec<[u64; 2]>;
