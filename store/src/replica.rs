@@ -575,6 +575,8 @@ impl Function {
         joining.log = RemovalLog::default();
         joining.log.lacks(LOCAL, self.seq());
         known.vector().for_each(|(writer, seq)| joining.log.lacks(writer, seq));
+        // Peers may have seen all of it.
+        self.shards.iter().for_each(|shard| shard.lock().flushed = self.seq());
         drop(joining);
         self.tidy();
         self.collect();

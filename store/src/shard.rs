@@ -29,7 +29,7 @@ pub struct Shard {
     /// Whether changes are gathered.
     pub(crate) tracked: bool,
     /// The number up to which events may have been shown to others; 0 while nothing is gathered.
-    flushed: u64,
+    pub(crate) flushed: u64,
     pub(crate) pending: Table<Delta>,
     /// By pending key: what is known of a value beyond the function's vector, to be gone.
     pub(crate) ahead: HashMap<Box<[u8]>, Context>,

@@ -16,6 +16,7 @@ use miso_replication::node::{self, Input, Node};
 use miso_replication::replicator::{self, Bugs};
 use miso_replication::{Answer, Ask, AskId, Effect, LinkId, Note, Time, overlay};
 use miso_store::crdt::{ReplicaId, Type, Value, kind};
+use miso_store::journal::{Disk, FaultyDisk, Options, SyncPolicy};
 use miso_store::{Function, Observer, Store};
 
 use crate::Rng;
@@ -44,6 +45,8 @@ pub struct Plan {
     pub seconds: u64,
     /// Whether messages are lost, doubled and overtaken within a link, which TCP does not do.
     pub hostile: bool,
+    /// Whether nodes have disks, and how they use them.
+    pub disks: Option<SyncPolicy>,
     /// Built-in faults.
     pub broken: Broken,
     /// Whether to keep the history.
@@ -65,6 +68,12 @@ impl Plan {
             nodes: nodes as usize,
             seconds: 2 + rng.below(20),
             hostile: rng.below(3) == 0,
+            disks: match rng.below(10) {
+                0..5 => None,
+                5..7 => Some(SyncPolicy::Always),
+                7..9 => Some(SyncPolicy::EverySecond),
+                _ => Some(SyncPolicy::No),
+            },
             broken: Broken::default(),
             trace: false,
         }
@@ -96,6 +105,7 @@ struct Host {
     life: u64,
     up: bool,
     store: Arc<Store>,
+    disk: Option<FaultyDisk>,
     wrote: Arc<Wrote>,
     clock: Arc<AtomicU64>,
     node: Node,
@@ -242,12 +252,43 @@ impl World {
         Node::new(node::Config { overlay, replicator }, Arc::clone(store))
     }
 
-    fn store(&mut self, replica: ReplicaId, clock: &Arc<AtomicU64>) -> (Arc<Store>, Arc<Wrote>) {
+    /// A store on `disk`, or a new one of `replica` in memory alone.
+    fn store(
+        &mut self,
+        replica: ReplicaId,
+        disk: Option<&FaultyDisk>,
+        clock: &Arc<AtomicU64>,
+    ) -> (Arc<Store>, Arc<Wrote>) {
         let clock = Arc::clone(clock);
         let now = Arc::new(move || clock.load(Ordering::Relaxed));
-        let mut config = miso_store::Config::new(replica, 2, now);
-        config.removal_log_bytes = 500 + self.rng.below(4_000) as usize;
-        let (store, wrote) = (Arc::new(Store::new(config)), Arc::new(Wrote::default()));
+        let log_bytes = 500 + self.rng.below(4_000) as usize;
+        let config = |replica| {
+            let config = miso_store::Config::new(replica, 2, now);
+            miso_store::Config { removal_log_bytes: log_bytes, ..config }
+        };
+        let store = match disk {
+            None => Store::new(config(replica)),
+            Some(disk) => {
+                let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+                let options = Options {
+                    sync: self.plan.disks.expect("there are disks"),
+                    segment_bytes: 3_000,
+                    ahead_bytes: 2_000,
+                    background: false,
+                    ..Options::default()
+                };
+                let mut new = Some(replica.0);
+                let mut rng = Rng::new(self.rng.bits());
+                let random = || new.take().unwrap_or_else(|| rng.bits());
+                let recovered = miso_store::recover(&disk, options, config, random);
+                let recovered = recovered.unwrap_or_else(|error| panic!("recovery: {error}"));
+                if let Some(why) = &recovered.renewed {
+                    self.say(|| format!("a new incarnation: {why}"));
+                }
+                recovered.store
+            }
+        };
+        let (store, wrote) = (Arc::new(store), Arc::new(Wrote::default()));
         store.observe(Arc::clone(&wrote) as Arc<dyn Observer>);
         (store, wrote)
     }
@@ -260,7 +301,8 @@ impl World {
         // One clock in eight runs ten years ahead.
         let skew = if self.percent(12) { 315_360_000_000 } else { 0 };
         let clock = Arc::new(AtomicU64::new(1_700_000_000_000 + skew));
-        let (store, wrote) = self.store(replica, &clock);
+        let disk = self.plan.disks.map(|_| FaultyDisk::new(self.rng.bits()));
+        let (store, wrote) = self.store(replica, disk.as_ref(), &clock);
         let node = self.node(&name, &address, replica, &store);
         self.hosts.push(Host {
             name,
@@ -269,6 +311,7 @@ impl World {
             life: 0,
             up: true,
             store,
+            disk,
             wrote,
             clock,
             node,
@@ -309,15 +352,35 @@ impl World {
                 self.after(delay, Event::Closed { link: link.other, life });
             }
         }
-        if forgets {
-            let clock = Arc::clone(&self.hosts[at].clock);
+        let clock = Arc::clone(&self.hosts[at].clock);
+        let cut = self.percent(40);
+        if let Some(disk) = self.hosts[at].disk.take() {
+            // A directory that was emptied; a machine that went down; a process that died.
+            let fresh = FaultyDisk::new(self.rng.bits());
+            let disk = match (forgets, cut) {
+                (true, false) => fresh,
+                (true, true) => disk.power_cut(),
+                (false, _) => disk.kill(),
+            };
+            self.say(|| format!("{name}'s disk: cut {cut}"));
+            let next = ReplicaId(self.rng.bits() | 1);
+            let (store, wrote) = self.store(next, Some(&disk), &clock);
+            let host = &mut self.hosts[at];
+            (host.replica, host.store, host.wrote) = (store.replica(), store, wrote);
+            host.disk = Some(disk);
+            if self.hosts[at].replica != replica {
+                self.lost.insert(replica);
+                let kept = !forgets || (cut && self.plan.disks == Some(SyncPolicy::Always));
+                assert!(!kept, "{name} has lost what it was");
+            }
+        } else if forgets {
             let new = if self.plan.broken.same_incarnation {
                 replica
             } else {
                 self.lost.insert(replica);
                 ReplicaId(self.rng.bits() | 1)
             };
-            let (store, wrote) = self.store(new, &clock);
+            let (store, wrote) = self.store(new, None, &clock);
             let host = &mut self.hosts[at];
             (host.replica, host.store, host.wrote) = (new, store, wrote);
         }
@@ -362,6 +425,8 @@ impl World {
             inputs.extend(wrote.into_iter().map(|function| Input::Wrote { function }));
         }
         host.node.settle(now, &mut out);
+        // Nobody is told of what might be lost.
+        host.store.commit().expect("disks do not fail here");
         self.carry_out(at, out);
         let host = &mut self.hosts[at];
         let deadline = host.node.deadline().map(|at| at.0.max(self.now));
@@ -458,7 +523,7 @@ impl World {
         });
         let (having, lost) = (having.count(), self.lost.len());
         assert!(
-            having + lost >= *count,
+            having + lost >= *count || seq == 0,
             "n{at} was told that {count} have its event {seq}, but {having} have"
         );
     }
@@ -564,6 +629,19 @@ impl World {
     fn trouble(&mut self) {
         let Some(at) = self.some_host() else { return };
         let other = self.pick(self.hosts.len());
+        if self.plan.disks.is_some() {
+            for at in 0..self.hosts.len() {
+                let (up, sync) = (self.hosts[at].up, self.percent(30));
+                if let Some(journal) = self.hosts[at].store.journal().filter(|_| up && sync) {
+                    journal.tick().expect("disks do not fail here");
+                }
+            }
+            if self.percent(20) {
+                self.say(|| format!("n{at} writes a checkpoint"));
+                let written = self.hosts[at].store.checkpoint();
+                assert!(written.is_ok(), "n{at}: {written:?}");
+            }
+        }
         match self.rng.below(100) {
             0..15 => {
                 self.say(|| format!("n{at} and n{other} are cut off from each other"));
@@ -673,6 +751,7 @@ impl World {
         for _ in 0..1 + self.rng.below(3) {
             self.edit(at, &function, (name.clone(), object.clone(), slot.clone(), kind));
         }
+        self.hosts[at].store.commit().expect("disks do not fail here");
         self.check_own(at);
         self.drive(at, Vec::new());
     }
