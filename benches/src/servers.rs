@@ -263,13 +263,14 @@ fn miso_command(program: &Path, port: u16) -> Command {
     command
 }
 
-/// Our defaults but for the port; settings in this program's environment are not for the server.
+/// Our defaults but for the ports and mDNS; settings in this program's environment are not for the server.
 pub(crate) fn miso_settings(command: &mut Command, port: u16) {
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"MISO_") {
             command.env_remove(name);
         }
     }
+    command.args(["--peer-port", "0", "--mdns", "no"]);
     command.args(["--loglevel", "warn", "--port", &port.to_string()]);
 }
 

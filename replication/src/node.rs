@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use miso_protocol::peer::message::Body;
@@ -72,6 +73,14 @@ pub enum Input {
         /// All of it.
         functions: BTreeMap<Bytes, Vec<Bytes>>,
     },
+    /// How long a function's changes are gathered, or all functions' that have no value of their
+    /// own; none takes a function's own value back.
+    Interval {
+        /// The function.
+        function: Option<Bytes>,
+        /// How long.
+        interval: Option<Duration>,
+    },
     /// The server asks something.
     Ask {
         /// The answer bears it.
@@ -139,6 +148,9 @@ impl Node {
                 // Peers hear that this node runs a function before they hear of the function from it.
                 self.overlay.runs(now, &functions, out);
                 self.replicator.runs(now, &functions.keys().cloned().collect(), out);
+            }
+            Input::Interval { function, interval } => {
+                self.replicator.set_interval(now, function, interval);
             }
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }
@@ -276,8 +288,6 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use miso_protocol::peer::{Batch, Goodbye, Hello, frame};
     use miso_store::crdt::ReplicaId;
 

@@ -445,7 +445,7 @@ impl Replicator {
 
     /// Sets how long a function's changes are gathered, or all functions' that have no value of
     /// their own.
-    pub fn set_interval(&mut self, function: Option<Bytes>, interval: Option<Duration>) {
+    pub fn set_interval(&mut self, now: Time, function: Option<Bytes>, interval: Option<Duration>) {
         match (function, interval) {
             (None, Some(interval)) => self.config.interval = interval,
             (None, None) => {}
@@ -459,6 +459,9 @@ impl Replicator {
                 }
             }
         }
+        // What waits already waits by the new interval.
+        let names: Vec<Bytes> = self.streams.keys().cloned().collect();
+        names.iter().for_each(|name| self.schedule(now, name));
     }
 
     /// Sets how long at least passes between flushes of a function, because the machine or peers

@@ -25,7 +25,7 @@ export async function startNode(t, ...flags) {
   const log = join(directory, "log");
   const output = openSync(log, "w");
   // It picks its port itself and tells it: one that was free a moment ago may be another test's by now.
-  const server = spawn(binary(), ["--port", "0", ...flags], { cwd: directory, stdio: ["ignore", output, output] });
+  const server = spawn(binary(), ["--port", "0", "--mdns", "no", ...flags], { cwd: directory, stdio: ["ignore", output, output] });
   closeSync(output);
   let ended = false;
   server.on("error", () => (ended = true));

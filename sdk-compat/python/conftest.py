@@ -31,7 +31,7 @@ class Node:
         # It picks its port itself and tells it: one that was free a moment ago may be somebody else's by now.
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [binary(), "--port", "0", *flags],
+                [binary(), "--port", "0", "--mdns", "no", *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

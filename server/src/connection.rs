@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, ready};
@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::clients::{Client, Unblocked};
-use crate::context::After;
+use crate::context::{After, Wait};
 use crate::dispatch::{self, Batch};
 use crate::session::Session;
 use crate::shared::Shared;
@@ -94,16 +94,17 @@ enum Next {
     Again,
     /// Takes what others sent.
     Called,
-    /// Waits, answers, and goes on.
-    Sleep(Duration, &'static [u8]),
+    /// Waits for a reply, and goes on.
+    Wait(Box<Wait>),
     /// Waits for the end of CLIENT PAUSE.
     Pause,
     Close,
 }
 
 /// Why a wait ended.
-enum Woken {
-    Time,
+enum Woken<T> {
+    /// What was waited for is there.
+    Ready(T),
     Called,
     Closed,
 }
@@ -147,6 +148,17 @@ pub(crate) fn take_over(
         unsent: Vec::new(),
         sent: 0,
     })
+}
+
+/// A reply that comes after `duration`.
+fn sleep(duration: Duration, reply: &'static [u8]) -> Box<Wait> {
+    let now = Instant::now();
+    let until = now.checked_add(duration).unwrap_or(now + FOR_EVER);
+    let later = async move {
+        tokio::time::sleep_until(until.into()).await;
+        reply.to_vec()
+    };
+    Wait::blocking(later, std::future::ready(reply.to_vec()))
 }
 
 impl Connection {
@@ -208,20 +220,22 @@ impl Connection {
                         }
                         Next::Read
                     }
-                    Next::Sleep(duration, reply) => {
+                    Next::Wait(wait) => {
                         self.flush().await?;
-                        let Some(reply) = self.sleep(duration, reply).await? else {
+                        let Some(reply) = self.wait(wait).await? else {
                             return Ok(None);
                         };
-                        self.unsent.extend_from_slice(reply);
+                        self.unsent.extend_from_slice(&reply);
                         Next::Again
                     }
                     Next::Pause => {
                         self.flush().await?;
-                        match self.idle(self.shared.clients.paused_until()).await? {
+                        let until = self.shared.clients.paused_until();
+                        let mut over = Box::pin(tokio::time::sleep_until(until.into()));
+                        match self.idle(&mut over).await? {
                             Woken::Closed => return Ok(None),
                             Woken::Called if self.take_messages() => return Ok(None),
-                            Woken::Called | Woken::Time => Next::Again,
+                            Woken::Called | Woken::Ready(()) => Next::Again,
                         }
                     }
                     Next::Close => return self.flush().await.map(|()| None),
@@ -291,41 +305,41 @@ impl Connection {
         self.client.is_killed()
     }
 
-    /// Waits `duration`, or until somebody unblocks it; what to answer, none if the connection
+    /// Waits for a reply, or until somebody unblocks it; what to answer, none if the connection
     /// ended.
-    async fn sleep(
-        &mut self,
-        duration: Duration,
-        reply: &'static [u8],
-    ) -> io::Result<Option<&'static [u8]>> {
-        let now = Instant::now();
-        let until = now.checked_add(duration).unwrap_or(now + FOR_EVER);
-        let _blocked = self.shared.clients.block(&self.client);
+    async fn wait(&mut self, wait: Box<Wait>) -> io::Result<Option<Vec<u8>>> {
+        let Wait { mut reply, mut at_once, silent } = *wait;
+        let _blocked = at_once.is_some().then(|| self.shared.clients.block(&self.client));
         let client = Arc::clone(&self.client);
-        loop {
-            match self.idle(until).await? {
-                Woken::Time => return Ok(Some(reply)),
+        let reply = loop {
+            match self.idle(&mut reply).await? {
+                Woken::Ready(reply) => break reply,
                 Woken::Closed => return Ok(None),
                 Woken::Called if self.take_messages() => return Ok(None),
                 Woken::Called => match client.unblocked() {
-                    None => self.flush().await?,
-                    Some(Unblocked::Timeout) => return Ok(Some(reply)),
-                    Some(Unblocked::Error) => return Ok(Some(UNBLOCKED)),
+                    Some(Unblocked::Error) => break UNBLOCKED.to_vec(),
+                    Some(Unblocked::Timeout) if at_once.is_some() => {
+                        reply = at_once.take().expect("there is one");
+                    }
+                    Some(Unblocked::Timeout) | None => self.flush().await?,
                 },
             }
-        }
+        };
+        Ok(Some(if silent { Vec::new() } else { reply }))
     }
 
-    /// Waits until `until`, a call, or the end of the stream. What arrives meanwhile is kept.
-    async fn idle(&mut self, until: Instant) -> io::Result<Woken> {
-        let mut timer = pin!(tokio::time::sleep_until(until.into()));
+    /// Waits for `what`, a call, or the end of the stream. What arrives meanwhile is kept.
+    async fn idle<T>(
+        &mut self,
+        what: &mut (impl Future<Output = T> + Send + Unpin),
+    ) -> io::Result<Woken<T>> {
         let limit = self.shared.settings.query_bytes();
         poll_fn(|task| {
             if self.client.is_called() {
                 return Poll::Ready(Ok(Woken::Called));
             }
-            if timer.as_mut().poll(task).is_ready() {
-                return Poll::Ready(Ok(Woken::Time));
+            if let Poll::Ready(ready) = Pin::new(&mut *what).poll(task) {
+                return Poll::Ready(Ok(Woken::Ready(ready)));
             }
             loop {
                 if ready!(self.poll_read_more(task))? == 0 {
@@ -477,7 +491,7 @@ impl Connection {
             }
             for command in &ahead.commands[..count] {
                 let next = self.run_command(&input[command.at..], command, output, batch);
-                if next != After::Retry {
+                if !matches!(next, After::Retry) {
                     at = command.at + command.length;
                 }
                 let next = match next {
@@ -485,7 +499,8 @@ impl Connection {
                     After::Continue => continue,
                     After::Retry => Next::Pause,
                     After::Close => return (Next::Close, input.len()),
-                    After::Sleep(duration, reply) => Next::Sleep(duration, reply),
+                    After::Sleep(duration, reply) => Next::Wait(sleep(duration, reply)),
+                    After::Wait(wait) => Next::Wait(wait),
                 };
                 // What was read ahead is read again from here.
                 self.parser = Parser::new();

@@ -1,10 +1,12 @@
 //! What a command's handler works with.
 
+use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use miso_protocol::reply::Reply;
+use miso_protocol::reply::{Reply, Resp};
 use miso_store::crdt::Type;
 use miso_store::{Function, Held, ShardGuard};
 
@@ -13,8 +15,64 @@ use crate::session::Session;
 use crate::shared::Shared;
 use crate::stats::Worker;
 
+/// A reply that is made while the connection waits: its bytes.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
+
+/// A command that is answered later. Nothing else of its connection runs meanwhile.
+pub(crate) struct Wait {
+    /// The reply.
+    pub(crate) reply: Answering,
+    /// What it answers if it may not wait: within EXEC, and once CLIENT UNBLOCK ends it. None if it
+    /// waits for this node alone: then it does not count as blocked.
+    pub(crate) at_once: Option<Answering>,
+    /// Whether the client does not want to see the reply.
+    pub(crate) silent: bool,
+}
+
+impl Wait {
+    /// A reply that waits for this node alone.
+    pub(crate) fn soon(reply: impl Future<Output = Vec<u8>> + Send + 'static) -> Box<Wait> {
+        Box::new(Wait { reply: Box::pin(reply), at_once: None, silent: false })
+    }
+
+    /// A reply that may take as long as others please, and what it is without waiting.
+    pub(crate) fn blocking(
+        reply: impl Future<Output = Vec<u8>> + Send + 'static,
+        at_once: impl Future<Output = Vec<u8>> + Send + 'static,
+    ) -> Box<Wait> {
+        Box::new(Wait { reply: Box::pin(reply), at_once: Some(Box::pin(at_once)), silent: false })
+    }
+
+    /// The reply without waiting for others.
+    pub(crate) fn without_waiting(self) -> Answering {
+        self.at_once.unwrap_or(self.reply)
+    }
+}
+
+impl Debug for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wait").field("silent", &self.silent).finish_non_exhaustive()
+    }
+}
+
+/// The bytes of a reply, or of the error that there is instead.
+pub(crate) fn encoded(
+    shared: &Shared,
+    resp: Resp,
+    write: impl FnOnce(&mut Reply<'_>) -> Result<(), CommandError>,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Err(error) = write(&mut Reply { resp, out: &mut out }) {
+        let line = error.to_string();
+        out.clear();
+        Reply { resp, out: &mut out }.error(&line);
+        shared.stats.error(&line);
+    }
+    out
+}
+
 /// What a connection does after a command's reply.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) enum After {
     /// Goes on.
     #[default]
@@ -25,6 +83,8 @@ pub(crate) enum After {
     Retry,
     /// Waits, answers these bytes, and goes on.
     Sleep(Duration, &'static [u8]),
+    /// Waits for the reply, and goes on.
+    Wait(Box<Wait>),
 }
 
 /// A command's surroundings.
@@ -43,11 +103,23 @@ impl Context<'_> {
     pub(crate) fn function(&mut self) -> Arc<Function> {
         if self.session.function.is_none() {
             let function = self.shared.store.function(&self.session.function_name);
-            let hold = self.shared.registry.touch(function.name());
+            let hold = self.shared.registry.touch(&function);
             self.session.registrations.push(hold);
             self.session.function = Some(function);
         }
         self.session.function.clone().expect("set above")
+    }
+
+    /// A function that runs here from now on, as long as this connection lasts.
+    pub(crate) fn run_function(&mut self, name: &[u8]) -> Arc<Function> {
+        if &*self.session.function_name == name {
+            return self.function();
+        }
+        let function = self.shared.store.function(name);
+        if !self.session.registrations.iter().any(|held| held.is_for(name, None)) {
+            self.session.registrations.push(self.shared.registry.touch(&function));
+        }
+        function
     }
 
     /// The name of the connection's function.

@@ -10,7 +10,7 @@ use miso_protocol::request::Args;
 use crate::acl::{self, Denied};
 use crate::clients::Client;
 use crate::commands::Handler;
-use crate::context::{After, Context};
+use crate::context::{After, Context, Wait};
 use crate::error::CommandError;
 use crate::session::{Queued, ReplyMode, Session};
 use crate::shared::Shared;
@@ -221,7 +221,7 @@ pub(crate) fn execute(
 ) -> After {
     let start = out.len();
     let after = attempt(shared, worker, session, batch, args, out);
-    if session.replies == ReplyMode::On || after == After::Retry {
+    if session.replies == ReplyMode::On || matches!(after, After::Retry) {
         return after;
     }
     out.truncate(start);
@@ -232,6 +232,7 @@ pub(crate) fn execute(
     };
     match after {
         After::Sleep(duration, _) => After::Sleep(duration, b""),
+        After::Wait(wait) => After::Wait(Box::new(Wait { silent: true, ..*wait })),
         after => after,
     }
 }
@@ -284,6 +285,9 @@ fn attempt(
     if is_exec {
         monitor(shared, &cx.session.client, &found, args);
     }
+    if write && let Some(function) = &cx.session.function {
+        cx.session.wrote = function.seq();
+    }
     cx.after
 }
 
@@ -314,9 +318,7 @@ pub(crate) fn call(cx: &mut Context<'_>, found: &Found, args: Args<'_>, batch: &
             let mut took = began.elapsed();
             batch.timed += took;
             // DEBUG SLEEP has taken the time it asks for; waiting for others has taken none.
-            if let (After::Sleep(asleep, _), false) =
-                (&cx.after, found.leaf().flags.has(Flags::BLOCKING))
-            {
+            if let After::Sleep(asleep, _) = &cx.after {
                 took += *asleep;
             }
             cx.worker.command(found.number).calls.add(1);

@@ -231,7 +231,7 @@ fn keyspace(shared: &Shared, text: &mut String) {
 
 fn miso(shared: &Shared, text: &mut String) {
     let running = shared.registry.running(Instant::now(), shared.settings.function_linger());
-    line(text, "miso_node", shared.settings.node_name());
+    line(text, "miso_node", shared.node_name());
     line(text, "miso_replica_id", format!("{:016x}", shared.store.replica().0));
     line(text, "miso_started_at", shared.started_unix);
     line(text, "miso_functions", shared.store.functions().len());

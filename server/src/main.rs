@@ -16,6 +16,7 @@ mod error;
 mod info;
 mod latency;
 mod monitor;
+mod peers;
 mod pubsub;
 mod registry;
 mod session;
@@ -23,16 +24,19 @@ mod settings;
 mod shared;
 mod slowlog;
 mod stats;
+mod token;
 mod worker;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal as _, Write as _};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 
 use settings::{Page, Settings, Start};
 use shared::Shared;
@@ -81,6 +85,7 @@ fn run(settings: Settings) -> Result<(), String> {
     let shared = Arc::new(Shared::new(settings, random.hash_one(0), random.hash_one(1)));
     load_acl(&shared)?;
     let listeners = worker::bind(&shared)?;
+    peers::start(&shared)?;
     let threads = shared.settings.threads();
     let workers = (0..threads)
         .map(|number| worker::start(&shared, number))
@@ -90,36 +95,46 @@ fn run(settings: Settings) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
-    runtime.block_on(async {
+    let listening = runtime.block_on(async {
         let failed = |error: std::io::Error| format!("cannot take signals: {error}");
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut listening = JoinSet::new();
         for listener in listeners {
             let address = listener.local_addr().map_err(|error| error.to_string())?;
             let listener =
                 tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
-            tokio::spawn(worker::accept(listener, Arc::clone(&shared)));
+            listening.spawn(worker::accept(listener, Arc::clone(&shared)));
             tracing::info!("Ready to accept connections on {address}");
         }
-        until_stopped(&shared, terminate, interrupt).await;
-        Ok::<_, String>(())
+        until_stopped(&shared, terminate, interrupt).await?;
+        Ok::<_, String>(listening)
     })?;
     // The listeners and channels end, and each worker once the command that it runs is answered.
-    drop(runtime);
+    drop(listening);
     shared.balance.close();
     for worker in workers {
         if worker.join().is_err() {
             tracing::error!("a worker panicked");
         }
     }
+    runtime.block_on(peers::leave(&shared));
     Ok(())
 }
 
 /// Ticks until somebody asks to stop.
-async fn until_stopped(shared: &Shared, mut terminate: Signal, mut interrupt: Signal) {
+///
+/// # Errors
+/// If this node must not go on; says why.
+async fn until_stopped(
+    shared: &Shared,
+    mut terminate: Signal,
+    mut interrupt: Signal,
+) -> Result<(), String> {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut step = tokio::time::interval(balance::STEP);
     let balanced = shared.settings.threads() > 1;
+    let mut fatal = pin!(peers::fatal(shared));
     while !shared.stopping.load(Ordering::Acquire) {
         tokio::select! {
             _ = second.tick() => shared.tick(),
@@ -127,9 +142,11 @@ async fn until_stopped(shared: &Shared, mut terminate: Signal, mut interrupt: Si
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = shared.stop.notified() => {}
+            reason = &mut fatal => return Err(reason),
         }
     }
     tracing::info!("stopping");
+    Ok(())
 }
 
 fn log(settings: &Settings) {

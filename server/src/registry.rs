@@ -6,9 +6,11 @@
 //! scaling to zero and back does not flap.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use miso_store::Function;
 use parking_lot::Mutex;
 
 /// A replica that was registered by name.
@@ -40,10 +42,30 @@ impl Entry {
     }
 }
 
+/// What runs here: functions, and the replicas registered by name of each.
+pub(crate) type Running = BTreeMap<Bytes, Vec<Bytes>>;
+
+/// Hears of what runs here, under the registry's lock.
+pub(crate) trait Listener: Send + Sync + std::fmt::Debug {
+    /// A function begins to run here. Before [`Listener::runs`] tells of it.
+    fn begins(&self, function: &Function);
+
+    /// What runs here now; different from the last time.
+    fn runs(&self, running: &Running);
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    functions: BTreeMap<Box<[u8]>, Entry>,
+    /// What the listener was told last.
+    told: Running,
+}
+
 /// The functions that run on this node.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    functions: Mutex<BTreeMap<Box<[u8]>, Entry>>,
+    entries: Mutex<Entries>,
+    listener: OnceLock<Box<dyn Listener>>,
 }
 
 /// A connection's hold on a function or one of its replicas; gone when dropped.
@@ -66,56 +88,95 @@ pub(crate) struct Registered {
 }
 
 impl Registry {
+    /// Tells `listener` what runs here from now on. Once only, before anything does.
+    pub(crate) fn listen(&self, listener: Box<dyn Listener>) {
+        assert!(self.listener.set(listener).is_ok(), "a registry has one listener");
+    }
+
     /// Holds `function` for a connection that touches one of its objects.
-    pub(crate) fn touch(self: &Arc<Self>, function: &[u8]) -> Registration {
-        self.functions.lock().entry(Box::from(function)).or_default().connections += 1;
-        Registration {
-            registry: Arc::clone(self),
-            function: Box::from(function),
-            replica: None,
-            ttl: None,
-        }
+    pub(crate) fn touch(self: &Arc<Self>, function: &Function) -> Registration {
+        self.hold(function, None, None)
     }
 
     /// Holds the replica `replica` of `function` for a connection, and for `ttl` past its end.
     pub(crate) fn register(
         self: &Arc<Self>,
-        function: &[u8],
+        function: &Function,
         replica: &[u8],
         ttl: Option<Duration>,
     ) -> Registration {
-        let mut functions = self.functions.lock();
-        let entry = functions.entry(Box::from(function)).or_default();
-        entry.replicas.entry(Box::from(replica)).or_default().connections += 1;
+        self.hold(function, Some(replica), ttl)
+    }
+
+    fn hold(
+        self: &Arc<Self>,
+        function: &Function,
+        replica: Option<&[u8]>,
+        ttl: Option<Duration>,
+    ) -> Registration {
+        let mut entries = self.entries.lock();
+        let begins = !entries.functions.contains_key(function.name());
+        let entry = entries.functions.entry(Box::from(function.name())).or_default();
+        let connections = match replica {
+            None => &mut entry.connections,
+            Some(replica) => &mut entry.replicas.entry(Box::from(replica)).or_default().connections,
+        };
+        *connections += 1;
+        let first = *connections == 1;
+        if begins && let Some(listener) = self.listener.get() {
+            listener.begins(function);
+        }
+        // Most touches change nothing that others hear of.
+        if begins || (replica.is_some() && first) {
+            self.tell(&mut entries);
+        }
         Registration {
             registry: Arc::clone(self),
-            function: Box::from(function),
-            replica: Some(Box::from(replica)),
+            function: Box::from(function.name()),
+            replica: replica.map(Box::from),
             ttl,
         }
     }
 
     /// Forgets `replica` of `function`, or the whole function; whether it was registered.
     pub(crate) fn unregister(&self, function: &[u8], replica: Option<&[u8]>) -> bool {
-        let mut functions = self.functions.lock();
-        match replica {
-            None => functions.remove(function).is_some(),
-            Some(replica) => functions
+        let mut entries = self.entries.lock();
+        let was = match replica {
+            None => entries.functions.remove(function).is_some(),
+            Some(replica) => entries
+                .functions
                 .get_mut(function)
                 .is_some_and(|entry| entry.replicas.remove(replica).is_some()),
-        }
+        };
+        self.tell(&mut entries);
+        was
     }
 
     /// The functions that run here at `now`, by name.
     pub(crate) fn running(&self, now: Instant, linger: Duration) -> Vec<Registered> {
-        let mut functions = self.functions.lock();
-        functions.retain(|_, entry| entry.expire(now, linger));
+        let mut entries = self.entries.lock();
+        entries.functions.retain(|_, entry| entry.expire(now, linger));
+        self.tell(&mut entries);
         let shown = |(function, entry): (_, &Entry)| Registered {
             function: Clone::clone(function),
             connections: entry.connections,
             replicas: entry.replicas.keys().cloned().collect(),
         };
-        functions.iter().map(shown).collect()
+        entries.functions.iter().map(shown).collect()
+    }
+
+    /// Tells the listener what runs here, if that has changed.
+    fn tell(&self, entries: &mut Entries) {
+        let Some(listener) = self.listener.get() else { return };
+        let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+        let shown = |(function, entry): (&Box<[u8]>, &Entry)| {
+            (copy(function), entry.replicas.keys().map(|replica| copy(replica)).collect())
+        };
+        let running: Running = entries.functions.iter().map(shown).collect();
+        if running != entries.told {
+            listener.runs(&running);
+            entries.told = running;
+        }
     }
 }
 
@@ -129,9 +190,9 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let now = Instant::now();
-        let mut functions = self.registry.functions.lock();
+        let mut entries = self.registry.entries.lock();
         // It may have been unregistered meanwhile.
-        let Some(entry) = functions.get_mut(&self.function) else { return };
+        let Some(entry) = entries.functions.get_mut(&self.function) else { return };
         match &self.replica {
             None => {
                 entry.connections = entry.connections.saturating_sub(1);
@@ -143,10 +204,12 @@ impl Drop for Registration {
                 replica.until = replica.until.max(self.ttl.map(|ttl| now + ttl));
                 // Without a TTL the replica goes with its last connection, and the function
                 // lingers as it does for connections that only touched it.
-                if replica.connections == 0 && replica.until.is_none() {
-                    entry.replicas.remove(id);
-                }
+                let goes = replica.connections == 0 && replica.until.is_none();
                 entry.idle_since = Some(now);
+                if goes {
+                    entry.replicas.remove(id);
+                    self.registry.tell(&mut entries);
+                }
             }
         }
     }
@@ -155,6 +218,11 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn function(name: &[u8]) -> Arc<Function> {
+        let config = miso_store::Config::new(miso_store::crdt::ReplicaId(1), 1, Arc::new(|| 0));
+        miso_store::Store::new(config).function(name)
+    }
 
     const LINGER: Duration = Duration::from_secs(60);
 
@@ -165,7 +233,7 @@ mod tests {
     #[test]
     fn a_touch_lasts_as_long_as_its_connections_and_lingers() {
         let registry = Arc::new(Registry::default());
-        let held = registry.touch(b"f");
+        let held = registry.touch(&function(b"f"));
         let later = Instant::now() + LINGER * 10;
         assert_eq!(names(&registry, later), [Box::from(&b"f"[..])]);
         drop(held);
@@ -176,8 +244,8 @@ mod tests {
     #[test]
     fn a_replica_lasts_for_its_ttl_past_its_connection() {
         let registry = Arc::new(Registry::default());
-        drop(registry.register(b"f", b"r1", Some(LINGER * 5)));
-        let held = registry.register(b"f", b"r2", None);
+        drop(registry.register(&function(b"f"), b"r1", Some(LINGER * 5)));
+        let held = registry.register(&function(b"f"), b"r2", None);
         let shown = registry.running(Instant::now() + LINGER * 2, LINGER);
         assert_eq!(shown[0].replicas, [Box::from(&b"r1"[..]), Box::from(&b"r2"[..])]);
         drop(held);
@@ -188,10 +256,39 @@ mod tests {
     #[test]
     fn unregistering_wins_over_what_still_holds() {
         let registry = Arc::new(Registry::default());
-        let held = registry.register(b"f", b"r", None);
+        let held = registry.register(&function(b"f"), b"r", None);
         assert!(registry.unregister(b"f", Some(b"r")) && !registry.unregister(b"f", Some(b"r")));
         assert!(registry.unregister(b"f", None));
         drop(held);
         assert_eq!(names(&registry, Instant::now()).len(), 0);
+    }
+
+    #[derive(Clone, Debug, Default)]
+    struct Heard(Arc<Mutex<Vec<String>>>);
+
+    impl Listener for Heard {
+        fn begins(&self, function: &Function) {
+            self.0.lock().push(format!("begins {}", function.name().escape_ascii()));
+        }
+
+        fn runs(&self, running: &Running) {
+            let shown =
+                running.iter().map(|(function, replicas)| format!("{function:?}{replicas:?}"));
+            self.0.lock().push(shown.collect::<Vec<_>>().join(" "));
+        }
+    }
+
+    #[test]
+    fn others_hear_of_what_changes_and_of_nothing_else() {
+        let (registry, heard) = (Arc::new(Registry::default()), Heard::default());
+        registry.listen(Box::new(heard.clone()));
+        let (f, now) = (function(b"f"), Instant::now());
+        let touches = [registry.touch(&f), registry.touch(&f)];
+        let replica = registry.register(&f, b"r", None);
+        registry.running(now, LINGER);
+        drop((touches, replica));
+        registry.running(now + LINGER * 2, LINGER);
+        let expected = ["begins f", r#"b"f"[]"#, r#"b"f"[b"r"]"#, r#"b"f"[]"#, ""];
+        assert_eq!(*heard.0.lock(), expected);
     }
 }

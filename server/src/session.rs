@@ -57,6 +57,8 @@ pub(crate) struct Session {
     /// The function that it was bound to, or the default once it touched an object.
     pub(crate) function: Option<Arc<Function>>,
     pub(crate) function_name: Box<[u8]>,
+    /// The function's newest own event after its last write in it: what WAIT waits for.
+    pub(crate) wrote: u64,
     /// What it holds registered; let go of with the session.
     pub(crate) registrations: Vec<Registration>,
     pub(crate) transaction: Option<Transaction>,
@@ -81,6 +83,7 @@ impl Session {
             user: shared.acl.anonymous(),
             function: None,
             function_name: shared.settings.text("default-function").into_bytes().into(),
+            wrote: 0,
             registrations: Vec::new(),
             transaction: None,
             watched: Vec::new(),
@@ -117,6 +120,7 @@ impl Session {
             let old = std::mem::replace(&mut self.function_name, Box::from(function));
             self.registrations.retain(|held| !held.is_for(&old, None));
             self.function = None;
+            self.wrote = 0;
         }
         self.client.about.lock().function = Box::from(function);
     }

@@ -34,6 +34,14 @@ pub(crate) enum Kind {
     OutputLimits,
     /// A password: never shown.
     Secret,
+    /// A length of time with its unit: `5ms`.
+    Duration,
+    /// A [`Kind::Duration`], then `function=duration` for those that differ.
+    Intervals,
+    /// `host:port`, separated by blanks or commas.
+    Peers,
+    /// A port, or none; or empty: what follows from `port`.
+    PeerPort,
 }
 
 /// When a setting can be set.
@@ -71,6 +79,9 @@ const fn fixed(n: &'static str, d: &'static str) -> Setting {
 
 const MAX: i64 = i64::MAX;
 
+/// The longest time that a setting may say.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// All settings.
 pub(crate) const SETTINGS: &[Setting] = &[
     start("bind", Kind::Addresses, "127.0.0.1", "Addresses to listen on"),
@@ -82,7 +93,46 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "0",
         "Worker threads at most: as many serve as the load needs; 0 is one per core",
     ),
-    start("node-name", Kind::Text, "", "This node's name; the host name unless told"),
+    start(
+        "node-name",
+        Kind::Text,
+        "",
+        "This node's name, unique in the cluster: unless told the host name, with the port if that is not 6379",
+    ),
+    start("cluster-name", Kind::Text, "miso", "The cluster that it belongs to"),
+    start("peer-bind", Kind::Addresses, "127.0.0.1", "Addresses to listen on for other nodes"),
+    start(
+        "peer-port",
+        Kind::PeerPort,
+        "",
+        "Port to listen on for other nodes; 0 picks a free one, none is a node alone; unless told port + 1000",
+    ),
+    start(
+        "join",
+        Kind::Peers,
+        "",
+        "Where other nodes are, as host:port of their peer ports; a host may stand for many; repeatable",
+    ),
+    start("mdns", Kind::YesNo, "yes", "Find and be found on the networks of peer-bind by mDNS"),
+    start("mdns-port", Kind::Integer(1, 65_535), "5353", "UDP port of mDNS"),
+    start(
+        "node-timeout",
+        Kind::Duration,
+        "5s",
+        "How long a node may be silent before it counts as dead; it says that it lives five times as often",
+    ),
+    any(
+        "replication-interval",
+        Kind::Intervals,
+        "5ms",
+        "How long changes are gathered before they are sent, 0 not at all; function=duration behind it for functions that differ",
+    ),
+    any(
+        "restore-timeout",
+        Kind::Duration,
+        "200ms",
+        "How long a command waits for peers to send what is absent in a function new on this node",
+    ),
     start("default-function", Kind::Text, "default", "The function of connections that name none"),
     any("requirepass", Kind::Secret, "", "The default user's password; none if empty"),
     any("protected-mode", Kind::YesNo, "yes", "Refuse other hosts while there is no password"),
@@ -182,6 +232,50 @@ pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
+/// Reads a length of time: `5ms`, `2s`; 0 needs no unit.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let n: u64 = digits.parse().ok()?;
+    let micros = match &text[digits.len()..] {
+        "" if n == 0 => 1,
+        "us" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        _ => return None,
+    };
+    n.checked_mul(micros).map(Duration::from_micros).filter(|time| *time <= LONGEST)
+}
+
+/// What `replication-interval` says: for all functions, and for those that are named.
+fn parse_intervals(text: &str) -> Option<Intervals> {
+    let mut all = words(text);
+    let default = parse_duration(all.next()?)?;
+    let named = all.map(|word| {
+        let (function, interval) = word.rsplit_once('=')?;
+        let interval = parse_duration(interval)?;
+        (!function.is_empty()).then(|| (function.to_owned(), interval))
+    });
+    Some(Intervals { default, named: named.collect::<Option<_>>()? })
+}
+
+/// How long changes are gathered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Intervals {
+    /// Unless a function has its own.
+    pub(crate) default: Duration,
+    pub(crate) named: BTreeMap<String, Duration>,
+}
+
+/// Whether this is `host:port`.
+pub(crate) fn is_peer(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bare = host.starts_with('[') && host.ends_with(']') || !host.contains(':');
+        !host.is_empty() && bare && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', ',']).filter(|word| !word.is_empty())
 }
@@ -189,11 +283,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 impl Setting {
     /// Whether it has the value that it has if nobody says anything.
     fn is_default(&self, texts: &BTreeMap<&'static str, String>) -> bool {
-        let text = &texts[self.name];
-        match self.name {
-            "node-name" => *text == host_name(),
-            _ => self.normal(self.default).as_ref() == Some(text),
-        }
+        self.normal(self.default).as_ref() == Some(&texts[self.name])
     }
 
     /// Its line in the file.
@@ -221,6 +311,10 @@ impl Setting {
             Kind::Word(all) => format!("one of {}", all.join(", ")),
             Kind::Addresses => "IP addresses, or * for all of IPv4".into(),
             Kind::OutputLimits => "class hard soft seconds, for normal, slave or pubsub".into(),
+            Kind::Duration => "a length of time, as 5ms, 2s or 0".into(),
+            Kind::Intervals => "a length of time, as 5ms, 2s or 0; then function=time".into(),
+            Kind::Peers => "host:port, several with commas between".into(),
+            Kind::PeerPort => "a port from 0 to 65535, or none".into(),
         }
     }
 
@@ -264,6 +358,20 @@ impl Setting {
                 let all: Vec<String> = all.ok()?.iter().map(IpAddr::to_string).collect();
                 Some(all.join(" ")).filter(|all| !all.is_empty())?
             }
+            Kind::Duration => parse_duration(text).map(|_| text.to_owned())?,
+            Kind::Intervals => {
+                parse_intervals(text)?;
+                words(text).collect::<Vec<_>>().join(" ")
+            }
+            Kind::Peers => {
+                let all: Vec<&str> = words(text).collect();
+                all.iter().all(|word| is_peer(word)).then(|| all.join(" "))?
+            }
+            Kind::PeerPort => match text {
+                "" => String::new(),
+                "none" | "no" => "none".into(),
+                port => port.parse::<u16>().ok()?.to_string(),
+            },
             Kind::OutputLimits => {
                 let parts: Vec<&str> = words(text).collect();
                 let mut out = String::new();
@@ -350,6 +458,10 @@ fn flags() -> clap::Command {
             .long(setting.name)
             .value_name("VALUE")
             .allow_hyphen_values(true)
+            .action(match setting.kind {
+                Kind::Peers => clap::ArgAction::Append,
+                _ => clap::ArgAction::Set,
+            })
             .help(match setting.default {
                 "" => setting.summary.to_owned(),
                 default => format!("{} [{default}]", setting.summary),
@@ -391,7 +503,10 @@ impl Settings {
     /// command line that does not parse ends the process, with usage and status 2.
     pub(crate) fn from_process() -> Result<Start, Invalid> {
         let matches = flags().try_get_matches().unwrap_or_else(|error| refuse(&error));
-        let given = |name: &str| matches.get_one::<String>(name).cloned();
+        let given = |name: &str| {
+            let all: Vec<&str> = matches.get_many::<String>(name)?.map(String::as_str).collect();
+            Some(all.join(","))
+        };
         if matches.get_flag("print-command-reference") {
             return Ok(Start::Print(Page::Commands));
         }
@@ -440,10 +555,7 @@ impl Settings {
         Ok(Start::Run(Box::new(Settings::new(texts, file))))
     }
 
-    fn new(mut texts: BTreeMap<&'static str, String>, file: Option<PathBuf>) -> Settings {
-        if texts["node-name"].is_empty() {
-            texts.insert("node-name", host_name());
-        }
+    fn new(texts: BTreeMap<&'static str, String>, file: Option<PathBuf>) -> Settings {
         let settings = Settings {
             texts: RwLock::new(texts),
             file,
@@ -631,8 +743,42 @@ impl Settings {
         self.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
     }
 
-    pub(crate) fn node_name(&self) -> String {
-        self.text("node-name")
+    /// This node's name, given the port that it listens on: nodes of one host differ in that.
+    pub(crate) fn node_name(&self, port: u16) -> String {
+        match self.text("node-name") {
+            name if !name.is_empty() => name,
+            _ if port == 6379 => host_name(),
+            _ => format!("{}-{port}", host_name()),
+        }
+    }
+
+    /// Where to listen for other nodes, given the port for clients; none: this node is alone.
+    pub(crate) fn peer_addresses(&self, port: u16) -> Option<Vec<SocketAddr>> {
+        let peer_port = match self.text("peer-port").as_str() {
+            "none" => return None,
+            // Who lets the system choose the one lets it choose the other.
+            "" if self.number("port") == 0 => 0,
+            "" => port.checked_add(1000).unwrap_or(0),
+            given => given.parse().unwrap_or(0),
+        };
+        let bind = self.text("peer-bind");
+        let ips = words(&bind).filter_map(|ip| ip.parse().ok());
+        Some(ips.map(|ip| SocketAddr::new(ip, peer_port)).collect())
+    }
+
+    /// Where other nodes may be.
+    pub(crate) fn join(&self) -> Vec<String> {
+        words(&self.text("join")).map(str::to_owned).collect()
+    }
+
+    /// A setting that is a length of time.
+    pub(crate) fn duration(&self, name: &str) -> Duration {
+        parse_duration(&self.text(name)).unwrap_or_default()
+    }
+
+    /// How long changes are gathered.
+    pub(crate) fn intervals(&self) -> Intervals {
+        parse_intervals(&self.text("replication-interval")).expect("it was checked when it was set")
     }
 
     pub(crate) fn maxmemory(&self) -> u64 {
@@ -716,6 +862,10 @@ fn text_of(value: toml::Value) -> Result<String, &'static str> {
         toml::Value::String(text) => Ok(text),
         toml::Value::Integer(n) => Ok(n.to_string()),
         toml::Value::Boolean(yes) => Ok((if yes { "yes" } else { "no" }).to_owned()),
+        toml::Value::Array(all) => {
+            let all: Result<Vec<String>, _> = all.into_iter().map(text_of).collect();
+            Ok(all?.join(","))
+        }
         other => Err(other.type_str()),
     }
 }
@@ -742,7 +892,9 @@ fn read_file(path: &std::path::Path) -> Result<BTreeMap<String, String>, Invalid
             return Err(Invalid(format!("{shown}: {name}: unknown setting, see --help for all")));
         }
         let text = text_of(value).map_err(|found| {
-            Invalid(format!("{shown}: {name}: expected text, a number or a boolean, found {found}"))
+            Invalid(format!(
+                "{shown}: {name}: expected text, a number, a boolean or a list, found {found}"
+            ))
         })?;
         texts.insert(name, text);
     }
@@ -872,6 +1024,53 @@ mod tests {
         assert_eq!(read_file(&path).expect("it is valid")["timeout"], "9");
         std::fs::remove_dir_all(directory).expect("nobody else uses it");
         assert!(defaults().rewrite().is_err());
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_duration("5ms"), Some(Duration::from_millis(5)));
+        assert_eq!(parse_duration("0"), Some(Duration::ZERO));
+        for bad in ["", "5", "ms", "-1ms", "1.5s", "5 ms", "99999h", "1d"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn functions_have_intervals_of_their_own() {
+        let settings = defaults();
+        set(&settings, "replication-interval", "5ms,a=0 b=c=2s").expect("it is valid");
+        let named = [("a", Duration::ZERO), ("b=c", Duration::from_secs(2))];
+        let named = named.map(|(name, interval)| (name.to_owned(), interval)).into();
+        let expected = Intervals { default: Duration::from_millis(5), named };
+        assert_eq!(settings.intervals(), expected);
+        for bad in ["", "a=0", "5ms a", "5ms =1s", "5"] {
+            assert!(set(&settings, "replication-interval", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_peer_port_follows_the_port() {
+        let with = |port: &'static str, peer: &'static str| {
+            let settings = defaults();
+            settings.texts.write().extend([("port", port.into()), ("peer-port", peer.into())]);
+            let bound = if port == "0" { 40_000 } else { port.parse().expect("a port") };
+            settings.peer_addresses(bound).map(|all| all[0].port())
+        };
+        assert_eq!(with("6379", ""), Some(7379));
+        assert_eq!(with("0", ""), Some(0));
+        assert_eq!(with("65000", ""), Some(0));
+        assert_eq!(with("6379", "9"), Some(9));
+        assert_eq!(with("6379", "none"), None);
+    }
+
+    #[test]
+    fn peers_are_hosts_and_ports() {
+        for good in ["a:1", "10.0.0.1:7379", "[::1]:7379", "nodes.example:65535"] {
+            assert!(is_peer(good), "{good}");
+        }
+        for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "::1:7379", "a:b"] {
+            assert!(!is_peer(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What all connections share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use miso_protocol::command::Table;
+use miso_replication::shell::Handle;
 use miso_store::Store;
 use miso_store::crdt::{ReplicaId, Type};
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ use crate::clients::Clients;
 use crate::commands::Handlers;
 use crate::latency::Latency;
 use crate::monitor::Monitors;
+use crate::peers::OwnIntervals;
 use crate::pubsub::PubSub;
 use crate::registry::Registry;
 use crate::settings::Settings;
@@ -36,7 +38,10 @@ pub(crate) fn unix_ms() -> u64 {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) store: Store,
+    pub(crate) store: Arc<Store>,
+    /// How the other nodes are reached; none if this one is alone.
+    pub(crate) peers: OnceLock<Handle>,
+    pub(crate) own_intervals: OwnIntervals,
     pub(crate) table: Table,
     pub(crate) handlers: Handlers,
     pub(crate) acl: Acl,
@@ -66,7 +71,9 @@ impl Shared {
         let (table, handlers) = crate::commands::table();
         let acl = Acl::new(&table, settings.text("requirepass").as_bytes());
         Shared {
-            store: Store::new(config),
+            store: Arc::new(Store::new(config)),
+            peers: OnceLock::new(),
+            own_intervals: OwnIntervals::default(),
             acl,
             table,
             handlers,
@@ -87,6 +94,11 @@ impl Shared {
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
         }
+    }
+
+    /// This node's name.
+    pub(crate) fn node_name(&self) -> String {
+        self.settings.node_name(self.port.load(Ordering::Relaxed))
     }
 
     /// Milliseconds since the start.
@@ -111,6 +123,8 @@ impl Shared {
     /// Once a second: samples, and closes clients that idle too long.
     pub(crate) fn tick(&self) {
         self.stats.sample();
+        // What has run out is told to the other nodes.
+        self.registry.running(Instant::now(), self.settings.function_linger());
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
         if let Some(timeout) = self.settings.timeout() {
             let now = self.uptime_ms();

@@ -41,6 +41,12 @@ impl Node {
     pub fn with_environment(flags: &[&str], variables: &[(&str, &str)]) -> Node {
         Node::spawn(|port| {
             let mut command = Command::new(Node::binary());
+            // Tests that run at once must not find each other's nodes, nor want each other's ports.
+            for (flag, value) in [("--peer-port", "0"), ("--mdns", "no")] {
+                if !flags.contains(&flag) {
+                    command.args([flag, value]);
+                }
+            }
             command.args(["--port", &port.to_string()]).args(flags).envs(variables.iter().copied());
             command
         })

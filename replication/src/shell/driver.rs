@@ -182,6 +182,7 @@ impl Driver {
                 Input::Ask { id, ask }
             }
             Request::Runs(functions) => Input::Runs { functions },
+            Request::Interval(function, interval) => Input::Interval { function, interval },
             Request::Stop => {
                 self.stopping = true;
                 return;

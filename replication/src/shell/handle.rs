@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use miso_store::{Function, Store};
@@ -39,6 +39,7 @@ pub(super) struct Shared {
 pub(super) enum Request {
     Ask(Ask, oneshot::Sender<Answer>),
     Runs(BTreeMap<Bytes, Vec<Bytes>>),
+    Interval(Option<Bytes>, Option<Duration>),
     Stop,
 }
 
@@ -136,6 +137,12 @@ impl Handle {
     /// What this node runs now: functions, and the replicas registered by name for each.
     pub fn runs(&self, functions: BTreeMap<Bytes, Vec<Bytes>>) {
         let _ = self.0.requests.send(Request::Runs(functions));
+    }
+
+    /// Sets how long a function's changes are gathered, or all functions' that have no value of
+    /// their own; none takes a function's own value back.
+    pub fn set_interval(&self, function: Option<Bytes>, interval: Option<Duration>) {
+        let _ = self.0.requests.send(Request::Interval(function, interval));
     }
 
     /// Asks the node. Refused if it has ended.

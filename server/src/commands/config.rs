@@ -65,8 +65,11 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     });
     cx.reply.map(list.len());
     for (name, mut text) in list {
-        if name == "port" {
-            text = port.to_string();
+        match name {
+            "port" => text = port.to_string(),
+            "node-name" => text = cx.shared.node_name(),
+            "peer-port" => text = crate::peers::port(cx.shared),
+            _ => {}
         }
         // As Redis, a name that is asked for is given back as it was written.
         let asked = args.tail(2).iter().find(|asked| asked.eq_ignore_ascii_case(name.as_bytes()));
@@ -94,6 +97,9 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if room < clients {
         tracing::warn!("maxclients lowered to {room}: there are no file descriptors for more");
         cx.shared.settings.lower_maxclients(room);
+    }
+    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("replication-interval")) {
+        crate::peers::set_intervals(cx.shared);
     }
     if let Some((_, password)) =
         pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case("requirepass"))

@@ -1,15 +1,21 @@
 //! Functions: which one a connection speaks for, and which run here.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::integer;
+use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
+use miso_replication::{Answer, Ask, FunctionView, Liveness, NodeView};
 
 use super::access::check_key;
 use super::{Command, ROW};
-use crate::context::Context;
+use crate::context::{After, Context, Wait, encoded};
 use crate::error::CommandError;
+use crate::peers;
+use crate::shared::Shared;
 
 const FUNCTION: Arg = Arg::string("function");
 const REPLICA: Arg = Arg::string("id").with_token("REPLICA").optional();
@@ -62,7 +68,8 @@ pub(super) const FUNCTIONS: &[Command] = &[
             args: &[],
             group: Group::Miso,
             complexity: "O(N) with N functions",
-            summary: "The functions that run here: nodes, replicas, connections and objects of each",
+            summary: "The functions that run here, and of each: the nodes and replicas that run it, \
+                      those in sync with this node, its connections and objects here",
             reply: "Array (RESP3: map) of each function and its properties",
             example: &[(
                 "MISO.FUNCTIONS",
@@ -104,14 +111,15 @@ fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     }
     cx.bind_function(function)?;
     let replica = replica.unwrap_or_else(|| default_replica(cx));
-    let registration = cx.shared.registry.register(function, &replica, ttl);
+    let function = cx.shared.store.function(function);
+    let registration = cx.shared.registry.register(&function, &replica, ttl);
     // The new hold comes before the old one goes, so that renewing does not flap.
     cx.session.registrations.push(registration);
     let last = cx.session.registrations.len() - 1;
     let mut at = 0;
     cx.session.registrations.retain(|held| {
         at += 1;
-        at > last || !held.is_for(function, Some(&replica))
+        at > last || !held.is_for(function.name(), Some(&replica))
     });
     cx.reply.ok();
     Ok(())
@@ -133,6 +141,13 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     cx.check_function(&function)?;
     let replica = args.get(rest + 1);
     let was = cx.shared.registry.unregister(&function, replica);
+    if replica.is_none() {
+        // This connection's next touch registers the function again.
+        cx.session.registrations.retain(|held| !held.is_for(&function, None));
+        if cx.function_name() == &*function && cx.held.is_none() {
+            cx.session.function = None;
+        }
+    }
     cx.reply.integer(i64::from(was));
     Ok(())
 }
@@ -144,23 +159,68 @@ fn function(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn functions(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let running = cx.shared.registry.running(Instant::now(), cx.shared.settings.function_linger());
-    let node = cx.shared.settings.node_name();
-    cx.reply.map(running.len());
-    for function in running {
-        let objects = cx.shared.store.function(&function.function).object_count();
-        cx.reply.bulk(&function.function);
-        cx.reply.map(4);
-        cx.reply.bulk(b"nodes");
-        cx.reply.array(1);
-        cx.reply.bulk(node.as_bytes());
-        cx.reply.bulk(b"replicas");
-        cx.reply.array(function.replicas.len());
-        function.replicas.iter().for_each(|replica| cx.reply.bulk(replica));
-        cx.reply.bulk(b"connections");
-        cx.reply.integer(function.connections as i64);
-        cx.reply.bulk(b"objects");
-        cx.reply.integer(objects as i64);
-    }
+    let (shared, resp) = (Arc::clone(cx.shared), cx.reply.resp);
+    cx.after = After::Wait(Wait::soon(async move {
+        let nodes = match peers::ask(&shared, Ask::Nodes).await {
+            Answer::Nodes(nodes) => nodes,
+            _ => Vec::new(),
+        };
+        let views = match peers::ask(&shared, Ask::Functions).await {
+            Answer::Functions(views) => views,
+            _ => Vec::new(),
+        };
+        encoded(&shared, resp, |reply| {
+            show(&shared, &nodes, &views, reply);
+            Ok(())
+        })
+    }));
     Ok(())
+}
+
+fn show(shared: &Shared, nodes: &[NodeView], views: &[FunctionView], reply: &mut Reply<'_>) {
+    let running = shared.registry.running(Instant::now(), shared.settings.function_linger());
+    let own = shared.node_name();
+    reply.map(running.len());
+    for function in running {
+        let name = &*function.function;
+        let view = views.iter().find(|view| view.function == name);
+        // Who runs it beside this node, and with what replicas.
+        let others: Vec<(&NodeView, &[Bytes])> = nodes
+            .iter()
+            .skip(1)
+            .filter(|node| matches!(node.liveness, Liveness::Alive | Liveness::Suspect))
+            .filter_map(|node| {
+                let runs = node.functions.iter().find(|(function, _)| function == name)?;
+                Some((node, &*runs.1))
+            })
+            .collect();
+        let in_sync =
+            |node: &NodeView| view.is_some_and(|view| view.peers.contains(&(node.replica, true)));
+        let synced: Vec<&str> = others
+            .iter()
+            .filter(|(node, _)| in_sync(node))
+            .map(|(node, _)| node.name.as_str())
+            .collect();
+        reply.bulk(name);
+        reply.map(6);
+        reply.bulk(b"nodes");
+        reply.array(others.len() + 1);
+        reply.bulk(own.as_bytes());
+        others.iter().for_each(|(node, _)| reply.bulk(node.name.as_bytes()));
+        reply.bulk(b"in-sync");
+        reply.array(synced.len());
+        synced.iter().for_each(|name| reply.bulk(name.as_bytes()));
+        reply.bulk(b"restoring");
+        reply.integer(i64::from(view.is_some_and(|view| view.restoring)));
+        reply.bulk(b"replicas");
+        let remote = others.iter().map(|(_, replicas)| replicas.len()).sum::<usize>();
+        reply.array(function.replicas.len() + remote);
+        function.replicas.iter().for_each(|replica| reply.bulk(replica));
+        others.iter().flat_map(|(_, all)| *all).for_each(|replica| reply.bulk(replica));
+        reply.bulk(b"connections");
+        reply.integer(function.connections as i64);
+        reply.bulk(b"objects");
+        let objects = shared.store.find(name).map_or(0, |function| function.object_count());
+        reply.integer(objects as i64);
+    }
 }

@@ -11,6 +11,7 @@ mod flag;
 mod function;
 mod keyspace;
 mod map;
+mod node;
 mod object;
 mod pubsub;
 mod register;
@@ -69,6 +70,7 @@ const GROUPS: &[&[Command]] = &[
     map::ORMAP,
     object::OBJECTS,
     function::FUNCTIONS,
+    node::NODES,
     keyspace::KEYSPACE,
     connection::CONNECTION,
     transaction::TRANSACTIONS,

@@ -129,16 +129,6 @@ pub(super) const SERVER: &[Command] = &[
         ),
         monitor,
     ),
-    Command::new(
-        row(
-            "WAIT",
-            &[Arg::integer("numreplicas"), Arg::integer("timeout")],
-            Flags::BLOCKING.with(Flags::NOSCRIPT),
-            "Waits until as many peers have acknowledged this connection's writes",
-            "Integer: how many have",
-        ),
-        wait,
-    ),
     Command::parent(
         Row {
             subcommands: &[
@@ -356,26 +346,6 @@ fn monitor(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
         cx.session.describe();
     }
     cx.reply.ok();
-    Ok(())
-}
-
-fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let replicas = integer::parse_i64(&args[1]).ok_or(CommandError::NotInteger)?;
-    let timeout = integer::parse_i64(&args[2])
-        .ok_or_else(|| CommandError::text("ERR timeout is not an integer or out of range"))?;
-    if timeout < 0 {
-        return Err(CommandError::text("ERR timeout is negative"));
-    }
-    if replicas <= 0 {
-        cx.reply.integer(0);
-        return Ok(());
-    }
-    // No peer can ever answer on a node alone; without a timeout that is for ever, as in Redis.
-    let timeout = match timeout {
-        0 => Duration::from_secs(u64::from(u32::MAX)),
-        timeout => Duration::from_millis(timeout.unsigned_abs()),
-    };
-    cx.after = After::Sleep(timeout, b":0\r\n");
     Ok(())
 }
 

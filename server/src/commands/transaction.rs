@@ -7,7 +7,7 @@ use miso_protocol::request::Args;
 use miso_store::Held;
 
 use super::{Command, ROW};
-use crate::context::{After, Context};
+use crate::context::{After, Answering, Context, Wait};
 use crate::dispatch::{self, Batch};
 use crate::error::CommandError;
 use crate::session::Transaction;
@@ -129,8 +129,11 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
         cx.reply.null_array();
         return Ok(());
     }
+    let start = cx.reply.out.len();
     cx.reply.array(transaction.queued.len());
     let mut after = After::Continue;
+    // Replies that others must give: how many bytes stand before each, and what makes it.
+    let mut awaited = Vec::new();
     {
         let mut batch = Batch::default();
         let began = std::time::Instant::now();
@@ -148,6 +151,9 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
             // A command that would wait answers at once in a transaction, as in Redis.
             match std::mem::take(&mut inner.after) {
                 After::Sleep(_, reply) => inner.reply.out.extend_from_slice(reply),
+                After::Wait(wait) => {
+                    awaited.push((inner.reply.out.len() - start, wait.without_waiting()));
+                }
                 After::Close => after = After::Close,
                 After::Continue | After::Retry => {}
             }
@@ -155,9 +161,25 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
         batch.finish(began.elapsed(), worker);
     }
     cx.reply.resp = cx.session.resp;
+    if !awaited.is_empty() {
+        let made = cx.reply.out.split_off(start);
+        after = After::Wait(Wait::soon(assemble(made, awaited)));
+    }
     cx.after = after;
     cx.session.unwatch();
     Ok(())
+}
+
+/// Puts the replies that are made now between those that were made within the transaction.
+async fn assemble(made: Vec<u8>, awaited: Vec<(usize, Answering)>) -> Vec<u8> {
+    let (mut whole, mut from) = (Vec::with_capacity(made.len()), 0);
+    for (at, reply) in awaited {
+        whole.extend_from_slice(&made[from..at]);
+        whole.extend_from_slice(&reply.await);
+        from = at;
+    }
+    whole.extend_from_slice(&made[from..]);
+    whole
 }
 
 fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
