@@ -11,6 +11,7 @@ use crate::acl::{self, Denied};
 use crate::clients::Client;
 use crate::commands::Handler;
 use crate::context::{After, Context, Wait};
+use crate::durability;
 use crate::error::CommandError;
 use crate::session::{Queued, ReplyMode, Session};
 use crate::shared::Shared;
@@ -45,6 +46,8 @@ impl Found {
 pub(crate) struct Batch {
     fast: Vec<(u16, u64)>,
     timed: Duration,
+    /// Whether anything in it may have written.
+    pub(crate) wrote: bool,
 }
 
 impl Batch {
@@ -177,6 +180,18 @@ fn check_memory(shared: &Shared, session: &Session, found: &Found) -> Result<(),
     if refused { Err(CommandError::OutOfMemory) } else { Ok(()) }
 }
 
+/// Refuses what would write while the journal does not take it.
+fn check_disk(shared: &Shared, session: &Session, found: &Found) -> Result<(), CommandError> {
+    let writes = match &session.transaction {
+        Some(transaction) if found.row.name == "EXEC" => transaction.writes,
+        _ => found.leaf().access == Access::Write,
+    };
+    if !writes {
+        return Ok(());
+    }
+    durability::admit(shared).map_err(CommandError::text)
+}
+
 /// Notes a refusal in ACL LOG; the error.
 pub(crate) fn deny(
     shared: &Shared,
@@ -248,6 +263,7 @@ fn attempt(
     let checked = find(shared, &mut session.memo, args).and_then(|found| {
         check(shared, session, &found, args)
             .and_then(|()| check_memory(shared, session, &found))
+            .and_then(|()| check_disk(shared, session, &found))
             .inspect_err(|_| worker.command(found.number).rejected.add(1))?;
         Ok(found)
     });
@@ -285,6 +301,7 @@ fn attempt(
     if is_exec {
         monitor(shared, &cx.session.client, &found, args);
     }
+    batch.wrote |= write;
     if write && let Some(function) = &cx.session.function {
         cx.session.wrote = function.seq();
     }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use miso_store::journal::{Journal, Status};
+
 use crate::commands::REDIS_VERSION;
 use crate::shared::Shared;
 
@@ -126,14 +128,55 @@ fn memory(shared: &Shared, text: &mut String) {
 fn persistence(shared: &Shared, text: &mut String) {
     line(text, "loading", 0);
     line(text, "async_loading", 0);
+    let saving = &shared.saving;
+    let running = u8::from(saving.running.load(Ordering::Relaxed));
+    let last = if saving.failed.load(Ordering::Relaxed) { "err" } else { "ok" };
+    let took = saving.took.load(Ordering::Relaxed);
+    let journal = shared.store.journal();
+    let stats = journal.map(Journal::stats).unwrap_or_default();
     line(text, "rdb_changes_since_last_save", 0);
-    line(text, "rdb_bgsave_in_progress", 0);
-    line(text, "rdb_last_save_time", shared.last_save.load(Ordering::Relaxed));
-    line(text, "rdb_last_bgsave_status", "ok");
-    line(text, "aof_enabled", 0);
-    line(text, "aof_rewrite_in_progress", 0);
-    line(text, "aof_last_bgrewrite_status", "ok");
-    line(text, "aof_last_write_status", "ok");
+    line(text, "rdb_bgsave_in_progress", running);
+    line(text, "rdb_last_save_time", saving.last.load(Ordering::Relaxed));
+    line(text, "rdb_last_bgsave_status", last);
+    line(text, "rdb_last_bgsave_time_sec", took);
+    line(text, "rdb_current_bgsave_time_sec", -1);
+    line(text, "aof_enabled", u8::from(journal.is_some()));
+    line(text, "aof_rewrite_in_progress", running);
+    line(text, "aof_rewrite_scheduled", 0);
+    line(text, "aof_last_rewrite_time_sec", took);
+    line(text, "aof_current_rewrite_time_sec", -1);
+    line(text, "aof_last_bgrewrite_status", last);
+    let Some(journal) = journal else {
+        line(text, "aof_last_write_status", "ok");
+        return;
+    };
+    let status = journal.status();
+    line(text, "aof_last_write_status", if status == Status::Ok { "ok" } else { "err" });
+    line(text, "aof_current_size", stats.log_bytes + saving.bytes.load(Ordering::Relaxed));
+    line(text, "aof_base_size", saving.bytes.load(Ordering::Relaxed));
+    line(text, "aof_buffer_length", stats.buffered_bytes);
+    line(text, "aof_pending_bio_fsync", journal.appended().0 - journal.synced().0);
+    line(text, "aof_delayed_fsync", stats.delayed);
+    line(
+        text,
+        "journal_status",
+        match &status {
+            Status::Ok => "ok".into(),
+            Status::Failing(why) => format!("failing: {why}"),
+            Status::Broken(why) => format!("broken: {why}"),
+            Status::Closed => "closed".into(),
+        },
+    );
+    line(text, "journal_policy", journal.policy());
+    line(text, "journal_appended", journal.appended().0);
+    line(text, "journal_written", journal.written().0);
+    line(text, "journal_synced", journal.synced().0);
+    line(text, "journal_written_bytes", stats.written_bytes);
+    line(text, "journal_writes", stats.writes);
+    line(text, "journal_fsyncs", stats.syncs);
+    line(text, "journal_last_fsync_usec", stats.last_sync.as_micros());
+    line(text, "incarnation", format!("{:016x}", shared.store.replica().0));
+    line(text, "former_incarnations", journal.identity().former.len());
 }
 
 fn stats(shared: &Shared, text: &mut String) {

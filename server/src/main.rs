@@ -12,6 +12,7 @@ mod commands;
 mod connection;
 mod context;
 mod dispatch;
+mod durability;
 mod error;
 mod info;
 mod latency;
@@ -69,6 +70,8 @@ fn start(start: Start) -> Result<(), String> {
                 .write_all(text.as_bytes())
                 .map_err(|error| format!("cannot print the page: {error}"))?;
         }
+        Start::CheckData(directory) => return durability::check(&directory),
+        Start::Repair(directory) => return durability::repair(&directory),
         Start::Run(settings) => return run(*settings),
     }
     Ok(())
@@ -81,10 +84,12 @@ fn run(settings: Settings) -> Result<(), String> {
         tracing::warn!("maxclients lowered to {clients}: there are no file descriptors for more");
         settings.lower_maxclients(clients);
     }
-    let random = RandomState::new();
-    let shared = Arc::new(Shared::new(settings, random.hash_one(0), random.hash_one(1)));
+    miso_store::seed_hashes(RandomState::new().hash_one(0));
+    let store = durability::open(&settings)?;
+    let shared = Arc::new(Shared::new(settings, store));
     load_acl(&shared)?;
     let listeners = worker::bind(&shared)?;
+    durability::start(&shared).map_err(|error| format!("cannot start: {error}"))?;
     peers::start(&shared)?;
     let threads = shared.settings.threads();
     let workers = (0..threads)
@@ -119,6 +124,7 @@ fn run(settings: Settings) -> Result<(), String> {
         }
     }
     runtime.block_on(peers::leave(&shared));
+    durability::close(&shared);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use miso_store::journal::SyncPolicy;
 use parking_lot::RwLock;
 
 /// Microseconds below which `slowlog-log-slower-than` has FAST commands timed too.
@@ -132,6 +133,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Duration,
         "200ms",
         "How long a command waits for peers to send what is absent in a function new on this node",
+    ),
+    start(
+        "data-dir",
+        Kind::Text,
+        "./miso-data",
+        "Directory that keeps the node's data; none keeps it in memory alone",
+    ),
+    any(
+        "appendfsync",
+        Kind::Word(&["always", "everysec", "no"]),
+        "everysec",
+        "When what is written is forced to disk: before the reply, each second, or when the system likes",
     ),
     start("default-function", Kind::Text, "default", "The function of connections that name none"),
     any("requirepass", Kind::Secret, "", "The default user's password; none if empty"),
@@ -404,6 +417,10 @@ pub(crate) enum Start {
     Check,
     /// Print the reference of commands or of settings.
     Print(Page),
+    /// Verify a data directory.
+    CheckData(PathBuf),
+    /// Mend a data directory.
+    Repair(PathBuf),
 }
 
 /// A generated page.
@@ -451,6 +468,8 @@ fn flags() -> clap::Command {
         .arg(clap::Arg::new("file").value_name("FILE").help("Configuration file (TOML)"))
         .arg(clap::Arg::new("config").long("config").value_name("FILE").help("Configuration file (TOML)"))
         .arg(switch("check-config", "Check the configuration and exit"))
+        .arg(path("check-data", "Verify a data directory that no node uses, and exit"))
+        .arg(path("repair", "Mend a damaged data directory as far as it can be, and exit"))
         .arg(switch("print-command-reference", "Print docs/commands.md and exit").hide(true))
         .arg(switch("print-settings-reference", "Print docs/settings.md and exit").hide(true));
     for setting in SETTINGS.iter().filter(|setting| setting.when != When::Never) {
@@ -484,6 +503,10 @@ fn switch(name: &'static str, help: &'static str) -> clap::Arg {
     clap::Arg::new(name).long(name).action(clap::ArgAction::SetTrue).help(help)
 }
 
+fn path(name: &'static str, help: &'static str) -> clap::Arg {
+    clap::Arg::new(name).long(name).value_name("DIR").help(help)
+}
+
 fn environment(setting: &Setting) -> String {
     format!("MISO_{}", setting.name.to_ascii_uppercase().replace('-', "_"))
 }
@@ -512,6 +535,12 @@ impl Settings {
         }
         if matches.get_flag("print-settings-reference") {
             return Ok(Start::Print(Page::Settings));
+        }
+        if let Some(directory) = given("check-data") {
+            return Ok(Start::CheckData(directory.into()));
+        }
+        if let Some(directory) = given("repair") {
+            return Ok(Start::Repair(directory.into()));
         }
         let file = given("config").or_else(|| given("file")).map(PathBuf::from);
         let from_file = match &file {
@@ -573,8 +602,16 @@ impl Settings {
             protected: AtomicBool::new(true),
             output: RwLock::default(),
         };
+        if settings.text("data-dir") != "none" {
+            settings.texts.write().insert("appendonly", "yes".into());
+        }
         settings.refresh();
         settings
+    }
+
+    /// When what is written is forced to disk.
+    pub(crate) fn append_sync(&self) -> SyncPolicy {
+        crate::durability::policy(&self.text("appendfsync"))
     }
 
     /// Takes the texts over into what the hot path reads.
