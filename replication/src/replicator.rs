@@ -17,6 +17,7 @@ use bytes::Bytes;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{self, Ack, Batch, Word};
 use miso_store::crdt::ReplicaId;
+use miso_store::journal::{Journal, Position, SyncPolicy};
 use miso_store::{Function, Joined, Refused, Store};
 
 use crate::payload;
@@ -93,6 +94,12 @@ impl Config {
     }
 }
 
+/// The journal is forced to disk so often, and a little more.
+const SYNC_PERIOD: Duration = Duration::from_millis(1_100);
+
+/// So many acknowledgements wait for the disk apart.
+const UNSYNCED_MAX: usize = 64;
+
 /// How far a peer is behind this node.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Lag {
@@ -102,8 +109,8 @@ pub struct Lag {
     pub ms: u64,
     /// Bytes of batches that wait for it.
     pub bytes: u64,
-    /// By function: own events that it has acknowledged.
-    pub acknowledged: Vec<(Bytes, u64)>,
+    /// By function: own events that it has acknowledged, and those that are on its disk.
+    pub acknowledged: Vec<(Bytes, u64, u64)>,
 }
 
 /// What replication has done since the start.
@@ -155,6 +162,12 @@ pub(crate) struct Target {
     live: bool,
     /// Own events that it has acknowledged.
     acked: u64,
+    /// Own events that are on its disk.
+    durable: u64,
+    /// Its events that are in the journal here: up to which record, and up to which event.
+    unsynced: VecDeque<(Position, u64)>,
+    /// Its events that are on this disk.
+    synced: u64,
     /// What it said last that it has applied.
     pub(crate) word: miso_store::Vector,
     /// The first of its events that it can still send.
@@ -172,6 +185,7 @@ struct Wait {
     id: AskId,
     seq: u64,
     peers: usize,
+    durable: bool,
     until: Option<Time>,
 }
 
@@ -257,6 +271,30 @@ pub struct Replicator {
     pub(crate) counts: Counts,
     /// Functions with acknowledgements to send at the end of the turn.
     acks: BTreeSet<Bytes>,
+}
+
+impl Target {
+    /// Up to which of its events this disk has them, `last` being known here: 0 if there is no disk.
+    fn on_disk(&mut self, journal: Option<&Journal>, last: u64) -> u64 {
+        let Some(journal) = journal else { return 0 };
+        if journal.policy() == SyncPolicy::Always {
+            return last; // nothing is sent before it is on the disk
+        }
+        if self.unsynced.back().is_none_or(|(_, upto)| *upto < last) && self.synced < last {
+            if self.unsynced.len() == UNSYNCED_MAX {
+                self.unsynced.pop_back(); // the next one stands for it
+            }
+            self.unsynced.push_back((journal.appended(), last));
+        }
+        let synced = journal.synced();
+        while let Some((at, upto)) = self.unsynced.front().copied()
+            && at <= synced
+        {
+            self.synced = upto;
+            self.unsynced.pop_front();
+        }
+        self.synced
+    }
 }
 
 impl Stream {
@@ -358,15 +396,16 @@ impl Stream {
         }
     }
 
-    fn count_acked(&self, seq: u64) -> usize {
-        self.peers.values().filter(|target| target.runs && target.acked >= seq).count()
+    fn count_acked(&self, seq: u64, durable: bool) -> usize {
+        let upto = |target: &Target| if durable { target.durable } else { target.acked };
+        self.peers.values().filter(|target| target.runs && upto(target) >= seq).count()
     }
 
     /// Answers the waits that are over.
     fn check_waits(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut waits = std::mem::take(&mut self.waits);
         waits.retain(|wait| {
-            let count = self.count_acked(wait.seq);
+            let count = self.count_acked(wait.seq, wait.durable);
             let over = count >= wait.peers || wait.until.is_some_and(|until| until <= now);
             if over {
                 out.push(Effect::Answer { id: wait.id, answer: Answer::Count(count) });
@@ -672,7 +711,7 @@ impl Replicator {
         let sent = stream.function.sent();
         if theirs > stream.function.seq() {
             let name = String::from_utf8_lossy(&word.function).into_owned();
-            out.push(Effect::Note(Note::Warn(format!(
+            out.push(Effect::Note(Note::Outdated(format!(
                 "peer {:016x} knows {theirs} events of this node in function {name}, and this node \
                  has made but {}: its past was lost, or another node has its identity",
                 peer.0,
@@ -875,6 +914,7 @@ impl Replicator {
         let sent = stream.function.sent();
         if let Some(target) = stream.peers.get_mut(&peer) {
             target.acked = target.acked.max(ack.last.min(sent));
+            target.durable = target.durable.max(ack.durable.min(target.acked));
         }
         stream.trim(limit);
         stream.check_waits(now, out);
@@ -942,12 +982,12 @@ impl Replicator {
     /// Answers or keeps a question.
     pub fn ask(&mut self, now: Time, id: AskId, ask: Ask, out: &mut Vec<Effect>) {
         match ask {
-            Ask::Wait { function, seq, peers, until } => {
+            Ask::Wait { function, seq, peers, durable, until } => {
                 let stream = self.stream(&function);
                 if stream.has_unsent() {
                     (stream.dirty, stream.urgent) = (true, true);
                 }
-                stream.waits.push(Wait { id, seq, peers, until });
+                stream.waits.push(Wait { id, seq, peers, durable, until });
                 stream.check_waits(now, out);
                 self.flush_if_due(now, &function, out);
                 self.schedule(now, &function);
@@ -1025,7 +1065,7 @@ impl Replicator {
             let Some(target) = stream.peers.get(&peer).filter(|target| target.runs) else {
                 continue;
             };
-            lag.acknowledged.push((name.clone(), target.acked));
+            lag.acknowledged.push((name.clone(), target.acked, target.durable));
             lag.events += stream.function.seq().saturating_sub(target.acked);
             for batch in stream.queue.iter().filter(|batch| batch.last > target.acked) {
                 lag.bytes += batch.frame.len() as u64;
@@ -1098,6 +1138,8 @@ impl Replicator {
 
     /// Ends a turn: sends the acknowledgements that are due.
     pub fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let store = Arc::clone(&self.store);
+        let journal = store.journal();
         for name in std::mem::take(&mut self.acks) {
             let Some(stream) = self.streams.get_mut(&name) else { continue };
             for (peer, target) in &mut stream.peers {
@@ -1106,7 +1148,12 @@ impl Replicator {
                     && let Some(link) = target.link
                 {
                     let last = stream.function.upto(*peer);
-                    let ack = Ack { function: name.clone(), last };
+                    let durable = target.on_disk(journal, last);
+                    if durable < last && journal.is_some() {
+                        // It is told once it is so.
+                        target.ack_at = Some(now + SYNC_PERIOD);
+                    }
+                    let ack = Ack { function: name.clone(), last, durable };
                     out.push(Effect::Send {
                         links: vec![link],
                         frame: peer::frame(Body::Ack(ack)),

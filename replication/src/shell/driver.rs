@@ -2,6 +2,7 @@
 //! it wants.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -23,6 +24,8 @@ use crate::{Answer, AskId, Effect, LinkId, Note, Time};
 const EVENTS_MAX: usize = 256;
 /// CPU time is read so often: it is a system call.
 const CPU_EVERY: Duration = Duration::from_millis(100);
+/// While the journal takes no writes it is tried again so often.
+const MUTE: Duration = Duration::from_millis(100);
 /// At the end, what is still to be sent gets so long.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -43,6 +46,9 @@ pub(super) struct Driver {
     fatal: watch::Sender<Option<String>>,
     cpu_at: Time,
     effects: Vec<Effect>,
+    store: Arc<Store>,
+    /// Effects wait until the journal takes writes again.
+    mute: bool,
     stopping: bool,
 }
 
@@ -68,7 +74,9 @@ impl Driver {
             queue_bytes_max: settings.queue_bytes_max,
         };
         Self {
-            node: Node::new(settings.node.clone(), store),
+            node: Node::new(settings.node.clone(), Arc::clone(&store)),
+            store,
+            mute: false,
             settings,
             shared,
             requests,
@@ -131,7 +139,11 @@ impl Driver {
     /// Waits until there is something to do, and takes the first of it.
     async fn wait(&mut self) {
         let deadline = self.node.deadline();
-        let until = deadline.map_or(Duration::from_secs(3600), |at| at.since(self.shared.now()));
+        let mut until =
+            deadline.map_or(Duration::from_secs(3600), |at| at.since(self.shared.now()));
+        if self.mute {
+            until = until.min(MUTE);
+        }
         let until = Instant::now() + until.min(Duration::from_secs(3600));
         let shared = Arc::clone(&self.shared);
         tokio::select! {
@@ -157,7 +169,7 @@ impl Driver {
             self.node.step(now, Input::Tick, &mut self.effects);
         }
         self.node.settle(now, &mut self.effects);
-        self.perform();
+        self.keep_and_perform();
         self.measure(now);
     }
 
@@ -222,6 +234,25 @@ impl Driver {
         self.node.step(self.shared.now(), input, &mut self.effects);
     }
 
+    /// Carries out what the node wants once the journal has what it knows: nobody is told of what
+    /// might be lost. While the journal takes nothing, nothing is said; peers count this node as gone.
+    fn keep_and_perform(&mut self) {
+        if self.effects.is_empty() {
+            return;
+        }
+        match self.store.commit() {
+            Ok(()) => {
+                self.mute = false;
+                self.perform();
+            }
+            Err(failed) => {
+                if !std::mem::replace(&mut self.mute, true) {
+                    tracing::error!("peers are told nothing while data is not kept: {failed}");
+                }
+            }
+        }
+    }
+
     fn perform(&mut self) {
         // A link that is cut off brings forth further effects.
         while !self.effects.is_empty() {
@@ -264,6 +295,15 @@ impl Driver {
             }
             Effect::Note(Note::Info(note)) => tracing::info!("{note}"),
             Effect::Note(Note::Warn(note)) => tracing::warn!("{note}"),
+            Effect::Note(Note::Outdated(reason)) => {
+                let random = RandomState::new().hash_one(self.shared.now());
+                let renewed = self.store.journal().map(|journal| journal.renew(random));
+                if let Some(Err(failed)) = renewed {
+                    tracing::error!("no new incarnation could be noted: {failed}");
+                }
+                tracing::error!("this node must end and start anew: {reason}");
+                self.fatal.send_replace(Some(reason));
+            }
             Effect::Note(Note::Fatal(reason)) => {
                 tracing::error!("this node must end: {reason}");
                 self.fatal.send_replace(Some(reason));

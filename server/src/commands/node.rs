@@ -380,7 +380,10 @@ fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let seq = if cx.held.is_some() { function.seq() } else { cx.session.wrote };
     let peers = usize::try_from(peers).unwrap_or(0);
     let function = Bytes::copy_from_slice(function.name());
-    let ask = move |until| Ask::Wait { function: function.clone(), seq, peers, until: Some(until) };
+    let ask = move |until| {
+        let (function, until) = (function.clone(), Some(until));
+        Ask::Wait { function, seq, peers, durable: false, until }
+    };
     let enough = move |answer: &Answer| matches!(answer, Answer::Count(n) if *n >= peers);
     ask_until(cx, until, ask, enough, count);
     Ok(())
