@@ -170,12 +170,12 @@ fn keep(shared: &Shared) {
         let Some(journal) = shared.store.journal() else { return };
         let broken = matches!(journal.status(), Status::Broken(_));
         let long = LOG_BYTES.max(saving.bytes.load(Ordering::Relaxed));
-        if asked || broken || journal.stats().log_bytes > long {
-            if let Err(failed) = save(shared) {
-                tracing::warn!("the checkpoint failed: {failed}");
-                // The reason may pass; until then once a second is enough.
-                std::thread::sleep(Duration::from_secs(1));
-            }
+        if (asked || broken || journal.stats().log_bytes > long)
+            && let Err(failed) = save(shared)
+        {
+            tracing::warn!("the checkpoint failed: {failed}");
+            // The reason may pass; until then once a second is enough.
+            std::thread::sleep(Duration::from_secs(1));
         }
     }
 }
