@@ -178,6 +178,12 @@ impl Node {
         self.counters
     }
 
+    /// What the replicator has done so far.
+    #[must_use]
+    pub fn counts(&self) -> replicator::Counts {
+        self.replicator.counts()
+    }
+
     fn received(&mut self, now: Time, link: LinkId, envelope: Bytes, out: &mut Vec<Effect>) {
         self.overlay.heard(now, link, out);
         for message in peer::open(envelope) {

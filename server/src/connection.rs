@@ -523,7 +523,7 @@ impl Connection {
             }
             for command in &ahead.commands[..count] {
                 let next = self.run_command(&input[command.at..], command, output, batch);
-                if !matches!(next, After::Retry) {
+                if !matches!(next, After::Retry | After::Restore(_)) {
                     at = command.at + command.length;
                 }
                 let next = match next {
@@ -532,7 +532,7 @@ impl Connection {
                     After::Retry => Next::Pause,
                     After::Close => return (Next::Close, input.len()),
                     After::Sleep(duration, reply) => Next::Wait(sleep(duration, reply)),
-                    After::Wait(wait) => Next::Wait(wait),
+                    After::Wait(wait) | After::Restore(wait) => Next::Wait(wait),
                 };
                 // What was read ahead is read again from here.
                 self.parser = Parser::new();

@@ -13,6 +13,7 @@ use crate::commands::Handler;
 use crate::context::{After, Context, Wait};
 use crate::durability;
 use crate::error::CommandError;
+use crate::restore;
 use crate::session::{Queued, ReplyMode, Session};
 use crate::shared::Shared;
 use crate::stats::Worker;
@@ -236,7 +237,7 @@ pub(crate) fn execute(
 ) -> After {
     let start = out.len();
     let after = attempt(shared, worker, session, batch, args, out);
-    if session.replies == ReplyMode::On || matches!(after, After::Retry) {
+    if session.replies == ReplyMode::On || matches!(after, After::Retry | After::Restore(_)) {
         return after;
     }
     out.truncate(start);
@@ -284,6 +285,12 @@ fn attempt(
     let waits = !flags.has(Flags::IMMEDIATE) || found.row.name == "EXEC";
     if shared.clients.is_paused(write) && waits && found.row.name != "CLIENT" {
         return After::Retry;
+    }
+    if restore::may_wait(session) {
+        let wait = restore::first(shared, session, found.leaf(), args);
+        if let Some(wait) = wait {
+            return After::Restore(wait);
+        }
     }
     worker.total.add(1);
     if session.transaction.is_some() && !flags.has(Flags::IMMEDIATE) {

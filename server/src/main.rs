@@ -8,6 +8,7 @@ mod acl;
 mod allocator;
 mod balance;
 mod clients;
+mod cluster;
 mod commands;
 mod connection;
 mod context;
@@ -20,6 +21,7 @@ mod monitor;
 mod peers;
 mod pubsub;
 mod registry;
+mod restore;
 mod session;
 mod settings;
 mod shared;
@@ -73,6 +75,7 @@ fn start(start: Start) -> Result<(), String> {
         Start::CheckData(directory) => return durability::check(&directory),
         Start::Repair(directory) => return durability::repair(&directory),
         Start::Run(settings) => return run(*settings),
+        Start::Cluster(cluster) => return cluster::run(&cluster),
     }
     Ok(())
 }
@@ -123,7 +126,18 @@ fn run(settings: Settings) -> Result<(), String> {
             tracing::error!("a worker panicked");
         }
     }
-    runtime.block_on(peers::leave(&shared));
+    runtime.block_on(async {
+        let failed = |error: std::io::Error| format!("cannot take signals: {error}");
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        tokio::select! {
+            () = peers::leave(&shared) => {}
+            // Who asks twice does not want to wait.
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok::<_, String>(())
+    })?;
     durability::close(&shared);
     Ok(())
 }

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::Settings;
 use super::driver::Driver;
 use crate::overlay::ADDRESSES_MAX;
+use crate::replicator::Counts;
 use crate::{Answer, Ask, Time};
 
 /// A running node. Cheap to clone.
@@ -66,6 +67,8 @@ pub struct Counters {
     pub cut_off: u64,
     /// CPU time of the thread, in nanoseconds; a tenth of a second late.
     pub cpu_nanos: u64,
+    /// What the replicator has done.
+    pub replicator: Counts,
 }
 
 /// The counters as the driver keeps them.
@@ -81,6 +84,7 @@ pub(super) struct Gauges {
     pub(super) unknown: AtomicU64,
     pub(super) cut_off: AtomicU64,
     pub(super) cpu_nanos: AtomicU64,
+    pub(super) replicator: Mutex<Counts>,
 }
 
 /// Starts a node in a thread of its own.
@@ -158,6 +162,12 @@ impl Handle {
         self.0.now()
     }
 
+    /// How many links are open.
+    #[must_use]
+    pub fn links(&self) -> u64 {
+        self.0.gauges.links.load(Ordering::Relaxed)
+    }
+
     /// What has been counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -174,6 +184,7 @@ impl Handle {
             unknown: read(&gauges.unknown),
             cut_off: read(&gauges.cut_off),
             cpu_nanos: read(&gauges.cpu_nanos),
+            replicator: *gauges.replicator.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 

@@ -7,13 +7,18 @@ use std::time::Duration;
 use miso_protocol::command::{Access, Arg, Categories, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
+use miso_replication::{Answer, Ask};
 
 use super::connection::help;
 use super::{Command, ROW, keyspace};
 use crate::context::{After, Context, Wait, encoded};
 use crate::durability;
 use crate::error::CommandError;
+use crate::peers;
 use crate::shared::unix_micros;
+
+/// How long INFO waits to hear of the nodes.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 const ADMIN: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 const PLAIN: Flags = Flags::LOADING.with(Flags::STALE);
@@ -282,8 +287,24 @@ pub(super) const SERVER: &[Command] = &[
 
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let sections: Vec<Vec<u8>> = args.tail(1).iter().map(<[u8]>::to_ascii_lowercase).collect();
-    let text = crate::info::render(cx.shared, &sections);
-    cx.reply.verbatim_txt(text.as_bytes());
+    if !crate::info::tells_of_nodes(&sections) {
+        cx.reply.verbatim_txt(crate::info::render(cx.shared, &[], &sections).as_bytes());
+        return Ok(());
+    }
+    let (shared, resp) = (Arc::clone(cx.shared), cx.reply.resp);
+    cx.after = After::Wait(Wait::soon(async move {
+        let nodes = tokio::time::timeout(PATIENCE, peers::ask(&shared, Ask::Nodes)).await;
+        // Whoever looks after a node must see the rest all the more if replication is stuck.
+        let nodes = match nodes {
+            Ok(Answer::Nodes(nodes)) => nodes,
+            _ => Vec::new(),
+        };
+        let text = crate::info::render(&shared, &nodes, &sections);
+        encoded(&shared, resp, |reply| {
+            reply.verbatim_txt(text.as_bytes());
+            Ok(())
+        })
+    }));
     Ok(())
 }
 
