@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use miso_replication::shell::Handle;
+
 use crate::commands::REDIS_VERSION;
 use crate::shared::Shared;
 
@@ -238,6 +240,19 @@ fn miso(shared: &Shared, text: &mut String) {
     line(text, "miso_functions_running", running.len());
     line(text, "miso_open_mode", u8::from(shared.acl.open_mode()));
     line(text, "miso_threads", shared.settings.threads());
+    if let Some(counters) = shared.peers.get().map(Handle::counters) {
+        line(text, "miso_links", counters.links);
+        line(text, "miso_messages_sent", counters.messages_sent);
+        line(text, "miso_bytes_sent", counters.bytes_sent);
+        line(text, "miso_bytes_received", counters.bytes_received);
+        line(text, "miso_envelopes_received", counters.envelopes_received);
+        line(text, "miso_batches_sent", counters.batches_sent);
+        line(text, "miso_changes_sent", counters.changes_sent);
+        line(text, "miso_batches_received", counters.batches_received);
+        line(text, "miso_turns", counters.turns);
+        line(text, "miso_pace_us", counters.pace_nanos / 1000);
+        line(text, "miso_replication_cpu_us", counters.cpu_nanos / 1000);
+    }
     for function in shared.store.functions() {
         let name = String::from_utf8_lossy(function.name()).into_owned();
         let _ = write!(

@@ -64,8 +64,17 @@ pub struct Counters {
     pub unknown: u64,
     /// Links cut off since too much waited for them.
     pub cut_off: u64,
+    /// Batches taken from functions and sent, each to all peers that run the function.
+    pub batches_sent: u64,
+    /// Changes of values in them.
+    pub changes_sent: u64,
+    /// Batches that came and were joined.
+    pub batches_received: u64,
     /// CPU time of the thread, in nanoseconds; a tenth of a second late.
     pub cpu_nanos: u64,
+    /// What at least passes between two flushes of a function, in nanoseconds: more than nothing if
+    /// the machine is busy.
+    pub pace_nanos: u64,
 }
 
 /// The counters as the driver keeps them.
@@ -80,7 +89,11 @@ pub(super) struct Gauges {
     pub(super) faults: AtomicU64,
     pub(super) unknown: AtomicU64,
     pub(super) cut_off: AtomicU64,
+    pub(super) batches_sent: AtomicU64,
+    pub(super) changes_sent: AtomicU64,
+    pub(super) batches_received: AtomicU64,
     pub(super) cpu_nanos: AtomicU64,
+    pub(super) pace_nanos: AtomicU64,
 }
 
 /// Starts a node in a thread of its own.
@@ -173,7 +186,11 @@ impl Handle {
             faults: read(&gauges.faults),
             unknown: read(&gauges.unknown),
             cut_off: read(&gauges.cut_off),
+            batches_sent: read(&gauges.batches_sent),
+            changes_sent: read(&gauges.changes_sent),
+            batches_received: read(&gauges.batches_received),
             cpu_nanos: read(&gauges.cpu_nanos),
+            pace_nanos: read(&gauges.pace_nanos),
         }
     }
 
