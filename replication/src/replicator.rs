@@ -32,6 +32,9 @@ pub(crate) fn refused(refused: Refused) -> Fault {
     }
 }
 
+/// An acknowledgement waits no longer than that, however busy the machine is.
+const ACK_DELAY_MAX: Duration = Duration::from_millis(500);
+
 /// How replication behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -505,8 +508,17 @@ impl Replicator {
 
     /// Sets how long at least passes between flushes of a function, because the machine or peers
     /// cannot keep up with more.
-    pub fn set_pace(&mut self, pace: Duration) {
+    pub fn set_pace(&mut self, now: Time, pace: Duration) {
         self.pace = pace;
+        // What waits already waits by the new pace.
+        let dirty = self.streams.iter().filter(|(_, stream)| stream.dirty);
+        let names: Vec<Bytes> = dirty.map(|(name, _)| name.clone()).collect();
+        names.iter().for_each(|name| self.schedule(now, name));
+    }
+
+    /// How long an acknowledgement may wait: under load until a flush that it goes along with.
+    fn ack_delay(&self) -> Duration {
+        self.config.ack_delay.max((self.pace * 2).min(ACK_DELAY_MAX))
     }
 
     /// A link to a peer is open.
@@ -810,7 +822,7 @@ impl Replicator {
         }
         let changes = payload::expand(&batch.changes, batch.size)?;
         let early_bytes = self.config.early_bytes;
-        let delay = if batch.urgent { Duration::ZERO } else { self.config.ack_delay };
+        let delay = if batch.urgent { Duration::ZERO } else { self.ack_delay() };
         let word_at = now + self.config.word_delay;
         let Some(stream) = self.streams.get_mut(&batch.function).filter(|stream| stream.runs)
         else {
@@ -877,6 +889,7 @@ impl Replicator {
         name: &Bytes,
         out: &mut Vec<Effect>,
     ) -> Result<(), Fault> {
+        let ack_at = now + self.ack_delay();
         let Some(stream) = self.streams.get_mut(name) else { return Ok(()) };
         while !stream.early.is_empty() {
             let next = stream.early.iter().find_map(|((origin, first), early)| {
@@ -892,7 +905,7 @@ impl Replicator {
                 Err(wrong) => return Err(refused(wrong)),
             }
             if let Some(target) = stream.peers.get_mut(&key.0) {
-                target.ack_at.get_or_insert(now + self.config.ack_delay);
+                target.ack_at.get_or_insert(ack_at);
             }
         }
         stream.check_awaits(now, out);
@@ -969,6 +982,8 @@ impl Replicator {
         stream.queue_bytes += frame.len();
         if !links.is_empty() {
             out.push(Effect::Send { links, frame: frame.clone() });
+            // What they are owed goes in the same envelopes.
+            self.acks.insert(name.clone());
         }
         stream.queue.push_back(Sent { first: batch.first, last: batch.last, frame, at: now });
         if self.config.bugs.trust_the_wire {

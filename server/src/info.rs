@@ -331,6 +331,7 @@ fn peers(shared: &Shared, nodes: &[NodeView], text: &mut String) {
     line(text, "miso_peer_bytes_received", counters.bytes_received);
     line(text, "miso_peer_messages_sent", counters.messages_sent);
     line(text, "miso_peer_envelopes_received", counters.envelopes_received);
+    line(text, "miso_pace_us", counters.pace_nanos / 1000);
     line(text, "miso_peer_faults", counters.faults);
     line(text, "miso_peer_unknown", counters.unknown);
     line(text, "miso_peer_cut_off", counters.cut_off);

@@ -15,15 +15,14 @@ use tokio::time::Instant;
 
 use super::handle::{Request, Shared};
 use super::outbox::Outbox;
+use super::pace::Meter;
 use super::peers::{Closing, Event, Links};
-use super::{Settings, mdns, seeds};
+use super::{Settings, mdns, pace, seeds};
 use crate::node::{Input, Node};
 use crate::{Answer, AskId, Effect, LinkId, Note, Time};
 
 /// Inputs of links that may wait: each is an envelope, and who sends more is not read from.
 const EVENTS_MAX: usize = 256;
-/// CPU time is read so often: it is a system call.
-const CPU_EVERY: Duration = Duration::from_millis(100);
 /// While the journal takes no writes it is tried again so often.
 const MUTE: Duration = Duration::from_millis(100);
 /// At the end, what is still to be sent gets so long.
@@ -44,7 +43,10 @@ pub(super) struct Driver {
     asked: HashMap<AskId, oneshot::Sender<Answer>>,
     next_ask: u64,
     fatal: watch::Sender<Option<String>>,
-    cpu_at: Time,
+    /// What this thread takes, when it is measured next, and the pace that came of it.
+    meter: Meter,
+    measure_at: Time,
+    pace: Duration,
     effects: Vec<Effect>,
     store: Arc<Store>,
     /// Effects wait until the journal takes writes again.
@@ -87,13 +89,17 @@ impl Driver {
             asked: HashMap::new(),
             next_ask: 0,
             fatal,
-            cpu_at: Time::default(),
+            meter: Meter::new(),
+            measure_at: Time::default(),
+            pace: Duration::ZERO,
             effects: Vec::new(),
             stopping: false,
         }
     }
 
     pub(super) async fn run(mut self, listeners: Vec<TcpListener>) {
+        // Of the thread that runs this, not of the one that made it.
+        self.meter = Meter::new();
         let announcement = self.set_up(listeners);
         while !self.stopping {
             self.wait().await;
@@ -138,7 +144,9 @@ impl Driver {
 
     /// Waits until there is something to do, and takes the first of it.
     async fn wait(&mut self) {
-        let deadline = self.node.deadline();
+        // Whoever keeps a pace finds out soon that there is no need any more.
+        let measure_at = (!self.pace.is_zero()).then_some(self.measure_at);
+        let deadline = self.node.deadline().into_iter().chain(measure_at).min();
         let mut until =
             deadline.map_or(Duration::from_secs(3600), |at| at.since(self.shared.now()));
         if self.mute {
@@ -168,9 +176,9 @@ impl Driver {
         if self.node.deadline().is_some_and(|at| at <= now) {
             self.node.step(now, Input::Tick, &mut self.effects);
         }
+        self.measure(now);
         self.node.settle(now, &mut self.effects);
         self.keep_and_perform();
-        self.measure(now);
     }
 
     /// Tells the node which functions were written to.
@@ -333,13 +341,20 @@ impl Driver {
         gauges.faults.store(counters.faults, Ordering::Relaxed);
         gauges.unknown.store(counters.unknown, Ordering::Relaxed);
         *gauges.replicator.lock().unwrap_or_else(PoisonError::into_inner) = self.node.counts();
-        if now < self.cpu_at {
+        if now < self.measure_at {
             return;
         }
-        self.cpu_at = now + CPU_EVERY;
-        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        let nanos = cpu.tv_sec.unsigned_abs() * 1_000_000_000 + cpu.tv_nsec.unsigned_abs();
+        self.measure_at = now + pace::EVERY;
+        let (used, cpu) = self.meter.used();
+        let nanos = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
         gauges.cpu_nanos.store(nanos, Ordering::Relaxed);
+        let pace = pace::next(self.pace, &used);
+        if pace != self.pace {
+            self.pace = pace;
+            let nanos = u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX);
+            gauges.pace_nanos.store(nanos, Ordering::Relaxed);
+            self.node.step(now, Input::Pace { pace }, &mut self.effects);
+        }
     }
 
     /// Ends: what is still to be sent gets a moment.

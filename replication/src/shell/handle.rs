@@ -69,6 +69,9 @@ pub struct Counters {
     pub cpu_nanos: u64,
     /// What the replicator has done.
     pub replicator: Counts,
+    /// What at least passes between two flushes of a function, in nanoseconds: more than nothing if
+    /// the machine is busy.
+    pub pace_nanos: u64,
 }
 
 /// The counters as the driver keeps them.
@@ -85,6 +88,7 @@ pub(super) struct Gauges {
     pub(super) cut_off: AtomicU64,
     pub(super) cpu_nanos: AtomicU64,
     pub(super) replicator: Mutex<Counts>,
+    pub(super) pace_nanos: AtomicU64,
 }
 
 /// Starts a node in a thread of its own.
@@ -185,6 +189,7 @@ impl Handle {
             cut_off: read(&gauges.cut_off),
             cpu_nanos: read(&gauges.cpu_nanos),
             replicator: *gauges.replicator.lock().unwrap_or_else(PoisonError::into_inner),
+            pace_nanos: read(&gauges.pace_nanos),
         }
     }
 
