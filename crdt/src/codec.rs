@@ -20,6 +20,9 @@ use alloc::vec::Vec;
 use crate::context::{Context, Writers};
 use crate::dot::{Dot, ReplicaId, Writer};
 
+/// Room that an encoder keeps for its next message.
+const KEEP: usize = 4 << 10;
+
 /// The version that this build writes, and the only one that it reads.
 pub const VERSION: u8 = 1;
 
@@ -171,7 +174,9 @@ impl Encoder {
             let id = writers.id(writer).expect("a dot's writer is interned in its function");
             out.extend_from_slice(&id.0.to_le_bytes());
         }
-        out.append(&mut self.body);
+        out.extend_from_slice(&self.body);
+        self.body.clear();
+        self.body.shrink_to(KEEP);
     }
 }
 

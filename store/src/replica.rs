@@ -246,7 +246,11 @@ impl Function {
             return;
         }
         let seq = self.seq();
-        shards.iter_mut().for_each(|shard| shard.track(seq));
+        shards.iter_mut().for_each(|shard| {
+            shard.track(seq);
+            // What was deleted while nobody asked was noted nowhere.
+            shard.find_floors();
+        });
         joining.sent = seq;
         joining.log.lacks(LOCAL, seq);
     }
@@ -982,6 +986,28 @@ impl Shard {
         }
         self.key = key;
         Some(removals)
+    }
+
+    /// Lists the values that keep floors. Linear in what the shard holds.
+    fn find_floors(&mut self) {
+        let mut key = Vec::new();
+        for (object, held) in self.objects.iter() {
+            for (name, slot) in held.all() {
+                for value in slot.values() {
+                    let floors = match value {
+                        Value::GCounter(counter) | Value::PnCounter(counter) => {
+                            counter.has_dead_entries()
+                        }
+                        Value::OrMap(map) => map.has_dead_entries(),
+                        _ => false,
+                    };
+                    if floors {
+                        pending::key(object, name, value.kind(), &mut key);
+                        self.floored.insert(Box::from(&*key));
+                    }
+                }
+            }
+        }
     }
 
     fn collect(&mut self, function: &Function, applied: impl Fn(Writer, miso_crdt::Dot) -> bool) {

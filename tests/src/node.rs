@@ -42,7 +42,7 @@ impl Node {
         Node::spawn(|port| {
             let mut command = Command::new(Node::binary());
             // Tests that run at once must not find each other's nodes, nor want each other's ports.
-            for (flag, value) in [("--peer-port", "0"), ("--mdns", "no")] {
+            for (flag, value) in [("--peer-port", "0"), ("--mdns", "no"), ("--data-dir", "none")] {
                 if !flags.contains(&flag) {
                     command.args([flag, value]);
                 }

@@ -73,7 +73,7 @@ pub(super) const FUNCTIONS: &[Command] = &[
             reply: "Array (RESP3: map) of each function and its properties",
             example: &[(
                 "MISO.FUNCTIONS",
-                "1) \"checkout\"\n2) 1) \"nodes\"\n   2) 1) \"edge-1\"\n   3) \"replicas\"\n…",
+                "1) \"checkout\"\n2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
             )],
             ..ROW
         },

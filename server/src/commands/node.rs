@@ -9,6 +9,7 @@ use miso_protocol::integer;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_replication::{Answer, Ask, Liveness, NodeView, Time};
+use miso_store::journal::Journal;
 
 use super::{Command, ROW};
 use crate::context::{After, Context, Wait, encoded};
@@ -75,7 +76,7 @@ pub(super) const NODES: &[Command] = &[
             complexity: "O(N) with N functions",
             summary: "Forgets a node that has left or is dead. What it wrote stays",
             reply: "OK",
-            example: &[("MISO.FORGET edge-3", "(error) ERR no such node 'edge-3'\n")],
+            example: &[("MISO.FORGET edge-3", "(error) ERR no such node 'edge-3'")],
             ..MISO
         },
         forget,
@@ -117,7 +118,7 @@ pub(super) const NODES: &[Command] = &[
             reply: "Integer: 1 once it does, 0 at the timeout",
             example: &[(
                 "MISO.AWAIT not-a-token 1000",
-                "(error) ERR invalid token, expected one of MISO.TOKEN\n",
+                "(error) ERR invalid token, expected one of MISO.TOKEN",
             )],
             ..MISO
         },
@@ -136,6 +137,20 @@ pub(super) const NODES: &[Command] = &[
             ..ROW
         },
         wait,
+    ),
+    Command::new(
+        Row {
+            name: "WAITAOF",
+            args: &[Arg::integer("numlocal"), Arg::integer("numreplicas"), TIMEOUT],
+            group: Group::Server,
+            flags: BLOCKING,
+            complexity: "O(1)",
+            summary: "Waits until this connection's writes are on the disk here (numlocal 1) and \
+                      on those of as many peers, at most timeout milliseconds; 0 is for ever",
+            reply: "Array: 1 if they are here, and on how many peers' disks they are",
+            ..ROW
+        },
+        wait_aof,
     ),
 ];
 
@@ -386,5 +401,64 @@ fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     };
     let enough = move |answer: &Answer| matches!(answer, Answer::Count(n) if *n >= peers);
     ask_until(cx, until, ask, enough, count);
+    Ok(())
+}
+
+fn wait_aof(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let local = match integer::parse_i64(&args[1]).ok_or(CommandError::NotInteger)? {
+        0 => false,
+        1 => true,
+        _ => {
+            let line = "ERR value is out of range, value must between 0 and 1";
+            return Err(CommandError::text(line));
+        }
+    };
+    let peers = integer::parse_i64(&args[2]).ok_or(CommandError::NotInteger)?;
+    let peers = usize::try_from(peers)
+        .map_err(|_| CommandError::text("ERR value is out of range, must be positive"))?;
+    let until = deadline(&args[3])?;
+    if local && cx.shared.store.journal().is_none() {
+        return Err(CommandError::text(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
+    }
+    let function = cx.function();
+    let seq = if cx.held.is_some() { function.seq() } else { cx.session.wrote };
+    let function = Bytes::copy_from_slice(function.name());
+    let position = cx.shared.store.journal().map(Journal::appended).unwrap_or_default();
+    let (shared, resp) = (Arc::clone(cx.shared), cx.reply.resp);
+    let answer = move |until: Option<Instant>| {
+        let (shared, function) = (Arc::clone(&shared), function.clone());
+        async move {
+            let ask = |until| {
+                let (function, until) = (function.clone(), Some(until));
+                Ask::Wait { function, seq, peers, durable: true, until }
+            };
+            let enough = |answer: &Answer| matches!(answer, Answer::Count(n) if *n >= peers);
+            let remote = peers::ask_until(&shared, until, ask, enough);
+            let on_disk = async {
+                let Some(journal) = shared.store.journal().filter(|_| local) else { return };
+                let synced = journal.on_synced(position);
+                // What is not on the disk in time is seen below.
+                match until {
+                    None => drop(synced.await),
+                    Some(until) => drop(tokio::time::timeout_at(until.into(), synced).await),
+                }
+            };
+            let (remote, ()) = tokio::join!(remote, on_disk);
+            let here = shared.store.journal().is_some_and(|journal| journal.synced() >= position);
+            encoded(&shared, resp, |reply| match remote {
+                Answer::Count(count) => {
+                    reply.array(2);
+                    reply.integer(i64::from(here));
+                    reply.integer(count as i64);
+                    Ok(())
+                }
+                other => Err(unexpected(other)),
+            })
+        }
+    };
+    let past = Some(Instant::now());
+    cx.after = After::Wait(Wait::blocking(answer(until), answer(past)));
     Ok(())
 }

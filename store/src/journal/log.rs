@@ -21,6 +21,8 @@ use super::meta::{Identity, State};
 use super::record::{self, FILE_HEAD, FileHead, LOG_MAGIC, MARK, Scratch, Seed};
 use super::{Failed, Options, Position, Status, SyncPolicy, segment_name};
 
+/// Room that is kept for the next write.
+const PENDING_KEEP: usize = 1 << 20;
 /// A failed write is tried again after this long.
 const RETRY: Duration = Duration::from_millis(100);
 /// The period of `everysec`.
@@ -555,6 +557,7 @@ impl Shared {
         writer.ahead = writer.ahead.max(writer.offset);
         writer.tried = None;
         writer.pending.clear();
+        writer.pending.shrink_to(PENDING_KEEP);
         writer.pending.shrink_to(BUFFER_KEPT);
         self.written.store(writer.pending_last, Ordering::Release);
         self.writes.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,99 @@
+//! What a node acknowledged, it keeps: processes that die, and directories that are not to be used.
+
+use miso_tests::{Frame, Node, Rng, Tool};
+
+fn kill(node: &mut Node) {
+    node.signal(libc::SIGKILL);
+    node.wait_for_end();
+}
+
+/// kill -9 at random points of a load: everything acknowledged is there afterwards, once.
+#[test]
+fn killed_processes_lose_nothing_that_was_acknowledged() {
+    let directory = Node::scratch();
+    let data = directory.join("data");
+    let data = data.to_str().expect("a plain path");
+    let mut rng = Rng::new(7);
+    let (mut total, mut members) = (0, 0);
+    for round in 0..12 {
+        let sync = if round % 3 == 0 { "always" } else { "everysec" };
+        let mut node = Node::with(&["--data-dir", data, "--appendfsync", sync]);
+        let mut session = node.session();
+        assert_eq!(session.run("GCOUNTER.GET o n"), Frame::Integer(total), "round {round}");
+        assert_eq!(session.run("ORSET.CARD o s"), Frame::Integer(members), "round {round}");
+        for _ in 0..rng.below(200) {
+            assert_eq!(session.run("GCOUNTER.ADD o n 3"), Frame::Integer(total + 3));
+            total += 3;
+            assert_eq!(session.run(&format!("ORSET.ADD o s m{members}")), Frame::Integer(1));
+            members += 1;
+        }
+        if round == 5 {
+            session.run("SAVE");
+        }
+        if round == 8 {
+            assert_eq!(session.run("MISO.DEL o n"), Frame::Integer(1));
+            total = 0;
+        }
+        kill(&mut node);
+    }
+}
+
+/// The identity stays over a crash and an orderly end, and not in a copy.
+#[test]
+fn an_identity_stays_where_it_was_made() {
+    let directory = Node::scratch();
+    let (here, copy) = (directory.join("here"), directory.join("copy"));
+    let at = |path: &std::path::Path| Node::with(&["--data-dir", path.to_str().expect("plain")]);
+    let mut node = at(&here);
+    node.session().run("GCOUNTER.ADD o n 1");
+    let first = node.info("incarnation");
+    kill(&mut node);
+    let mut node = at(&here);
+    assert_eq!(node.info("incarnation"), first);
+    node.signal(libc::SIGTERM);
+    assert!(node.wait_for_end().success());
+    std::fs::create_dir(&copy).expect("a new directory");
+    for entry in std::fs::read_dir(&here).expect("it is there").flatten() {
+        std::fs::copy(entry.path(), copy.join(entry.file_name())).expect("a copy");
+    }
+    let node = at(&here);
+    assert_eq!(node.info("incarnation"), first);
+    let twin = at(&copy);
+    assert_ne!(twin.info("incarnation"), first);
+    assert_eq!(twin.session().run("GCOUNTER.GET o n"), Frame::Integer(1));
+}
+
+/// A directory in use, and one with a flipped byte, are refused in one clear line.
+#[test]
+fn directories_that_cannot_be_used_are_refused() {
+    let directory = Node::scratch();
+    let data = directory.join("data");
+    let path = data.to_str().expect("a plain path");
+    let mut node = Node::with(&["--data-dir", path]);
+    let mut session = node.session();
+    for n in 0..50 {
+        session.run(&format!("MVREG.SET o r value-{n}"));
+    }
+    let start = || {
+        let flags = ["--port", "0", "--peer-port", "0", "--mdns", "no", "--data-dir", path];
+        Tool::spawn(std::process::Command::new(Node::binary()).args(flags)).wait()
+    };
+    let second = start();
+    assert!(second.stderr.contains("in use by another process"), "{}", second.stderr);
+    kill(&mut node);
+    let log = std::fs::read_dir(&data).expect("it is there").flatten();
+    let log =
+        log.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "log"));
+    let log = log.expect("a segment");
+    let mut bytes = std::fs::read(&log).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&log, bytes).expect("writable");
+    let damaged = start();
+    assert!(damaged.stderr.contains("miso-server --repair"), "{}", damaged.stderr);
+    let repaired =
+        Tool::spawn(std::process::Command::new(Node::binary()).args(["--repair", path])).wait();
+    assert!(!repaired.stdout.is_empty(), "{}", repaired.stderr);
+    let node = Node::with(&["--data-dir", path]);
+    assert_ne!(node.session().run("MVREG.GET o r"), Frame::Null);
+}
