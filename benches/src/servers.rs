@@ -270,7 +270,7 @@ pub(crate) fn miso_settings(command: &mut Command, port: u16) {
             command.env_remove(name);
         }
     }
-    command.args(["--peer-port", "0", "--mdns", "no"]);
+    command.args(["--peer-port", "0", "--mdns", "no", "--data-dir", "none"]);
     command.args(["--loglevel", "warn", "--port", &port.to_string()]);
 }
 

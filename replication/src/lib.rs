@@ -72,6 +72,9 @@ pub enum Note {
     Warn(String),
     /// This node must end: another one is what it claims to be.
     Fatal(String),
+    /// This node must end, and come back as a new incarnation: peers know events of it that it does
+    /// not know itself, so its past was lost and nobody noticed.
+    Outdated(String),
 }
 
 /// A peer's fault: its link is closed and counted, nothing else.
@@ -91,6 +94,8 @@ pub enum Ask {
         seq: u64,
         /// So many peers.
         peers: usize,
+        /// Only those count on whose disks it is.
+        durable: bool,
         /// No longer than until then; none: for ever.
         until: Option<Time>,
     },
@@ -199,8 +204,8 @@ pub struct NodeView {
     pub lag_ms: u64,
     /// Bytes of batches that wait for its acknowledgement.
     pub lag_bytes: u64,
-    /// By function: own events that it has acknowledged (durably, if it is so set).
-    pub acknowledged: Vec<(Bytes, u64)>,
+    /// By function: own events that it has acknowledged, and those that are on its disk.
+    pub acknowledged: Vec<(Bytes, u64, u64)>,
 }
 
 /// A function of this node.

@@ -81,6 +81,11 @@ pub enum Input {
         /// How long.
         interval: Option<Duration>,
     },
+    /// What at least passes between flushes of a function, as the machine's load wants it.
+    Pace {
+        /// How long; 0: the interval alone counts.
+        pace: Duration,
+    },
     /// The server asks something.
     Ask {
         /// The answer bears it.
@@ -152,6 +157,7 @@ impl Node {
             Input::Interval { function, interval } => {
                 self.replicator.set_interval(now, function, interval);
             }
+            Input::Pace { pace } => self.replicator.set_pace(now, pace),
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }
         self.pass_on(now, out);
@@ -176,6 +182,12 @@ impl Node {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// What the replicator has done so far.
+    #[must_use]
+    pub fn counts(&self) -> replicator::Counts {
+        self.replicator.counts()
     }
 
     fn received(&mut self, now: Time, link: LinkId, envelope: Bytes, out: &mut Vec<Effect>) {

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{self, Ack, Batch, Word};
 use miso_store::crdt::ReplicaId;
+use miso_store::journal::{Journal, Position, SyncPolicy};
 use miso_store::{Function, Joined, Refused, Store};
 
 use crate::payload;
@@ -30,6 +31,9 @@ pub(crate) fn refused(refused: Refused) -> Fault {
         other => Fault(format!("malformed message: {other:?}")),
     }
 }
+
+/// An acknowledgement waits no longer than that, however busy the machine is.
+const ACK_DELAY_MAX: Duration = Duration::from_millis(500);
 
 /// How replication behaves.
 #[derive(Clone, Debug)]
@@ -93,6 +97,12 @@ impl Config {
     }
 }
 
+/// The journal is forced to disk so often, and a little more.
+const SYNC_PERIOD: Duration = Duration::from_millis(1_100);
+
+/// So many acknowledgements wait for the disk apart.
+const UNSYNCED_MAX: usize = 64;
+
 /// How far a peer is behind this node.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Lag {
@@ -102,8 +112,8 @@ pub struct Lag {
     pub ms: u64,
     /// Bytes of batches that wait for it.
     pub bytes: u64,
-    /// By function: own events that it has acknowledged.
-    pub acknowledged: Vec<(Bytes, u64)>,
+    /// By function: own events that it has acknowledged, and those that are on its disk.
+    pub acknowledged: Vec<(Bytes, u64, u64)>,
 }
 
 /// What replication has done since the start.
@@ -155,6 +165,12 @@ pub(crate) struct Target {
     live: bool,
     /// Own events that it has acknowledged.
     acked: u64,
+    /// Own events that are on its disk.
+    durable: u64,
+    /// Its events that are in the journal here: up to which record, and up to which event.
+    unsynced: VecDeque<(Position, u64)>,
+    /// Its events that are on this disk.
+    synced: u64,
     /// What it said last that it has applied.
     pub(crate) word: miso_store::Vector,
     /// The first of its events that it can still send.
@@ -172,6 +188,7 @@ struct Wait {
     id: AskId,
     seq: u64,
     peers: usize,
+    durable: bool,
     until: Option<Time>,
 }
 
@@ -257,6 +274,30 @@ pub struct Replicator {
     pub(crate) counts: Counts,
     /// Functions with acknowledgements to send at the end of the turn.
     acks: BTreeSet<Bytes>,
+}
+
+impl Target {
+    /// Up to which of its events this disk has them, `last` being known here: 0 if there is no disk.
+    fn on_disk(&mut self, journal: Option<&Journal>, last: u64) -> u64 {
+        let Some(journal) = journal else { return 0 };
+        if journal.policy() == SyncPolicy::Always {
+            return last; // nothing is sent before it is on the disk
+        }
+        if self.unsynced.back().is_none_or(|(_, upto)| *upto < last) && self.synced < last {
+            if self.unsynced.len() == UNSYNCED_MAX {
+                self.unsynced.pop_back(); // the next one stands for it
+            }
+            self.unsynced.push_back((journal.appended(), last));
+        }
+        let synced = journal.synced();
+        while let Some((at, upto)) = self.unsynced.front().copied()
+            && at <= synced
+        {
+            self.synced = upto;
+            self.unsynced.pop_front();
+        }
+        self.synced
+    }
 }
 
 impl Stream {
@@ -358,15 +399,16 @@ impl Stream {
         }
     }
 
-    fn count_acked(&self, seq: u64) -> usize {
-        self.peers.values().filter(|target| target.runs && target.acked >= seq).count()
+    fn count_acked(&self, seq: u64, durable: bool) -> usize {
+        let upto = |target: &Target| if durable { target.durable } else { target.acked };
+        self.peers.values().filter(|target| target.runs && upto(target) >= seq).count()
     }
 
     /// Answers the waits that are over.
     fn check_waits(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut waits = std::mem::take(&mut self.waits);
         waits.retain(|wait| {
-            let count = self.count_acked(wait.seq);
+            let count = self.count_acked(wait.seq, wait.durable);
             let over = count >= wait.peers || wait.until.is_some_and(|until| until <= now);
             if over {
                 out.push(Effect::Answer { id: wait.id, answer: Answer::Count(count) });
@@ -466,8 +508,17 @@ impl Replicator {
 
     /// Sets how long at least passes between flushes of a function, because the machine or peers
     /// cannot keep up with more.
-    pub fn set_pace(&mut self, pace: Duration) {
+    pub fn set_pace(&mut self, now: Time, pace: Duration) {
         self.pace = pace;
+        // What waits already waits by the new pace.
+        let dirty = self.streams.iter().filter(|(_, stream)| stream.dirty);
+        let names: Vec<Bytes> = dirty.map(|(name, _)| name.clone()).collect();
+        names.iter().for_each(|name| self.schedule(now, name));
+    }
+
+    /// How long an acknowledgement may wait: under load until a flush that it goes along with.
+    fn ack_delay(&self) -> Duration {
+        self.config.ack_delay.max((self.pace * 2).min(ACK_DELAY_MAX))
     }
 
     /// A link to a peer is open.
@@ -672,7 +723,7 @@ impl Replicator {
         let sent = stream.function.sent();
         if theirs > stream.function.seq() {
             let name = String::from_utf8_lossy(&word.function).into_owned();
-            out.push(Effect::Note(Note::Warn(format!(
+            out.push(Effect::Note(Note::Outdated(format!(
                 "peer {:016x} knows {theirs} events of this node in function {name}, and this node \
                  has made but {}: its past was lost, or another node has its identity",
                 peer.0,
@@ -771,7 +822,7 @@ impl Replicator {
         }
         let changes = payload::expand(&batch.changes, batch.size)?;
         let early_bytes = self.config.early_bytes;
-        let delay = if batch.urgent { Duration::ZERO } else { self.config.ack_delay };
+        let delay = if batch.urgent { Duration::ZERO } else { self.ack_delay() };
         let word_at = now + self.config.word_delay;
         let Some(stream) = self.streams.get_mut(&batch.function).filter(|stream| stream.runs)
         else {
@@ -838,6 +889,7 @@ impl Replicator {
         name: &Bytes,
         out: &mut Vec<Effect>,
     ) -> Result<(), Fault> {
+        let ack_at = now + self.ack_delay();
         let Some(stream) = self.streams.get_mut(name) else { return Ok(()) };
         while !stream.early.is_empty() {
             let next = stream.early.iter().find_map(|((origin, first), early)| {
@@ -853,7 +905,7 @@ impl Replicator {
                 Err(wrong) => return Err(refused(wrong)),
             }
             if let Some(target) = stream.peers.get_mut(&key.0) {
-                target.ack_at.get_or_insert(now + self.config.ack_delay);
+                target.ack_at.get_or_insert(ack_at);
             }
         }
         stream.check_awaits(now, out);
@@ -875,6 +927,7 @@ impl Replicator {
         let sent = stream.function.sent();
         if let Some(target) = stream.peers.get_mut(&peer) {
             target.acked = target.acked.max(ack.last.min(sent));
+            target.durable = target.durable.max(ack.durable.min(target.acked));
         }
         stream.trim(limit);
         stream.check_waits(now, out);
@@ -929,6 +982,8 @@ impl Replicator {
         stream.queue_bytes += frame.len();
         if !links.is_empty() {
             out.push(Effect::Send { links, frame: frame.clone() });
+            // What they are owed goes in the same envelopes.
+            self.acks.insert(name.clone());
         }
         stream.queue.push_back(Sent { first: batch.first, last: batch.last, frame, at: now });
         if self.config.bugs.trust_the_wire {
@@ -942,12 +997,12 @@ impl Replicator {
     /// Answers or keeps a question.
     pub fn ask(&mut self, now: Time, id: AskId, ask: Ask, out: &mut Vec<Effect>) {
         match ask {
-            Ask::Wait { function, seq, peers, until } => {
+            Ask::Wait { function, seq, peers, durable, until } => {
                 let stream = self.stream(&function);
                 if stream.has_unsent() {
                     (stream.dirty, stream.urgent) = (true, true);
                 }
-                stream.waits.push(Wait { id, seq, peers, until });
+                stream.waits.push(Wait { id, seq, peers, durable, until });
                 stream.check_waits(now, out);
                 self.flush_if_due(now, &function, out);
                 self.schedule(now, &function);
@@ -1025,7 +1080,7 @@ impl Replicator {
             let Some(target) = stream.peers.get(&peer).filter(|target| target.runs) else {
                 continue;
             };
-            lag.acknowledged.push((name.clone(), target.acked));
+            lag.acknowledged.push((name.clone(), target.acked, target.durable));
             lag.events += stream.function.seq().saturating_sub(target.acked);
             for batch in stream.queue.iter().filter(|batch| batch.last > target.acked) {
                 lag.bytes += batch.frame.len() as u64;
@@ -1098,6 +1153,8 @@ impl Replicator {
 
     /// Ends a turn: sends the acknowledgements that are due.
     pub fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let store = Arc::clone(&self.store);
+        let journal = store.journal();
         for name in std::mem::take(&mut self.acks) {
             let Some(stream) = self.streams.get_mut(&name) else { continue };
             for (peer, target) in &mut stream.peers {
@@ -1106,7 +1163,12 @@ impl Replicator {
                     && let Some(link) = target.link
                 {
                     let last = stream.function.upto(*peer);
-                    let ack = Ack { function: name.clone(), last };
+                    let durable = target.on_disk(journal, last);
+                    if durable < last && journal.is_some() {
+                        // It is told once it is so.
+                        target.ack_at = Some(now + SYNC_PERIOD);
+                    }
+                    let ack = Ack { function: name.clone(), last, durable };
                     out.push(Effect::Send {
                         links: vec![link],
                         frame: peer::frame(Body::Ack(ack)),

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use miso_protocol::reply::Reply;
 use miso_protocol::request::{Limits, Parser, ProtocolError};
+use miso_store::journal::{Position, SyncPolicy};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -124,6 +125,8 @@ pub(crate) struct Connection {
     /// Replies that the socket did not take, but for the first `sent` bytes.
     unsent: Vec<u8>,
     sent: usize,
+    /// What must be in the journal before they go out.
+    unkept: Option<Position>,
 }
 
 /// Takes a connection over into this thread's runtime.
@@ -147,6 +150,7 @@ pub(crate) fn take_over(
         rest: Vec::new(),
         unsent: Vec::new(),
         sent: 0,
+        unkept: None,
     })
 }
 
@@ -356,6 +360,9 @@ impl Connection {
     /// Writes what waits to be written. A client that does not read waits here; one that is
     /// killed, or passes the limit, does not come back.
     async fn flush(&mut self) -> io::Result<()> {
+        if let Some(position) = self.unkept.take() {
+            self.keep(position).await?;
+        }
         if self.unsent.is_empty() {
             return Ok(());
         }
@@ -380,6 +387,26 @@ impl Connection {
         }
         self.client.unread.store(0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Makes sure that the journal has what this connection wrote: on its way to the disk, and under
+    /// `always` on it. Others that are ready write first, so that one write serves all.
+    ///
+    /// # Errors
+    /// It has not. What was written may come to be known all the same, so no reply is right.
+    async fn keep(&self, position: Position) -> io::Result<()> {
+        let Some(journal) = self.shared.store.journal() else { return Ok(()) };
+        let kept = if journal.policy() == SyncPolicy::Always {
+            tokio::task::yield_now().await;
+            Box::pin(journal.on_synced(position)).await
+        } else {
+            tokio::task::yield_now().await;
+            journal.commit(position)
+        };
+        kept.map_err(|failed| {
+            tracing::warn!(id = self.client.id, "a client's writes are not kept: {failed}");
+            io::Error::other("the journal does not take writes")
+        })
     }
 
     /// Checks what the client has not read against the limit; until when it may stay so.
@@ -459,9 +486,14 @@ impl Connection {
             (Next::Close, input.len())
         });
         batch.finish(began.elapsed(), &self.worker);
+        if std::mem::take(&mut batch.wrote)
+            && let Some(journal) = self.shared.store.journal()
+        {
+            self.unkept = Some(journal.appended());
+        }
         if !output.is_empty() {
-            let written =
-                if self.unsent.is_empty() { self.stream.try_write(output).unwrap_or(0) } else { 0 };
+            let at_once = self.unsent.is_empty() && self.unkept.is_none();
+            let written = if at_once { self.stream.try_write(output).unwrap_or(0) } else { 0 };
             self.worker.bytes_out.add(written as u64);
             self.unsent.extend_from_slice(&output[written..]);
         }
@@ -491,7 +523,7 @@ impl Connection {
             }
             for command in &ahead.commands[..count] {
                 let next = self.run_command(&input[command.at..], command, output, batch);
-                if !matches!(next, After::Retry) {
+                if !matches!(next, After::Retry | After::Restore(_)) {
                     at = command.at + command.length;
                 }
                 let next = match next {
@@ -500,7 +532,7 @@ impl Connection {
                     After::Retry => Next::Pause,
                     After::Close => return (Next::Close, input.len()),
                     After::Sleep(duration, reply) => Next::Wait(sleep(duration, reply)),
-                    After::Wait(wait) => Next::Wait(wait),
+                    After::Wait(wait) | After::Restore(wait) => Next::Wait(wait),
                 };
                 // What was read ahead is read again from here.
                 self.parser = Parser::new();

@@ -85,6 +85,8 @@ pub(crate) enum After {
     Sleep(Duration, &'static [u8]),
     /// Waits for the reply, and goes on.
     Wait(Box<Wait>),
+    /// The command was not run: it waits for this.
+    Restore(Box<Wait>),
 }
 
 /// A command's surroundings.
@@ -101,13 +103,7 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// The connection's function, registered by its first touch.
     pub(crate) fn function(&mut self) -> Arc<Function> {
-        if self.session.function.is_none() {
-            let function = self.shared.store.function(&self.session.function_name);
-            let hold = self.shared.registry.touch(&function);
-            self.session.registrations.push(hold);
-            self.session.function = Some(function);
-        }
-        self.session.function.clone().expect("set above")
+        self.session.function()
     }
 
     /// A function that runs here from now on, as long as this connection lasts.

@@ -11,7 +11,9 @@ use crate::acl::{self, Denied};
 use crate::clients::Client;
 use crate::commands::Handler;
 use crate::context::{After, Context, Wait};
+use crate::durability;
 use crate::error::CommandError;
+use crate::restore;
 use crate::session::{Queued, ReplyMode, Session};
 use crate::shared::Shared;
 use crate::stats::Worker;
@@ -45,6 +47,8 @@ impl Found {
 pub(crate) struct Batch {
     fast: Vec<(u16, u64)>,
     timed: Duration,
+    /// Whether anything in it may have written.
+    pub(crate) wrote: bool,
 }
 
 impl Batch {
@@ -177,6 +181,18 @@ fn check_memory(shared: &Shared, session: &Session, found: &Found) -> Result<(),
     if refused { Err(CommandError::OutOfMemory) } else { Ok(()) }
 }
 
+/// Refuses what would write while the journal does not take it.
+fn check_disk(shared: &Shared, session: &Session, found: &Found) -> Result<(), CommandError> {
+    let writes = match &session.transaction {
+        Some(transaction) if found.row.name == "EXEC" => transaction.writes,
+        _ => found.leaf().access == Access::Write,
+    };
+    if !writes {
+        return Ok(());
+    }
+    durability::admit(shared).map_err(CommandError::text)
+}
+
 /// Notes a refusal in ACL LOG; the error.
 pub(crate) fn deny(
     shared: &Shared,
@@ -221,7 +237,7 @@ pub(crate) fn execute(
 ) -> After {
     let start = out.len();
     let after = attempt(shared, worker, session, batch, args, out);
-    if session.replies == ReplyMode::On || matches!(after, After::Retry) {
+    if session.replies == ReplyMode::On || matches!(after, After::Retry | After::Restore(_)) {
         return after;
     }
     out.truncate(start);
@@ -248,6 +264,7 @@ fn attempt(
     let checked = find(shared, &mut session.memo, args).and_then(|found| {
         check(shared, session, &found, args)
             .and_then(|()| check_memory(shared, session, &found))
+            .and_then(|()| check_disk(shared, session, &found))
             .inspect_err(|_| worker.command(found.number).rejected.add(1))?;
         Ok(found)
     });
@@ -269,6 +286,12 @@ fn attempt(
     if shared.clients.is_paused(write) && waits && found.row.name != "CLIENT" {
         return After::Retry;
     }
+    if restore::may_wait(session) {
+        let wait = restore::first(shared, session, found.leaf(), args);
+        if let Some(wait) = wait {
+            return After::Restore(wait);
+        }
+    }
     worker.total.add(1);
     if session.transaction.is_some() && !flags.has(Flags::IMMEDIATE) {
         return queue(shared, session, &found, args, out);
@@ -285,6 +308,7 @@ fn attempt(
     if is_exec {
         monitor(shared, &cx.session.client, &found, args);
     }
+    batch.wrote |= write;
     if write && let Some(function) = &cx.session.function {
         cx.session.wrote = function.seq();
     }

@@ -2,12 +2,17 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use miso_replication::shell::Handle;
+use miso_replication::{Liveness, NodeView};
+
+use miso_store::journal::{Journal, Status};
 
 use crate::commands::REDIS_VERSION;
 use crate::shared::Shared;
 
-type Render = fn(&Shared, &mut String);
+type Render = fn(&Shared, &[NodeView], &mut String);
 
 /// The sections: name, whether INFO shows it unasked, and what writes it.
 const SECTIONS: &[(&str, bool, Render)] = &[
@@ -27,8 +32,14 @@ const SECTIONS: &[(&str, bool, Render)] = &[
     ("Miso", true, miso),
 ];
 
+/// Whether what is asked for has figures about nodes in it.
+pub(crate) fn tells_of_nodes(wanted: &[Vec<u8>]) -> bool {
+    let has = |word: &[u8]| matches!(word, b"all" | b"everything" | b"default" | b"miso");
+    wanted.is_empty() || wanted.iter().any(|word| has(word))
+}
+
 /// The sections that are asked for, in lower case; those shown unasked if none is.
-pub(crate) fn render(shared: &Shared, wanted: &[Vec<u8>]) -> String {
+pub(crate) fn render(shared: &Shared, nodes: &[NodeView], wanted: &[Vec<u8>]) -> String {
     let has = |word: &str| wanted.iter().any(|known| known == word.as_bytes());
     let all = has("all") || has("everything");
     let default = wanted.is_empty() || has("default");
@@ -39,7 +50,7 @@ pub(crate) fn render(shared: &Shared, wanted: &[Vec<u8>]) -> String {
                 text.push_str("\r\n");
             }
             let _ = write!(text, "# {name}\r\n");
-            write(shared, &mut text);
+            write(shared, nodes, &mut text);
         }
     }
     text
@@ -59,7 +70,7 @@ fn human(bytes: u64) -> String {
     }
 }
 
-fn server(shared: &Shared, text: &mut String) {
+fn server(shared: &Shared, _: &[NodeView], text: &mut String) {
     let seconds = shared.uptime_ms() / 1000;
     line(text, "redis_version", REDIS_VERSION);
     line(text, "server_name", "miso");
@@ -83,7 +94,7 @@ fn server(shared: &Shared, text: &mut String) {
     line(text, "io_threads_active", 0);
 }
 
-fn clients(shared: &Shared, text: &mut String) {
+fn clients(shared: &Shared, _: &[NodeView], text: &mut String) {
     let all = shared.clients.list();
     line(text, "connected_clients", shared.clients.count());
     line(text, "cluster_connections", 0);
@@ -103,7 +114,7 @@ fn resident() -> u64 {
     pages * 4096
 }
 
-fn memory(shared: &Shared, text: &mut String) {
+fn memory(shared: &Shared, _: &[NodeView], text: &mut String) {
     let used = crate::allocator::used_bytes();
     let peak = shared.stats.peak_memory.fetch_max(used, Ordering::Relaxed).max(used);
     let resident = resident();
@@ -123,20 +134,61 @@ fn memory(shared: &Shared, text: &mut String) {
     line(text, "lazyfree_pending_objects", 0);
 }
 
-fn persistence(shared: &Shared, text: &mut String) {
+fn persistence(shared: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "loading", 0);
     line(text, "async_loading", 0);
+    let saving = &shared.saving;
+    let running = u8::from(saving.running.load(Ordering::Relaxed));
+    let last = if saving.failed.load(Ordering::Relaxed) { "err" } else { "ok" };
+    let took = saving.took.load(Ordering::Relaxed);
+    let journal = shared.store.journal();
+    let stats = journal.map(Journal::stats).unwrap_or_default();
     line(text, "rdb_changes_since_last_save", 0);
-    line(text, "rdb_bgsave_in_progress", 0);
-    line(text, "rdb_last_save_time", shared.last_save.load(Ordering::Relaxed));
-    line(text, "rdb_last_bgsave_status", "ok");
-    line(text, "aof_enabled", 0);
-    line(text, "aof_rewrite_in_progress", 0);
-    line(text, "aof_last_bgrewrite_status", "ok");
-    line(text, "aof_last_write_status", "ok");
+    line(text, "rdb_bgsave_in_progress", running);
+    line(text, "rdb_last_save_time", saving.last.load(Ordering::Relaxed));
+    line(text, "rdb_last_bgsave_status", last);
+    line(text, "rdb_last_bgsave_time_sec", took);
+    line(text, "rdb_current_bgsave_time_sec", -1);
+    line(text, "aof_enabled", u8::from(journal.is_some()));
+    line(text, "aof_rewrite_in_progress", running);
+    line(text, "aof_rewrite_scheduled", 0);
+    line(text, "aof_last_rewrite_time_sec", took);
+    line(text, "aof_current_rewrite_time_sec", -1);
+    line(text, "aof_last_bgrewrite_status", last);
+    let Some(journal) = journal else {
+        line(text, "aof_last_write_status", "ok");
+        return;
+    };
+    let status = journal.status();
+    line(text, "aof_last_write_status", if status == Status::Ok { "ok" } else { "err" });
+    line(text, "aof_current_size", stats.log_bytes + saving.bytes.load(Ordering::Relaxed));
+    line(text, "aof_base_size", saving.bytes.load(Ordering::Relaxed));
+    line(text, "aof_buffer_length", stats.buffered_bytes);
+    line(text, "aof_pending_bio_fsync", journal.appended().0 - journal.synced().0);
+    line(text, "aof_delayed_fsync", stats.delayed);
+    line(
+        text,
+        "journal_status",
+        match &status {
+            Status::Ok => "ok".into(),
+            Status::Failing(why) => format!("failing: {why}"),
+            Status::Broken(why) => format!("broken: {why}"),
+            Status::Closed => "closed".into(),
+        },
+    );
+    line(text, "journal_policy", journal.policy());
+    line(text, "journal_appended", journal.appended().0);
+    line(text, "journal_written", journal.written().0);
+    line(text, "journal_synced", journal.synced().0);
+    line(text, "journal_written_bytes", stats.written_bytes);
+    line(text, "journal_writes", stats.writes);
+    line(text, "journal_fsyncs", stats.syncs);
+    line(text, "journal_last_fsync_usec", stats.last_sync.as_micros());
+    line(text, "incarnation", format!("{:016x}", shared.store.replica().0));
+    line(text, "former_incarnations", journal.identity().former.len());
 }
 
-fn stats(shared: &Shared, text: &mut String) {
+fn stats(shared: &Shared, _: &[NodeView], text: &mut String) {
     let sums = shared.stats.sums();
     let rates = shared.stats.rates();
     line(text, "total_connections_received", shared.stats.connections.load(Ordering::Relaxed));
@@ -158,8 +210,9 @@ fn stats(shared: &Shared, text: &mut String) {
     line(text, "total_error_replies", errors);
 }
 
-fn replication(shared: &Shared, text: &mut String) {
+fn replication(shared: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "role", "master");
+    // Peers are no replicas to read from by RESP: a client that looks for those must not find them.
     line(text, "connected_slaves", 0);
     line(text, "master_failover_state", "no-failover");
     line(text, "master_replid", &shared.run_id);
@@ -167,7 +220,7 @@ fn replication(shared: &Shared, text: &mut String) {
     line(text, "repl_backlog_active", 0);
 }
 
-fn cpu(_: &Shared, text: &mut String) {
+fn cpu(_: &Shared, _: &[NodeView], text: &mut String) {
     // SAFETY: the structure is plain numbers and lives for the call.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
@@ -181,11 +234,11 @@ fn cpu(_: &Shared, text: &mut String) {
     line(text, "used_cpu_user_children", "0.000000");
 }
 
-fn modules(_: &Shared, text: &mut String) {
+fn modules(_: &Shared, _: &[NodeView], text: &mut String) {
     text.push_str("module:name=miso,ver=100,api=1,filters=0,usedby=[],using=[],options=[]\r\n");
 }
 
-fn command_stats(shared: &Shared, text: &mut String) {
+fn command_stats(shared: &Shared, _: &[NodeView], text: &mut String) {
     for (row, sums) in shared.table.iter().zip(shared.stats.sums().commands) {
         if sums.calls + sums.rejected > 0 {
             let each = sums.micros as f64 / sums.calls.max(1) as f64;
@@ -199,13 +252,13 @@ fn command_stats(shared: &Shared, text: &mut String) {
     }
 }
 
-fn error_stats(shared: &Shared, text: &mut String) {
+fn error_stats(shared: &Shared, _: &[NodeView], text: &mut String) {
     for (prefix, count) in shared.stats.errors() {
         let _ = write!(text, "errorstat_{prefix}:count={count}\r\n");
     }
 }
 
-fn latency_stats(shared: &Shared, text: &mut String) {
+fn latency_stats(shared: &Shared, _: &[NodeView], text: &mut String) {
     for (row, sums) in shared.table.iter().zip(shared.stats.sums().commands) {
         if sums.calls > 0 {
             let name = row.name.to_ascii_lowercase();
@@ -218,26 +271,29 @@ fn latency_stats(shared: &Shared, text: &mut String) {
     }
 }
 
-fn cluster(_: &Shared, text: &mut String) {
+fn cluster(_: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "cluster_enabled", 0);
 }
 
-fn keyspace(shared: &Shared, text: &mut String) {
+fn keyspace(shared: &Shared, _: &[NodeView], text: &mut String) {
     let objects: usize = shared.store.functions().iter().map(|f| f.object_count()).sum();
     if objects > 0 {
         let _ = write!(text, "db0:keys={objects},expires=0,avg_ttl=0\r\n");
     }
 }
 
-fn miso(shared: &Shared, text: &mut String) {
+fn miso(shared: &Shared, nodes: &[NodeView], text: &mut String) {
     let running = shared.registry.running(Instant::now(), shared.settings.function_linger());
     line(text, "miso_node", shared.node_name());
+    line(text, "miso_cluster", shared.settings.text("cluster-name"));
+    line(text, "miso_peer_port", crate::peers::port(shared));
     line(text, "miso_replica_id", format!("{:016x}", shared.store.replica().0));
     line(text, "miso_started_at", shared.started_unix);
     line(text, "miso_functions", shared.store.functions().len());
     line(text, "miso_functions_running", running.len());
     line(text, "miso_open_mode", u8::from(shared.acl.open_mode()));
     line(text, "miso_threads", shared.settings.threads());
+    peers(shared, nodes, text);
     for function in shared.store.functions() {
         let name = String::from_utf8_lossy(function.name()).into_owned();
         let _ = write!(
@@ -247,4 +303,38 @@ fn miso(shared: &Shared, text: &mut String) {
             function.seq()
         );
     }
+}
+
+/// The other nodes, and what has gone to and come from them.
+fn peers(shared: &Shared, nodes: &[NodeView], text: &mut String) {
+    let others = nodes.get(1..).unwrap_or_default();
+    let counters = shared.peers.get().map(Handle::counters).unwrap_or_default();
+    let done = counters.replicator;
+    let alive = others.iter().filter(|node| node.liveness == Liveness::Alive).count();
+    let most = |lag: fn(&NodeView) -> u64| others.iter().map(lag).max().unwrap_or(0);
+    line(text, "miso_peers", others.len());
+    line(text, "miso_peers_alive", alive);
+    line(text, "miso_links", counters.links);
+    line(text, "miso_lag_events", most(|node| node.lag_events));
+    line(text, "miso_lag_ms", most(|node| node.lag_ms));
+    line(text, "miso_lag_bytes", most(|node| node.lag_bytes));
+    line(text, "miso_batches_sent", done.batches_sent);
+    line(text, "miso_changes_sent", done.changes_sent);
+    line(text, "miso_batches_received", done.batches_received);
+    line(text, "miso_changes_received", done.changes_received);
+    line(text, "miso_gaps", done.gaps);
+    line(text, "miso_syncs", done.syncs);
+    line(text, "miso_syncs_answered", done.exports);
+    line(text, "miso_repaired", done.repaired);
+    line(text, "miso_fetches", done.fetches);
+    line(text, "miso_peer_bytes_sent", counters.bytes_sent);
+    line(text, "miso_peer_bytes_received", counters.bytes_received);
+    line(text, "miso_peer_messages_sent", counters.messages_sent);
+    line(text, "miso_peer_envelopes_received", counters.envelopes_received);
+    line(text, "miso_pace_us", counters.pace_nanos / 1000);
+    line(text, "miso_peer_faults", counters.faults);
+    line(text, "miso_peer_unknown", counters.unknown);
+    line(text, "miso_peer_cut_off", counters.cut_off);
+    let cpu = Duration::from_nanos(counters.cpu_nanos);
+    line(text, "miso_replication_cpu_seconds", format!("{:.6}", cpu.as_secs_f64()));
 }

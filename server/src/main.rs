@@ -8,10 +8,12 @@ mod acl;
 mod allocator;
 mod balance;
 mod clients;
+mod cluster;
 mod commands;
 mod connection;
 mod context;
 mod dispatch;
+mod durability;
 mod error;
 mod info;
 mod latency;
@@ -19,6 +21,7 @@ mod monitor;
 mod peers;
 mod pubsub;
 mod registry;
+mod restore;
 mod session;
 mod settings;
 mod shared;
@@ -69,7 +72,10 @@ fn start(start: Start) -> Result<(), String> {
                 .write_all(text.as_bytes())
                 .map_err(|error| format!("cannot print the page: {error}"))?;
         }
+        Start::CheckData(directory) => return durability::check(&directory),
+        Start::Repair(directory) => return durability::repair(&directory),
         Start::Run(settings) => return run(*settings),
+        Start::Cluster(cluster) => return cluster::run(&cluster),
     }
     Ok(())
 }
@@ -81,10 +87,12 @@ fn run(settings: Settings) -> Result<(), String> {
         tracing::warn!("maxclients lowered to {clients}: there are no file descriptors for more");
         settings.lower_maxclients(clients);
     }
-    let random = RandomState::new();
-    let shared = Arc::new(Shared::new(settings, random.hash_one(0), random.hash_one(1)));
+    miso_store::seed_hashes(RandomState::new().hash_one(0));
+    let store = durability::open(&settings)?;
+    let shared = Arc::new(Shared::new(settings, store));
     load_acl(&shared)?;
     let listeners = worker::bind(&shared)?;
+    durability::start(&shared).map_err(|error| format!("cannot start: {error}"))?;
     peers::start(&shared)?;
     let threads = shared.settings.threads();
     let workers = (0..threads)
@@ -118,7 +126,19 @@ fn run(settings: Settings) -> Result<(), String> {
             tracing::error!("a worker panicked");
         }
     }
-    runtime.block_on(peers::leave(&shared));
+    runtime.block_on(async {
+        let failed = |error: std::io::Error| format!("cannot take signals: {error}");
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        tokio::select! {
+            () = peers::leave(&shared) => {}
+            // Who asks twice does not want to wait.
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok::<_, String>(())
+    })?;
+    durability::close(&shared);
     Ok(())
 }
 

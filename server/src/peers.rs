@@ -57,7 +57,7 @@ struct Publishes(Handle);
 impl Listener for Publishes {
     fn begins(&self, function: &Function) {
         // Until replication has heard of the function: what peers have must not read as absent.
-        if self.0.counters().links > 0 {
+        if self.0.links() > 0 {
             function.set_restoring(true);
         }
     }

@@ -169,10 +169,12 @@ impl Registry {
     fn tell(&self, entries: &mut Entries) {
         let Some(listener) = self.listener.get() else { return };
         let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
-        let shown = |(function, entry): (&Box<[u8]>, &Entry)| {
-            (copy(function), entry.replicas.keys().map(|replica| copy(replica)).collect())
-        };
-        let running: Running = entries.functions.iter().map(shown).collect();
+        let functions = entries.functions.iter();
+        let running: Running = functions
+            .map(|(function, entry)| {
+                (copy(function), entry.replicas.keys().map(|replica| copy(replica)).collect())
+            })
+            .collect();
         if running != entries.told {
             listener.runs(&running);
             entries.told = running;

@@ -59,6 +59,8 @@ pub(crate) struct Session {
     pub(crate) function_name: Box<[u8]>,
     /// The function's newest own event after its last write in it: what WAIT waits for.
     pub(crate) wrote: u64,
+    /// What the next command touches was fetched from peers, as far as they have it.
+    pub(crate) restored: bool,
     /// What it holds registered; let go of with the session.
     pub(crate) registrations: Vec<Registration>,
     pub(crate) transaction: Option<Transaction>,
@@ -84,6 +86,7 @@ impl Session {
             function: None,
             function_name: shared.settings.text("default-function").into_bytes().into(),
             wrote: 0,
+            restored: false,
             registrations: Vec::new(),
             transaction: None,
             watched: Vec::new(),
@@ -112,6 +115,17 @@ impl Session {
     /// How many channels and patterns it is subscribed to.
     pub(crate) fn subscriptions(&self) -> usize {
         self.channels.len() + self.patterns.len()
+    }
+
+    /// The function that it speaks for, registered by its first touch.
+    pub(crate) fn function(&mut self) -> Arc<Function> {
+        let (shared, registrations) = (&self.shared, &mut self.registrations);
+        let function = self.function.get_or_insert_with(|| {
+            let function = shared.store.function(&self.function_name);
+            registrations.push(shared.registry.touch(&function));
+            function
+        });
+        Arc::clone(function)
     }
 
     /// Makes `function` the one that it speaks for.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use miso_store::journal::SyncPolicy;
 use parking_lot::RwLock;
 
 /// Microseconds below which `slowlog-log-slower-than` has FAST commands timed too.
@@ -138,6 +139,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Duration,
         "200ms",
         "How long a command waits for peers to send what is absent in a function new on this node",
+    ),
+    start(
+        "data-dir",
+        Kind::Text,
+        "./miso-data",
+        "Directory that keeps the node's data; none keeps it in memory alone",
+    ),
+    any(
+        "appendfsync",
+        Kind::Word(&["always", "everysec", "no"]),
+        "everysec",
+        "When what is written is forced to disk: before the reply, each second, or when the system likes",
     ),
     start("default-function", Kind::Text, "default", "The function of connections that name none"),
     any("requirepass", Kind::Secret, "", "The default user's password; none if empty"),
@@ -406,11 +419,34 @@ impl Setting {
 pub(crate) enum Start {
     /// Run a node.
     Run(Box<Settings>),
+    /// Run several nodes on this host.
+    Cluster(Cluster),
     /// Only check the configuration.
     Check,
     /// Print the reference of commands or of settings.
     Print(Page),
+    /// Verify a data directory.
+    CheckData(PathBuf),
+    /// Mend a data directory.
+    Repair(PathBuf),
 }
+
+/// Several nodes on this host.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    /// How many.
+    pub(crate) nodes: u16,
+    /// The first one's port for clients; the others' follow.
+    pub(crate) port: u16,
+    /// What else all of them are told.
+    pub(crate) flags: Vec<String>,
+}
+
+/// The most nodes of a [`Cluster`].
+const CLUSTER_MAX: i64 = 64;
+
+/// What a cluster decides for each of its nodes.
+const DECIDED: [&str; 5] = ["port", "peer-port", "peer-bind", "node-name", "join"];
 
 /// A generated page.
 #[derive(Clone, Copy, Debug)]
@@ -457,24 +493,57 @@ fn flags() -> clap::Command {
         .arg(clap::Arg::new("file").value_name("FILE").help("Configuration file (TOML)"))
         .arg(clap::Arg::new("config").long("config").value_name("FILE").help("Configuration file (TOML)"))
         .arg(switch("check-config", "Check the configuration and exit"))
+        .arg(path("check-data", "Verify a data directory that no node uses, and exit"))
+        .arg(path("repair", "Mend a damaged data directory as far as it can be, and exit"))
         .arg(switch("print-command-reference", "Print docs/commands.md and exit").hide(true))
         .arg(switch("print-settings-reference", "Print docs/settings.md and exit").hide(true));
-    for setting in SETTINGS.iter().filter(|setting| setting.when != When::Never) {
-        let arg = clap::Arg::new(setting.name)
-            .long(setting.name)
-            .value_name("VALUE")
-            .allow_hyphen_values(true)
-            .action(match setting.kind {
-                Kind::Peers => clap::ArgAction::Append,
-                _ => clap::ArgAction::Set,
-            })
-            .help(match setting.default {
-                "" => setting.summary.to_owned(),
-                default => format!("{} [{default}]", setting.summary),
-            });
-        command = command.arg(arg);
+    let shown = || SETTINGS.iter().filter(|setting| setting.when != When::Never);
+    command = command.args(shown().map(flag));
+    let nodes = clap::Arg::new("nodes")
+        .value_name("N")
+        .required(true)
+        .value_parser(clap::value_parser!(u16).range(1..=CLUSTER_MAX))
+        .help("How many nodes");
+    let port = clap::Arg::new("port")
+        .long("port")
+        .value_name("VALUE")
+        .default_value("6379")
+        .value_parser(clap::value_parser!(u16).range(1..))
+        .help("The first node's port; the others' follow it, and peer ports are 1000 above");
+    let cluster = clap::Command::new("cluster")
+        .about("Run N nodes on this host that replicate to each other; Ctrl-C ends them all")
+        .arg(nodes)
+        .arg(port)
+        .args(shown().filter(|setting| !DECIDED.contains(&setting.name)).map(flag));
+    command.subcommand(cluster).args_conflicts_with_subcommands(true)
+}
+
+fn flag(setting: &Setting) -> clap::Arg {
+    clap::Arg::new(setting.name)
+        .long(setting.name)
+        .value_name("VALUE")
+        .allow_hyphen_values(true)
+        .action(match setting.kind {
+            Kind::Peers => clap::ArgAction::Append,
+            _ => clap::ArgAction::Set,
+        })
+        .help(match setting.default {
+            "" => setting.summary.to_owned(),
+            default => format!("{} [{default}]", setting.summary),
+        })
+}
+
+/// What `miso-server cluster` was told.
+fn cluster(matches: &clap::ArgMatches) -> Cluster {
+    let number = |name| *matches.get_one::<u16>(name).expect("it is required, or has a default");
+    let mut flags = Vec::new();
+    let own = |setting: &&Setting| setting.when != When::Never && !DECIDED.contains(&setting.name);
+    for setting in SETTINGS.iter().filter(own) {
+        if let Some(text) = matches.get_one::<String>(setting.name) {
+            flags.extend([format!("--{}", setting.name), text.clone()]);
+        }
     }
-    command
+    Cluster { nodes: number("nodes"), port: number("port"), flags }
 }
 
 /// Prints help where it was asked for; else what is wrong and the usage, and ends with status 2.
@@ -488,6 +557,10 @@ fn refuse(error: &clap::Error) -> ! {
 
 fn switch(name: &'static str, help: &'static str) -> clap::Arg {
     clap::Arg::new(name).long(name).action(clap::ArgAction::SetTrue).help(help)
+}
+
+fn path(name: &'static str, help: &'static str) -> clap::Arg {
+    clap::Arg::new(name).long(name).value_name("DIR").help(help)
 }
 
 fn environment(setting: &Setting) -> String {
@@ -513,11 +586,20 @@ impl Settings {
             let all: Vec<&str> = matches.get_many::<String>(name)?.map(String::as_str).collect();
             Some(all.join(","))
         };
+        if let Some(matches) = matches.subcommand_matches("cluster") {
+            return Ok(Start::Cluster(cluster(matches)));
+        }
         if matches.get_flag("print-command-reference") {
             return Ok(Start::Print(Page::Commands));
         }
         if matches.get_flag("print-settings-reference") {
             return Ok(Start::Print(Page::Settings));
+        }
+        if let Some(directory) = given("check-data") {
+            return Ok(Start::CheckData(directory.into()));
+        }
+        if let Some(directory) = given("repair") {
+            return Ok(Start::Repair(directory.into()));
         }
         let file = given("config").or_else(|| given("file")).map(PathBuf::from);
         let from_file = match &file {
@@ -579,8 +661,16 @@ impl Settings {
             protected: AtomicBool::new(true),
             output: RwLock::default(),
         };
+        if settings.text("data-dir") != "none" {
+            settings.texts.write().insert("appendonly", "yes".into());
+        }
         settings.refresh();
         settings
+    }
+
+    /// When what is written is forced to disk.
+    pub(crate) fn append_sync(&self) -> SyncPolicy {
+        crate::durability::policy(&self.text("appendfsync"))
     }
 
     /// Takes the texts over into what the hot path reads.
@@ -1096,5 +1186,19 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         flags().debug_assert();
+    }
+
+    #[test]
+    fn a_cluster_passes_on_what_it_does_not_decide() {
+        let read = |line: &str| {
+            let matches = flags().try_get_matches_from(line.split(' ')).ok()?;
+            matches.subcommand_matches("cluster").map(cluster)
+        };
+        let flags = ["--mdns", "no", "--replication-interval", "0"].map(str::to_owned).to_vec();
+        let line = "miso-server cluster 3 --port 7000 --replication-interval 0 --mdns no";
+        assert_eq!(read(line), Some(Cluster { nodes: 3, port: 7000, flags }));
+        for bad in ["cluster", "cluster 0", "cluster 65", "cluster 3 --join a:1", "cluster x"] {
+            assert_eq!(read(&format!("miso-server {bad}")), None, "{bad}");
+        }
     }
 }

@@ -1,19 +1,20 @@
 //! What all connections share.
 
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use miso_protocol::command::Table;
 use miso_replication::shell::Handle;
 use miso_store::Store;
-use miso_store::crdt::{ReplicaId, Type};
+use miso_store::crdt::Type;
 use tokio::sync::Notify;
 
 use crate::acl::Acl;
 use crate::balance::Balance;
 use crate::clients::Clients;
 use crate::commands::Handlers;
+use crate::durability::Saving;
 use crate::latency::Latency;
 use crate::monitor::Monitors;
 use crate::peers::OwnIntervals;
@@ -58,20 +59,17 @@ pub(crate) struct Shared {
     pub(crate) run_id: String,
     /// The port that is listened on.
     pub(crate) port: AtomicU16,
-    pub(crate) last_save: AtomicU64,
+    pub(crate) saving: Saving,
     pub(crate) stopping: AtomicBool,
     pub(crate) stop: Notify,
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, seed: u64, replica: u64) -> Shared {
-        miso_store::seed_hashes(seed);
-        let shards = (settings.threads() * 8).next_power_of_two().min(64);
-        let config = miso_store::Config::new(ReplicaId(replica), shards, Arc::new(unix_ms));
+    pub(crate) fn new(settings: Settings, store: Store) -> Shared {
         let (table, handlers) = crate::commands::table();
         let acl = Acl::new(&table, settings.text("requirepass").as_bytes());
         Shared {
-            store: Arc::new(Store::new(config)),
+            store: Arc::new(store),
             peers: OnceLock::new(),
             own_intervals: OwnIntervals::default(),
             acl,
@@ -90,7 +88,7 @@ impl Shared {
             started_unix: unix_ms() / 1000,
             run_id: crate::acl::generate(160),
             port: AtomicU16::new(0),
-            last_save: AtomicU64::new(unix_ms() / 1000),
+            saving: Saving::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
         }

@@ -16,8 +16,8 @@
 //! say the rest.
 //!
 //! With a journal no event counts as unsent, for the journal has seen it: an element that comes and
-//! goes within an interval is named in both records. Only a counter's entry is written anew for the
-//! same event, since it is absolute.
+//! goes within an interval is named in both records, and each update has an event of its own, so that
+//! the events that are there say exactly what is there, also where the end was lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

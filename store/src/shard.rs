@@ -248,7 +248,7 @@ impl<'a> ShardGuard<'a> {
         // Counters are noted by key alone, and only once an interval: see `Shard::collect_changes`.
         let counts = matches!(K::TYPE, Type::GCounter | Type::PnCounter);
         // What is journaled has been seen: see `durable`.
-        let seen = if journal.is_some() && !counts { u64::MAX } else { shard.flushed };
+        let seen = if journal.is_some() { u64::MAX } else { shard.flushed };
         let mut mint = Mint::new(self.function, seen);
         let state = slot.write::<K>()?;
         let mut own = None;

@@ -2,6 +2,7 @@
 //! it wants.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -14,15 +15,16 @@ use tokio::time::Instant;
 
 use super::handle::{Request, Shared};
 use super::outbox::Outbox;
+use super::pace::Meter;
 use super::peers::{Closing, Event, Links};
-use super::{Settings, mdns, seeds};
+use super::{Settings, mdns, pace, seeds};
 use crate::node::{Input, Node};
 use crate::{Answer, AskId, Effect, LinkId, Note, Time};
 
 /// Inputs of links that may wait: each is an envelope, and who sends more is not read from.
 const EVENTS_MAX: usize = 256;
-/// CPU time is read so often: it is a system call.
-const CPU_EVERY: Duration = Duration::from_millis(100);
+/// While the journal takes no writes it is tried again so often.
+const MUTE: Duration = Duration::from_millis(100);
 /// At the end, what is still to be sent gets so long.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -41,8 +43,14 @@ pub(super) struct Driver {
     asked: HashMap<AskId, oneshot::Sender<Answer>>,
     next_ask: u64,
     fatal: watch::Sender<Option<String>>,
-    cpu_at: Time,
+    /// What this thread takes, when it is measured next, and the pace that came of it.
+    meter: Meter,
+    measure_at: Time,
+    pace: Duration,
     effects: Vec<Effect>,
+    store: Arc<Store>,
+    /// Effects wait until the journal takes writes again.
+    mute: bool,
     stopping: bool,
 }
 
@@ -68,7 +76,9 @@ impl Driver {
             queue_bytes_max: settings.queue_bytes_max,
         };
         Self {
-            node: Node::new(settings.node.clone(), store),
+            node: Node::new(settings.node.clone(), Arc::clone(&store)),
+            store,
+            mute: false,
             settings,
             shared,
             requests,
@@ -79,13 +89,17 @@ impl Driver {
             asked: HashMap::new(),
             next_ask: 0,
             fatal,
-            cpu_at: Time::default(),
+            meter: Meter::new(),
+            measure_at: Time::default(),
+            pace: Duration::ZERO,
             effects: Vec::new(),
             stopping: false,
         }
     }
 
     pub(super) async fn run(mut self, listeners: Vec<TcpListener>) {
+        // Of the thread that runs this, not of the one that made it.
+        self.meter = Meter::new();
         let announcement = self.set_up(listeners);
         while !self.stopping {
             self.wait().await;
@@ -130,8 +144,14 @@ impl Driver {
 
     /// Waits until there is something to do, and takes the first of it.
     async fn wait(&mut self) {
-        let deadline = self.node.deadline();
-        let until = deadline.map_or(Duration::from_secs(3600), |at| at.since(self.shared.now()));
+        // Whoever keeps a pace finds out soon that there is no need any more.
+        let measure_at = (!self.pace.is_zero()).then_some(self.measure_at);
+        let deadline = self.node.deadline().into_iter().chain(measure_at).min();
+        let mut until =
+            deadline.map_or(Duration::from_secs(3600), |at| at.since(self.shared.now()));
+        if self.mute {
+            until = until.min(MUTE);
+        }
         let until = Instant::now() + until.min(Duration::from_secs(3600));
         let shared = Arc::clone(&self.shared);
         tokio::select! {
@@ -156,9 +176,9 @@ impl Driver {
         if self.node.deadline().is_some_and(|at| at <= now) {
             self.node.step(now, Input::Tick, &mut self.effects);
         }
-        self.node.settle(now, &mut self.effects);
-        self.perform();
         self.measure(now);
+        self.node.settle(now, &mut self.effects);
+        self.keep_and_perform();
     }
 
     /// Tells the node which functions were written to.
@@ -222,6 +242,25 @@ impl Driver {
         self.node.step(self.shared.now(), input, &mut self.effects);
     }
 
+    /// Carries out what the node wants once the journal has what it knows: nobody is told of what
+    /// might be lost. While the journal takes nothing, nothing is said; peers count this node as gone.
+    fn keep_and_perform(&mut self) {
+        if self.effects.is_empty() {
+            return;
+        }
+        match self.store.commit() {
+            Ok(()) => {
+                self.mute = false;
+                self.perform();
+            }
+            Err(failed) => {
+                if !std::mem::replace(&mut self.mute, true) {
+                    tracing::error!("peers are told nothing while data is not kept: {failed}");
+                }
+            }
+        }
+    }
+
     fn perform(&mut self) {
         // A link that is cut off brings forth further effects.
         while !self.effects.is_empty() {
@@ -264,6 +303,15 @@ impl Driver {
             }
             Effect::Note(Note::Info(note)) => tracing::info!("{note}"),
             Effect::Note(Note::Warn(note)) => tracing::warn!("{note}"),
+            Effect::Note(Note::Outdated(reason)) => {
+                let random = RandomState::new().hash_one(self.shared.now());
+                let renewed = self.store.journal().map(|journal| journal.renew(random));
+                if let Some(Err(failed)) = renewed {
+                    tracing::error!("no new incarnation could be noted: {failed}");
+                }
+                tracing::error!("this node must end and start anew: {reason}");
+                self.fatal.send_replace(Some(reason));
+            }
             Effect::Note(Note::Fatal(reason)) => {
                 tracing::error!("this node must end: {reason}");
                 self.fatal.send_replace(Some(reason));
@@ -292,13 +340,21 @@ impl Driver {
         let counters = self.node.counters();
         gauges.faults.store(counters.faults, Ordering::Relaxed);
         gauges.unknown.store(counters.unknown, Ordering::Relaxed);
-        if now < self.cpu_at {
+        *gauges.replicator.lock().unwrap_or_else(PoisonError::into_inner) = self.node.counts();
+        if now < self.measure_at {
             return;
         }
-        self.cpu_at = now + CPU_EVERY;
-        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        let nanos = cpu.tv_sec.unsigned_abs() * 1_000_000_000 + cpu.tv_nsec.unsigned_abs();
+        self.measure_at = now + pace::EVERY;
+        let (used, cpu) = self.meter.used();
+        let nanos = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
         gauges.cpu_nanos.store(nanos, Ordering::Relaxed);
+        let pace = pace::next(self.pace, &used);
+        if pace != self.pace {
+            self.pace = pace;
+            let nanos = u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX);
+            gauges.pace_nanos.store(nanos, Ordering::Relaxed);
+            self.node.step(now, Input::Pace { pace }, &mut self.effects);
+        }
     }
 
     /// Ends: what is still to be sent gets a moment.

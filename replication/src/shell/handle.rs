@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::Settings;
 use super::driver::Driver;
 use crate::overlay::ADDRESSES_MAX;
+use crate::replicator::Counts;
 use crate::{Answer, Ask, Time};
 
 /// A running node. Cheap to clone.
@@ -66,6 +67,11 @@ pub struct Counters {
     pub cut_off: u64,
     /// CPU time of the thread, in nanoseconds; a tenth of a second late.
     pub cpu_nanos: u64,
+    /// What the replicator has done.
+    pub replicator: Counts,
+    /// What at least passes between two flushes of a function, in nanoseconds: more than nothing if
+    /// the machine is busy.
+    pub pace_nanos: u64,
 }
 
 /// The counters as the driver keeps them.
@@ -81,6 +87,8 @@ pub(super) struct Gauges {
     pub(super) unknown: AtomicU64,
     pub(super) cut_off: AtomicU64,
     pub(super) cpu_nanos: AtomicU64,
+    pub(super) replicator: Mutex<Counts>,
+    pub(super) pace_nanos: AtomicU64,
 }
 
 /// Starts a node in a thread of its own.
@@ -158,6 +166,12 @@ impl Handle {
         self.0.now()
     }
 
+    /// How many links are open.
+    #[must_use]
+    pub fn links(&self) -> u64 {
+        self.0.gauges.links.load(Ordering::Relaxed)
+    }
+
     /// What has been counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -174,6 +188,8 @@ impl Handle {
             unknown: read(&gauges.unknown),
             cut_off: read(&gauges.cut_off),
             cpu_nanos: read(&gauges.cpu_nanos),
+            replicator: *gauges.replicator.lock().unwrap_or_else(PoisonError::into_inner),
+            pace_nanos: read(&gauges.pace_nanos),
         }
     }
 

@@ -15,6 +15,7 @@ mod handle;
 mod incoming;
 mod mdns;
 mod outbox;
+mod pace;
 mod peers;
 mod seeds;
 #[cfg(test)]

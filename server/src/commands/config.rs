@@ -101,6 +101,12 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("replication-interval")) {
         crate::peers::set_intervals(cx.shared);
     }
+    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("appendfsync"))
+        && let Some(journal) = cx.shared.store.journal()
+    {
+        let set = journal.set_policy(cx.shared.settings.append_sync());
+        set.map_err(|failed| CommandError::text(format!("ERR {failed}")))?;
+    }
     if let Some((_, password)) =
         pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case("requirepass"))
     {

@@ -33,10 +33,7 @@ pub(super) const NODES: &[Command] = &[
             complexity: "O(N) with N functions",
             summary: "This node: name, replica id, addresses, functions and how many nodes it knows",
             reply: "Array of names and values in turn (RESP3: map)",
-            example: &[(
-                "MISO.NODE",
-                "1) \"name\"\n2) \"edge-1\"\n3) \"id\"\n4) \"8a5bf6c9d2e01734\"\n…",
-            )],
+            example: &[("MISO.NODE", " 1) \"name\"\n 2) \"edge-1\"\n 3) \"id\"\n 4) \"…")],
             ..MISO
         },
         node,
@@ -51,7 +48,7 @@ pub(super) const NODES: &[Command] = &[
             reply: "Array with, per node, an array of names and values in turn (RESP3: map)",
             example: &[(
                 "MISO.NODES",
-                "1)  1) \"name\"\n    2) \"edge-1\"\n…\n2)  1) \"name\"\n    2) \"edge-2\"\n…",
+                "1)  1) \"name\"\n    2) \"edge-1\"\n    3) \"id\"\n    4) \"…",
             )],
             ..MISO
         },
@@ -65,7 +62,7 @@ pub(super) const NODES: &[Command] = &[
             complexity: "O(1)",
             summary: "Looks for a node at this address, and through it for all others, from now on",
             reply: "OK",
-            example: &[("MISO.JOIN 10.0.0.2:7379", "OK")],
+            example: &[("MISO.JOIN 127.0.0.1:7380", "OK")],
             ..MISO
         },
         join,
@@ -78,7 +75,7 @@ pub(super) const NODES: &[Command] = &[
             complexity: "O(N) with N functions",
             summary: "Forgets a node that has left or is dead. What it wrote stays",
             reply: "OK",
-            example: &[("MISO.FORGET edge-3", "OK")],
+            example: &[("MISO.FORGET edge-3", "(error) ERR no such node 'edge-3'\n")],
             ..MISO
         },
         forget,
@@ -104,7 +101,7 @@ pub(super) const NODES: &[Command] = &[
             complexity: "O(N) with N nodes that ever wrote",
             summary: "A causal token: everything that this connection may have seen",
             reply: "Bulk string, for MISO.AWAIT on any node",
-            example: &[("MISO.TOKEN", "\"AQhjaGVja291dAGKW_bJ0uAXNAP3mO5-\"")],
+            example: &[("MISO.TOKEN", "\"AQ…")],
             ..MISO
         },
         causal_token,
@@ -118,7 +115,10 @@ pub(super) const NODES: &[Command] = &[
             summary: "Waits until this node knows everything that a token covers, at most timeout \
                       milliseconds; 0 is for ever",
             reply: "Integer: 1 once it does, 0 at the timeout",
-            example: &[("MISO.AWAIT AQhjaGVja291dAGKW_bJ0uAXNAP3mO5- 1000", "(integer) 1")],
+            example: &[(
+                "MISO.AWAIT not-a-token 1000",
+                "(error) ERR invalid token, expected one of MISO.TOKEN\n",
+            )],
             ..MISO
         },
         await_token,
@@ -380,7 +380,10 @@ fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let seq = if cx.held.is_some() { function.seq() } else { cx.session.wrote };
     let peers = usize::try_from(peers).unwrap_or(0);
     let function = Bytes::copy_from_slice(function.name());
-    let ask = move |until| Ask::Wait { function: function.clone(), seq, peers, until: Some(until) };
+    let ask = move |until| {
+        let (function, until) = (function.clone(), Some(until));
+        Ask::Wait { function, seq, peers, durable: false, until }
+    };
     let enough = move |answer: &Answer| matches!(answer, Answer::Count(n) if *n >= peers);
     ask_until(cx, until, ask, enough, count);
     Ok(())

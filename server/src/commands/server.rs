@@ -1,17 +1,24 @@
 //! The server: INFO, MEMORY, SLOWLOG, LATENCY, MONITOR, DEBUG, SHUTDOWN …
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use miso_protocol::command::{Access, Arg, Categories, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
+use miso_replication::{Answer, Ask};
 
 use super::connection::help;
 use super::{Command, ROW, keyspace};
-use crate::context::{After, Context};
+use crate::context::{After, Context, Wait, encoded};
+use crate::durability;
 use crate::error::CommandError;
-use crate::shared::{unix_micros, unix_ms};
+use crate::peers;
+use crate::shared::unix_micros;
+
+/// How long INFO waits to hear of the nodes.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 const ADMIN: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 const PLAIN: Flags = Flags::LOADING.with(Flags::STALE);
@@ -86,13 +93,13 @@ pub(super) const SERVER: &[Command] = &[
             "LASTSAVE",
             &[],
             ADMIN.with(Flags::FAST),
-            "When data was last saved",
+            "When a checkpoint was last written",
             "Integer: seconds since 1970",
         ),
         last_save,
     ),
     Command::new(
-        row("SAVE", &[], ADMIN.with(Flags::NO_MULTI), "Accepted: data is kept in memory", "OK"),
+        row("SAVE", &[], ADMIN.with(Flags::NO_MULTI), "Writes a checkpoint of everything", "OK"),
         save,
     ),
     Command::new(
@@ -100,13 +107,19 @@ pub(super) const SERVER: &[Command] = &[
             "BGSAVE",
             &[Arg::token("SCHEDULE").optional()],
             ADMIN,
-            "Accepted: data is kept in memory",
+            "Writes a checkpoint of everything in the background",
             "Simple string",
         ),
         bg_save,
     ),
     Command::new(
-        row("BGREWRITEAOF", &[], ADMIN, "Accepted: data is kept in memory", "Simple string"),
+        row(
+            "BGREWRITEAOF",
+            &[],
+            ADMIN,
+            "Writes a checkpoint in the background, after which older journals go",
+            "Simple string",
+        ),
         bg_rewrite,
     ),
     Command::new(
@@ -274,8 +287,24 @@ pub(super) const SERVER: &[Command] = &[
 
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let sections: Vec<Vec<u8>> = args.tail(1).iter().map(<[u8]>::to_ascii_lowercase).collect();
-    let text = crate::info::render(cx.shared, &sections);
-    cx.reply.verbatim_txt(text.as_bytes());
+    if !crate::info::tells_of_nodes(&sections) {
+        cx.reply.verbatim_txt(crate::info::render(cx.shared, &[], &sections).as_bytes());
+        return Ok(());
+    }
+    let (shared, resp) = (Arc::clone(cx.shared), cx.reply.resp);
+    cx.after = After::Wait(Wait::soon(async move {
+        let nodes = tokio::time::timeout(PATIENCE, peers::ask(&shared, Ask::Nodes)).await;
+        // Whoever looks after a node must see the rest all the more if replication is stuck.
+        let nodes = match nodes {
+            Ok(Answer::Nodes(nodes)) => nodes,
+            _ => Vec::new(),
+        };
+        let text = crate::info::render(&shared, &nodes, &sections);
+        encoded(&shared, resp, |reply| {
+            reply.verbatim_txt(text.as_bytes());
+            Ok(())
+        })
+    }));
     Ok(())
 }
 
@@ -296,13 +325,25 @@ fn role(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn last_save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    cx.reply.integer(cx.shared.last_save.load(Ordering::Relaxed) as i64);
+    cx.reply.integer(cx.shared.saving.last.load(Ordering::Relaxed) as i64);
     Ok(())
 }
 
 fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    cx.shared.last_save.store(unix_ms() / 1000, Ordering::Relaxed);
-    cx.reply.ok();
+    let (shared, resp) = (Arc::clone(cx.shared), cx.reply.resp);
+    cx.after = After::Wait(Wait::soon(async move {
+        // Writing it blocks, and other connections of this worker go on.
+        let saving = Arc::clone(&shared);
+        let saved = tokio::task::spawn_blocking(move || durability::save(&saving)).await;
+        encoded(&shared, resp, |reply| match saved {
+            Ok(Ok(())) => {
+                reply.ok();
+                Ok(())
+            }
+            Ok(Err(failed)) => Err(CommandError::text(format!("ERR {failed}"))),
+            Err(_) => Err(CommandError::text("ERR the checkpoint did not end")),
+        })
+    }));
     Ok(())
 }
 
@@ -310,12 +351,16 @@ fn bg_save(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if args.len() > 2 || args.get(1).is_some_and(|word| !word.eq_ignore_ascii_case(b"SCHEDULE")) {
         return Err(CommandError::Syntax);
     }
-    cx.shared.last_save.store(unix_ms() / 1000, Ordering::Relaxed);
+    if cx.shared.saving.running.load(Ordering::Relaxed) {
+        return Err(CommandError::text("ERR Background save already in progress"));
+    }
+    durability::save_soon(cx.shared);
     cx.reply.simple("Background saving started");
     Ok(())
 }
 
 fn bg_rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    durability::save_soon(cx.shared);
     cx.reply.simple("Background append only file rewriting started");
     Ok(())
 }

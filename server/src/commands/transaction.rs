@@ -155,7 +155,7 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
                     awaited.push((inner.reply.out.len() - start, wait.without_waiting()));
                 }
                 After::Close => after = After::Close,
-                After::Continue | After::Retry => {}
+                After::Continue | After::Retry | After::Restore(_) => {}
             }
         }
         batch.finish(began.elapsed(), worker);

@@ -479,7 +479,9 @@ impl World {
                 Effect::Answer { id, answer } => self.answered(id, &answer),
                 Effect::Note(Note::Info(note)) => self.say(|| format!("n{at}: {note}")),
                 Effect::Note(Note::Warn(note)) => self.say(|| format!("n{at} WARNS {note}")),
-                Effect::Note(Note::Fatal(note)) => self.say(|| format!("n{at} ENDS {note}")),
+                Effect::Note(Note::Fatal(note) | Note::Outdated(note)) => {
+                    self.say(|| format!("n{at} ENDS {note}"));
+                }
             }
         }
         let links: Vec<LinkId> = envelopes.keys().copied().collect();
@@ -664,11 +666,7 @@ impl World {
             }
             55..63 => self.crash(at, false),
             63..70 if self.lost.len() < 6 => self.crash(at, true),
-            70..80 => {
-                if !self.hosts[other].up {
-                    self.restart(other);
-                }
-            }
+            70..80 if !self.hosts[other].up => self.restart(other),
             80..86 => {
                 let until = self.now + self.rng.below(3 * SECOND);
                 self.say(|| format!("n{at} is slow"));
@@ -678,7 +676,7 @@ impl World {
                 let jump = self.rng.below(100_000_000);
                 self.say(|| format!("n{at}'s clock jumps"));
                 let clock = &self.hosts[at].clock;
-                if jump % 2 == 0 {
+                if jump.is_multiple_of(2) {
                     clock.fetch_add(jump, Ordering::Relaxed);
                 } else {
                     clock.fetch_sub(jump, Ordering::Relaxed);
@@ -716,7 +714,8 @@ impl World {
                 let id = AskId(self.id());
                 self.waits.insert(id, (at, name.clone(), function.seq()));
                 let peers = 1 + self.pick(3);
-                let ask = Ask::Wait { function: name, seq: function.seq(), peers, until };
+                let ask =
+                    Ask::Wait { function: name, seq: function.seq(), peers, durable: false, until };
                 self.drive(at, vec![Input::Ask { id, ask }]);
                 return;
             }

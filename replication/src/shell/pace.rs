@@ -1,0 +1,174 @@
+//! How often a node replicates while its machine has more to do than it can.
+//!
+//! What a node sends costs CPU time here and at every peer, and on a machine that is busy that time
+//! is taken from functions' requests. So the shell measures, and stretches the time between two
+//! flushes until replication takes no more than its share: the core is told but a number.
+//!
+//! Two things are measured, each over a tenth of a second. *Is there contention?* The kernel counts
+//! how long a thread that could run had to wait for a core (`schedstat`); alone on a core it waits
+//! for next to nothing. *What does replication take?* The CPU time of this thread, beside that of the
+//! whole process, which is what the node can get at all. The work goes with the number of flushes, so
+//! the pace that gives replication its share is the present one times how far it is beyond.
+//!
+//! Without contention nothing is stretched, however much replication takes: nobody else wants it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// How often is measured.
+pub(super) const EVERY: Duration = Duration::from_millis(100);
+/// One part in so many of what the process gets is replication's.
+const SHARE: u32 = 5;
+/// One part in so many of a core is never too much.
+const LITTLE: u32 = 200;
+/// A pace below is none.
+const LEAST: Duration = Duration::from_millis(1);
+/// The slowest.
+const MOST: Duration = Duration::from_secs(1);
+
+/// What has been used so far, or between two measurements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Usage {
+    /// CPU time of this thread.
+    pub(super) thread: Duration,
+    /// CPU time of the process.
+    process: Duration,
+    /// How long this thread could have run and had to wait.
+    waited: Duration,
+    /// The time that has passed.
+    passed: Duration,
+}
+
+/// The pace after this one.
+pub(super) fn next(pace: Duration, used: &Usage) -> Duration {
+    let contended = used.waited * 2 >= used.thread && used.waited * 50 >= used.passed;
+    if !contended {
+        return Some(pace / 4).filter(|pace| *pace >= LEAST).unwrap_or_default();
+    }
+    let share = (used.process / SHARE).max(used.passed / LITTLE).max(Duration::from_nanos(1));
+    // Not all at once: a tenth of a second of a busy machine is a small sample.
+    let beyond = (used.thread.as_secs_f64() / share.as_secs_f64()).clamp(0.5, 2.0);
+    pace.max(LEAST).mul_f64(beyond).clamp(LEAST, MOST)
+}
+
+/// Measures the thread that made it.
+#[derive(Debug)]
+pub(super) struct Meter {
+    /// None where the kernel does not tell: then there is never any contention.
+    schedstat: Option<File>,
+    last: Usage,
+}
+
+impl Meter {
+    pub(super) fn new() -> Self {
+        let mut meter = Self { schedstat: None, last: Usage::default() };
+        meter.schedstat = File::open("/proc/thread-self/schedstat").ok();
+        meter.last = meter.total();
+        meter
+    }
+
+    /// All so far.
+    fn total(&self) -> Usage {
+        Usage {
+            thread: clock(ClockId::ThreadCPUTime),
+            process: clock(ClockId::ProcessCPUTime),
+            waited: self.waited(),
+            passed: clock(ClockId::Monotonic),
+        }
+    }
+
+    /// The second number of `ran waited slices`.
+    fn waited(&self) -> Duration {
+        let mut text = [0; 64];
+        let read = self.schedstat.as_ref().and_then(|file| file.read_at(&mut text, 0).ok());
+        let text = std::str::from_utf8(&text[..read.unwrap_or(0)]).unwrap_or_default();
+        let nanos = text.split_ascii_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+        Duration::from_nanos(nanos.unwrap_or(0))
+    }
+
+    /// What has been used since the last time; and this thread's CPU time so far.
+    pub(super) fn used(&mut self) -> (Usage, Duration) {
+        let total = self.total();
+        let last = std::mem::replace(&mut self.last, total);
+        let used = Usage {
+            thread: total.thread.saturating_sub(last.thread),
+            process: total.process.saturating_sub(last.process),
+            waited: total.waited.saturating_sub(last.waited),
+            passed: total.passed.saturating_sub(last.passed),
+        };
+        (used, total.thread)
+    }
+}
+
+fn clock(id: ClockId) -> Duration {
+    let time = clock_gettime(id);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(time.tv_sec.unsigned_abs(), nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Over 100 ms.
+    fn used(thread: u64, process: u64, waited: u64) -> Usage {
+        Usage { thread: ms(thread), process: ms(process), waited: ms(waited), passed: ms(100) }
+    }
+
+    #[test]
+    fn without_contention_nothing_is_stretched() {
+        assert_eq!(next(Duration::ZERO, &used(90, 100, 1)), Duration::ZERO);
+        assert_eq!(next(Duration::ZERO, &used(1, 1, 1)), Duration::ZERO, "waking takes a little");
+    }
+
+    #[test]
+    fn it_is_stretched_until_replication_has_its_share() {
+        // Work goes with the number of flushes: at 1 ms it would take 64 ms of 100 ms.
+        let mut pace = Duration::ZERO;
+        for _ in 0..50 {
+            let thread = ms(64).div_f64(pace.max(LEAST).as_secs_f64() * 1000.0);
+            let used = Usage { thread, process: ms(32) + thread, waited: ms(40), passed: ms(100) };
+            pace = next(pace, &used);
+        }
+        assert!((ms(7)..ms(9)).contains(&pace), "{pace:?}: 8 ms of 40");
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut pace = Duration::ZERO;
+        for _ in 0..50 {
+            pace = next(pace, &used(100, 100, 100));
+        }
+        assert_eq!(pace, MOST);
+        for _ in 0..50 {
+            pace = next(pace, &used(0, 100, 100));
+        }
+        assert_eq!(pace, LEAST, "whoever takes next to nothing need not wait");
+    }
+
+    #[test]
+    fn it_is_prompt_again_soon_after_the_load_ends() {
+        let mut pace = ms(64);
+        for _ in 0..3 {
+            pace = next(pace, &used(1, 1, 0));
+        }
+        assert!(pace <= LEAST);
+    }
+
+    #[test]
+    fn the_meter_sees_this_thread_work() {
+        let mut meter = Meter::new();
+        let end = std::time::Instant::now() + ms(20);
+        while std::time::Instant::now() < end {}
+        let (used, total) = meter.used();
+        assert!(used.thread > Duration::ZERO && used.thread <= total);
+        assert!(used.process >= used.thread && used.passed >= ms(20));
+    }
+}

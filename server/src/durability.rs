@@ -1,0 +1,231 @@
+//! The node's disk: where its store comes from, and who looks after the journal while it runs.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use miso_store::crdt::ReplicaId;
+use miso_store::journal::{self, Disk, Failed, OpenError, Options, RealDisk, Status, SyncPolicy};
+use miso_store::{Config, Store};
+use parking_lot::{Condvar, Mutex};
+
+use crate::settings::Settings;
+use crate::shared::{Shared, unix_ms};
+
+/// A log this long is followed by a checkpoint, if it is as long as the last one as well.
+const LOG_BYTES: u64 = 64 << 20;
+
+/// Checkpoints, and who wants one.
+#[derive(Debug)]
+pub(crate) struct Saving {
+    wanted: Mutex<bool>,
+    wake: Condvar,
+    pub(crate) running: AtomicBool,
+    /// When the last one ended well, in seconds since 1970.
+    pub(crate) last: AtomicU64,
+    /// Whether the last one failed.
+    pub(crate) failed: AtomicBool,
+    /// How many seconds the last one took; -1 if there was none.
+    pub(crate) took: AtomicI64,
+    /// Its length.
+    pub(crate) bytes: AtomicU64,
+    /// One at a time.
+    turn: Mutex<()>,
+}
+
+impl Default for Saving {
+    fn default() -> Saving {
+        Saving {
+            wanted: Mutex::new(false),
+            wake: Condvar::new(),
+            running: AtomicBool::new(false),
+            last: AtomicU64::new(unix_ms() / 1000),
+            failed: AtomicBool::new(false),
+            took: AtomicI64::new(-1),
+            bytes: AtomicU64::new(0),
+            turn: Mutex::new(()),
+        }
+    }
+}
+
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+fn config(settings: &Settings, replica: ReplicaId) -> Config {
+    let shards = (settings.threads() * 8).next_power_of_two().min(64);
+    Config::new(replica, shards, Arc::new(unix_ms))
+}
+
+/// The directory, if the node has one.
+fn directory(settings: &Settings) -> Option<String> {
+    Some(settings.text("data-dir")).filter(|directory| directory != "none")
+}
+
+fn refused(directory: &str, error: &OpenError) -> String {
+    format!("data-dir: {directory} {}", sentence(&error.to_string(), directory))
+}
+
+/// What an error says of the directory, as the end of a line that begins with its name.
+fn sentence(error: &str, directory: &str) -> String {
+    error.replace(
+        "run `miso-server --repair` on it",
+        &format!("run `miso-server --repair {directory}`"),
+    )
+}
+
+/// The store, as the last run left it.
+///
+/// # Errors
+/// If the directory cannot be used: a line that says why and what to do.
+pub(crate) fn open(settings: &Settings) -> Result<Store, String> {
+    let Some(directory) = directory(settings) else {
+        return Ok(Store::new(config(settings, ReplicaId(random()))));
+    };
+    let failed = |error: std::io::Error| {
+        format!(
+            "data-dir: cannot use {directory}: {error}; expected a directory to write to, or none"
+        )
+    };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(Path::new(&directory)).map_err(failed)?);
+    let options = Options { sync: settings.append_sync(), ..Options::default() };
+    let began = Instant::now();
+    let recovery = miso_store::recover(&disk, options, |id| config(settings, id), random)
+        .map_err(|error| refused(&directory, &error))?;
+    if let Some(cut) = &recovery.summary.cut {
+        tracing::warn!("{directory}: {cut}");
+    }
+    if let Some(why) = &recovery.renewed {
+        tracing::warn!("{directory}: this node goes on under a new incarnation: {why}");
+    }
+    let records = recovery.summary.checkpoint_records + recovery.summary.log_records;
+    if records > 0 {
+        let took = began.elapsed();
+        tracing::info!("{directory}: {records} records read in {:.3} s", took.as_secs_f64());
+    }
+    Ok(recovery.store)
+}
+
+/// Verifies a directory and prints what is found.
+///
+/// # Errors
+/// If something is wrong with it.
+pub(crate) fn check(directory: &Path) -> Result<(), String> {
+    report(directory, journal::check)
+}
+
+/// Mends a directory as far as it can be, and prints what was done.
+///
+/// # Errors
+/// If it could not be mended.
+pub(crate) fn repair(directory: &Path) -> Result<(), String> {
+    report(directory, journal::repair)
+}
+
+fn report(
+    directory: &Path,
+    examine: fn(&Arc<dyn Disk>) -> Result<journal::Report, OpenError>,
+) -> Result<(), String> {
+    let name = directory.display().to_string();
+    let disk = RealDisk::existing(directory).map_err(|error| format!("{name}: {error}"))?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let report = examine(&disk).map_err(|error| refused(&name, &error))?;
+    for line in report.notes.iter().chain(&report.actions) {
+        println!("{line}");
+    }
+    if report.is_sound() {
+        println!("{name} is sound");
+        return Ok(());
+    }
+    for problem in &report.problems {
+        println!("{}", sentence(problem, &name));
+    }
+    Err(format!("{name} is damaged; mend it with `miso-server --repair {name}`"))
+}
+
+/// Looks after the journal in a thread of its own, until the process ends.
+///
+/// # Errors
+/// If the thread cannot be started.
+pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
+    if shared.store.journal().is_none() {
+        return Ok(());
+    }
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new().name("miso-checkpoint".into()).spawn(move || keep(&shared))?;
+    Ok(())
+}
+
+fn keep(shared: &Shared) {
+    let saving = &shared.saving;
+    loop {
+        let mut wanted = saving.wanted.lock();
+        if !*wanted {
+            saving.wake.wait_for(&mut wanted, Duration::from_secs(1));
+        }
+        let asked = std::mem::take(&mut *wanted);
+        drop(wanted);
+        let Some(journal) = shared.store.journal() else { return };
+        let broken = matches!(journal.status(), Status::Broken(_));
+        let long = LOG_BYTES.max(saving.bytes.load(Ordering::Relaxed));
+        if (asked || broken || journal.stats().log_bytes > long)
+            && let Err(failed) = save(shared)
+        {
+            tracing::warn!("the checkpoint failed: {failed}");
+            // The reason may pass; until then once a second is enough.
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+}
+
+/// Writes a checkpoint now. Blocks.
+///
+/// # Errors
+/// If it could not be written; what was there before stays.
+pub(crate) fn save(shared: &Shared) -> Result<(), Failed> {
+    let saving = &shared.saving;
+    let _turn = saving.turn.lock();
+    saving.running.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    let saved = shared.store.checkpoint();
+    saving.running.store(false, Ordering::Relaxed);
+    saving.took.store(began.elapsed().as_secs() as i64, Ordering::Relaxed);
+    saving.failed.store(saved.is_err(), Ordering::Relaxed);
+    let summary = saved?;
+    saving.last.store(unix_ms() / 1000, Ordering::Relaxed);
+    saving.bytes.store(summary.map_or(0, |summary| summary.bytes), Ordering::Relaxed);
+    Ok(())
+}
+
+/// Asks for a checkpoint in the background.
+pub(crate) fn save_soon(shared: &Shared) {
+    *shared.saving.wanted.lock() = true;
+    shared.saving.wake.notify_one();
+}
+
+/// Ends the journal in order: all is durable, and the next start knows it.
+pub(crate) fn close(shared: &Shared) {
+    let Some(journal) = shared.store.journal() else { return };
+    if let Err(failed) = save(shared) {
+        tracing::warn!("no checkpoint at the end: {failed}");
+    }
+    if let Err(failed) = journal.close() {
+        tracing::error!("the journal did not end in order: {failed}");
+    }
+}
+
+/// Whether a write may run now.
+///
+/// # Errors
+/// The line that says why not, in Redis's words.
+pub(crate) fn admit(shared: &Shared) -> Result<(), String> {
+    let Some(journal) = shared.store.journal() else { return Ok(()) };
+    journal.admit().map_err(|failed| format!("MISCONF Errors writing to the AOF file: {failed}"))
+}
+
+/// What `appendfsync` says.
+pub(crate) fn policy(text: &str) -> SyncPolicy {
+    text.parse().unwrap_or(SyncPolicy::EverySecond)
+}
