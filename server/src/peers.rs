@@ -79,6 +79,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
     let mut overlay = overlay::Config::new(&cluster, &name, replica, crate::shared::unix_ms());
     overlay.node_timeout = shared.settings.duration("node-timeout").max(SHORTEST_TIMEOUT);
     overlay.heartbeat = overlay.node_timeout / 5;
+    overlay.addresses = shared.settings.peer_announce();
     let intervals = shared.settings.intervals();
     let replicator =
         replicator::Config { interval: intervals.default, ..replicator::Config::new(replica) };

@@ -109,6 +109,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Port to listen on for other nodes; 0 picks a free one, none is a node alone; unless told port + 1000",
     ),
     start(
+        "peer-announce",
+        Kind::Peers,
+        "",
+        "Where other nodes are told to reach this one, as host:port, if that is not where it listens: behind a NAT or a proxy; repeatable",
+    ),
+    start(
         "join",
         Kind::Peers,
         "",
@@ -859,6 +865,11 @@ impl Settings {
     /// Where other nodes may be.
     pub(crate) fn join(&self) -> Vec<String> {
         words(&self.text("join")).map(str::to_owned).collect()
+    }
+
+    /// Where other nodes are told to reach this one; none: where it listens.
+    pub(crate) fn peer_announce(&self) -> Vec<String> {
+        words(&self.text("peer-announce")).map(str::to_owned).collect()
     }
 
     /// A setting that is a length of time.

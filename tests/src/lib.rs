@@ -5,12 +5,15 @@
 //! - [`Session`] is a connection by the `redis` crate, in RESP2 or RESP3; [`script`](Session::script) plays lines
 //!   against it and compares the answers.
 //! - [`Wire`] is a bare socket, for bytes that no client would send.
+//! - [`Cluster`] is several nodes, on a [`Net`] that the test can break.
 //! - [`world`] is a simulated cluster: many nodes of the production code on a made-up network.
 //! - [`Tool`] runs a stock program with a deadline.
 //!
 //! Nothing here waits for luck: every wait is for a condition, with a deadline that fails the test.
 
+mod cluster;
 mod frame;
+mod net;
 mod node;
 mod rng;
 mod script;
@@ -19,7 +22,9 @@ mod tool;
 mod wire;
 pub mod world;
 
+pub use cluster::{Cluster, agree, all_say};
 pub use frame::Frame;
+pub use net::{Net, Way};
 pub use node::{Node, wait_until};
 pub use rng::Rng;
 pub use script::split;

@@ -80,7 +80,10 @@ pub(crate) fn steps(script: &str) -> impl Iterator<Item = Step<'_>> {
 /// Whether `actual` is what `expected` says: equal, or `*` for anything but an error, or `text...` for a beginning.
 pub(crate) fn fits(expected: &str, actual: &str) -> bool {
     if expected == "*" {
-        return !actual.starts_with('-');
+        // A number below 0 is no error.
+        return !actual
+            .strip_prefix('-')
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
     }
     match expected.strip_suffix("...") {
         Some(start) => actual.starts_with(start),
@@ -106,6 +109,11 @@ mod tests {
         let all: Vec<_> = steps("# note\n\n A b => 1 || true\nC => nil").collect();
         assert_eq!((all[0].line, all[0].resp2, all[0].resp3), ("A b", "1", "true"));
         assert_eq!((all[1].line, all[1].resp2, all[1].resp3), ("C", "nil", "nil"));
-        assert!(fits("-ERR x...", "-ERR xyz") && fits("*", "5") && !fits("*", "-ERR"));
+        assert!(
+            fits("-ERR x...", "-ERR xyz")
+                && fits("*", "5")
+                && fits("*", "-5")
+                && !fits("*", "-ERR")
+        );
     }
 }
