@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::chart::{Bar, Chart};
 use crate::progress;
-use crate::report::{Report, Target};
+use crate::report::{Limit, Report, Target};
 use crate::resp::Reply;
 use crate::servers::{Kind, Pair, Programs, Server, die_with_us};
 use crate::statistics::{Spread, median, sorted};
@@ -397,7 +397,7 @@ impl Report for Comparison {
                     cell.command, cell.redis_command, cell.depth, cell.connections
                 ),
                 figure: cell.ratio.median,
-                at_most: cell.target?,
+                limit: Limit::AtMost(cell.target?),
                 met: cell.met,
             })
         });

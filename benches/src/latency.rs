@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::chart::{Bar, Chart};
 use crate::progress;
-use crate::report::{Report, Target};
+use crate::report::{Limit, Report, Target};
 use crate::resp::encode;
 use crate::servers::{Kind, Pair, Programs, Server};
 use crate::statistics::{Spread, median, quantile, sorted};
@@ -419,7 +419,7 @@ impl Report for Latency {
         vec![Target {
             what: format!("p99 by Redis's at {} requests/s", grouped(u64::from(self.rate))),
             figure: self.p99_ratio.median,
-            at_most: self.p99_target,
+            limit: Limit::AtMost(self.p99_target),
             met: self.met,
         }]
     }

@@ -11,8 +11,11 @@ mod compare;
 mod environment;
 mod instructions;
 mod latency;
+mod load;
 mod memory;
+mod nodes;
 mod progress;
+mod replication;
 mod report;
 mod resp;
 mod servers;
@@ -21,7 +24,6 @@ mod statistics;
 mod suite;
 mod table;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,8 +32,11 @@ use clap::{Args, Parser, Subcommand};
 use report::Report;
 use servers::Programs;
 
+/// What went wrong, in one line.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
 /// What every benchmark answers: a report, or one line that says what went wrong.
-type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Benchmarks of MISO beside Redis.
 ///
@@ -88,6 +93,8 @@ enum Benchmark {
         #[command(flatten)]
         options: instructions::Options,
     },
+    /// Many nodes: the paper's load and intervals, and what a peer and a large state cost a write
+    Replication(replication::Options),
     /// Everything; writes benches/results, docs/charts and docs/benchmarks.md
     All(suite::Options),
 }
@@ -153,6 +160,7 @@ fn run(benchmark: Benchmark) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Benchmark::Replication(options) => suite::run_replication(&programs, &options)?,
         Benchmark::All(options) => suite::run(&programs, &options)?,
     }
     Ok(ExitCode::SUCCESS)

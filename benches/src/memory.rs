@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::chart::{Bar, Chart};
 use crate::progress;
-use crate::report::{Report, Target};
+use crate::report::{Limit, Report, Target};
 use crate::resp::encode;
 use crate::servers::{Kind, Programs, Server};
 use crate::table::{Table, grouped, verdict};
@@ -226,7 +226,7 @@ impl Report for Memory {
             Some(Target {
                 what: format!("bytes beyond its own, {}", case.item),
                 figure: case.miso_beyond_own,
-                at_most: case.target?,
+                limit: Limit::AtMost(case.target?),
                 met: case.met,
             })
         });

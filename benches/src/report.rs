@@ -1,5 +1,6 @@
 //! What a benchmark hands back.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -27,14 +28,46 @@ pub(crate) trait Report: Serialize {
     }
 }
 
-/// A figure, and what it should not exceed.
+/// What a figure should reach.
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Limit {
+    fn met(self, figure: f64) -> bool {
+        match self {
+            Limit::AtMost(limit) => figure <= limit,
+            Limit::AtLeast(limit) => figure >= limit,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::AtMost(limit) => write!(f, "at most {limit:.2}"),
+            Limit::AtLeast(limit) => write!(f, "at least {limit:.2}"),
+        }
+    }
+}
+
+/// A figure, and what it should reach.
 pub(crate) struct Target {
     /// What is measured, with its unit.
     pub(crate) what: String,
     pub(crate) figure: f64,
-    pub(crate) at_most: f64,
+    pub(crate) limit: Limit,
     /// None if the figure tells nothing.
     pub(crate) met: Option<bool>,
+}
+
+impl Target {
+    pub(crate) fn new(what: String, figure: f64, limit: Limit) -> Target {
+        let met = (!figure.is_nan()).then(|| limit.met(figure));
+        Target { what, figure, limit, met }
+    }
 }
 
 /// Writes figures as JSON, and the folder if there is none.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::progress;
-use crate::report::{Report, Target};
+use crate::report::{Limit, Report, Target};
 use crate::servers::{Kind, Programs, Server};
 use crate::statistics::{Spread, median, sorted};
 use crate::table::{Table, verdict};
@@ -107,7 +107,7 @@ impl Report for Startup {
         let target = |what: &str, figure: f64, at_most: f64| Target {
             what: what.to_owned(),
             figure,
-            at_most,
+            limit: Limit::AtMost(at_most),
             met: Some(figure <= at_most),
         };
         vec![

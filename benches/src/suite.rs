@@ -12,7 +12,7 @@ use crate::environment::Environment;
 use crate::report::{self, Report};
 use crate::servers::Programs;
 use crate::table::{Table, verdict};
-use crate::{allreduce, compare, instructions, latency, memory, startup};
+use crate::{allreduce, compare, instructions, latency, memory, replication, startup};
 
 #[derive(Args, Clone)]
 pub(crate) struct Options {
@@ -37,8 +37,9 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
     let quick = options.quick;
     let began = Instant::now();
     let environment = Environment::look(programs);
-    let mut page = Page::new(options.output.clone().unwrap_or_else(workspace), &environment);
-    report::write_json(&page.root.join("benches/results/environment.json"), &environment)?;
+    let root = options.output.clone().unwrap_or_else(workspace);
+    report::write_json(&root.join("benches/results/environment.json"), &environment)?;
+    let mut page = Page::new(Some(root), &environment);
     page.add(
         "The main job: AllReduce",
         "allreduce --repetitions 50",
@@ -60,6 +61,7 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
         "startup",
         &startup::run(programs, &startup::Options::standard())?,
     )?;
+    add_replication(&mut page, programs, &replication::Options::standard(quick))?;
     if instructions::available() {
         page.add(
             "Instructions per command",
@@ -74,16 +76,51 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// The tables of many nodes alone; written only where that is asked for, and never to the page.
+pub(crate) fn run_replication(programs: &Programs, options: &replication::Options) -> Result<()> {
+    let output = options.output.clone();
+    let mut page = Page::new(output, &Environment::look(programs));
+    add_replication(&mut page, programs, options)?;
+    println!("## What was to be reached\n\n{}", page.targets);
+    Ok(())
+}
+
+fn add_replication(
+    page: &mut Page,
+    programs: &Programs,
+    options: &replication::Options,
+) -> Result<()> {
+    use replication::Part;
+    if options.wants(Part::Load) {
+        let report = replication::spread(programs, options)?;
+        page.add("Many nodes: the paper's load", "replication --part load", &report)?;
+    }
+    if options.wants(Part::Intervals) {
+        let report = replication::intervals(programs, options)?;
+        page.add("Many nodes: intervals", "replication --part intervals", &report)?;
+    }
+    if options.wants(Part::Peers) {
+        let report = replication::peers(programs, options)?;
+        page.add("What a peer costs", "replication --part peers", &report)?;
+    }
+    if options.wants(Part::Size) {
+        let report = replication::size(programs, options)?;
+        page.add("Writes in a large state", "replication --part size", &report)?;
+    }
+    Ok(())
+}
+
 /// `docs/benchmarks.md` as it grows.
 struct Page {
-    root: PathBuf,
+    /// Where files are written, if any are.
+    root: Option<PathBuf>,
     head: String,
     targets: Table,
     sections: String,
 }
 
 impl Page {
-    fn new(root: PathBuf, environment: &Environment) -> Page {
+    fn new(root: Option<PathBuf>, environment: &Environment) -> Page {
         let head = format!(
             "# Benchmarks\n\n\
              <!-- Written by `cargo run --release -p miso-benches -- all`. -->\n\n\
@@ -94,7 +131,7 @@ impl Page {
              {}",
             environment.markdown()
         );
-        let targets = Table::new(&["figure", "measured", "at most", ""]);
+        let targets = Table::new(&["figure", "measured", "wanted", ""]);
         Page { root, head, targets, sections: String::new() }
     }
 
@@ -105,15 +142,20 @@ impl Page {
             self.targets.row([
                 target.what,
                 format!("{:.2}", target.figure),
-                format!("{:.2}", target.at_most),
+                target.limit.to_string(),
                 verdict(target.met).to_owned(),
             ]);
         }
         let name = R::NAME;
-        report::write_json(&self.root.join(format!("benches/results/{name}.json")), report)?;
+        if let Some(root) = &self.root {
+            report::write_json(&root.join(format!("benches/results/{name}.json")), report)?;
+        }
         write!(self.sections, "\n## {title}\n\n{markdown}")?;
         if let Some(chart) = report.chart() {
-            report::write_text(&self.root.join(format!("docs/charts/{name}.svg")), &chart.svg()?)?;
+            if let Some(root) = &self.root {
+                let path = root.join(format!("docs/charts/{name}.svg"));
+                report::write_text(&path, &chart.svg()?)?;
+            }
             write!(self.sections, "\n![{title}](charts/{name}.svg)\n")?;
         }
         write!(self.sections, "\nAgain: `cargo run --release -p miso-benches -- {command}`\n")?;
@@ -122,6 +164,7 @@ impl Page {
 
     fn finish(self, quick: bool) -> Result<()> {
         let Page { root, head, targets, sections } = self;
+        let Some(root) = root else { return Ok(()) };
         let quick = if quick { "\nThis was a `--quick` run: its figures are rough.\n" } else { "" };
         let targets = format!("## What was to be reached\n\n{targets}");
         println!("{targets}");
