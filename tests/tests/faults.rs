@@ -155,7 +155,7 @@ struct Written {
     answered: usize,
     /// So many had been acknowledged by a peer.
     acknowledged: usize,
-    /// Its node went away.
+    /// Its node was killed.
     lost: bool,
 }
 
@@ -179,8 +179,18 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Of a writer whose node was killed, which it need not have noticed yet.
+    fn end_of_lost(self) -> Written {
+        let lost = Written { lost: true, ..self.end() };
+        assert!(lost.answered > 0, "it never wrote");
+        lost
+    }
+}
+
 fn write(id: String, mut session: Session, stop: &AtomicBool) -> Written {
-    let mut rng = Rng::new(id.bytes().fold(1, |seed, byte| seed * 31 + u64::from(byte)));
+    let mut rng =
+        Rng::new(id.bytes().fold(1, |seed: u64, byte| seed.wrapping_mul(31) ^ u64::from(byte)));
     let mut written = Written { id, ops: Vec::new(), answered: 0, acknowledged: 0, lost: false };
     while !stop.load(Ordering::Acquire) {
         let op = Op::random(&mut rng);
@@ -279,13 +289,7 @@ fn pass(ms: u64) {
 /// Kills a node, starts it again with nothing that it knew, and has a new writer write on it.
 fn lose(cluster: &mut Cluster, node: usize, writers: &mut Vec<Writer>, written: &mut Vec<Written>) {
     cluster.kill(node);
-    let lost = writers.remove(node).end();
-    assert!(
-        lost.lost && lost.answered > 0,
-        "{} of {} were answered",
-        lost.answered,
-        lost.ops.len()
-    );
+    let lost = writers.remove(node).end_of_lost();
     let id = format!("{}-again", lost.id);
     // Who else dies must not be the only one who had heard of its last words.
     let others: Vec<usize> = cluster.running();
@@ -362,7 +366,7 @@ fn five_nodes_survive_kills_in_the_midst_of_a_partition() {
     cluster.isolate(4);
     pass(300);
     cluster.kill(1);
-    let lost = writers.remove(1).end();
+    let lost = writers.remove(1).end_of_lost();
     pass(300);
     cluster.restart(1);
     writers.insert(1, Writer::start(&cluster, 1, "w1-again"));
@@ -388,7 +392,7 @@ fn nodes_with_disks_lose_nothing_that_was_answered() {
         cluster.isolate(node);
         pass(100);
         cluster.kill(node);
-        written.push(writers.remove(node).end());
+        written.push(writers.remove(node).end_of_lost());
         cluster.restart(node);
         writers.insert(node, Writer::start(&cluster, node, &format!("w{node}-{round}")));
         cluster.net().heal();

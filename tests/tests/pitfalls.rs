@@ -336,7 +336,7 @@ fn p4_11_a_function_that_moves_with_a_token_reads_its_writes() {
 fn p4_12_what_was_not_sent_yet_is_sent_before_a_node_leaves() {
     // So long that nothing goes by itself.
     let mut cluster =
-        Cluster::with(2, &["--replication-interval", "10m", "--function-linger", "0"]);
+        Cluster::with(2, &["--loglevel", "debug", "--replication-interval", "10m", "--function-linger", "0"]);
     let session = |cluster: &Cluster, node, function: &str| {
         let mut session = cluster.session_of(node, function);
         session.script("MISO.EXISTS none => 0");
