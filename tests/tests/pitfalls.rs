@@ -336,13 +336,18 @@ fn p4_11_a_function_that_moves_with_a_token_reads_its_writes() {
 fn p4_12_what_was_not_sent_yet_is_sent_before_a_node_leaves() {
     // So long that nothing goes by itself.
     let mut cluster =
-        Cluster::with(2, &["--loglevel", "debug", "--replication-interval", "10m", "--function-linger", "0"]);
+        Cluster::with(2, &["--replication-interval", "10m", "--function-linger", "0"]);
     let session = |cluster: &Cluster, node, function: &str| {
         let mut session = cluster.session_of(node, function);
         session.script("MISO.EXISTS none => 0");
         session
     };
     let (mut f, mut g) = (session(&cluster, 1, "f"), session(&cluster, 1, "g"));
+    // Whom nobody knows to run a function is not waited for.
+    wait_until("node 0 to know what node 1 runs", || {
+        let functions = cluster.view(1, 0).and_then(|view| view.field("functions"));
+        functions.is_some_and(|functions| functions.sorted() == ["f", "g"])
+    });
     let mut leaving = session(&cluster, 0, "f");
     leaving.script("GCOUNTER.ADD o c 5 => 5\nMISO.UNREGISTER f => 1");
     drop(leaving);

@@ -55,6 +55,9 @@ fn memory_is_flat_while_sets_churn_and_nodes_come_and_go() {
             }
             _ => {}
         }
+        if step % 30 == 0 {
+            eprintln!("{step} {:?} {:?}", start.elapsed(), used(&mut s).map(|n| n >> 10));
+        }
         if warm.is_none() && start.elapsed() > length / 3 && lives > 0 {
             warm = Some(used(&mut s));
         }
