@@ -55,9 +55,6 @@ fn memory_is_flat_while_sets_churn_and_nodes_come_and_go() {
             }
             _ => {}
         }
-        if step % 30 == 0 {
-            eprintln!("{step} {:?} {:?}", start.elapsed(), used(&mut s).map(|n| n >> 10));
-        }
         if warm.is_none() && start.elapsed() > length / 3 && lives > 0 {
             warm = Some(used(&mut s));
         }
@@ -73,7 +70,7 @@ fn memory_is_flat_while_sets_churn_and_nodes_come_and_go() {
     let warm = warm.expect("it was long enough to warm up");
     // What went is in logs and queues, which have bounds; and a dead incarnation leaves some bytes.
     for node in 0..2 {
-        wait_until(&format!("node-{node} to use no more than {warm:?} and some"), || {
+        wait_until(&format!("node-{node} to use little more than {warm:?} bytes"), || {
             used(&mut s)[node] < warm[node] + 6 * MIB
         });
     }
