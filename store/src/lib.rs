@@ -267,7 +267,7 @@ mod tests {
             let name = format!("n{round}");
             add(&function, b"o", name.as_bytes(), round).expect("a counter");
             assert!(function.take_batch().is_some());
-            let hash = crate::hash(b"o");
+            let hash = hash(b"o");
             let deleted =
                 function.lock(function.shard_of(hash)).delete(hash, b"o", name.as_bytes());
             assert!(deleted && function.take_batch().is_some());

@@ -31,7 +31,7 @@ fn memory_is_flat_while_sets_churn_and_nodes_come_and_go() {
     let mut cluster = Cluster::with(3, &["--node-timeout", "1s"]);
     let mut s = cluster.sessions();
     let (mut rng, mut step, mut lives) = (Rng::new(1), 0, 0);
-    let mut used = |s: &mut [miso_tests::Session]| {
+    let used = |s: &mut [miso_tests::Session]| {
         let ask = |s: &mut miso_tests::Session| {
             let info = s.run("INFO memory").text();
             let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
