@@ -257,6 +257,24 @@ mod tests {
         assert_eq!(function.take_batch(), None);
     }
 
+    /// Peers that never write never say words that count: what waits for one would wait for ever.
+    #[test]
+    fn own_counters_that_are_deleted_leave_nothing_to_collect() {
+        let store = store();
+        let function = store.function(b"f");
+        function.track();
+        for round in 0..10u64 {
+            let name = format!("n{round}");
+            add(&function, b"o", name.as_bytes(), round).expect("a counter");
+            assert!(function.take_batch().is_some());
+            let hash = hash(b"o");
+            let deleted =
+                function.lock(function.shard_of(hash)).delete(hash, b"o", name.as_bytes());
+            assert!(deleted && function.take_batch().is_some());
+        }
+        assert_eq!((function.object_count(), function.floored_count()), (0, 0));
+    }
+
     #[test]
     fn what_came_and_went_within_an_interval_is_not_told() {
         let store = store();

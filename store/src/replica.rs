@@ -972,7 +972,7 @@ impl Shard {
         }
         let mut key = std::mem::take(&mut self.key);
         pending::key(object, name, delta.kind(), &mut key);
-        if matches!(delta.kind(), Type::GCounter | Type::PnCounter | Type::OrMap) {
+        if self.may_keep_floors(object, name, delta.kind()) {
             self.floored.insert(Box::from(&*key));
         }
         let mut context = Context::new();
@@ -986,6 +986,23 @@ impl Shard {
         }
         self.key = key;
         Some(removals)
+    }
+
+    /// Whether a value may keep floors. Of a counter that is gone for good, as one that only this
+    /// node added to, nothing is kept: it must not be listed until some peer's word comes, which
+    /// may be never. Maps are not searched, since that is linear in their fields.
+    fn may_keep_floors(&self, object: &[u8], name: &[u8], kind: Type) -> bool {
+        if !matches!(kind, Type::GCounter | Type::PnCounter | Type::OrMap) {
+            return false;
+        }
+        let slot = self.objects.get(object).and_then(|object| object.get(name));
+        let mut values = slot.map_or(&[][..], |slot| slot.values()).iter();
+        values.any(|value| match value {
+            Value::GCounter(counter) | Value::PnCounter(counter) => {
+                value.kind() == kind && counter.has_dead_entries()
+            }
+            value => value.kind() == kind,
+        })
     }
 
     /// Lists the values that keep floors. Linear in what the shard holds.

@@ -3,6 +3,7 @@
 use crate::net::{Net, Way};
 use crate::{Frame, Node, Resp, Session, wait_until};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// Nodes `node-0`, `node-1` and so on, each behind a proxy of a [`Net`]. All are told where the first is, the first
 /// where the second is; the rest they learn from each other.
@@ -10,6 +11,8 @@ pub struct Cluster {
     // Dropped in this order: nodes should not see their network end.
     nodes: Vec<Option<Node>>,
     flags: Vec<String>,
+    /// Where nodes keep what outlives them, if anything does.
+    disks: Option<PathBuf>,
     net: Net,
 }
 
@@ -23,6 +26,17 @@ impl Cluster {
     /// Starts nodes with further flags and waits until all know each other.
     #[track_caller]
     pub fn with(count: usize, flags: &[&str]) -> Cluster {
+        Cluster::launch_all(count, flags, None)
+    }
+
+    /// Starts nodes that keep their data over a restart.
+    #[track_caller]
+    pub fn with_disks(count: usize, flags: &[&str]) -> Cluster {
+        Cluster::launch_all(count, flags, Some(Node::scratch()))
+    }
+
+    #[track_caller]
+    fn launch_all(count: usize, flags: &[&str], disks: Option<PathBuf>) -> Cluster {
         assert!(count <= 10, "a name would be within another");
         let net = Net::new();
         // The addresses come first, so that each node can be told of any other.
@@ -30,7 +44,7 @@ impl Cluster {
             net.add(&name(node));
         }
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut cluster = Cluster { nodes: Vec::new(), flags, net };
+        let mut cluster = Cluster { nodes: Vec::new(), flags, disks, net };
         for node in 0..count {
             cluster.nodes.push(None);
             cluster.launch(node);
@@ -58,6 +72,8 @@ impl Cluster {
         if seed < self.net.len() {
             flags.extend(["--join".to_owned(), self.net.address(seed).to_string()]);
         }
+        let data = self.disks.as_ref().map(|disks| disks.join(name(node)).display().to_string());
+        flags.extend(["--data-dir".to_owned(), data.unwrap_or_else(|| "none".to_owned())]);
         flags.extend(self.flags.iter().cloned());
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let started = Node::with(&flags);
@@ -127,7 +143,7 @@ impl Cluster {
         self.net.point(node, None);
     }
 
-    /// Starts a killed node again, with the same flags and nothing that it knew.
+    /// Starts a node again that has ended, with the same flags. Without disks it knows nothing that it knew.
     #[track_caller]
     pub fn restart(&mut self, node: usize) {
         assert!(self.nodes[node].is_none(), "the node runs");
@@ -226,6 +242,16 @@ pub fn all_say(sessions: &mut [Session], line: &str, expected: &str) {
         if unordered { frame.unordered() } else { frame }.to_string()
     };
     agree(&format!("{line} => {expected}"), sessions, ask, |answer| answer == expected);
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        if let Some(disks) = &self.disks {
+            // What is left behind in the temporary directory harms nobody.
+            let _ = std::fs::remove_dir_all(disks);
+        }
+    }
 }
 
 fn name(node: usize) -> String {

@@ -37,6 +37,25 @@ impl Node {
         Node::with_environment(flags, &[])
     }
 
+    /// Starts a node that may find that it must not run: then there is none.
+    pub fn launch(flags: &[&str]) -> Option<Node> {
+        let directory = Node::scratch();
+        let log = File::create(directory.join("log")).expect("a log file");
+        let port = Node::free_port();
+        let child = Command::new(Node::binary())
+            .args(["--peer-port", "0", "--mdns", "no", "--port", &port.to_string()])
+            .args(flags)
+            .current_dir(&directory)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle of the log"))
+            .stderr(log)
+            .spawn()
+            .expect("the server starts");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut node = Node { child, address, directory };
+        node.becomes_ready().then_some(node)
+    }
+
     /// Starts a node with further flags and environment variables.
     pub fn with_environment(flags: &[&str], variables: &[(&str, &str)]) -> Node {
         Node::spawn(|port| {
