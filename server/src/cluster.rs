@@ -112,6 +112,7 @@ fn start(cluster: &Cluster, nodes: &mut Vec<Node>) -> Result<(), String> {
             .args(["--port", &port.to_string(), "--node-name", &name])
             .args(["--peer-bind", "127.0.0.1", "--peer-port", &(port + PEER_PORT).to_string()])
             .args(["--join", &join.join(",")])
+            .args(["--data-dir", &data_directory(cluster, &name)?])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -139,6 +140,17 @@ fn start(cluster: &Cluster, nodes: &mut Vec<Node>) -> Result<(), String> {
         nodes.push(Node { name, port, child, over: None });
     }
     Ok(())
+}
+
+/// Where a node keeps its data, made if it is not there yet.
+fn data_directory(cluster: &Cluster, node: &str) -> Result<String, String> {
+    let Some(data) = &cluster.data else { return Ok("none".to_owned()) };
+    let directory = data.join(node);
+    std::fs::create_dir_all(&directory).map_err(|error| {
+        format!("data-dir: cannot make {}: {error}; expected a directory", directory.display())
+    })?;
+    let shown = directory.to_str().map(str::to_owned);
+    shown.ok_or_else(|| format!("data-dir: {} is not UTF-8", directory.display()))
 }
 
 /// Shows what a node writes, a line at a time.

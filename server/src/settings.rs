@@ -438,6 +438,8 @@ pub(crate) struct Cluster {
     pub(crate) nodes: u16,
     /// The first one's port for clients; the others' follow.
     pub(crate) port: u16,
+    /// Below it each has a directory of its own; none: they keep their data in memory alone.
+    pub(crate) data: Option<PathBuf>,
     /// What else all of them are told.
     pub(crate) flags: Vec<String>,
 }
@@ -446,7 +448,8 @@ pub(crate) struct Cluster {
 const CLUSTER_MAX: i64 = 64;
 
 /// What a cluster decides for each of its nodes.
-const DECIDED: [&str; 5] = ["port", "peer-port", "peer-bind", "node-name", "join"];
+const DECIDED: [&str; 7] =
+    ["port", "peer-port", "peer-bind", "peer-announce", "node-name", "join", "data-dir"];
 
 /// A generated page.
 #[derive(Clone, Copy, Debug)]
@@ -514,6 +517,13 @@ fn flags() -> clap::Command {
         .about("Run N nodes on this host that replicate to each other; Ctrl-C ends them all")
         .arg(nodes)
         .arg(port)
+        .arg(
+            clap::Arg::new("data-dir")
+                .long("data-dir")
+                .value_name("DIR")
+                .default_value("./miso-cluster")
+                .help("Directory with one for each node; none keeps their data in memory alone"),
+        )
         .args(shown().filter(|setting| !DECIDED.contains(&setting.name)).map(flag));
     command.subcommand(cluster).args_conflicts_with_subcommands(true)
 }
@@ -543,7 +553,9 @@ fn cluster(matches: &clap::ArgMatches) -> Cluster {
             flags.extend([format!("--{}", setting.name), text.clone()]);
         }
     }
-    Cluster { nodes: number("nodes"), port: number("port"), flags }
+    let data = matches.get_one::<String>("data-dir").filter(|data| *data != "none");
+    let data = data.map(PathBuf::from);
+    Cluster { nodes: number("nodes"), port: number("port"), data, flags }
 }
 
 /// Prints help where it was asked for; else what is wrong and the usage, and ends with status 2.
@@ -1196,7 +1208,10 @@ mod tests {
         };
         let flags = ["--mdns", "no", "--replication-interval", "0"].map(str::to_owned).to_vec();
         let line = "miso-server cluster 3 --port 7000 --replication-interval 0 --mdns no";
-        assert_eq!(read(line), Some(Cluster { nodes: 3, port: 7000, flags }));
+        let data = Some(PathBuf::from("./miso-cluster"));
+        assert_eq!(read(line), Some(Cluster { nodes: 3, port: 7000, data, flags }));
+        let in_memory = read("miso-server cluster 1 --data-dir none").expect("it is valid");
+        assert_eq!(in_memory.data, None);
         for bad in ["cluster", "cluster 0", "cluster 65", "cluster 3 --join a:1", "cluster x"] {
             assert_eq!(read(&format!("miso-server {bad}")), None, "{bad}");
         }

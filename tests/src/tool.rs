@@ -178,6 +178,11 @@ impl Tool {
         self.collect(code)
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it and says what it wrote.
     pub fn stop(mut self) -> Output {
         // Fails only if it has ended by itself.
