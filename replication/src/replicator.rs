@@ -4,7 +4,7 @@
 //! Each node is the origin of one stream per function: batches that each hold all of its events of
 //! an interval. A batch is encoded once for all peers, kept until they have acknowledged it, and sent
 //! again after a reconnect; past a limit of bytes it is dropped, and who lacks it *pulls* (see
-//! [`sync`](crate::sync)). *Words* say what a node has applied: they open a conversation, find gaps,
+//! `sync`). *Words* say what a node has applied: they open a conversation, find gaps,
 //! and tell counters which floors may be forgotten.
 //!
 //! Nothing here is wrong if a message is lost, doubled, late or out of order; it is only slower.
