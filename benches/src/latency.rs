@@ -6,11 +6,8 @@
 //! that it takes no core away from the servers. How late it sends is reported too.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
-use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::ptr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -18,6 +15,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::chart::{Bar, Chart};
+use crate::epoll::Epoll;
 use crate::progress;
 use crate::report::{Limit, Report, Target};
 use crate::resp::encode;
@@ -158,7 +156,8 @@ struct Connection {
 struct Generator {
     kind: Kind,
     connections: Vec<Connection>,
-    epoll: OwnedFd,
+    epoll: Epoll,
+    ready: Vec<usize>,
     interval: Duration,
     total: usize,
     sent: usize,
@@ -170,32 +169,13 @@ struct Generator {
 
 impl Generator {
     fn new(port: u16, kind: Kind, options: &Options) -> Result<Generator> {
-        // SAFETY: the call has no requirements; the descriptor is checked and then ours alone.
-        let epoll = unsafe {
-            let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
-            if fd < 0 {
-                return Err(io::Error::last_os_error().into());
-            }
-            OwnedFd::from_raw_fd(fd)
-        };
+        let epoll = Epoll::new()?;
         // The kernel may otherwise wake a sleeper 50 microseconds late.
         // SAFETY: PR_SET_TIMERSLACK takes a number and touches no memory.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
         let mut connections = Vec::new();
         for index in 0..options.connections {
-            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let mut event =
-                libc::epoll_event { events: libc::EPOLLIN.cast_unsigned(), u64: index as u64 };
-            // SAFETY: both descriptors are open, and `event` is valid for the call.
-            let failed = unsafe {
-                let (epoll, stream) = (epoll.as_raw_fd(), stream.as_raw_fd());
-                libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, stream, &raw mut event)
-            };
-            if failed != 0 {
-                return Err(io::Error::last_os_error().into());
-            }
+            let stream = epoll.connect(port, index)?;
             connections.push(Connection {
                 stream,
                 due: VecDeque::new(),
@@ -208,6 +188,7 @@ impl Generator {
             kind,
             connections,
             epoll,
+            ready: Vec::new(),
             interval: Duration::from_secs(1) / options.rate.max(1),
             total,
             sent: 0,
@@ -269,28 +250,9 @@ impl Generator {
 
     /// Waits until something can be read or a request is due, and takes all replies there are.
     fn receive(&mut self, start: Instant, wait: Duration) -> Result<()> {
-        const EVENTS: usize = 64;
-        let mut events = [MaybeUninit::<libc::epoll_event>::uninit(); EVENTS];
-        let timeout = libc::timespec {
-            tv_sec: wait.as_secs().cast_signed(),
-            tv_nsec: i64::from(wait.subsec_nanos()),
-        };
-        // SAFETY: there is room for as many events as are asked for, `timeout` is valid for the
-        // call, and no signal mask is given.
-        let count = unsafe {
-            let (epoll, room) = (self.epoll.as_raw_fd(), EVENTS as libc::c_int);
-            let events = events.as_mut_ptr().cast();
-            libc::epoll_pwait2(epoll, events, room, &raw const timeout, ptr::null())
-        };
-        if count < 0 {
-            let error = io::Error::last_os_error();
-            return if error.kind() == ErrorKind::Interrupted { Ok(()) } else { Err(error.into()) };
-        }
-        for event in &events[..usize::try_from(count)?] {
-            // SAFETY: the kernel wrote the first `count` events.
-            let index = unsafe { event.assume_init() }.u64;
-            let connection = &mut self.connections[usize::try_from(index)?];
-            connection.receive(start, &mut self.latencies)?;
+        self.epoll.wait(wait, &mut self.ready)?;
+        for &index in &self.ready {
+            self.connections[index].receive(start, &mut self.latencies)?;
         }
         Ok(())
     }

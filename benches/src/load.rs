@@ -4,13 +4,12 @@
 //! One thread for all connections, through epoll, with nothing allocated on the way: what it takes
 //! is taken from the servers beside it. Commands are made before the run where they are all the same.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::epoll::Epoll;
 use crate::resp::encode;
 use crate::statistics::{quantile, sorted};
 
@@ -57,7 +56,7 @@ pub(crate) fn run(ports: &[u16], load: &Load) -> Result<Outcome> {
 
 struct Generator<'a> {
     load: &'a Load,
-    epoll: OwnedFd,
+    epoll: Epoll,
     connections: Vec<Connection>,
     /// Commands that each server has still to be sent.
     left: Vec<u64>,
@@ -72,30 +71,11 @@ struct Generator<'a> {
 
 impl<'a> Generator<'a> {
     fn new(ports: &[u16], load: &'a Load) -> Result<Generator<'a>> {
-        // SAFETY: the call has no requirements; the descriptor is checked and then ours alone.
-        let epoll = unsafe {
-            let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
-            if fd < 0 {
-                return Err(io::Error::last_os_error().into());
-            }
-            OwnedFd::from_raw_fd(fd)
-        };
+        let epoll = Epoll::new()?;
         let mut connections = Vec::new();
         for index in 0..ports.len() * load.connections {
             let server = index % ports.len();
-            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, ports[server]))?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let mut event =
-                libc::epoll_event { events: libc::EPOLLIN.cast_unsigned(), u64: index as u64 };
-            // SAFETY: both descriptors are open, and `event` is valid for the call.
-            let failed = unsafe {
-                let (epoll, stream) = (epoll.as_raw_fd(), stream.as_raw_fd());
-                libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, stream, &raw mut event)
-            };
-            if failed != 0 {
-                return Err(io::Error::last_os_error().into());
-            }
+            let stream = epoll.connect(ports[server], index)?;
             connections.push(Connection { stream, server, open: 0, sent_at: Instant::now() });
         }
         let mut batch = Vec::new();
@@ -120,8 +100,7 @@ impl<'a> Generator<'a> {
     }
 
     fn run(mut self) -> Result<Outcome> {
-        const EVENTS: usize = 128;
-        let mut events = [MaybeUninit::<libc::epoll_event>::uninit(); EVENTS];
+        let mut ready = Vec::new();
         let began = Instant::now();
         let total: u64 = self.left.iter().sum();
         let mut at_work = 0;
@@ -129,25 +108,11 @@ impl<'a> Generator<'a> {
             at_work += usize::from(self.send(index)?);
         }
         while at_work > 0 {
-            // SAFETY: there is room for as many events as are asked for.
-            let count = unsafe {
-                let (epoll, room) = (self.epoll.as_raw_fd(), EVENTS as libc::c_int);
-                let patience = libc::c_int::try_from(STALLED.as_millis())?;
-                libc::epoll_wait(epoll, events.as_mut_ptr().cast(), room, patience)
-            };
-            if count < 0 {
-                let error = io::Error::last_os_error();
-                if error.kind() == ErrorKind::Interrupted {
-                    continue;
-                }
-                return Err(error.into());
-            }
-            if count == 0 {
+            self.epoll.wait(STALLED, &mut ready)?;
+            if ready.is_empty() {
                 return Err("a server has stopped answering".into());
             }
-            for event in &events[..usize::try_from(count)?] {
-                // SAFETY: the kernel wrote the first `count` events.
-                let index = usize::try_from(unsafe { event.assume_init() }.u64)?;
+            for &index in &ready {
                 if self.receive(index)? && !self.send(index)? {
                     at_work -= 1;
                 }

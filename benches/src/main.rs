@@ -9,6 +9,7 @@ mod allreduce;
 mod chart;
 mod compare;
 mod environment;
+mod epoll;
 mod instructions;
 mod latency;
 mod load;

@@ -274,6 +274,8 @@ pub struct Replicator {
     pub(crate) counts: Counts,
     /// Functions with acknowledgements to send at the end of the turn.
     acks: BTreeSet<Bytes>,
+    /// Functions whose syncs got parts in this turn, of which their senders must be told.
+    pub(crate) owed: BTreeSet<Bytes>,
 }
 
 impl Target {
@@ -476,6 +478,7 @@ impl Replicator {
             next_id: 0,
             counts: Counts::default(),
             acks: BTreeSet::new(),
+            owed: BTreeSet::new(),
         }
     }
 

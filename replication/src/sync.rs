@@ -39,8 +39,6 @@ pub(crate) struct Sync {
     heard_at: Time,
     /// The next part.
     part: u32,
-    /// Whether the peer must be told how many parts are taken.
-    owed: bool,
     repaired: usize,
     /// If buckets are compared: what their parts said so far.
     buckets: Option<Comparing>,
@@ -163,17 +161,8 @@ impl Replicator {
         } else {
             (Vec::new(), None)
         };
-        let sync = Sync {
-            id,
-            peer,
-            heard_at: now,
-            part: 0,
-            owed: false,
-            repaired: 0,
-            buckets,
-            asked,
-            done: None,
-        };
+        let sync =
+            Sync { id, peer, heard_at: now, part: 0, repaired: 0, buckets, asked, done: None };
         stream.sync = Some(sync);
         self.counts.syncs += 1;
         let known = Some(payload::vector(&known));
@@ -323,7 +312,7 @@ impl Replicator {
         }
         sync.part += 1;
         sync.heard_at = now;
-        sync.owed = true;
+        self.owed.insert(name.clone());
         let function = &stream.function;
         let message = payload::expand(&state.changes, state.size)?;
         match (state.kind(), &mut sync.buckets) {
@@ -496,13 +485,14 @@ impl Replicator {
 
     /// Tells the peers of syncs how much of them is taken.
     pub(crate) fn settle_syncs(&mut self, out: &mut Vec<Effect>) {
-        for (name, stream) in &mut self.streams {
-            if let Some(sync) = stream.sync.as_mut().filter(|sync| sync.owed)
+        for name in std::mem::take(&mut self.owed) {
+            if let Some(stream) = self.streams.get(&name)
+                // One that has just begun in the place of another has taken nothing yet.
+                && let Some(sync) = stream.sync.as_ref().filter(|sync| sync.part > 0)
                 && let Some(link) = stream.peers.get(&sync.peer).and_then(|target| target.link)
             {
-                sync.owed = false;
                 let (id, taken) = (sync.id, sync.part);
-                let pull = Pull { function: name.clone(), id, taken, ..Pull::default() };
+                let pull = Pull { function: name, id, taken, ..Pull::default() };
                 out.push(Effect::Send { links: vec![link], frame: peer::frame(Body::Pull(pull)) });
             }
         }

@@ -116,6 +116,7 @@ fn run(settings: Settings) -> Result<(), String> {
             tracing::info!("Ready to accept connections on {address}");
         }
         until_stopped(&shared, terminate, interrupt).await?;
+        end_at_next_signal();
         Ok::<_, String>(listening)
     })?;
     // The listeners and channels end, and each worker once the command that it runs is answered.
@@ -126,20 +127,23 @@ fn run(settings: Settings) -> Result<(), String> {
             tracing::error!("a worker panicked");
         }
     }
-    runtime.block_on(async {
-        let failed = |error: std::io::Error| format!("cannot take signals: {error}");
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        tokio::select! {
-            () = peers::leave(&shared) => {}
-            // Who asks twice does not want to wait.
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok::<_, String>(())
-    })?;
+    runtime.block_on(peers::leave(&shared));
     durability::close(&shared);
     Ok(())
+}
+
+/// Who asks twice does not want to wait: not for peers, nor for a checkpoint or a disk that hangs.
+/// What was acknowledged is in the journal.
+fn end_at_next_signal() {
+    extern "C" fn end(_: libc::c_int) {
+        // SAFETY: _exit may be called in a signal handler; nothing of the process runs on.
+        unsafe { libc::_exit(1) }
+    }
+    let end: extern "C" fn(libc::c_int) = end;
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // SAFETY: the handler does nothing but end the process.
+        unsafe { libc::signal(signal, end as libc::sighandler_t) };
+    }
 }
 
 /// Ticks until somebody asks to stop.

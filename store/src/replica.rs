@@ -5,7 +5,7 @@
 //! that one shard is joined into or copied from. The rules are those that `crdt/tests/model.rs`
 //! shows to be needed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -865,20 +865,6 @@ impl Function {
                 shard.collect(self, applied);
             }
         }
-    }
-
-    /// What is known of writers, for people: the vector by writer, and how far each writer's word
-    /// of the local events reaches.
-    #[must_use]
-    pub fn writers_view(&self) -> BTreeMap<ReplicaId, (u64, u64)> {
-        let joining = self.joining.lock();
-        let known = self.known();
-        let view = |(writer, id): (Writer, ReplicaId)| {
-            let upto = if writer == LOCAL { self.seq() } else { known.upto(writer) };
-            let word = joining.words.get(&writer).map_or(0, |word| word.upto(LOCAL));
-            (id, (upto, word))
-        };
-        joining.writers.ids().map(view).collect()
     }
 }
 

@@ -14,6 +14,9 @@ use crate::mint::Mint;
 use crate::object::{Object, Slot};
 use crate::pending;
 
+/// How many changes are looked up ahead.
+const AHEAD: usize = 16;
+
 /// The name holds a value of another type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WrongType;
@@ -186,9 +189,21 @@ impl Shard {
         let mut all: Vec<(&[u8], &mut Delta)> = pending.iter_mut().collect();
         // An object's changes together, so that its id is sent once.
         all.sort_unstable_by_key(|(key, _)| *key);
-        for (key, delta) in all {
+        let keys: Vec<&[u8]> = all.iter().map(|(key, _)| *key).collect();
+        let mut ahead = [0; AHEAD];
+        for (at, (key, delta)) in all.into_iter().enumerate() {
+            // The objects of some changes are brought near at once, so that their cache misses
+            // overlap.
+            if at.is_multiple_of(AHEAD) {
+                let hashes =
+                    keys[at..].iter().take(AHEAD).map(|key| crate::hash(pending::split(key).0));
+                hashes.zip(&mut ahead).for_each(|(hash, ahead)| *ahead = hash);
+                ahead.iter().for_each(|hash| self.objects.prefetch_bucket(*hash));
+                ahead.iter().for_each(|hash| self.objects.prefetch_key(*hash));
+            }
             let (object, name) = pending::split(key);
-            let slot = self.objects.get(object).and_then(|object| object.get(name));
+            let held = self.objects.get_hashed(ahead[at % AHEAD], object);
+            let slot = held.and_then(|object| object.get(name));
             let values = slot.map_or(&[][..], Slot::values);
             let value = values.iter().find(|value| value.kind() == delta.kind());
             // A counter's own entry is absolute: it is read now, once for all its updates. One that

@@ -12,6 +12,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("faketime", "faketime"),
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
 ];
