@@ -213,7 +213,7 @@ mod sets {
         });
     }
 
-    #[divan::bench(args = &[10, 1_000, 100_000], sample_count = 20)]
+    #[divan::bench(args = ELEMENTS, sample_count = 10)]
     fn join_whole(bencher: Bencher, elements: u32) {
         let (mut set, events) = set(elements);
         let whole = set.whole(&vector(1, events.seq));
@@ -289,5 +289,121 @@ mod registers_flags_and_maps {
             next = next.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             map.add(&element(next % fields), 1, &writers, &mut events, None)
         });
+    }
+}
+
+/// What a join and an encoding cost by the number of replicas whose updates stand side by side.
+mod side_by_side {
+    use super::*;
+
+    /// What so many replicas make of a value, each by itself.
+    fn all<C: Crdt>(replicas: u16, update: impl Fn(&mut C, &mut Mint)) -> C {
+        let mut all = C::default();
+        let mut changes = C::Delta::default();
+        for writer in 0..replicas {
+            let mut one = C::default();
+            update(&mut one, &mut Mint::of(writer));
+            C::join_delta(&mut changes, &one.since(&()));
+        }
+        all.apply(&(), &changes);
+        all
+    }
+
+    fn register(replicas: u16) -> MvRegister {
+        all(replicas, |register: &mut MvRegister, events| register.set(b"value", events, None))
+    }
+
+    fn flag(replicas: u16) -> EwFlag {
+        all(replicas, |flag: &mut EwFlag, events| {
+            flag.enable(events, None);
+        })
+    }
+
+    fn one_element(replicas: u16) -> Set {
+        all(replicas, |set: &mut Set, events| {
+            set.add(b"element", events, None);
+        })
+    }
+
+    fn one_field(replicas: u16) -> OrMap {
+        let writers = writers(replicas);
+        all(replicas, |map: &mut OrMap, events| {
+            map.add(b"field", 1, &writers, events, None).expect("small");
+        })
+    }
+
+    fn join<C: Crdt>(bencher: Bencher<'_, '_>, mut value: C, replicas: u16) {
+        let whole = value.whole(&vector(replicas, 1));
+        bencher.bench_local(|| value.apply(&(), black_box(&whole)));
+    }
+
+    fn encode(bencher: Bencher<'_, '_>, value: &Value, replicas: u16) {
+        let writers = writers(replicas);
+        let whole = value.whole(&vector(replicas, 1));
+        bencher.bench_local(|| black_box(&whole).encode(&writers));
+    }
+
+    #[divan::bench(args = REPLICAS, sample_count = 20)]
+    fn register_join(bencher: Bencher, replicas: u16) {
+        join(bencher, register(replicas), replicas);
+    }
+
+    #[divan::bench(args = REPLICAS, sample_count = 20)]
+    fn register_encode(bencher: Bencher, replicas: u16) {
+        encode(bencher, &Value::MvRegister(register(replicas)), replicas);
+    }
+
+    #[divan::bench(args = REPLICAS)]
+    fn flag_read(bencher: Bencher, replicas: u16) {
+        let flag = flag(replicas);
+        bencher.bench_local(|| black_box(&flag).enabled());
+    }
+
+    #[divan::bench(args = REPLICAS, sample_count = 20)]
+    fn flag_join(bencher: Bencher, replicas: u16) {
+        join(bencher, flag(replicas), replicas);
+    }
+
+    #[divan::bench(args = REPLICAS, sample_count = 20)]
+    fn flag_encode(bencher: Bencher, replicas: u16) {
+        encode(bencher, &Value::EwFlag(flag(replicas)), replicas);
+    }
+
+    #[divan::bench(args = REPLICAS)]
+    fn set_contains(bencher: Bencher, replicas: u16) {
+        let set = one_element(replicas);
+        bencher.bench_local(|| black_box(&set).contains(b"element"));
+    }
+
+    #[divan::bench(args = REPLICAS, sample_count = 20)]
+    fn set_join(bencher: Bencher, replicas: u16) {
+        join(bencher, one_element(replicas), replicas);
+    }
+
+    #[divan::bench(args = REPLICAS)]
+    fn map_read(bencher: Bencher, replicas: u16) {
+        let (map, writers) = (one_field(replicas), writers(replicas));
+        bencher.bench_local(|| {
+            let field = black_box(&map).get(b"field");
+            field.and_then(|field| field.value(&writers)).map(|value| value.len())
+        });
+    }
+
+    #[divan::bench(args = REPLICAS, sample_count = 20)]
+    fn map_join(bencher: Bencher, replicas: u16) {
+        join(bencher, one_field(replicas), replicas);
+    }
+
+    #[divan::bench(args = REPLICAS, sample_count = 20)]
+    fn map_encode(bencher: Bencher, replicas: u16) {
+        encode(bencher, &Value::OrMap(Box::new(one_field(replicas))), replicas);
+    }
+
+    #[divan::bench(args = &[10, 1_000, 100_000], sample_count = 10)]
+    fn map_of_fields_join(bencher: Bencher, fields: u32) {
+        let (mut map, mut events) = (OrMap::default(), Mint::of(0));
+        (0..fields).for_each(|n| _ = map.set(&element(n), b"value", &mut events, None));
+        let whole = map.whole(&vector(1, events.seq));
+        bencher.bench_local(|| map.apply(&(), black_box(&whole)));
     }
 }

@@ -800,7 +800,7 @@ mod tests {
 
     /// Defect 10 of the original: increments past 2^53 vanished, zero was an error.
     #[test]
-    fn counts_are_exact_to_64_bits() {
+    fn d10_counts_are_exact_to_64_bits() {
         let mut site = sites::<1>();
         assert_eq!(count(&mut site[0], 1 << 53, 0), Ok(1 << 53));
         assert_eq!(count(&mut site[0], 1, 0), Ok((1 << 53) + 1));

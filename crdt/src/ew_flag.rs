@@ -2,7 +2,7 @@
 //!
 //! State: the dots of the enables still standing. A disable removes the dots it has seen; a
 //! concurrent enable has a dot that it cannot have seen, and survives. One clock for the whole
-//! value would not converge: `three_writers_agree` keeps the published counter-example. Off by
+//! value would not converge: `d6_three_writers_agree` keeps the published counter-example. Off by
 //! default. Source: Almeida, Shoker, Baquero 2018, causal delta-CRDTs.
 
 use crate::Crdt;
@@ -168,7 +168,7 @@ mod tests {
     /// Defect 6 of the original: with one clock for the whole value, A: true{A1}; B, having seen
     /// it, false{A1,B1}; C, concurrently, false{C1}; merged A, C, B it was on, merged C, B, A off.
     #[test]
-    fn three_writers_agree() {
+    fn d6_three_writers_agree() {
         let [mut a, mut b, mut c] = sites();
         enable(&mut a);
         b.join(&a);

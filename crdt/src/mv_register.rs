@@ -388,7 +388,7 @@ mod tests {
     /// Defect 6 of the original: one clock for the whole value. Also rust-crdt #10 and riak_dt
     /// PR #82: a value must go when a write that saw it arrives, and only then.
     #[test]
-    fn three_writers_agree() {
+    fn d6_three_writers_agree() {
         let [mut a, mut b, mut c] = sites();
         write(&mut a, b"a");
         b.join(&a);

@@ -627,7 +627,7 @@ mod tests {
     /// Defect 8 of the original: not replicated; `has` deleted; `clear` resurrected after a merge;
     /// a removed key stayed readable.
     #[test]
-    fn a_map_replicates_and_forgets_what_is_removed() {
+    fn d8_a_map_replicates_and_forgets_what_is_removed() {
         let mut all = sites();
         set(&mut all[0], b"f", b"1");
         set(&mut all[0], b"g", b"2");

@@ -355,7 +355,7 @@ mod tests {
     /// Defect 5 of the original: the removal of a replica's newest element did not propagate, and
     /// the element came back.
     #[test]
-    fn the_newest_element_can_be_removed() {
+    fn d5_the_newest_element_can_be_removed() {
         let [mut a, mut b, _] = sites();
         add(&mut a, b"old");
         add(&mut a, b"new");
@@ -369,7 +369,7 @@ mod tests {
     /// Defect 7 of the original: equal objects were two elements, and a number was another element
     /// at its receiver. Here elements are bytes, and equal bytes are one element.
     #[test]
-    fn elements_are_the_same_bytewise() {
+    fn d7_elements_are_the_same_bytewise() {
         let mut all = sites();
         add(&mut all[0], br#"{"a":1}"#);
         add(&mut all[1], br#"{"a":1}"#);
@@ -413,7 +413,7 @@ mod tests {
 
     /// Defect 9 of the original: deletes were local, and the next touch brought the value back.
     #[test]
-    fn deletes_stay() {
+    fn d9_deletes_stay() {
         let [mut a, mut b, mut c] = sites();
         add(&mut a, b"x");
         let added = a.send();

@@ -396,11 +396,10 @@ impl Connection {
     /// It has not. What was written may come to be known all the same, so no reply is right.
     async fn keep(&self, position: Position) -> io::Result<()> {
         let Some(journal) = self.shared.store.journal() else { return Ok(()) };
+        tokio::task::yield_now().await;
         let kept = if journal.policy() == SyncPolicy::Always {
-            tokio::task::yield_now().await;
             Box::pin(journal.on_synced(position)).await
         } else {
-            tokio::task::yield_now().await;
             journal.commit(position)
         };
         kept.map_err(|failed| {
