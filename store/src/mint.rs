@@ -1,5 +1,7 @@
 //! Where updates get their events from: the function's one sequence of this node.
 
+use std::cell::Cell;
+
 use miso_crdt::{Dot, Events, Writer};
 
 use crate::durable::Made;
@@ -11,15 +13,26 @@ pub struct Mint<'a> {
     function: &'a Function,
     /// The number up to which this shard's events may have been shown to others.
     flushed: u64,
+    /// Whether every event is journaled: then none is unsent.
+    journaled: bool,
     /// The events that the update made: if any, others must hear of it.
     pub(crate) minted: Made,
     /// Whether the update changed something under a dot that is not yet sent.
-    pub(crate) reused: std::cell::Cell<bool>,
+    pub(crate) reused: Cell<bool>,
+    /// Whether what the update changed had a dot that is not yet sent, so that it is noted already.
+    pub(crate) noted: Cell<bool>,
 }
 
 impl<'a> Mint<'a> {
     pub(crate) fn new(function: &'a Function, flushed: u64) -> Mint<'a> {
-        Mint { function, flushed, minted: Made::new(), reused: std::cell::Cell::new(false) }
+        Mint {
+            function,
+            flushed,
+            journaled: function.hooks.journal().is_some(),
+            minted: Made::new(),
+            reused: Cell::new(false),
+            noted: Cell::new(false),
+        }
     }
 
     /// Whether anything changed.
@@ -36,7 +49,12 @@ impl Events for Mint<'_> {
     }
 
     fn unsent(&self, dot: Dot) -> bool {
-        let unsent = dot.writer() == self.writer() && dot.seq() > self.flushed;
+        let noted = dot.writer() == self.writer() && dot.seq() > self.flushed;
+        if noted {
+            self.noted.set(true);
+        }
+        // What is journaled has been seen: see `durable`.
+        let unsent = noted && !self.journaled;
         if unsent {
             self.reused.set(true);
         }

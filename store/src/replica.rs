@@ -911,7 +911,7 @@ impl Shard {
 
     /// What the gathered changes of a value took away, which peers have not been told yet.
     fn pending_removals(&self, key: &[u8]) -> Option<Context> {
-        let delta = self.pending.get(key)?;
+        let delta = self.pending.groups.get(key)?;
         let mut context = Context::new();
         delta.removals().learn(&mut context);
         (!context.is_empty()).then_some(context)
@@ -931,7 +931,7 @@ impl Shard {
 
     /// The keys of values that are not here, but of which something is known.
     fn absent_but_known(&self) -> Vec<Box<[u8]>> {
-        let pending = self.pending.iter().map(|(key, _)| key);
+        let pending = self.pending.groups.iter().map(|(key, _)| key);
         let keys: BTreeSet<&[u8]> = self.ahead.keys().map(|key| &**key).chain(pending).collect();
         let absent = |key: &&[u8]| {
             let (object, name) = pending::split(key);

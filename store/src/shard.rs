@@ -9,10 +9,10 @@ use miso_crdt::{Context, Crdt, Delta, Encoder, Kind, Table, Type, Value, Writer,
 use parking_lot::MutexGuard;
 
 use crate::durable;
-use crate::function::Function;
+use crate::function::{Function, LOCAL};
 use crate::mint::Mint;
 use crate::object::{Object, Slot};
-use crate::pending;
+use crate::pending::{self, Pending};
 
 /// How many changes are looked up ahead.
 const AHEAD: usize = 16;
@@ -33,7 +33,7 @@ pub struct Shard {
     pub(crate) tracked: bool,
     /// The number up to which events may have been shown to others; 0 while nothing is gathered.
     pub(crate) flushed: u64,
-    pub(crate) pending: Table<Delta>,
+    pub(crate) pending: Pending,
     /// By pending key: what is known of a value beyond the function's vector, to be gone.
     pub(crate) ahead: HashMap<Box<[u8]>, Context>,
     /// By pending key: values that keep floors.
@@ -52,7 +52,7 @@ impl Shard {
             watchers: HashMap::new(),
             tracked: false,
             flushed: 0,
-            pending: Table::new(),
+            pending: Pending::default(),
             ahead: HashMap::new(),
             floored: HashSet::new(),
             key: Vec::new(),
@@ -83,7 +83,15 @@ impl Shard {
     pub fn is_pending(&self, object: &[u8], name: &[u8], kind: Type) -> bool {
         let mut key = Vec::new();
         pending::key(object, name, kind, &mut key);
-        self.pending.contains(&key)
+        let slot = self.objects.get(object).and_then(|object| object.get(name));
+        let mut values = slot.map_or(&[][..], Slot::values).iter();
+        let counted = values.any(|value| match value {
+            Value::GCounter(counter) | Value::PnCounter(counter) if value.kind() == kind => {
+                counter.entry(LOCAL).is_some_and(|entry| entry.dot.seq() > self.flushed)
+            }
+            _ => false,
+        });
+        self.tracked && (counted || self.pending.groups.contains(&key))
     }
 
     /// The object with this id and [`hash`](crate::hash); none if it reads as absent.
@@ -163,18 +171,8 @@ impl Shard {
         }
     }
 
-    /// The delta-group of a CRDT for this interval.
-    fn group<'a>(
-        pending: &'a mut Table<Delta>,
-        key: &mut Vec<u8>,
-        (object, name, kind): (&[u8], &[u8], Type),
-    ) -> &'a mut Delta {
-        pending::key(object, name, kind, key);
-        pending.get_or_insert_with(key, || Delta::empty(kind)).0
-    }
-
     /// Takes what was gathered; from now on events up to `seq` count as shown to others.
-    pub(crate) fn cut(&mut self, seq: u64) -> Table<Delta> {
+    pub(crate) fn cut(&mut self, seq: u64) -> Pending {
         self.show(seq);
         std::mem::take(&mut self.pending)
     }
@@ -183,39 +181,46 @@ impl Shard {
     pub(crate) fn collect_changes(
         &mut self,
         writer: Writer,
-        mut pending: Table<Delta>,
+        mut taken: Pending,
         mut visit: impl FnMut(&mut Shard, &[u8], &[u8], &Delta),
     ) {
-        let mut all: Vec<(&[u8], &mut Delta)> = pending.iter_mut().collect();
-        // An object's changes together, so that its id is sent once.
-        all.sort_unstable_by_key(|(key, _)| *key);
-        let keys: Vec<&[u8]> = all.iter().map(|(key, _)| *key).collect();
-        let mut ahead = [0; AHEAD];
-        for (at, (key, delta)) in all.into_iter().enumerate() {
+        let mut groups: Vec<_> = taken.groups.iter_mut().map(|(key, d)| (key, Some(d))).collect();
+        // An object's changes together, so that its id is sent once. Those of counters are in the
+        // order of their first updates, which is no worse often enough to be worth no sorting.
+        groups.sort_unstable_by_key(|(key, _)| *key);
+        let counters = taken.counters.iter().map(|key| (key, None));
+        let mut all: Vec<(&[u8], Option<&mut Delta>)> = counters.chain(groups).collect();
+        let mut hashes = [0; AHEAD];
+        for some in all.chunks_mut(AHEAD) {
             // The objects of some changes are brought near at once, so that their cache misses
             // overlap.
-            if at.is_multiple_of(AHEAD) {
-                let hashes =
-                    keys[at..].iter().take(AHEAD).map(|key| crate::hash(pending::split(key).0));
-                hashes.zip(&mut ahead).for_each(|(hash, ahead)| *ahead = hash);
-                ahead.iter().for_each(|hash| self.objects.prefetch_bucket(*hash));
-                ahead.iter().for_each(|hash| self.objects.prefetch_key(*hash));
+            for ((key, _), hash) in some.iter().zip(&mut hashes) {
+                *hash = crate::hash(pending::split(key).0);
+                self.objects.prefetch_bucket(*hash);
             }
-            let (object, name) = pending::split(key);
-            let held = self.objects.get_hashed(ahead[at % AHEAD], object);
-            let slot = held.and_then(|object| object.get(name));
-            let values = slot.map_or(&[][..], Slot::values);
-            let value = values.iter().find(|value| value.kind() == delta.kind());
-            // A counter's own entry is absolute: it is read now, once for all its updates. One that
-            // has grown since the cut is gathered again, and harms nothing by being early.
-            if let (Delta::GCounter(delta), Some(Value::GCounter(counter)))
-            | (Delta::PnCounter(delta), Some(Value::PnCounter(counter))) = (&mut *delta, value)
-                && let Some(entry) = counter.entry(writer)
-            {
-                delta.note(entry);
-            }
-            if !delta.is_empty() {
-                visit(self, object, name, delta);
+            hashes[..some.len()].iter().for_each(|hash| self.objects.prefetch_key(*hash));
+            for ((key, group), hash) in some.iter_mut().zip(hashes) {
+                let (object, name) = pending::split(key);
+                let mut fresh = None;
+                let delta = match group {
+                    Some(delta) => &mut **delta,
+                    None => fresh.insert(Delta::empty(pending::kind(key))),
+                };
+                let held = self.objects.get_hashed(hash, object);
+                let slot = held.and_then(|object| object.get(name));
+                let values = slot.map_or(&[][..], Slot::values);
+                let value = values.iter().find(|value| value.kind() == delta.kind());
+                // A counter's own entry is absolute: it is read now, once for all its updates. One
+                // that has grown since the cut is gathered again, and harms nothing by being early.
+                if let (Delta::GCounter(delta), Some(Value::GCounter(counter)))
+                | (Delta::PnCounter(delta), Some(Value::PnCounter(counter))) = (&mut *delta, value)
+                    && let Some(entry) = counter.entry(writer)
+                {
+                    delta.note(entry);
+                }
+                if !delta.is_empty() {
+                    visit(self, object, name, delta);
+                }
             }
         }
     }
@@ -262,16 +267,14 @@ impl<'a> ShardGuard<'a> {
         let journal = self.function.hooks.journal();
         // Counters are noted by key alone, and only once an interval: see `Shard::collect_changes`.
         let counts = matches!(K::TYPE, Type::GCounter | Type::PnCounter);
-        // What is journaled has been seen: see `durable`.
-        let seen = if journal.is_some() { u64::MAX } else { shard.flushed };
-        let mut mint = Mint::new(self.function, seen);
+        let mut mint = Mint::new(self.function, shard.flushed);
         let state = slot.write::<K>()?;
         let mut own = None;
         let result = if journal.is_some() && !counts {
             let delta = own.insert(Delta::empty(K::TYPE));
             update(state, &mut mint, K::delta_mut(delta))
         } else if shard.tracked && !counts {
-            let group = Shard::group(&mut shard.pending, &mut shard.key, (object, name, K::TYPE));
+            let group = shard.pending.group(&mut shard.key, (object, name, K::TYPE));
             update(state, &mut mint, K::delta_mut(group))
         } else {
             update(state, &mut mint, None)
@@ -285,11 +288,11 @@ impl<'a> ShardGuard<'a> {
             let key = (object, name);
             durable::write(journal, self.function, &mint.minted, key, delta, room);
         }
-        if shard.tracked && !mint.minted.is_empty() && (counts || own.is_some()) {
-            let key = (object, name, K::TYPE);
-            let group = Shard::group(&mut shard.pending, &mut shard.key, key);
+        if shard.tracked && !mint.minted.is_empty() {
             if let Some(own) = own.filter(|_| !counts) {
-                group.join(&own);
+                shard.pending.group(&mut shard.key, (object, name, K::TYPE)).join(&own);
+            } else if counts && !mint.noted.get() {
+                shard.pending.counters.push(object, name, K::TYPE);
             }
         }
         if blank && held.settle(name) {
@@ -330,12 +333,11 @@ impl<'a> ShardGuard<'a> {
         let held = shard.objects.get_mut_hashed(hash, object).expect("its slot was found above");
         let context = self.function.context();
         let journal = self.function.hooks.journal();
-        let seen = if journal.is_some() { u64::MAX } else { shard.flushed };
         held.get_mut(name).expect("the slot was found above").each_mut(|value| {
-            let mut mint = Mint::new(self.function, seen);
+            let mut mint = Mint::new(self.function, shard.flushed);
             let kind = value.kind();
-            let (pending, key) = (&mut shard.pending, &mut shard.key);
-            let group = shard.tracked.then(|| Shard::group(pending, key, (object, name, kind)));
+            let (pending, room) = (&mut shard.pending, &mut shard.key);
+            let group = shard.tracked.then(|| pending.group(room, (object, name, kind)));
             let Some(journal) = journal else {
                 reset(value, &context, &mut mint, group);
                 return;
