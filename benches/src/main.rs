@@ -8,6 +8,7 @@
 mod allreduce;
 mod chart;
 mod compare;
+mod crowd;
 mod environment;
 mod epoll;
 mod instructions;

@@ -56,13 +56,26 @@ impl Used {
 impl Nodes {
     /// Starts them; returns once each is linked to all others, runs the function, and they agree.
     pub(crate) fn start(programs: &Programs, count: usize, interval: Duration) -> Result<Nodes> {
+        Nodes::start_from(programs, count, interval, "none")
+    }
+
+    /// As [`Nodes::start`]; the last node's data directory is there already.
+    pub(crate) fn start_from(
+        programs: &Programs,
+        count: usize,
+        interval: Duration,
+        directory: &str,
+    ) -> Result<Nodes> {
         let interval = format!("{}ms", interval.as_millis());
         let mut nodes = Nodes { servers: Vec::new(), peer_ports: BTreeSet::new() };
         let mut seed = None;
-        for _ in 0..count {
+        for number in 1..=count {
             let server = Server::launch(|port| {
                 let mut command = Command::new(&programs.miso);
                 miso_settings(&mut command, port);
+                if number == count {
+                    command.args(["--data-dir", directory]);
+                }
                 command.args(["--replication-interval", &interval]);
                 if let Some(seed) = seed {
                     command.args(["--join", &format!("127.0.0.1:{seed}")]);

@@ -425,6 +425,12 @@ impl CounterDelta {
         self.find(writer).ok().map(|at| &self.entries[at])
     }
 
+    /// Says nothing any more, and keeps its room.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.cleared = None;
+    }
+
     /// Notes an entry.
     pub fn note(&mut self, entry: Entry) {
         match self.find(entry.dot.writer()) {

@@ -191,6 +191,8 @@ impl Shard {
         let counters = taken.counters.iter().map(|key| (key, None));
         let mut all: Vec<(&[u8], Option<&mut Delta>)> = counters.chain(groups).collect();
         let mut hashes = [0; AHEAD];
+        // Room for a counter's change, kept from one to the next.
+        let mut scratch = [Delta::empty(Type::GCounter), Delta::empty(Type::PnCounter)];
         for some in all.chunks_mut(AHEAD) {
             // The objects of some changes are brought near at once, so that their cache misses
             // overlap.
@@ -201,10 +203,16 @@ impl Shard {
             hashes[..some.len()].iter().for_each(|hash| self.objects.prefetch_key(*hash));
             for ((key, group), hash) in some.iter_mut().zip(hashes) {
                 let (object, name) = pending::split(key);
-                let mut fresh = None;
                 let delta = match group {
                     Some(delta) => &mut **delta,
-                    None => fresh.insert(Delta::empty(pending::kind(key))),
+                    None => {
+                        let positive = pending::kind(key) == Type::GCounter;
+                        let delta = &mut scratch[usize::from(!positive)];
+                        if let Delta::GCounter(delta) | Delta::PnCounter(delta) = delta {
+                            delta.clear();
+                        }
+                        delta
+                    }
                 };
                 let held = self.objects.get_hashed(hash, object);
                 let slot = held.and_then(|object| object.get(name));
