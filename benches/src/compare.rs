@@ -4,25 +4,21 @@
 //! second depend on how much of the machine the load generator leaves. The two servers run the same
 //! number of commands one after the other, the order changing each round; the ratio is of one round.
 
-use std::process::{Command, Stdio};
-
 use clap::Args;
 use serde::Serialize;
 
 use crate::Result;
 use crate::chart::{Bar, Chart};
 use crate::progress;
+use crate::redis_benchmark::{self, Cost, Shape};
 use crate::report::{Limit, Report, Target};
 use crate::resp::Reply;
-use crate::servers::{Kind, Pair, Programs, Server, die_with_us};
+use crate::servers::{Kind, Pair, Programs};
 use crate::statistics::{Spread, median, sorted};
 use crate::table::{Table, grouped, verdict};
 
 /// Different objects (`-r`).
 const OBJECTS: usize = 100_000;
-
-/// Where `redis-benchmark` puts a random number of twelve digits.
-const RANDOM: &str = "__rand_int__";
 
 #[derive(Args, Clone, Default)]
 pub(crate) struct Options {
@@ -222,7 +218,8 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Comparison> 
         load.prepare(contest)?;
         for &depth in &options.depth {
             for &connections in &options.connections {
-                let shape = Shape { depth, connections, commands: options.commands(depth) };
+                let commands = options.commands(depth);
+                let shape = Shape { depth, connections, commands, random: OBJECTS };
                 let mut rounds = Vec::new();
                 for number in 0..options.rounds(contest) {
                     bar.set_message(format!("{} depth {depth} x{connections}", contest.name));
@@ -237,20 +234,6 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Comparison> 
     Ok(Comparison { cells })
 }
 
-/// How a run loads a server.
-struct Shape {
-    depth: usize,
-    connections: usize,
-    commands: usize,
-}
-
-/// What one run cost one server.
-#[derive(Clone, Copy, Default)]
-struct Cost {
-    cpu_us_per_command: f64,
-    requests_per_second: f64,
-}
-
 struct Load<'a> {
     programs: &'a Programs,
     pair: &'a Pair,
@@ -259,22 +242,19 @@ struct Load<'a> {
 impl Load<'_> {
     /// Fills the objects, and checks once that both servers understand and answer rightly.
     fn prepare(&self, contest: &Contest) -> Result<()> {
-        let shape = Shape { depth: 64, connections: 50, commands: OBJECTS * 2 };
+        let shape = Shape { depth: 64, connections: 50, commands: OBJECTS * 2, random: OBJECTS };
         for kind in Kind::BOTH {
             let server = self.pair.get(kind);
             let command = contest.command(kind);
             let fill = contest.fill.map_or(command, |fill| fill[kind as usize]);
             let mut client = server.connect()?;
-            let example = |words: &[&str]| -> Vec<String> {
-                words.iter().map(|word| word.replace(RANDOM, "000000000042")).collect()
-            };
-            client.ok(&example(fill))?;
-            let reply = client.ok(&example(command))?;
+            client.ok(&redis_benchmark::example(fill))?;
+            let reply = client.ok(&redis_benchmark::example(command))?;
             if !(contest.expect)(&reply) {
                 let command = command.join(" ");
                 return Err(format!("{}: {command} answers {reply:?}", kind.name()).into());
             }
-            self.run(server, fill, &shape)?;
+            redis_benchmark::run(self.programs, server, fill, &shape)?;
         }
         Ok(())
     }
@@ -284,37 +264,11 @@ impl Load<'_> {
         let mut costs = [Cost::default(); 2];
         for kind in Kind::alternating(number) {
             let server = self.pair.get(kind);
-            costs[kind as usize] = self.run(server, contest.command(kind), shape)?;
+            let words = contest.command(kind);
+            costs[kind as usize] = redis_benchmark::run(self.programs, server, words, shape)?;
         }
         Ok(costs)
     }
-
-    fn run(&self, server: &Server, words: &[&str], shape: &Shape) -> Result<Cost> {
-        let mut command = Command::new(&self.programs.redis_benchmark);
-        command
-            .args(["-h", "127.0.0.1", "-p", &server.port().to_string()])
-            .args(["-P", &shape.depth.to_string(), "-c", &shape.connections.to_string()])
-            .args(["-n", &shape.commands.to_string(), "-r", &OBJECTS.to_string(), "--csv"])
-            .args(words)
-            .stdin(Stdio::null());
-        die_with_us(&mut command);
-        let before = server.cpu()?;
-        let output = command.output()?;
-        let used = server.cpu()? - before;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let requests = requests_per_second(&text);
-        let (true, Some(requests_per_second)) = (output.status.success(), requests) else {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("redis-benchmark {}: {text}{errors}", words.join(" ")).into());
-        };
-        let commands = shape.commands as f64;
-        Ok(Cost { cpu_us_per_command: used.as_secs_f64() * 1e6 / commands, requests_per_second })
-    }
-}
-
-/// The second field of the last line of `redis-benchmark --csv`.
-fn requests_per_second(csv: &str) -> Option<f64> {
-    csv.lines().last()?.split("\",\"").nth(1)?.parse().ok()
 }
 
 impl Cell {
@@ -433,17 +387,5 @@ impl Report for Comparison {
             reference: Some((1.0, "as much as Redis".into())),
             digits: 2,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::requests_per_second;
-
-    #[test]
-    fn the_rate_is_read_from_csv() {
-        let csv = "\"test\",\"rps\",\"avg\"\n\"GCOUNTER.ADD o:1 \",\"81037.28\",\"0.3\"\n";
-        assert_eq!(requests_per_second(csv), Some(81_037.28));
-        assert_eq!(requests_per_second(""), None);
     }
 }

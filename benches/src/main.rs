@@ -9,6 +9,8 @@ mod allreduce;
 mod chart;
 mod compare;
 mod crowd;
+mod directory;
+mod durability;
 mod environment;
 mod epoll;
 mod instructions;
@@ -17,6 +19,7 @@ mod load;
 mod memory;
 mod nodes;
 mod progress;
+mod redis_benchmark;
 mod replication;
 mod report;
 mod resp;
@@ -95,6 +98,13 @@ enum Benchmark {
         #[command(flatten)]
         options: instructions::Options,
     },
+    /// The journal: throughput, CPU, recovery and bytes on disk, beside Redis's append-only file
+    Durability {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: durability::Options,
+    },
     /// Many nodes: the paper's load and intervals, and what a peer and a large state cost a write
     Replication(replication::Options),
     /// Everything; writes benches/results, docs/charts and docs/benchmarks.md
@@ -161,6 +171,9 @@ fn run(benchmark: Benchmark) -> Result<ExitCode> {
             if report.regressed() {
                 return Ok(ExitCode::FAILURE);
             }
+        }
+        Benchmark::Durability { common, options } => {
+            common.show(&durability::run(&programs, &options)?)?;
         }
         Benchmark::Replication(options) => suite::run_replication(&programs, &options)?,
         Benchmark::All(options) => suite::run(&programs, &options)?,

@@ -166,26 +166,37 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Memory> {
 }
 
 fn grow(server: &Server, words: &[&str], own: &[usize], items: usize) -> Result<Growth> {
-    let mut client = server.connect()?;
     let before = server.settled_resident()?;
+    let own_bytes = fill(server, words, own, items)?;
+    let after = server.settled_resident()?;
+    let per_item = |bytes: usize| bytes as f64 / items as f64;
+    let grown = usize::try_from(after.saturating_sub(before))?;
+    Ok(Growth { bytes: per_item(grown), own: per_item(own_bytes) })
+}
+
+/// Sends `words` so many times, with the item's number in place of `{}`; how many bytes the words
+/// at the places `own` had in all.
+pub(crate) fn fill(server: &Server, words: &[&str], own: &[usize], items: usize) -> Result<usize> {
+    let mut client = server.connect()?;
     let mut own_bytes = 0;
     let mut out = Vec::new();
     for first in (0..items).step_by(BATCH) {
         let batch = first..items.min(first + BATCH);
         out.clear();
         for number in batch.clone() {
-            let number = format!("{number:010}");
-            let command: Vec<String> =
-                words.iter().map(|word| word.replace("{}", &number)).collect();
+            let command = numbered(words, number);
             own_bytes += own.iter().map(|&word| command[word].len()).sum::<usize>();
             encode(&mut out, &command);
         }
         client.batch(&out, batch.len())?;
     }
-    let after = server.settled_resident()?;
-    let per_item = |bytes: usize| bytes as f64 / items as f64;
-    let grown = usize::try_from(after.saturating_sub(before))?;
-    Ok(Growth { bytes: per_item(grown), own: per_item(own_bytes) })
+    Ok(own_bytes)
+}
+
+/// The command about the item of this number.
+pub(crate) fn numbered(words: &[&str], number: usize) -> Vec<String> {
+    let number = format!("{number:010}");
+    words.iter().map(|word| word.replace("{}", &number)).collect()
 }
 
 impl Report for Memory {

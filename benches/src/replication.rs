@@ -10,6 +10,8 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::chart::{Bar, Chart};
+use crate::crowd;
+use crate::directory::Directory;
 use crate::load::{self, Load, Outcome};
 use crate::nodes::{Nodes, Used, propagation};
 use crate::progress;
@@ -617,12 +619,13 @@ pub(crate) fn size(programs: &Programs, options: &Options) -> Result<Size> {
         }
     }
     let what = "replicas, GCOUNTER.ADD";
+    let folder = Directory::new()?;
     for &size in REPLICAS {
         bar.set_message(format!("{} {what}", grouped(size)));
-        let folder = Scratch::new()?;
-        // This node is one of them.
-        crowd::gather(folder.path(), size - 1)?;
-        let directory = folder.path().display().to_string();
+        let directory = folder.sub(&size.to_string())?;
+        // The node that is written to is one of them.
+        crowd::gather(&directory, size - 1)?;
+        let directory = directory.display().to_string();
         let nodes = Nodes::start_from(programs, 2, Duration::from_millis(5), &directory)?;
         nodes.agree(&["GCOUNTER.GET", crowd::OBJECT, crowd::NAME], i64::try_from(size - 1)?)?;
         let command = &["GCOUNTER.ADD", crowd::OBJECT, crowd::NAME, "1"];

@@ -36,7 +36,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    fn met(self, figure: f64) -> bool {
+    pub(crate) fn met(self, figure: f64) -> bool {
         match self {
             Limit::AtMost(limit) => figure <= limit,
             Limit::AtLeast(limit) => figure >= limit,

@@ -117,6 +117,32 @@ impl Server {
         }
     }
 
+    /// As [`Server::start`], but keeping in `directory` what it has, with `appendfsync` as told. Redis
+    /// does not rewrite its log by itself: its child's CPU would not be seen, and its log is to be read.
+    pub(crate) fn start_on(
+        programs: &Programs,
+        kind: Kind,
+        directory: &Path,
+        fsync: &str,
+    ) -> Result<Server> {
+        Server::launch(|port| match kind {
+            Kind::Miso => {
+                let mut command = Command::new(&programs.miso);
+                miso_basics(&mut command, port);
+                command.arg("--data-dir").arg(directory).args(["--appendfsync", fsync]);
+                command
+            }
+            Kind::Redis => {
+                let mut command = redis_basics(&programs.redis, port);
+                command
+                    .args(["--appendonly", "yes", "--appendfsync", fsync])
+                    .args(["--auto-aof-rewrite-percentage", "0"])
+                    .current_dir(directory);
+                command
+            }
+        })
+    }
+
     /// Starts what `command` says for a port, and waits until it answers PING.
     pub(crate) fn launch(command: impl Fn(u16) -> Command) -> Result<Server> {
         let mut last = None;
@@ -268,23 +294,34 @@ fn miso_command(program: &Path, port: u16) -> Command {
     command
 }
 
-/// Our defaults but for the ports and mDNS; settings in this program's environment are not for the server.
+/// Our defaults in memory.
 pub(crate) fn miso_settings(command: &mut Command, port: u16) {
+    miso_basics(command, port);
+    command.args(["--data-dir", "none"]);
+}
+
+/// Our defaults but for the ports and mDNS; settings in this program's environment are not for the server.
+fn miso_basics(command: &mut Command, port: u16) {
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"MISO_") {
             command.env_remove(name);
         }
     }
-    command.args(["--peer-port", "0", "--mdns", "no", "--data-dir", "none"]);
+    command.args(["--peer-port", "0", "--mdns", "no"]);
     command.args(["--loglevel", "warn", "--port", &port.to_string()]);
 }
 
 fn redis_command(program: &Path, port: u16) -> Command {
+    let mut command = redis_basics(program, port);
+    command.args(["--appendonly", "no"]).current_dir(env::temp_dir());
+    command
+}
+
+fn redis_basics(program: &Path, port: u16) -> Command {
     let mut command = Command::new(program);
     command
-        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "warning"])
-        .args(["--port", &port.to_string()])
-        .current_dir(env::temp_dir());
+        .args(["--bind", "127.0.0.1", "--save", "", "--loglevel", "warning"])
+        .args(["--port", &port.to_string()]);
     command
 }
 

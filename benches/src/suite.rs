@@ -12,7 +12,7 @@ use crate::environment::Environment;
 use crate::report::{self, Report};
 use crate::servers::Programs;
 use crate::table::{Table, verdict};
-use crate::{allreduce, compare, instructions, latency, memory, replication, startup};
+use crate::{allreduce, compare, durability, instructions, latency, memory, replication, startup};
 
 #[derive(Args, Clone)]
 pub(crate) struct Options {
@@ -60,6 +60,11 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
         "Start and idle size",
         "startup",
         &startup::run(programs, &startup::Options::standard())?,
+    )?;
+    page.add(
+        "What is kept on disk",
+        "durability",
+        &durability::run(programs, &durability::Options::standard(quick))?,
     )?;
     add_replication(&mut page, programs, &replication::Options::standard(quick))?;
     if instructions::available() {
@@ -126,8 +131,8 @@ impl Page {
              <!-- Written by `cargo run --release -p miso-benches -- all`. -->\n\n\
              Measured by `cargo run --release -p miso-benches -- all`, which needs `redis-server` and\n\
              (for the instruction counts) `valgrind`, and takes about ten minutes on a machine that is\n\
-             otherwise idle. Both servers run with their defaults, in memory, on the loopback, and by\n\
-             turns. The figures as JSON: [benches/results](../benches/results).\n\n\
+             otherwise idle. Both servers run with their defaults, in memory (but where it is about the\n\
+             disk), on the loopback, and by turns. The figures as JSON: [benches/results](../benches/results).\n\n\
              {}",
             environment.markdown()
         );

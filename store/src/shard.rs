@@ -221,7 +221,8 @@ impl Shard {
                 // A counter's own entry is absolute: it is read now, once for all its updates. One
                 // that has grown since the cut is gathered again, and harms nothing by being early.
                 if let (Delta::GCounter(delta), Some(Value::GCounter(counter)))
-                | (Delta::PnCounter(delta), Some(Value::PnCounter(counter))) = (&mut *delta, value)
+                | (Delta::PnCounter(delta), Some(Value::PnCounter(counter))) =
+                    (&mut *delta, value)
                     && let Some(entry) = counter.entry(writer)
                 {
                     delta.note(entry);
