@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::resp::{Client, Reply};
-use crate::servers::{Programs, Server, miso_settings};
+use crate::servers::{Programs, Server, miso_basics};
 
 /// How long nodes may take to find each other, and to agree.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -72,10 +72,8 @@ impl Nodes {
         for number in 1..=count {
             let server = Server::launch(|port| {
                 let mut command = Command::new(&programs.miso);
-                miso_settings(&mut command, port);
-                if number == count {
-                    command.args(["--data-dir", directory]);
-                }
+                miso_basics(&mut command, port);
+                command.args(["--data-dir", if number == count { directory } else { "none" }]);
                 command.args(["--replication-interval", &interval]);
                 if let Some(seed) = seed {
                     command.args(["--join", &format!("127.0.0.1:{seed}")]);

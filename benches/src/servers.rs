@@ -301,7 +301,7 @@ pub(crate) fn miso_settings(command: &mut Command, port: u16) {
 }
 
 /// Our defaults but for the ports and mDNS; settings in this program's environment are not for the server.
-fn miso_basics(command: &mut Command, port: u16) {
+pub(crate) fn miso_basics(command: &mut Command, port: u16) {
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"MISO_") {
             command.env_remove(name);
