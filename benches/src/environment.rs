@@ -46,6 +46,13 @@ fn processor() -> String {
     name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
+/// The compiler on the PATH, as it calls itself.
+pub(crate) fn compiler() -> String {
+    let output = Command::new("rustc").arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.unwrap_or_default()
+}
+
 /// `Redis server v=7.0.15 sha=… ` as `redis-server 7.0.15`.
 fn redis_version(program: &Path) -> String {
     let output = Command::new(program).arg("--version").output();

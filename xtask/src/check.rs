@@ -1,9 +1,9 @@
 //! `cargo xtask check`: what must hold beside the tests.
 
 use crate::process::{cargo, installed};
-use crate::{Outcome, docs};
+use crate::{Outcome, docs, setup};
 
-const CHECKS: [&str; 5] = ["fmt", "clippy", "doc", "deny", "docs"];
+const CHECKS: [&str; 6] = ["fmt", "clippy", "doc", "deny", "docs", "instructions"];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     if let Some(unknown) = args.iter().find(|arg| !CHECKS.contains(&arg.as_str())) {
@@ -23,6 +23,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
                 .env("RUSTDOCFLAGS", "-D warnings")
                 .run()?,
             "deny" => deny()?,
+            "instructions" => instructions()?,
             _ => docs::run(&["--check".to_owned()])?,
         };
         if !passed {
@@ -35,6 +36,14 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         println!("\nfailed: {}", failed.join(", "));
     }
     Ok(failed.is_empty())
+}
+
+/// What the hot path's commands cost, counted and held against what is written down. Wider than by hand, for a machine
+/// that is new to it.
+fn instructions() -> Outcome {
+    setup::install_missing(&[("valgrind", "valgrind")])?;
+    let run = ["run", "--release", "--package", "miso-benches", "--"];
+    cargo(&run).args(["instructions", "--tolerance", "10"]).run()
 }
 
 /// Licences, bans and sources. Advisories are left out: their database comes over the network, and a build must not

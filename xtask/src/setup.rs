@@ -17,8 +17,14 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
-/// Installs the programs that are missing, if this machine has apt and we may use it.
+/// Installs the programs of the tests that are missing.
 pub(crate) fn programs() -> Result<(), String> {
+    install_missing(PROGRAMS)
+}
+
+/// Installs the programs that are missing, each from its package, if this machine has apt and we may use it.
+pub(crate) fn install_missing(programs: &[(&str, &'static str)]) -> Result<(), String> {
+    let missing = || missing(programs);
     let packages = missing();
     if packages.is_empty() {
         return Ok(());
@@ -31,9 +37,9 @@ pub(crate) fn programs() -> Result<(), String> {
     }
 }
 
-fn missing() -> Vec<&'static str> {
+fn missing(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
     let mut packages: Vec<_> =
-        PROGRAMS.iter().filter(|(name, _)| !installed(name)).map(|(_, package)| *package).collect();
+        programs.iter().filter(|(name, _)| !installed(name)).map(|(_, package)| *package).collect();
     packages.sort_unstable();
     packages.dedup();
     packages
