@@ -21,7 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// How often is measured.
 pub(super) const EVERY: Duration = Duration::from_millis(100);
 /// One part in so many of what the process gets is replication's.
-const SHARE: u32 = 5;
+const SHARE: u32 = 8;
 /// One part in so many of a core is never too much.
 const LITTLE: u32 = 200;
 /// A pace below is none.
@@ -137,7 +137,7 @@ mod tests {
             let used = Usage { thread, process: ms(32) + thread, waited: ms(40), passed: ms(100) };
             pace = next(pace, &used);
         }
-        assert!((ms(7)..ms(9)).contains(&pace), "{pace:?}: 8 ms of 40");
+        assert!((ms(13)..ms(16)).contains(&pace), "{pace:?}: 4.6 ms of 36.6");
     }
 
     #[test]
