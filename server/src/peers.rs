@@ -217,7 +217,7 @@ fn alone(shared: &Shared, ask: Ask) -> Answer {
         Ask::Join { .. } | Ask::Forget { .. } => {
             Answer::Refused("ERR this node is alone (peer-port none)".into())
         }
-        Ask::Fetch { .. } | Ask::Leave { .. } => Answer::Done,
+        Ask::Fetch { .. } | Ask::Drain { .. } | Ask::Leave { .. } => Answer::Done,
     }
 }
 

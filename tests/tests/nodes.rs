@@ -151,6 +151,32 @@ fn wait_counts_who_has_acknowledged() {
     );
 }
 
+/// As in Redis: who is gone does not count, although it has acknowledged, and in MULTI nobody is waited for.
+#[test]
+fn wait_does_not_count_who_is_gone() {
+    let mut cluster = Cluster::with(3, &["--node-timeout", "1s"]);
+    let mut s = cluster.session(0);
+    let others = [cluster.session(1), cluster.session(2)].map(|mut other| {
+        other.run("MISO.EXISTS none");
+        other
+    });
+    wait_until("they run it", || {
+        s.run("GCOUNTER.ADD o n 1");
+        s.run("WAIT 2 1000") == Frame::Integer(2)
+    });
+    s.script("MULTI => OK\nWAIT 3 0 => QUEUED\nEXEC => [2]");
+    cluster.pause(1);
+    cluster.wait_for_state(0, 1, &["dead"]);
+    s.script("WAIT 0 0 => 1\nWAIT 2 50 => 1\nMULTI => OK\nWAIT 2 0 => QUEUED\nEXEC => [1]");
+    cluster.kill(2);
+    cluster.wait_for_state(0, 2, &["dead"]);
+    s.script("WAIT 1 50 => 0\nMISO.FORGET node-2 => OK\nWAIT 1 50 => 0");
+    // One that was only silent counts again.
+    cluster.resume(1);
+    s.script("WAIT 1 20000 => 1");
+    drop(others);
+}
+
 /// Has a connection wait in a command, and says its id.
 fn block(admin: &mut Session, wire: &mut Wire, line: &str) -> i64 {
     let id = wire.ask("CLIENT ID").integer();
