@@ -87,7 +87,8 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
     settings.join = shared.settings.join();
     settings.mdns = (shared.settings.text("mdns") == "yes").then(|| {
         let port = u16::try_from(shared.settings.number("mdns-port")).ok();
-        Mdns { port: port.filter(|port| *port != MDNS_PORT) }
+        let port = port.filter(|port| *port != MDNS_PORT);
+        Mdns { port, announce: shared.settings.peer_announce() }
     });
     let peers = shell::start(settings, Arc::clone(&shared.store)).map_err(|error| {
         let expected = match error.kind() {
