@@ -71,6 +71,72 @@ fn p4_1_two_nodes_on_copies_of_one_directory_do_not_write_as_one() {
     let _ = std::fs::remove_dir_all(disks);
 }
 
+/// 4.1: a node comes back with less than its peers have of it: from yesterday's backup, or without the end of its
+/// journal. It counts on at once, before it knows anybody: nothing of that may be swallowed, and nothing be counted twice.
+#[test]
+fn p4_1_a_node_that_has_lost_some_of_its_past_does_not_write_on_as_before() {
+    let disks = Node::scratch();
+    let (here, backup) = (disks.join("here"), disks.join("backup"));
+    let peer = Node::with(&["--node-name", "peer", "--data-dir", "none"]);
+    let port = peer.session().run("CONFIG GET peer-port").field("peer-port").expect("a port");
+    let seed = format!("127.0.0.1:{}", port.text());
+    let path = here.display().to_string();
+    let start = || Node::with(&["--node-name", "one", "--data-dir", &path, "--join", &seed]);
+    let mut other = peer.session();
+    other.run("MISO.EXISTS none");
+    let copy = |from: &Path, to: &Path| {
+        let copied =
+            std::process::Command::new(find_program("cp")).arg("-r").args([from, to]).status();
+        assert!(copied.expect("cp runs").success());
+    };
+    let mut node = start();
+    node.session().script("GCOUNTER.ADD o c 5 => 5\nWAIT 1 30000 => 1");
+    node.signal(libc::SIGTERM);
+    assert!(node.wait_for_end().success());
+    copy(&here, &backup);
+    let mut total = 5;
+    for lost in ["a day", "the tail"] {
+        let mut node = start();
+        let was = node.info("incarnation");
+        let count = |node: &Node, n: i64| node.session().run(&format!("GCOUNTER.ADD o c {n}"));
+        count(&node, 10);
+        total += 10;
+        all_say(std::slice::from_mut(&mut other), "GCOUNTER.GET o c", &total.to_string());
+        node.signal(libc::SIGKILL);
+        node.wait_for_end();
+        if lost == "a day" {
+            std::fs::remove_dir_all(&here).expect("it is there");
+            copy(&backup, &here);
+        } else {
+            cut_tail(&here);
+        }
+        let node = start();
+        assert_ne!(node.info("incarnation"), was, "{lost}");
+        count(&node, 20);
+        total += 20;
+        let mut both = [node.session(), peer.session()];
+        all_say(&mut both, "GCOUNTER.GET o c", &total.to_string());
+        drop(both);
+        let mut node = node;
+        node.signal(libc::SIGTERM);
+        assert!(node.wait_for_end().success());
+    }
+    drop(peer);
+    let _ = std::fs::remove_dir_all(disks);
+}
+
+/// Takes the last byte of the last record of a journal.
+fn cut_tail(directory: &Path) {
+    let files = std::fs::read_dir(directory).expect("it is there").flatten();
+    let newest =
+        files.map(|file| file.path()).filter(|path| path.to_string_lossy().ends_with("log"));
+    let newest = newest.max().expect("a journal has a segment");
+    let bytes = std::fs::read(&newest).expect("it can be read");
+    let last = bytes.iter().rposition(|byte| *byte != 0).expect("it has a record");
+    let file = std::fs::OpenOptions::new().write(true).open(&newest).expect("it can be written");
+    file.set_len(last as u64).expect("it can be cut");
+}
+
 /// 4.2 (a): a counter that was deleted and forgotten counts on from 0, and a node that still has the old entry must
 /// not swallow that.
 #[test]
