@@ -615,6 +615,7 @@ impl Replicator {
         for stream in self.streams.values_mut() {
             stream.peers.remove(&peer);
             stream.trim(limit);
+            stream.function.forget_word(peer);
         }
     }
 

@@ -852,6 +852,23 @@ impl Function {
         Ok(true)
     }
 
+    /// Forgets what a writer said last, once it will say nothing more: each word has a number for every
+    /// writer ever met, so those of the dead would grow with the square of their number. What it has
+    /// released by then is forgotten first; floors that are met later stay.
+    pub fn forget_word(&self, of: ReplicaId) {
+        let said = |joining: &Joining| {
+            joining.writers.index(of).filter(|writer| joining.words.contains_key(writer))
+        };
+        if said(&self.joining.lock()).is_none() {
+            return;
+        }
+        self.collect();
+        let mut joining = self.joining.lock();
+        if let Some(writer) = said(&joining) {
+            joining.words.remove(&writer);
+        }
+    }
+
     /// Forgets floors of counters whose writers have said that they know (`semantics.md` 3.2).
     /// Linear in the number of values that have floors.
     pub fn collect(&self) {
