@@ -102,8 +102,8 @@ fn p4_13_when_a_partition_heals_each_key_crosses_once_and_clients_do_not_wait() 
     assert!((0..nodes).all(|node| syncs(node) > 0), "streams alone did");
     let least = keys * VALUE;
     let (mut most, mut whole) = (0.0_f64, 0.0_f64);
-    for to in 0..nodes {
-        let came = |from: usize| (net.bytes(from, to) - before[to][from]) as f64 / least as f64;
+    for (to, before) in before.iter().enumerate() {
+        let came = |from: usize| (net.bytes(from, to) - before[from]) as f64 / least as f64;
         let from_all: Vec<f64> = (0..nodes).map(came).collect();
         most = from_all.iter().copied().fold(most, f64::max);
         whole = whole.max(from_all.iter().sum());
