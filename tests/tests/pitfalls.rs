@@ -1,5 +1,15 @@
 //! Traps that systems of this kind have fallen into, tested with real processes. The numbers are those of section 4 of
-//! the project's semantics; those that are not here are tested by the simulator and beside the code.
+//! the project's semantics. What is not here, or not only:
+//!
+//! - 4.1: `defects_nodes.rs` (d1); power cuts and copies in `store/src/journal/tests.rs` and the simulation.
+//! - 4.2, 4.3, 4.6: also beside the types in `crdt/src`.
+//! - 4.5: nothing expires yet.
+//! - 4.8: `crdt/src/set.rs`, and `crdt/tests/model.rs` for all types.
+//! - 4.9: the simulation, in its hostile worlds, where messages are lost, doubled and overtaken.
+//! - 4.13: `storm.rs`.
+//! - 4.14: `handshakes.rs`, `defects_nodes.rs` (d4) and `crdt/tests/memory.rs`: bounds on what comes in.
+//! - 4.15: nobody has asked for requests that count once.
+//! - 4.17: `replication/src/node.rs` and `crdt/src/batch.rs`: what is not known is ignored or refused whole.
 
 use miso_tests::{Cluster, Node, Rng, Session, Way, all_say, find_program, wait_until};
 use redis::Value;
