@@ -662,7 +662,7 @@ impl Function {
     }
 
     /// What is known of others' events. Cheap: a shared copy.
-    fn known(&self) -> Arc<Context> {
+    pub(crate) fn known(&self) -> Arc<Context> {
         Arc::clone(&self.vector.lock())
     }
 
@@ -989,6 +989,22 @@ impl Shard {
         }
         self.key = key;
         Some(removals)
+    }
+
+    /// While changes are not gathered, no batch notes what they take away. Before a node meets its first
+    /// peer there is nothing of others to take away, unless a journal has it: of that, what came
+    /// ahead of the vector would come back with the first who still holds it.
+    pub(crate) fn note_ungathered(
+        &mut self,
+        function: &Function,
+        object: &[u8],
+        name: &[u8],
+        delta: &Delta,
+    ) {
+        if !self.tracked && self.writers().len() > 1 {
+            let (known, own) = (function.known(), function.seq());
+            self.note_removals((&known, own), (LOCAL, own), object, name, delta);
+        }
     }
 
     /// Whether a value may keep floors. Of a counter that is gone for good, as one that only this

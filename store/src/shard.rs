@@ -288,13 +288,16 @@ impl<'a> ShardGuard<'a> {
         if shard.tracked && !mint.minted.is_empty() && (counts || own.is_some()) {
             let key = (object, name, K::TYPE);
             let group = Shard::group(&mut shard.pending, &mut shard.key, key);
-            if let Some(own) = own.filter(|_| !counts) {
-                group.join(&own);
+            if let Some(own) = own.as_ref().filter(|_| !counts) {
+                group.join(own);
             }
         }
         if blank && held.settle(name) {
             shard.objects.remove(object);
             self.function.count_object(false);
+        }
+        if let Some(own) = own {
+            shard.note_ungathered(self.function, object, name, &own);
         }
         let used = mint.used();
         if used {
@@ -331,6 +334,7 @@ impl<'a> ShardGuard<'a> {
         let context = self.function.context();
         let journal = self.function.hooks.journal();
         let seen = if journal.is_some() { u64::MAX } else { shard.flushed };
+        let mut ungathered = Vec::new();
         held.get_mut(name).expect("the slot was found above").each_mut(|value| {
             let mut mint = Mint::new(self.function, seen);
             let kind = value.kind();
@@ -347,11 +351,17 @@ impl<'a> ShardGuard<'a> {
                 let key = (object, name);
                 durable::write(journal, self.function, &mint.minted, key, &own, room);
             }
-            group.into_iter().for_each(|group| group.join(&own));
+            match group {
+                Some(group) => group.join(&own),
+                None => ungathered.push(own),
+            }
         });
         if held.settle(name) {
             shard.objects.remove(object);
             self.function.count_object(false);
+        }
+        for own in ungathered {
+            shard.note_ungathered(self.function, object, name, &own);
         }
         shard.changed(object);
         if shard.tracked {
