@@ -419,7 +419,7 @@ fn p4_12_what_was_not_sent_yet_is_sent_before_a_node_leaves() {
         session
     };
     let (mut f, mut g) = (session(&cluster, 1, "f"), session(&cluster, 1, "g"));
-    // Whom nobody knows to run a function is not waited for.
+    // Whom nobody knows to run a function is waited for but a moment.
     wait_until("node 0 to know what node 1 runs", || {
         let functions = cluster.view(1, 0).and_then(|view| view.field("functions"));
         functions.is_some_and(|functions| functions.sorted() == ["f", "g"])
