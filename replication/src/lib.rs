@@ -143,6 +143,12 @@ pub enum Ask {
         /// Its name.
         node: String,
     },
+    /// Waits until a function that has ended here has drained: until a peer has all that this node
+    /// has of it, for a bounded time. Answers [`Answer::Done`], at once if there is nothing to wait for.
+    Drain {
+        /// The function.
+        function: Bytes,
+    },
     /// Sends what is pending and waits until peers have acknowledged it, then says goodbye: answers
     /// a [`Answer::Done`].
     Leave {

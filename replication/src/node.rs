@@ -109,6 +109,8 @@ pub struct Counters {
 pub struct Node {
     overlay: Overlay,
     replicator: Replicator,
+    /// What the server says that runs here.
+    functions: BTreeMap<Bytes, Vec<Bytes>>,
     /// Links on which an unknown kind of message was noted.
     noted: BTreeSet<LinkId>,
     leaving: Option<AskId>,
@@ -122,6 +124,7 @@ impl Node {
         Self {
             overlay: Overlay::new(config.overlay),
             replicator: Replicator::new(store, config.replicator),
+            functions: BTreeMap::new(),
             noted: BTreeSet::new(),
             leaving: None,
             counters: Counters::default(),
@@ -150,9 +153,12 @@ impl Node {
             }
             Input::Wrote { function } => self.replicator.wrote(now, &function, out),
             Input::Runs { functions } => {
+                let names = functions.keys().cloned().collect();
+                self.functions = functions;
+                self.replicator.ends(now, &names, out);
                 // Peers hear that this node runs a function before they hear of the function from it.
-                self.overlay.runs(now, &functions, out);
-                self.replicator.runs(now, &functions.keys().cloned().collect(), out);
+                self.publish(now, out);
+                self.replicator.runs(now, &names, out);
             }
             Input::Interval { function, interval } => {
                 self.replicator.set_interval(now, function, interval);
@@ -161,6 +167,9 @@ impl Node {
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }
         self.pass_on(now, out);
+        if self.replicator.take_drained() {
+            self.publish(now, out);
+        }
         self.say_goodbye(now, from, out);
     }
 
@@ -236,6 +245,18 @@ impl Node {
                 None => Err(Fault("its first message is not Hello".into())),
             },
         }
+    }
+
+    /// Tells peers what runs here: functions that have ended too, while they drain.
+    fn publish(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.replicator.draining().next().is_none() {
+            return self.overlay.runs(now, &self.functions, out);
+        }
+        let mut functions = self.functions.clone();
+        for name in self.replicator.draining() {
+            functions.entry(name.clone()).or_default();
+        }
+        self.overlay.runs(now, &functions, out);
     }
 
     /// Tells the replicator what the overlay has found out.

@@ -35,6 +35,13 @@ pub(crate) fn refused(refused: Refused) -> Fault {
 /// An acknowledgement waits no longer than that, however busy the machine is.
 const ACK_DELAY_MAX: Duration = Duration::from_millis(500);
 
+/// A function that ends here waits no longer for somebody else to have all of it.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A node that leaves waits so long for somebody to say that it runs what else nobody has: a node
+/// tells that it runs a function some milliseconds after it has begun to.
+const NEWCOMERS: Duration = Duration::from_millis(200);
+
 /// How replication behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -255,6 +262,23 @@ pub(crate) struct Fetching {
     pub(crate) from: BTreeSet<ReplicaId>,
 }
 
+/// A function that does not run here any more, but for its peers still does.
+#[derive(Debug)]
+struct Draining {
+    until: Time,
+    /// Who wants to hear of the end.
+    asked: Vec<AskId>,
+}
+
+/// An [`Ask::Leave`] under way.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    id: AskId,
+    until: Time,
+    /// Until then somebody may yet say that it runs what nobody else has; none once that is past.
+    newcomers: Option<Time>,
+}
+
 /// Streams, syncs and what is asked about them. See the module.
 #[derive(Debug)]
 pub struct Replicator {
@@ -269,7 +293,10 @@ pub struct Replicator {
     pub(crate) exports: Vec<Export>,
     /// [`Ask::Sync`]s: repairs so far, comparisons left, and until when.
     pub(crate) syncs: BTreeMap<AskId, (usize, usize, Time)>,
-    leaving: Option<(AskId, Time)>,
+    leaving: Option<Leaving>,
+    draining: BTreeMap<Bytes, Draining>,
+    /// Some have drained since the overlay was told.
+    drained: bool,
     pub(crate) next_id: u64,
     pub(crate) counts: Counts,
     /// Functions with acknowledgements to send at the end of the turn.
@@ -401,9 +428,28 @@ impl Stream {
         }
     }
 
+    /// How many peers have acknowledged own events up to `seq`. One that is gone, or may be, does not
+    /// count, as in Redis: whoever waits wants to know where the events are now.
     fn count_acked(&self, seq: u64, durable: bool) -> usize {
         let upto = |target: &Target| if durable { target.durable } else { target.acked };
-        self.peers.values().filter(|target| target.runs && upto(target) >= seq).count()
+        let here = |target: &&Target| target.runs && target.link.is_some();
+        self.peers.values().filter(here).filter(|target| upto(target) >= seq).count()
+    }
+
+    /// Whether all that is known here is so elsewhere: with one peer, but for what others made who are
+    /// here and have it themselves. If nobody else runs the function there is nobody to wait for.
+    fn is_elsewhere(&self, own: ReplicaId) -> bool {
+        let here: BTreeSet<ReplicaId> = self.reachable().map(|(id, _)| id).collect();
+        let vector = self.function.vector();
+        let has_all = |id: &ReplicaId| {
+            let target = &self.peers[id];
+            target.acked >= self.function.seq()
+                && vector.iter().filter(|(of, _)| *of != own && !here.contains(of)).all(|of| {
+                    let told = target.word.iter().find(|(id, _)| *id == of.0);
+                    told.is_some_and(|(_, seq)| *seq >= of.1)
+                })
+        };
+        here.is_empty() || here.iter().any(has_all)
     }
 
     /// Answers the waits that are over.
@@ -475,6 +521,8 @@ impl Replicator {
             exports: Vec::new(),
             syncs: BTreeMap::new(),
             leaving: None,
+            draining: BTreeMap::new(),
+            drained: false,
             next_id: 0,
             counts: Counts::default(),
             acks: BTreeSet::new(),
@@ -556,6 +604,7 @@ impl Replicator {
             }
             self.lost_peer(now, &name, peer, out);
         }
+        self.check_drained(now, out);
     }
 
     /// The peer does not come back under this identity.
@@ -566,6 +615,7 @@ impl Replicator {
         for stream in self.streams.values_mut() {
             stream.peers.remove(&peer);
             stream.trim(limit);
+            stream.function.forget_word(peer);
         }
     }
 
@@ -592,10 +642,13 @@ impl Replicator {
         for name in new {
             self.meet(now, peer, &name, out);
         }
+        self.check_drained(now, out);
     }
 
-    /// This node runs these functions, and no others.
-    pub fn runs(&mut self, now: Time, functions: &BTreeSet<Bytes>, out: &mut Vec<Effect>) {
+    /// This node does not run other functions than these any more. What nobody else has of one that
+    /// ends it keeps running a while for its peers, until one of them has it: see
+    /// [`Replicator::draining`].
+    pub fn ends(&mut self, now: Time, functions: &BTreeSet<Bytes>, out: &mut Vec<Effect>) {
         let gone: Vec<Bytes> = self
             .streams
             .iter()
@@ -603,17 +656,77 @@ impl Replicator {
             .map(|(name, _)| name.clone())
             .collect();
         for name in gone {
-            if let Some(stream) = self.streams.get_mut(&name) {
-                stream.runs = false;
-                stream.sync = None;
-                stream.early.clear();
-                stream.early_bytes = 0;
-                stream.set_restoring(false, out);
+            if self.draining.contains_key(&name) {
+                continue;
             }
             // What peers have not heard yet, they hear now.
+            let Some(stream) = self.streams.get_mut(&name) else { continue };
+            (stream.dirty, stream.urgent) = (true, true);
             self.flush(now, &name, out);
+            let Some(stream) = self.streams.get_mut(&name) else { continue };
+            // What is on the disk here is not lost with this node.
+            if self.store.journal().is_some() || stream.is_elsewhere(self.config.replica) {
+                self.end(now, &name, out);
+                continue;
+            }
+            // What they have heard already, they say.
+            let links = stream.reachable().map(|(_, link)| link).collect();
+            out.push(Effect::Send { links, frame: stream.word(true, None) });
+            let draining = Draining { until: now + DRAIN, asked: Vec::new() };
+            self.draining.insert(name, draining);
         }
+    }
+
+    /// The functions that have ended here, and still run for the sake of what peers lack of them.
+    pub fn draining(&self) -> impl Iterator<Item = &Bytes> {
+        self.draining.keys()
+    }
+
+    /// Whether some have drained since this was asked last: peers are to be told.
+    pub fn take_drained(&mut self) -> bool {
+        std::mem::take(&mut self.drained)
+    }
+
+    /// Ends functions of which a peer has all now, or whose time is over.
+    fn check_drained(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.draining.is_empty() {
+            return;
+        }
+        let own = self.config.replica;
+        let is_over = |(name, draining): (&Bytes, &Draining)| {
+            let stream = self.streams.get(name);
+            let over = draining.until <= now || stream.is_none_or(|s| s.is_elsewhere(own));
+            over.then(|| name.clone())
+        };
+        let over: Vec<Bytes> = self.draining.iter().filter_map(is_over).collect();
+        for name in over {
+            self.stop_draining(&name, out);
+            self.end(now, &name, out);
+            self.drained = true;
+        }
+    }
+
+    fn stop_draining(&mut self, name: &Bytes, out: &mut Vec<Effect>) {
+        let asked = self.draining.remove(name).map_or(Vec::new(), |draining| draining.asked);
+        out.extend(asked.into_iter().map(|id| Effect::Answer { id, answer: Answer::Done }));
+    }
+
+    fn end(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) {
+        if let Some(stream) = self.streams.get_mut(name) {
+            stream.runs = false;
+            stream.sync = None;
+            stream.early.clear();
+            stream.early_bytes = 0;
+            stream.set_restoring(false, out);
+        }
+        // What peers have not heard yet, they hear now.
+        self.flush(now, name, out);
+    }
+
+    /// This node runs these functions, and no others: [`Replicator::ends`] comes first.
+    pub fn runs(&mut self, now: Time, functions: &BTreeSet<Bytes>, out: &mut Vec<Effect>) {
         for name in functions {
+            self.stop_draining(name, out);
             let stream = self.stream(name);
             if stream.runs {
                 continue;
@@ -771,6 +884,8 @@ impl Replicator {
         }
         self.compare(now, &word.function, peer, out);
         self.schedule(now, &word.function);
+        self.check_drained(now, out);
+        self.check_leave(now, out);
         Ok(())
     }
 
@@ -934,6 +1049,7 @@ impl Replicator {
         }
         stream.trim(limit);
         stream.check_waits(now, out);
+        self.check_drained(now, out);
         self.check_leave(now, out);
     }
 
@@ -1047,9 +1163,13 @@ impl Replicator {
                         self.flush(now, &name, out);
                     }
                 }
-                self.leaving = Some((id, until));
+                self.leaving = Some(Leaving { id, until, newcomers: Some(now + NEWCOMERS) });
                 self.check_leave(now, out);
             }
+            Ask::Drain { function } => match self.draining.get_mut(&function) {
+                Some(draining) => draining.asked.push(id),
+                None => out.push(Effect::Answer { id, answer: Answer::Done }),
+            },
             Ask::Nodes | Ask::Join { .. } | Ask::Forget { .. } => {
                 let answer = Answer::Refused("ERR not for the replicator".into());
                 out.push(Effect::Answer { id, answer });
@@ -1058,15 +1178,28 @@ impl Replicator {
     }
 
     fn check_leave(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let Some((id, until)) = self.leaving else { return };
+        let Some(Leaving { id, until, mut newcomers }) = self.leaving else { return };
         let behind = |stream: &Stream| {
             let sent = stream.function.sent();
             stream.peers.values().any(|t| t.runs && t.link.is_some() && t.acked < sent)
         };
-        if now >= until || !self.streams.values().any(behind) {
+        newcomers = newcomers.filter(|at| now < *at && self.takes_something_along());
+        self.leaving = Some(Leaving { id, until, newcomers });
+        let waits = newcomers.is_some();
+        if now >= until || !(waits || self.streams.values().any(behind)) {
             self.leaving = None;
             out.push(Effect::Answer { id, answer: Answer::Done });
         }
+    }
+
+    /// Whether there is something that no disk has and no node that can be reached, although there are
+    /// nodes that might.
+    fn takes_something_along(&self) -> bool {
+        self.store.journal().is_none()
+            && self.peers.values().any(|peer| peer.link.is_some())
+            && self.streams.values().any(|stream| {
+                stream.reachable().next().is_none() && stream.function.object_count() > 0
+            })
     }
 
     fn flush_if_due(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) {
@@ -1105,6 +1238,7 @@ impl Replicator {
                 self.schedule(now, &name);
             }
         }
+        self.check_drained(now, out);
         self.check_leave(now, out);
         self.end_comparisons(now, out);
     }
@@ -1188,7 +1322,10 @@ impl Replicator {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let asked = self.syncs.values().map(|(.., until)| *until);
-        let others = asked.chain(self.leaving.map(|(_, until)| until)).min();
+        let drained = self.draining.values().map(|draining| draining.until);
+        let leaving =
+            self.leaving.iter().flat_map(|leaving| [Some(leaving.until), leaving.newcomers]);
+        let others = asked.chain(drained).chain(leaving.flatten()).min();
         let timer = self.timers.first().map(|(at, _)| *at);
         timer.into_iter().chain(others).min()
     }
@@ -1221,3 +1358,6 @@ impl Replicator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

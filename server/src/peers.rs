@@ -87,7 +87,8 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
     settings.join = shared.settings.join();
     settings.mdns = (shared.settings.text("mdns") == "yes").then(|| {
         let port = u16::try_from(shared.settings.number("mdns-port")).ok();
-        Mdns { port: port.filter(|port| *port != MDNS_PORT) }
+        let port = port.filter(|port| *port != MDNS_PORT);
+        Mdns { port, announce: shared.settings.peer_announce() }
     });
     let peers = shell::start(settings, Arc::clone(&shared.store)).map_err(|error| {
         let expected = match error.kind() {
@@ -217,7 +218,7 @@ fn alone(shared: &Shared, ask: Ask) -> Answer {
         Ask::Join { .. } | Ask::Forget { .. } => {
             Answer::Refused("ERR this node is alone (peer-port none)".into())
         }
-        Ask::Fetch { .. } | Ask::Leave { .. } => Answer::Done,
+        Ask::Fetch { .. } | Ask::Drain { .. } | Ask::Leave { .. } => Answer::Done,
     }
 }
 

@@ -346,3 +346,6 @@ impl Store {
 
 /// The events of one update, one nearly always.
 pub(crate) type Made = smallvec::SmallVec<[u64; 2]>;
+
+#[cfg(test)]
+mod tests;

@@ -662,7 +662,7 @@ impl Function {
     }
 
     /// What is known of others' events. Cheap: a shared copy.
-    fn known(&self) -> Arc<Context> {
+    pub(crate) fn known(&self) -> Arc<Context> {
         Arc::clone(&self.vector.lock())
     }
 
@@ -852,6 +852,23 @@ impl Function {
         Ok(true)
     }
 
+    /// Forgets what a writer said last, once it will say nothing more: each word has a number for every
+    /// writer ever met, so those of the dead would grow with the square of their number. What it has
+    /// released by then is forgotten first; floors that are met later stay.
+    pub fn forget_word(&self, of: ReplicaId) {
+        let said = |joining: &Joining| {
+            joining.writers.index(of).filter(|writer| joining.words.contains_key(writer))
+        };
+        if said(&self.joining.lock()).is_none() {
+            return;
+        }
+        self.collect();
+        let mut joining = self.joining.lock();
+        if let Some(writer) = said(&joining) {
+            joining.words.remove(&writer);
+        }
+    }
+
     /// Forgets floors of counters whose writers have said that they know (`semantics.md` 3.2).
     /// Linear in the number of values that have floors.
     pub fn collect(&self) {
@@ -972,6 +989,22 @@ impl Shard {
         }
         self.key = key;
         Some(removals)
+    }
+
+    /// While changes are not gathered, no batch notes what they take away. Before a node meets its first
+    /// peer there is nothing of others to take away, unless a journal has it: of that, what came
+    /// ahead of the vector would come back with the first who still holds it.
+    pub(crate) fn note_ungathered(
+        &mut self,
+        function: &Function,
+        object: &[u8],
+        name: &[u8],
+        delta: &Delta,
+    ) {
+        if !self.tracked && self.writers().len() > 1 {
+            let (known, own) = (function.known(), function.seq());
+            self.note_removals((&known, own), (LOCAL, own), object, name, delta);
+        }
     }
 
     /// Whether a value may keep floors. Of a counter that is gone for good, as one that only this

@@ -298,8 +298,8 @@ impl<'a> ShardGuard<'a> {
             durable::write(journal, self.function, &mint.minted, key, delta, room);
         }
         if shard.tracked && !mint.minted.is_empty() {
-            if let Some(own) = own.filter(|_| !counts) {
-                shard.pending.group(&mut shard.key, (object, name, K::TYPE)).join(&own);
+            if let Some(own) = own.as_ref().filter(|_| !counts) {
+                shard.pending.group(&mut shard.key, (object, name, K::TYPE)).join(own);
             } else if counts && !mint.noted.get() {
                 shard.pending.counters.push(object, name, K::TYPE);
             }
@@ -307,6 +307,9 @@ impl<'a> ShardGuard<'a> {
         if blank && held.settle(name) {
             shard.objects.remove(object);
             self.function.count_object(false);
+        }
+        if let Some(own) = own {
+            shard.note_ungathered(self.function, object, name, &own);
         }
         let used = mint.used();
         if used {
@@ -342,6 +345,7 @@ impl<'a> ShardGuard<'a> {
         let held = shard.objects.get_mut_hashed(hash, object).expect("its slot was found above");
         let context = self.function.context();
         let journal = self.function.hooks.journal();
+        let mut ungathered = Vec::new();
         held.get_mut(name).expect("the slot was found above").each_mut(|value| {
             let mut mint = Mint::new(self.function, shard.flushed);
             let kind = value.kind();
@@ -358,11 +362,17 @@ impl<'a> ShardGuard<'a> {
                 let key = (object, name);
                 durable::write(journal, self.function, &mint.minted, key, &own, room);
             }
-            group.into_iter().for_each(|group| group.join(&own));
+            match group {
+                Some(group) => group.join(&own),
+                None => ungathered.push(own),
+            }
         });
         if held.settle(name) {
             shard.objects.remove(object);
             self.function.count_object(false);
+        }
+        for own in ungathered {
+            shard.note_ungathered(self.function, object, name, &own);
         }
         shard.changed(object);
         if shard.tracked {

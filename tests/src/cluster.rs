@@ -5,6 +5,9 @@ use crate::{Frame, Node, Resp, Session, wait_until};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+/// The most nodes of a cluster.
+const NODES_MAX: usize = 100;
+
 /// Nodes `node-0`, `node-1` and so on, each behind a proxy of a [`Net`]. All are told where the first is, the first
 /// where the second is; the rest they learn from each other.
 pub struct Cluster {
@@ -37,7 +40,7 @@ impl Cluster {
 
     #[track_caller]
     fn launch_all(count: usize, flags: &[&str], disks: Option<PathBuf>) -> Cluster {
-        assert!(count <= 10, "a name would be within another");
+        assert!(count <= NODES_MAX, "a name would be within another");
         let net = Net::new();
         // The addresses come first, so that each node can be told of any other.
         for node in 0..count {
@@ -57,7 +60,7 @@ impl Cluster {
     #[track_caller]
     pub fn add(&mut self) -> usize {
         let node = self.nodes.len();
-        assert!(node < 10, "a name would be within another");
+        assert!(node < NODES_MAX, "a name would be within another");
         self.net.add(&name(node));
         self.nodes.push(None);
         self.launch(node);
@@ -254,8 +257,9 @@ impl Drop for Cluster {
     }
 }
 
+/// No name is within another.
 fn name(node: usize) -> String {
-    format!("node-{node}")
+    if node < 10 { format!("node-{node}") } else { format!("host-{node}") }
 }
 
 fn view(session: &mut Session, of: usize) -> Option<Frame> {

@@ -178,6 +178,12 @@ impl Tool {
         self.collect(code)
     }
 
+    /// What it left behind, if it has ended.
+    pub fn ended(&mut self) -> Option<Output> {
+        let status = self.child.try_wait().expect("a child can be waited for")?;
+        Some(self.collect(status.code()))
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

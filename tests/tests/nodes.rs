@@ -1,11 +1,14 @@
 //! Several real nodes on loopback: they find each other, replicate, and agree after a crash.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use miso_tests::{Cluster, Frame, Node, Resp, Session, Tool, Way, Wire, all_say, wait_until};
+use miso_tests::{
+    Cluster, Frame, Namespace, Net, Node, Resp, Session, Tool, Way, Wire, all_say, find_program,
+    wait_until,
+};
 
 fn peer_port(node: &Node) -> String {
     let line = node.session().run("CONFIG GET peer-port");
@@ -149,6 +152,32 @@ fn wait_counts_who_has_acknowledged() {
         WAIT 2 20000 => 2
         ",
     );
+}
+
+/// As in Redis: who is gone does not count, although it has acknowledged, and in MULTI nobody is waited for.
+#[test]
+fn wait_does_not_count_who_is_gone() {
+    let mut cluster = Cluster::with(3, &["--node-timeout", "1s"]);
+    let mut s = cluster.session(0);
+    let others = [cluster.session(1), cluster.session(2)].map(|mut other| {
+        other.run("MISO.EXISTS none");
+        other
+    });
+    wait_until("they run it", || {
+        s.run("GCOUNTER.ADD o n 1");
+        s.run("WAIT 2 1000") == Frame::Integer(2)
+    });
+    s.script("MULTI => OK\nWAIT 3 0 => QUEUED\nEXEC => [2]");
+    cluster.pause(1);
+    cluster.wait_for_state(0, 1, &["dead"]);
+    s.script("WAIT 0 0 => 1\nWAIT 2 50 => 1\nMULTI => OK\nWAIT 2 0 => QUEUED\nEXEC => [1]");
+    cluster.kill(2);
+    cluster.wait_for_state(0, 2, &["dead"]);
+    s.script("WAIT 1 50 => 0\nMISO.FORGET node-2 => OK\nWAIT 1 50 => 0");
+    // One that was only silent counts again.
+    cluster.resume(1);
+    s.script("WAIT 1 20000 => 1");
+    drop(others);
 }
 
 /// Has a connection wait in a command, and says its id.
@@ -562,6 +591,60 @@ fn nodes_find_each_other_by_mdns() {
     wait_until("they are linked", || figure(&first, "miso_links") == 1);
     wait_until("they are linked", || figure(&second, "miso_links") == 1);
     assert_eq!(figure(&stranger, "miso_links"), 0);
+}
+
+/// A node behind a proxy is found where it says that it is, not where it listens.
+#[test]
+fn mdns_says_where_a_node_wants_to_be_reached() {
+    let net = Net::new();
+    let (first, second) = (net.add("first"), net.add("second"));
+    let port = Node::free_port().to_string();
+    let start = |node: usize, name: &str| {
+        let address = net.address(node).to_string();
+        let flags = ["--node-name", name, "--peer-announce", &address, "--mdns", "yes"];
+        Node::with(&[&flags[..], &["--mdns-port", &port]].concat())
+    };
+    // Nobody gets through to the second, so it is the one that has to find the first.
+    let nodes = [start(first, "first"), start(second, "second")];
+    let listens = peer_port(&nodes[0]).parse().expect("a port");
+    net.point(first, Some(SocketAddr::from((Ipv4Addr::LOCALHOST, listens))));
+    for node in &nodes {
+        wait_until("they are linked", || figure(node, "miso_links") == 1);
+    }
+    assert!(net.bytes(second, first) > 0, "they speak past the proxy");
+}
+
+/// Where mDNS is for: hosts on one network, without a word of configuration.
+#[test]
+fn hosts_on_one_network_find_each_other_by_mdns() {
+    let hosts = Namespace::pair(["10.77.0.1/24", "10.77.0.2/24"]);
+    let server = Node::binary();
+    let start = |host: usize| {
+        let address = format!("10.77.0.{}", host + 1);
+        let name = format!("host-{host}");
+        let mut command = hosts[host].command(&server);
+        command.args(["--node-name", &name, "--peer-bind", &address, "--data-dir", "none"]);
+        Tool::spawn(&mut command)
+    };
+    let servers = [0, 1].map(start);
+    let cli = find_program("redis-cli");
+    let run = |host: usize, line: &str| {
+        let mut command = hosts[host].command(&cli);
+        Tool::spawn(command.args(line.split(' '))).wait().stdout.trim().to_owned()
+    };
+    for (host, server) in servers.iter().enumerate() {
+        wait_until("they are linked", || {
+            let linked = run(host, "INFO").contains("miso_links:1\r\n");
+            assert!(linked || !server.stdout().contains("no mDNS"), "{}", server.stdout());
+            linked
+        });
+    }
+    for host in [0, 1] {
+        assert_ne!(run(host, "GCOUNTER.ADD o n 1"), "");
+    }
+    for host in [0, 1] {
+        wait_until("they agree", || run(host, "GCOUNTER.GET o n") == "2");
+    }
 }
 
 #[test]

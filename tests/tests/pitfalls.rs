@@ -1,5 +1,15 @@
 //! Traps that systems of this kind have fallen into, tested with real processes. The numbers are those of section 4 of
-//! the project's semantics; those that are not here are tested by the simulator and beside the code.
+//! the project's semantics. What is not here, or not only:
+//!
+//! - 4.1: `defects_nodes.rs` (d1); power cuts and copies in `store/src/journal/tests.rs` and the simulation.
+//! - 4.2, 4.3, 4.6: also beside the types in `crdt/src`.
+//! - 4.5: nothing expires yet.
+//! - 4.8: `crdt/src/set.rs`, and `crdt/tests/model.rs` for all types.
+//! - 4.9: the simulation, in its hostile worlds, where messages are lost, doubled and overtaken.
+//! - 4.13: `storm.rs`.
+//! - 4.14: `handshakes.rs`, `defects_nodes.rs` (d4) and `crdt/tests/memory.rs`: bounds on what comes in.
+//! - 4.15: nobody has asked for requests that count once.
+//! - 4.17: `replication/src/node.rs` and `crdt/src/batch.rs`: what is not known is ignored or refused whole.
 
 use miso_tests::{Cluster, Node, Rng, Session, Way, all_say, find_program, wait_until};
 use redis::Value;
@@ -69,6 +79,72 @@ fn p4_1_two_nodes_on_copies_of_one_directory_do_not_write_as_one() {
     assert!([15, 115].contains(&count), "{count}");
     drop(first);
     let _ = std::fs::remove_dir_all(disks);
+}
+
+/// 4.1: a node comes back with less than its peers have of it: from yesterday's backup, or without the end of its
+/// journal. It counts on at once, before it knows anybody: nothing of that may be swallowed, and nothing be counted twice.
+#[test]
+fn p4_1_a_node_that_has_lost_some_of_its_past_does_not_write_on_as_before() {
+    let disks = Node::scratch();
+    let (here, backup) = (disks.join("here"), disks.join("backup"));
+    let peer = Node::with(&["--node-name", "peer", "--data-dir", "none"]);
+    let port = peer.session().run("CONFIG GET peer-port").field("peer-port").expect("a port");
+    let seed = format!("127.0.0.1:{}", port.text());
+    let path = here.display().to_string();
+    let start = || Node::with(&["--node-name", "one", "--data-dir", &path, "--join", &seed]);
+    let mut other = peer.session();
+    other.run("MISO.EXISTS none");
+    let copy = |from: &Path, to: &Path| {
+        let copied =
+            std::process::Command::new(find_program("cp")).arg("-r").args([from, to]).status();
+        assert!(copied.expect("cp runs").success());
+    };
+    let mut node = start();
+    node.session().script("GCOUNTER.ADD o c 5 => 5\nWAIT 1 30000 => 1");
+    node.signal(libc::SIGTERM);
+    assert!(node.wait_for_end().success());
+    copy(&here, &backup);
+    let mut total = 5;
+    for lost in ["a day", "the tail"] {
+        let mut node = start();
+        let was = node.info("incarnation");
+        let count = |node: &Node, n: i64| node.session().run(&format!("GCOUNTER.ADD o c {n}"));
+        count(&node, 10);
+        total += 10;
+        all_say(std::slice::from_mut(&mut other), "GCOUNTER.GET o c", &total.to_string());
+        node.signal(libc::SIGKILL);
+        node.wait_for_end();
+        if lost == "a day" {
+            std::fs::remove_dir_all(&here).expect("it is there");
+            copy(&backup, &here);
+        } else {
+            cut_tail(&here);
+        }
+        let node = start();
+        assert_ne!(node.info("incarnation"), was, "{lost}");
+        count(&node, 20);
+        total += 20;
+        let mut both = [node.session(), peer.session()];
+        all_say(&mut both, "GCOUNTER.GET o c", &total.to_string());
+        drop(both);
+        let mut node = node;
+        node.signal(libc::SIGTERM);
+        assert!(node.wait_for_end().success());
+    }
+    drop(peer);
+    let _ = std::fs::remove_dir_all(disks);
+}
+
+/// Takes the last byte of the last record of a journal.
+fn cut_tail(directory: &Path) {
+    let files = std::fs::read_dir(directory).expect("it is there").flatten();
+    let newest =
+        files.map(|file| file.path()).filter(|path| path.to_string_lossy().ends_with("log"));
+    let newest = newest.max().expect("a journal has a segment");
+    let bytes = std::fs::read(&newest).expect("it can be read");
+    let last = bytes.iter().rposition(|byte| *byte != 0).expect("it has a record");
+    let file = std::fs::OpenOptions::new().write(true).open(&newest).expect("it can be written");
+    file.set_len(last as u64).expect("it can be cut");
 }
 
 /// 4.2 (a): a counter that was deleted and forgotten counts on from 0, and a node that still has the old entry must
@@ -343,7 +419,7 @@ fn p4_12_what_was_not_sent_yet_is_sent_before_a_node_leaves() {
         session
     };
     let (mut f, mut g) = (session(&cluster, 1, "f"), session(&cluster, 1, "g"));
-    // Whom nobody knows to run a function is not waited for.
+    // Whom nobody knows to run a function is waited for but a moment.
     wait_until("node 0 to know what node 1 runs", || {
         let functions = cluster.view(1, 0).and_then(|view| view.field("functions"));
         functions.is_some_and(|functions| functions.sorted() == ["f", "g"])
@@ -358,6 +434,30 @@ fn p4_12_what_was_not_sent_yet_is_sent_before_a_node_leaves() {
     cluster.terminate(0);
     wait_until("what an ending node wrote", || g.run("GCOUNTER.GET o c").integer() == 6);
     assert!(start.elapsed() < Duration::from_secs(60), "it went by itself");
+}
+
+/// 4.12: a function has ended on a node once another node has all of it, and not before.
+#[test]
+fn p4_12_a_function_has_ended_once_another_node_has_it() {
+    let cluster = Cluster::with(2, &["--function-linger", "0", "--node-timeout", "20s"]);
+    let mut s = cluster.sessions();
+    s[0].script("GCOUNTER.ADD o c 1 => 1\nWAIT 1 20000 => 1");
+    cluster.net().set(0, 1, Way::Frozen);
+    s[0].script("GCOUNTER.ADD o c 5 => 6");
+    let mut wire = cluster.node(0).wire();
+    wire.command("MISO.UNREGISTER default");
+    assert_eq!(wire.read_within(Duration::from_millis(300)), None, "nobody else has it");
+    s[1].script("GCOUNTER.GET o c => 1");
+    let runs = |view: Option<miso_tests::Frame>| {
+        view.and_then(|view| view.field("functions")).is_some_and(|all| !all.items().is_empty())
+    };
+    assert!(runs(cluster.view(0, 1)));
+    cluster.net().heal();
+    assert_eq!(wire.read().expect("a reply").integer(), 1);
+    s[1].script("GCOUNTER.GET o c => 6");
+    wait_until("node 1 to know that it has ended", || !runs(cluster.view(0, 1)));
+    // With nobody to wait for, it is over at once.
+    s[1].script("MISO.UNREGISTER default => 1");
 }
 
 /// 4.12, the last holder: it keeps the state although nobody runs the function.

@@ -132,7 +132,7 @@ impl Driver {
         for seed in &self.settings.join {
             tokio::spawn(seeds::resolve(seed.clone(), jitter, self.links.events.clone()));
         }
-        let mdns = self.settings.mdns?;
+        let mdns = self.settings.mdns.as_ref()?;
         match mdns::start(mdns, config, &bound, self.links.events.clone()) {
             Ok(announcement) => Some(announcement),
             Err(error) => {

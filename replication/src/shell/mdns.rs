@@ -1,5 +1,7 @@
 //! Finding nodes on the local network: `_miso._tcp.local.`, with TXT records `cl` (a hash of the
-//! cluster's name), `rid` (the ReplicaId) and `v` (the version).
+//! cluster's name), `rid` (the ReplicaId) and `v` (the version); `at0`, `at1` and so on say where the
+//! node wants to be reached, if that is not where it listens: an address record can say neither a
+//! name nor another host's address nor several ports.
 //!
 //! mDNS finds, and nothing more: records of the dead live on for minutes, and a record that is removed
 //! says nothing of a stream that works. Who somebody is, its Hello says.
@@ -14,6 +16,10 @@ use super::peers::Event;
 use crate::overlay::Config;
 
 const SERVICE: &str = "_miso._tcp.local.";
+/// The most addresses that are told or taken of one node.
+const ADDRESSES: usize = 16;
+/// A TXT record's string, key and all, has no more bytes.
+const TXT_MAX: usize = 255;
 
 /// Announces this node until it is dropped.
 pub(super) struct Announcement {
@@ -23,7 +29,7 @@ pub(super) struct Announcement {
 
 /// Announces this node and looks for others.
 pub(super) fn start(
-    settings: Mdns,
+    settings: &Mdns,
     config: &Config,
     bound: &[SocketAddr],
     events: mpsc::Sender<Event>,
@@ -39,16 +45,31 @@ pub(super) fn start(
     }
     let cluster = cluster_hash(&config.cluster);
     let replica = format!("{:016x}", config.replica.0);
-    let service = service(config, &cluster, &replica, bound, interfaces)?;
+    let txt = txt(&cluster, &replica, &config.version, &settings.announce);
+    let service = service(&txt, &replica, bound, interfaces)?;
     let fullname = service.get_fullname().to_owned();
     daemon.register(service)?;
     tokio::spawn(browse(daemon.clone(), cluster, replica, events));
     Ok(Announcement { daemon, fullname })
 }
 
+fn txt(cluster: &str, replica: &str, version: &str, announce: &[String]) -> Vec<(String, String)> {
+    let own = [("cl", cluster), ("rid", replica), ("v", version)];
+    let mut txt: Vec<(String, String)> =
+        own.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    for (at, address) in announce.iter().take(ADDRESSES).enumerate() {
+        let key = format!("at{at}");
+        if key.len() + 1 + address.len() > TXT_MAX {
+            tracing::warn!(%address, "too long for mDNS: nodes do not find this one by it");
+            continue;
+        }
+        txt.push((key, address.clone()));
+    }
+    txt
+}
+
 fn service(
-    config: &Config,
-    cluster: &str,
+    txt: &[(String, String)],
     replica: &str,
     bound: &[SocketAddr],
     interfaces: Option<Vec<IfKind>>,
@@ -58,10 +79,9 @@ fn service(
         None => Vec::new(),
     };
     let port = bound.first().map_or(0, SocketAddr::port);
-    let txt = [("cl", cluster), ("rid", replica), ("v", config.version.as_str())];
     let name = format!("miso-{replica}");
     let host = format!("{name}.local.");
-    let mut service = ServiceInfo::new(SERVICE, &name, &host, &ips[..], port, &txt[..])?;
+    let mut service = ServiceInfo::new(SERVICE, &name, &host, &ips[..], port, txt)?;
     // The name is random, so nobody has to be asked whether it is free: found a second sooner.
     service.set_requires_probe(false);
     match interfaces {
@@ -106,7 +126,13 @@ async fn browse(
     }
 }
 
+/// Where a node wants to be reached; else where it listens.
 fn addresses(service: &ResolvedService) -> Vec<String> {
+    let told = (0..ADDRESSES).filter_map(|at| service.get_property_val_str(&format!("at{at}")));
+    let told: Vec<String> = told.map(str::to_owned).collect();
+    if !told.is_empty() {
+        return told;
+    }
     let port = service.get_port();
     let usable = |ip: &IpAddr| match ip {
         IpAddr::V4(_) => true,
@@ -115,7 +141,7 @@ fn addresses(service: &ResolvedService) -> Vec<String> {
     };
     let ips = service.get_addresses().iter().map(mdns_sd::ScopedIp::to_ip_addr).filter(usable);
     let mut addresses: Vec<String> =
-        ips.map(|ip| SocketAddr::new(ip, port).to_string()).take(16).collect();
+        ips.map(|ip| SocketAddr::new(ip, port).to_string()).take(ADDRESSES).collect();
     addresses.sort_unstable();
     addresses
 }

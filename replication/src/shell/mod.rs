@@ -43,8 +43,10 @@ pub struct Settings {
 }
 
 /// How mDNS is used.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Mdns {
+    /// Where others are told to reach this node, `host:port`, if that is not where it listens.
+    pub announce: Vec<String>,
     /// Another UDP port than 5353, so that nodes find only each other.
     pub port: Option<u16>,
 }

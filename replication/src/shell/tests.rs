@@ -339,7 +339,7 @@ async fn mdns_finds() {
     let port = 20_000 + u16::try_from(std::process::id() % 20_000).expect("it is below");
     let with_mdns = |name, replica| {
         let mut settings = settings(name, replica);
-        settings.mdns = Some(Mdns { port: Some(port) });
+        settings.mdns = Some(Mdns { port: Some(port), ..Mdns::default() });
         Running::new(settings)
     };
     let (first, second) = (with_mdns("a", 1), with_mdns("b", 2));

@@ -40,8 +40,11 @@ pub(super) const FUNCTIONS: &[Command] = &[
             name: "MISO.UNREGISTER",
             args: &[FUNCTION.optional(), REPLICA],
             group: Group::Miso,
+            flags: Flags::BLOCKING,
             complexity: "O(1)",
-            summary: "Takes back a registration: of the connection's function unless told",
+            summary: "Takes back a registration: of the connection's function unless told. Of a \
+                      function that ends with it another node or the disk has everything first; \
+                      waits for that for some seconds at most",
             reply: "Integer: 1 if it was registered",
             example: &[("MISO.UNREGISTER checkout REPLICA pod-1", "(integer) 1")],
             ..ROW
@@ -148,7 +151,25 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
             cx.session.function = None;
         }
     }
-    cx.reply.integer(i64::from(was));
+    if !was || replica.is_some() {
+        cx.reply.integer(i64::from(was));
+        return Ok(());
+    }
+    // Registered again meanwhile, there is nothing to wait for.
+    let (shared, resp) = (Arc::clone(cx.shared), cx.reply.resp);
+    let function = Bytes::from(function);
+    let one = move |shared: &Shared| {
+        encoded(shared, resp, |reply| {
+            reply.integer(1);
+            Ok(())
+        })
+    };
+    let at_once = one(&shared);
+    let drained = async move {
+        peers::ask(&shared, Ask::Drain { function }).await;
+        one(&shared)
+    };
+    cx.after = After::Wait(Wait::blocking(drained, std::future::ready(at_once)));
     Ok(())
 }
 

@@ -1,0 +1,258 @@
+//! A replicator and peers that are made up: what they say, and what it says to them.
+
+use miso_protocol::peer::{Ack, Vector as Told, Word};
+use miso_store::crdt::kind;
+
+use super::*;
+
+const ME: ReplicaId = ReplicaId(1);
+const F: Bytes = Bytes::from_static(b"f");
+const MS: u64 = 1_000_000;
+
+/// A replicator that runs `f`.
+struct Scene {
+    replicator: Replicator,
+    store: Arc<Store>,
+    now: Time,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let store = Arc::new(Store::new(miso_store::Config::new(ME, 1, Arc::new(|| 0))));
+        let replicator = Replicator::new(Arc::clone(&store), Config::new(ME));
+        let mut scene = Scene { replicator, store, now: Time(MS) };
+        scene.run(&[F]);
+        scene
+    }
+
+    fn run(&mut self, functions: &[Bytes]) -> Vec<Effect> {
+        let functions = functions.iter().cloned().collect();
+        self.turn(|replicator, now, out| {
+            replicator.ends(now, &functions, out);
+            replicator.runs(now, &functions, out);
+        })
+    }
+
+    /// One turn, and what comes of it.
+    fn turn(&mut self, act: impl FnOnce(&mut Replicator, Time, &mut Vec<Effect>)) -> Vec<Effect> {
+        let mut out = Vec::new();
+        act(&mut self.replicator, self.now, &mut out);
+        self.replicator.settle(self.now, &mut out);
+        out
+    }
+
+    /// A link to a peer, numbered as the peer is.
+    fn up(&mut self, peer: u64) -> Vec<Effect> {
+        self.turn(|replicator, now, out| {
+            replicator.peer_up(now, ReplicaId(peer), LinkId(peer), out);
+        })
+    }
+
+    fn down(&mut self, peer: u64) -> Vec<Effect> {
+        self.turn(|replicator, now, out| replicator.peer_down(now, ReplicaId(peer), out))
+    }
+
+    fn peer_runs(&mut self, peer: u64, functions: &[Bytes]) -> Vec<Effect> {
+        let functions = functions.iter().cloned().collect();
+        self.turn(|replicator, now, out| {
+            replicator.peer_runs(now, ReplicaId(peer), &functions, out);
+        })
+    }
+
+    fn says(&mut self, peer: u64, body: Body) -> Vec<Effect> {
+        self.turn(|replicator, now, out| {
+            let said = replicator.received(now, ReplicaId(peer), body, out);
+            assert_eq!(said, Ok(()));
+        })
+    }
+
+    /// A peer that runs `f`, and knows nothing yet.
+    fn meet(&mut self, peer: u64) {
+        self.up(peer);
+        self.peer_runs(peer, &[F]);
+        self.word(peer, &[]);
+    }
+
+    /// A peer says what it knows, and wants what follows.
+    fn word(&mut self, peer: u64, known: &[(u64, u64)]) -> Vec<Effect> {
+        let (writers, lasts) = known.iter().copied().unzip();
+        let vector = Some(Told { writers, lasts });
+        let word = Word { function: F, vector, kept_from: 1, answer: true, digest: None };
+        self.says(peer, Body::Word(word))
+    }
+
+    fn acknowledges(&mut self, peer: u64, last: u64) -> Vec<Effect> {
+        self.says(peer, Body::Ack(Ack { function: F, last, durable: 0 }))
+    }
+
+    /// Counts once; the event's number.
+    fn count(&mut self) -> u64 {
+        let function = self.store.function(&F);
+        let hash = miso_store::hash(b"o");
+        let mut shard = function.lock(function.shard_of(hash));
+        let key = (hash, b"o".as_slice(), b"c".as_slice());
+        let counted = shard.write::<kind::GCounter, _>(key, |c, mint, _| c.add(1, 0, mint));
+        counted.expect("a counter").0.expect("room for one more");
+        drop(shard);
+        self.turn(|replicator, now, out| replicator.wrote(now, &function, out));
+        function.seq()
+    }
+
+    fn ask(&mut self, id: u64, ask: Ask) -> Option<Answer> {
+        let out = self.turn(|replicator, now, out| replicator.ask(now, AskId(id), ask, out));
+        answer(&out, id)
+    }
+
+    fn pass(&mut self, ms: u64) -> Vec<Effect> {
+        self.now = Time(self.now.0 + ms * MS);
+        self.turn(|replicator, now, out| replicator.tick(now, out))
+    }
+}
+
+fn answer(out: &[Effect], to: u64) -> Option<Answer> {
+    out.iter().find_map(|effect| match effect {
+        Effect::Answer { id, answer } if id.0 == to => Some(answer.clone()),
+        _ => None,
+    })
+}
+
+fn wait(seq: u64, peers: usize) -> Ask {
+    Ask::Wait { function: F, seq, peers, durable: false, until: Some(Time(100 * MS)) }
+}
+
+/// Whoever has acknowledged and is gone does not count, whether it may come back or not; and counts
+/// again once it is back.
+#[test]
+fn a_wait_counts_peers_that_are_here() {
+    let mut scene = Scene::new();
+    scene.meet(2);
+    scene.meet(3);
+    let seq = scene.count();
+    scene.acknowledges(2, seq);
+    scene.acknowledges(3, seq);
+    assert_eq!(scene.ask(1, wait(seq, 2)), Some(Answer::Count(2)));
+    scene.down(3);
+    assert_eq!(scene.ask(2, wait(seq, 0)), Some(Answer::Count(1)));
+    // It is waited for.
+    assert_eq!(scene.ask(3, wait(seq, 2)), None);
+    scene.up(3);
+    assert_eq!(answer(&scene.word(3, &[(ME.0, seq)]), 3), Some(Answer::Count(2)));
+    scene.down(3);
+    assert_eq!(scene.ask(4, wait(seq, 2)), None);
+    assert_eq!(answer(&scene.pass(200), 4), Some(Answer::Count(1)), "its time is over");
+    // One that ends the function, and one that is forgotten.
+    scene.peer_runs(2, &[]);
+    scene.turn(|replicator, now, out| replicator.peer_gone(now, ReplicaId(3), out));
+    assert_eq!(scene.ask(5, wait(seq, 0)), Some(Answer::Count(0)));
+}
+
+#[test]
+fn a_function_ends_once_a_peer_has_all_of_it() {
+    let mut scene = Scene::new();
+    scene.meet(2);
+    scene.meet(3);
+    let seq = scene.count();
+    scene.acknowledges(2, seq - 1);
+    assert_eq!(scene.ask(1, Ask::Drain { function: F }), Some(Answer::Done), "it runs");
+    scene.run(&[]);
+    assert_eq!(scene.replicator.draining().collect::<Vec<_>>(), [&F]);
+    assert_eq!(scene.ask(2, Ask::Drain { function: F }), None);
+    // One is enough.
+    assert_eq!(answer(&scene.acknowledges(3, seq), 2), Some(Answer::Done));
+    assert!(scene.replicator.take_drained() && !scene.replicator.take_drained());
+    assert_eq!(scene.replicator.draining().next(), None);
+    // What is known elsewhere already is not waited for.
+    scene.run(&[F]);
+    scene.run(&[]);
+    assert_eq!(scene.replicator.draining().next(), None);
+}
+
+/// What a node has of one that died is not at the others either, unless they say so.
+#[test]
+fn a_function_that_ends_leaves_what_it_has_of_the_dead() {
+    let mut scene = Scene::new();
+    let mut dead = Scene::new();
+    dead.store = Arc::new(Store::new(miso_store::Config::new(ReplicaId(9), 1, Arc::new(|| 0))));
+    dead.store.track();
+    dead.count();
+    let batch = dead.store.function(&F).take_batch().expect("it has counted");
+    scene.meet(2);
+    scene.meet(9);
+    let joined = scene.store.function(&F).join_batch(
+        ReplicaId(9),
+        (batch.first, batch.last),
+        &batch.message,
+    );
+    joined.expect("a batch");
+    // As long as it is here it has that itself.
+    scene.run(&[]);
+    assert_eq!(scene.replicator.draining().next(), None);
+    scene.run(&[F]);
+    scene.down(9);
+    scene.run(&[]);
+    assert_eq!(scene.ask(1, Ask::Drain { function: F }), None);
+    assert_eq!(answer(&scene.word(2, &[(9, batch.last)]), 1), Some(Answer::Done));
+}
+
+#[test]
+fn a_function_that_ends_waits_for_nobody_in_vain() {
+    let mut scene = Scene::new();
+    scene.count();
+    scene.run(&[]);
+    assert_eq!(scene.replicator.draining().next(), None, "nobody else runs it");
+    for how in ["time", "down", "ended", "back"] {
+        scene.run(&[F]);
+        scene.meet(2);
+        scene.count();
+        scene.run(&[]);
+        assert_eq!(scene.ask(1, Ask::Drain { function: F }), None, "{how}");
+        let out = match how {
+            "time" => {
+                assert_eq!(answer(&scene.pass(4_900), 1), None);
+                scene.pass(200)
+            }
+            "down" => scene.down(2),
+            "ended" => scene.peer_runs(2, &[]),
+            _ => scene.run(&[F]),
+        };
+        assert_eq!(answer(&out, 1), Some(Answer::Done), "{how}");
+        assert_eq!(scene.replicator.draining().next(), None, "{how}");
+    }
+}
+
+fn leave(scene: &Scene) -> Ask {
+    Ask::Leave { until: scene.now + Duration::from_secs(2) }
+}
+
+/// A node that has begun to run a function has not said so yet, when the only one that has it leaves.
+#[test]
+fn a_node_that_leaves_waits_for_newcomers_if_nobody_has_what_it_has() {
+    let mut scene = Scene::new();
+    scene.up(2);
+    let seq = scene.count();
+    let ask = leave(&scene);
+    assert_eq!(scene.ask(1, ask), None);
+    scene.pass(20);
+    scene.peer_runs(2, &[F]);
+    scene.word(2, &[]);
+    assert_eq!(answer(&scene.pass(300), 1), None, "it takes what there is");
+    assert_eq!(answer(&scene.acknowledges(2, seq), 1), Some(Answer::Done));
+    // Nobody comes.
+    let mut scene = Scene::new();
+    scene.up(2);
+    scene.count();
+    let ask = leave(&scene);
+    assert_eq!(scene.ask(1, ask), None);
+    let deadline = scene.replicator.deadline().expect("it waits");
+    assert!(deadline <= scene.now + NEWCOMERS);
+    assert_eq!(answer(&scene.pass(200), 1), Some(Answer::Done));
+    // There is nobody, or nothing to take.
+    let mut scene = Scene::new();
+    scene.count();
+    let ask = leave(&scene);
+    assert_eq!(scene.ask(1, ask), Some(Answer::Done));
+    let mut scene = Scene::new();
+    scene.up(2);
+    let ask = leave(&scene);
+    assert_eq!(scene.ask(1, ask), Some(Answer::Done));
+}
