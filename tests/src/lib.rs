@@ -7,12 +7,14 @@
 //! - [`Wire`] is a bare socket, for bytes that no client would send.
 //! - [`Cluster`] is several nodes, on a [`Net`] that the test can break.
 //! - [`world`] is a simulated cluster: many nodes of the production code on a made-up network.
+//! - [`Ledger`] is a client that keeps books, for tests in which nodes die.
 //! - [`Tool`] runs a stock program with a deadline.
 //!
 //! Nothing here waits for luck: every wait is for a condition, with a deadline that fails the test.
 
 mod cluster;
 mod frame;
+mod ledger;
 mod net;
 mod node;
 mod rng;
@@ -24,6 +26,7 @@ pub mod world;
 
 pub use cluster::{Cluster, agree, all_say};
 pub use frame::Frame;
+pub use ledger::{Bounds, Ledger};
 pub use net::{Net, Way};
 pub use node::{Node, wait_until};
 pub use rng::Rng;

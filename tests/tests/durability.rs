@@ -1,41 +1,10 @@
 //! What a node acknowledged, it keeps: processes that die, and directories that are not to be used.
 
-use miso_tests::{Frame, Node, Rng, Tool, wait_until};
+use miso_tests::{Frame, Node, Tool, wait_until};
 
 fn kill(node: &mut Node) {
     node.signal(libc::SIGKILL);
     node.wait_for_end();
-}
-
-/// kill -9 at random points of a load: everything acknowledged is there afterwards, once.
-#[test]
-fn killed_processes_lose_nothing_that_was_acknowledged() {
-    let directory = Node::scratch();
-    let data = directory.join("data");
-    let data = data.to_str().expect("a plain path");
-    let mut rng = Rng::new(7);
-    let (mut total, mut members) = (0, 0);
-    for round in 0..12 {
-        let sync = if round % 3 == 0 { "always" } else { "everysec" };
-        let mut node = Node::with(&["--data-dir", data, "--appendfsync", sync]);
-        let mut session = node.session();
-        assert_eq!(session.run("GCOUNTER.GET o n"), Frame::Integer(total), "round {round}");
-        assert_eq!(session.run("ORSET.CARD o s"), Frame::Integer(members), "round {round}");
-        for _ in 0..rng.below(200) {
-            assert_eq!(session.run("GCOUNTER.ADD o n 3"), Frame::Integer(total + 3));
-            total += 3;
-            assert_eq!(session.run(&format!("ORSET.ADD o s m{members}")), Frame::Integer(1));
-            members += 1;
-        }
-        if round == 5 {
-            session.run("SAVE");
-        }
-        if round == 8 {
-            assert_eq!(session.run("MISO.DEL o n"), Frame::Integer(1));
-            total = 0;
-        }
-        kill(&mut node);
-    }
 }
 
 /// The identity stays over a crash and an orderly end, and not in a copy.
