@@ -41,6 +41,8 @@ fn write(ledger: &mut Ledger, mut wire: Wire, depth: u64, answered: &AtomicU64, 
         if ledger.write(&mut wire, depth as usize, answered).is_err() {
             return;
         }
+        // A load that takes all of the machine would grow with the time that a start takes, and that with the load.
+        std::thread::sleep(Duration::from_micros(rng.below(500)));
     }
 }
 

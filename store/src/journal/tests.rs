@@ -623,7 +623,11 @@ fn a_crash_between_any_two_steps_of_a_checkpoint_is_harmless() {
             done =
                 checkpoint(&journal, 10).is_ok() && files_of_quietly(&disk).is_some_and(|n| n <= 3);
             let disk = if power_cut { disk.power_cut() } else { disk.kill() };
+            let before = journal.identity().replica;
             let (found, journal) = start(&disk, SyncPolicy::Always).expect("a sound journal");
+            // A segment that was about to begin holds no record, and none is cut.
+            let kept = journal.identity().replica == before;
+            assert!(kept || power_cut, "step {at}, seed {seed}: a new incarnation");
             let model = Model::new(10);
             assert_eq!(model.check(&found, 10, &format!("step {at}, seed {seed}")), 10);
             // And the next one works.
