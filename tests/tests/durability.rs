@@ -7,31 +7,6 @@ fn kill(node: &mut Node) {
     node.wait_for_end();
 }
 
-/// The identity stays over a crash and an orderly end, and not in a copy.
-#[test]
-fn an_identity_stays_where_it_was_made() {
-    let directory = Node::scratch();
-    let (here, copy) = (directory.join("here"), directory.join("copy"));
-    let at = |path: &std::path::Path| Node::with(&["--data-dir", path.to_str().expect("plain")]);
-    let mut node = at(&here);
-    node.session().run("GCOUNTER.ADD o n 1");
-    let first = node.info("incarnation");
-    kill(&mut node);
-    let mut node = at(&here);
-    assert_eq!(node.info("incarnation"), first);
-    node.signal(libc::SIGTERM);
-    assert!(node.wait_for_end().success());
-    std::fs::create_dir(&copy).expect("a new directory");
-    for entry in std::fs::read_dir(&here).expect("it is there").flatten() {
-        std::fs::copy(entry.path(), copy.join(entry.file_name())).expect("a copy");
-    }
-    let node = at(&here);
-    assert_eq!(node.info("incarnation"), first);
-    let twin = at(&copy);
-    assert_ne!(twin.info("incarnation"), first);
-    assert_eq!(twin.session().run("GCOUNTER.GET o n"), Frame::Integer(1));
-}
-
 /// A directory in use, and one with a flipped byte, are refused in one clear line.
 #[test]
 fn directories_that_cannot_be_used_are_refused() {
