@@ -113,7 +113,14 @@ pub(crate) fn open(settings: &Settings) -> Result<Store, String> {
 /// # Errors
 /// If something is wrong with it.
 pub(crate) fn check(directory: &Path) -> Result<(), String> {
-    report(directory, journal::check)
+    let (name, disk) = existing(directory)?;
+    let report = journal::check(&disk).map_err(|error| refused(&name, &error))?;
+    print(&report, &name);
+    if report.is_sound() {
+        Ok(())
+    } else {
+        Err(format!("{name} is damaged; mend it with `miso-server --repair {name}`"))
+    }
 }
 
 /// Mends a directory as far as it can be, and prints what was done.
@@ -121,28 +128,44 @@ pub(crate) fn check(directory: &Path) -> Result<(), String> {
 /// # Errors
 /// If it could not be mended.
 pub(crate) fn repair(directory: &Path) -> Result<(), String> {
-    report(directory, journal::repair)
+    let (name, disk) = existing(directory)?;
+    let report = journal::repair(&disk).map_err(|error| refused(&name, &error))?;
+    print(&report, &name);
+    if report.is_sound() {
+        return Ok(());
+    }
+    // Files of others are not touched, and are in the way still.
+    let after = journal::check(&disk).map_err(|error| refused(&name, &error))?;
+    match after.problems.first() {
+        None => {
+            println!(
+                "{name} is mended: its node starts as a new incarnation, and asks its peers for the rest"
+            );
+            Ok(())
+        }
+        Some(problem) => Err(format!("{name} cannot be used yet: {problem}")),
+    }
 }
 
-fn report(
-    directory: &Path,
-    examine: fn(&Arc<dyn Disk>) -> Result<journal::Report, OpenError>,
-) -> Result<(), String> {
+fn existing(directory: &Path) -> Result<(String, Arc<dyn Disk>), String> {
     let name = directory.display().to_string();
     let disk = RealDisk::existing(directory).map_err(|error| format!("{name}: {error}"))?;
-    let disk: Arc<dyn Disk> = Arc::new(disk);
-    let report = examine(&disk).map_err(|error| refused(&name, &error))?;
-    for line in report.notes.iter().chain(&report.actions) {
+    Ok((name, Arc::new(disk)))
+}
+
+fn print(report: &journal::Report, name: &str) {
+    for line in &report.notes {
+        println!("{line}");
+    }
+    for problem in &report.problems {
+        println!("{}", sentence(problem, name));
+    }
+    for line in &report.actions {
         println!("{line}");
     }
     if report.is_sound() {
         println!("{name} is sound");
-        return Ok(());
     }
-    for problem in &report.problems {
-        println!("{}", sentence(problem, &name));
-    }
-    Err(format!("{name} is damaged; mend it with `miso-server --repair {name}`"))
 }
 
 /// Looks after the journal in a thread of its own, until the process ends.

@@ -1,45 +1,10 @@
 //! What a node acknowledged, it keeps: processes that die, and directories that are not to be used.
 
-use miso_tests::{Frame, Node, Tool, wait_until};
+use miso_tests::{Frame, Node, wait_until};
 
 fn kill(node: &mut Node) {
     node.signal(libc::SIGKILL);
     node.wait_for_end();
-}
-
-/// A directory in use, and one with a flipped byte, are refused in one clear line.
-#[test]
-fn directories_that_cannot_be_used_are_refused() {
-    let directory = Node::scratch();
-    let data = directory.join("data");
-    let path = data.to_str().expect("a plain path");
-    let mut node = Node::with(&["--data-dir", path]);
-    let mut session = node.session();
-    for n in 0..50 {
-        session.run(&format!("MVREG.SET o r value-{n}"));
-    }
-    let start = || {
-        let flags = ["--port", "0", "--peer-port", "0", "--mdns", "no", "--data-dir", path];
-        Tool::spawn(std::process::Command::new(Node::binary()).args(flags)).wait()
-    };
-    let second = start();
-    assert!(second.stderr.contains("in use by another process"), "{}", second.stderr);
-    kill(&mut node);
-    let log = std::fs::read_dir(&data).expect("it is there").flatten();
-    let log =
-        log.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "log"));
-    let log = log.expect("a segment");
-    let mut bytes = std::fs::read(&log).expect("readable");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&log, bytes).expect("writable");
-    let damaged = start();
-    assert!(damaged.stderr.contains("miso-server --repair"), "{}", damaged.stderr);
-    let repaired =
-        Tool::spawn(std::process::Command::new(Node::binary()).args(["--repair", path])).wait();
-    assert!(!repaired.stdout.is_empty(), "{}", repaired.stderr);
-    let node = Node::with(&["--data-dir", path]);
-    assert_ne!(node.session().run("MVREG.GET o r"), Frame::Null);
 }
 
 /// SIGTERM in the middle of a load: exit 0, and everything acknowledged is kept.
