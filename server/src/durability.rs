@@ -129,7 +129,7 @@ pub(crate) fn check(directory: &Path) -> Result<(), String> {
 /// If it could not be mended.
 pub(crate) fn repair(directory: &Path) -> Result<(), String> {
     let (name, disk) = existing(directory)?;
-    let report = journal::repair(&disk).map_err(|error| refused(&name, &error))?;
+    let report = miso_store::repair(&disk).map_err(|error| refused(&name, &error))?;
     print(&report, &name);
     if report.is_sound() {
         return Ok(());
