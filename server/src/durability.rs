@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use miso_store::crdt::ReplicaId;
-use miso_store::journal::{self, Disk, Failed, OpenError, Options, RealDisk, Status, SyncPolicy};
+use miso_store::journal::{
+    self, Disk, Failed, OpenError, Options, RealDisk, RecoveredSummary, Status, SyncPolicy,
+};
 use miso_store::{Config, Store};
 use parking_lot::{Condvar, Mutex};
 
@@ -23,6 +25,8 @@ pub(crate) struct Saving {
     wanted: Mutex<bool>,
     wake: Condvar,
     pub(crate) running: AtomicBool,
+    /// When the one that is running began, in milliseconds since 1970.
+    pub(crate) began_ms: AtomicU64,
     /// When the last one ended well, in seconds since 1970.
     pub(crate) last: AtomicU64,
     /// Whether the last one failed.
@@ -31,8 +35,22 @@ pub(crate) struct Saving {
     pub(crate) took: AtomicI64,
     /// Its length.
     pub(crate) bytes: AtomicU64,
+    /// The last record of the journal that it covers.
+    pub(crate) covers: AtomicU64,
+    /// How many there were since the start.
+    pub(crate) count: AtomicU64,
+    /// How many failed since the last that did not.
+    pub(crate) failures: AtomicU64,
     /// One at a time.
     turn: Mutex<()>,
+}
+
+impl Saving {
+    /// What is known of the checkpoint that the last run left.
+    pub(crate) fn recovered(&self, summary: &RecoveredSummary) {
+        self.bytes.store(summary.checkpoint_bytes, Ordering::Relaxed);
+        self.covers.store(summary.last.saturating_sub(summary.log_records), Ordering::Relaxed);
+    }
 }
 
 impl Default for Saving {
@@ -41,10 +59,14 @@ impl Default for Saving {
             wanted: Mutex::new(false),
             wake: Condvar::new(),
             running: AtomicBool::new(false),
+            began_ms: AtomicU64::new(0),
             last: AtomicU64::new(unix_ms() / 1000),
             failed: AtomicBool::new(false),
             took: AtomicI64::new(-1),
             bytes: AtomicU64::new(0),
+            covers: AtomicU64::new(0),
+            count: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             turn: Mutex::new(()),
         }
     }
@@ -76,13 +98,14 @@ fn sentence(error: &str, directory: &str) -> String {
     )
 }
 
-/// The store, as the last run left it.
+/// The store, as the last run left it, and what was read for that.
 ///
 /// # Errors
 /// If the directory cannot be used: a line that says why and what to do.
-pub(crate) fn open(settings: &Settings) -> Result<Store, String> {
+pub(crate) fn open(settings: &Settings) -> Result<(Store, RecoveredSummary), String> {
     let Some(directory) = directory(settings) else {
-        return Ok(Store::new(config(settings, ReplicaId(random()))));
+        let store = Store::new(config(settings, ReplicaId(random())));
+        return Ok((store, RecoveredSummary::default()));
     };
     let failed = |error: std::io::Error| {
         format!(
@@ -105,7 +128,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Store, String> {
         let took = began.elapsed();
         tracing::info!("{directory}: {records} records read in {:.3} s", took.as_secs_f64());
     }
-    Ok(recovery.store)
+    Ok((recovery.store, recovery.summary))
 }
 
 /// Verifies a directory and prints what is found.
@@ -210,15 +233,24 @@ fn keep(shared: &Shared) {
 pub(crate) fn save(shared: &Shared) -> Result<(), Failed> {
     let saving = &shared.saving;
     let _turn = saving.turn.lock();
-    saving.running.store(true, Ordering::Relaxed);
     let began = Instant::now();
+    saving.began_ms.store(unix_ms(), Ordering::Relaxed);
+    saving.running.store(true, Ordering::Relaxed);
     let saved = shared.store.checkpoint();
     saving.running.store(false, Ordering::Relaxed);
     saving.took.store(began.elapsed().as_secs() as i64, Ordering::Relaxed);
     saving.failed.store(saved.is_err(), Ordering::Relaxed);
+    if saved.is_err() {
+        saving.failures.fetch_add(1, Ordering::Relaxed);
+    }
     let summary = saved?;
+    saving.failures.store(0, Ordering::Relaxed);
+    saving.count.fetch_add(1, Ordering::Relaxed);
     saving.last.store(unix_ms() / 1000, Ordering::Relaxed);
-    saving.bytes.store(summary.map_or(0, |summary| summary.bytes), Ordering::Relaxed);
+    if let Some(summary) = summary {
+        saving.bytes.store(summary.bytes, Ordering::Relaxed);
+        saving.covers.store(summary.first - 1, Ordering::Relaxed);
+    }
     Ok(())
 }
 

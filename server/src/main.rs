@@ -88,8 +88,9 @@ fn run(settings: Settings) -> Result<(), String> {
         settings.lower_maxclients(clients);
     }
     miso_store::seed_hashes(RandomState::new().hash_one(0));
-    let store = durability::open(&settings)?;
+    let (store, recovered) = durability::open(&settings)?;
     let shared = Arc::new(Shared::new(settings, store));
+    shared.saving.recovered(&recovered);
     load_acl(&shared)?;
     let listeners = worker::bind(&shared)?;
     durability::start(&shared).map_err(|error| format!("cannot start: {error}"))?;
