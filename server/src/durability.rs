@@ -8,16 +8,23 @@ use std::time::{Duration, Instant};
 
 use miso_store::crdt::ReplicaId;
 use miso_store::journal::{
-    self, Disk, Failed, OpenError, Options, RealDisk, RecoveredSummary, Status, SyncPolicy,
+    self, Disk, Failed, Journal, OpenError, Options, RealDisk, RecoveredSummary, Status, SyncPolicy,
 };
 use miso_store::{Config, Store};
 use parking_lot::{Condvar, Mutex};
 
 use crate::settings::Settings;
 use crate::shared::{Shared, unix_ms};
+use crate::within;
 
 /// A log this long is followed by a checkpoint, if it is as long as the last one as well.
 const LOG_BYTES: u64 = 64 << 20;
+
+/// How long the checkpoint of the end may take. With the rest of the end it stays below the half
+/// minute after which Kubernetes kills.
+const LAST_SAVE: Duration = Duration::from_secs(12);
+/// How long the last fsync may take.
+const LAST_SYNC: Duration = Duration::from_secs(5);
 
 /// Checkpoints, and who wants one.
 #[derive(Debug)]
@@ -260,15 +267,29 @@ pub(crate) fn save_soon(shared: &Shared) {
     shared.saving.wake.notify_one();
 }
 
-/// Ends the journal in order: all is durable, and the next start knows it.
-pub(crate) fn close(shared: &Shared) {
-    let Some(journal) = shared.store.journal() else { return };
-    if let Err(failed) = save(shared) {
-        tracing::warn!("no checkpoint at the end: {failed}");
+/// Ends the journal in order: all is durable, and the next start knows it. A disk that hangs is not
+/// waited for: what was answered is in the journal, and a start without the last checkpoint only
+/// takes longer.
+///
+/// # Errors
+/// If the next start will find the journal as if the process had died; why.
+pub(crate) fn close(shared: &Arc<Shared>) -> Result<(), String> {
+    if shared.store.journal().is_none() {
+        return Ok(());
     }
-    if let Err(failed) = journal.close() {
-        tracing::error!("the journal did not end in order: {failed}");
+    let saved = Arc::clone(shared);
+    match within(LAST_SAVE, move || save(&saved)) {
+        Some(Ok(())) => {}
+        Some(Err(failed)) => tracing::warn!("no checkpoint at the end: {failed}"),
+        None => tracing::warn!("no checkpoint at the end: it takes longer than {LAST_SAVE:?}"),
     }
+    let closed = Arc::clone(shared);
+    let why = match within(LAST_SYNC, move || closed.store.journal().map(Journal::close)) {
+        Some(None | Some(Ok(()))) => return Ok(()),
+        Some(Some(Err(failed))) => failed.to_string(),
+        None => format!("the disk does not answer within {LAST_SYNC:?}"),
+    };
+    Err(format!("the journal did not end in order: {why}"))
 }
 
 /// Whether a write may run now.

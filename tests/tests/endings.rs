@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{scope, yield_now};
 use std::time::{Duration, Instant};
 
+/// So many of the clients send many commands at once.
+const PIPELINES: usize = 3;
+
 /// SIGTERM in the midst of pipelines: exit 0 within five seconds, and what was answered is kept, with or without a peer
 /// that takes it.
 #[test]
@@ -23,7 +26,7 @@ fn an_orderly_end_under_load_keeps_what_was_answered() {
         scope(|scope| {
             for (client, ledger) in ledgers.iter_mut().enumerate() {
                 let (mut wire, answered) = (node.wire(), &answered);
-                let depth = if client < 3 { 200 } else { 1 };
+                let depth = if client < PIPELINES { 200 } else { 1 };
                 scope.spawn(move || while ledger.write(&mut wire, depth, answered).is_ok() {});
             }
             let start = Instant::now();
@@ -42,7 +45,13 @@ fn an_orderly_end_under_load_keeps_what_was_answered() {
         // All of it is in the checkpoint that was made at the end.
         assert_ne!(node.info("aof_base_size"), "0", "{}", node.log());
         let mut session = node.session();
-        for ledger in &mut ledgers {
+        for (client, ledger) in ledgers.iter_mut().enumerate() {
+            if client >= PIPELINES {
+                // What was run was answered, too. Of a pipeline the end may get lost on its way: what a socket has not
+                // been read to its end makes the kernel throw away.
+                ledger.forget_open();
+                assert!(ledger.is_on(&mut session), "{}", ledger.read(&mut session));
+            }
             ledger.settle(&mut session);
         }
     }
