@@ -18,7 +18,8 @@
 //!
 //! What a repair has saved stands between two LOST. It is joined, and claims nothing: who knew of an
 //! event and has lost the value would else take it for removed, and have others remove it too. The
-//! node knows no events then, as a new one, and gets them from its peers with all that they have.
+//! node knows no events then, as a new one, and gets them from its peers with all that they have; and
+//! it makes one, which changes nothing, so that peers lack something of it and ask for all that it has.
 //!
 //! With a journal no event counts as unsent, for the journal has seen it: an element that comes and
 //! goes within an interval is named in both records, and each update has an event of its own, so that
@@ -83,11 +84,14 @@ pub fn recover(
     let mut replay = Replay::new(&store);
     let recovered =
         Journal::open(Arc::clone(disk))?.replay(|kind, payload| replay.record(kind, payload))?;
-    replay.finish();
+    let saved = replay.finish();
     let summary = recovered.summary.clone();
     let journal = recovered.start(identity, options)?;
     let life = store.replica().0.to_le_bytes();
     journal.append(LIFE, |out| out.extend_from_slice(&life));
+    for function in saved {
+        known(&journal, &function, &vec![(store.replica(), 1)]);
+    }
     store.hooks.journal_to(journal);
     Ok(Recovery { store, summary, renewed })
 }
@@ -106,6 +110,8 @@ struct Replay<'a> {
     life: ReplicaId,
     /// Some of what is being read is lost.
     lossy: bool,
+    /// The functions of what was read then.
+    saved: BTreeMap<Box<[u8]>, Arc<Function>>,
     /// Events that were made, by function and writer: they may stand in another order than they were
     /// made in, and the last may be lost.
     made: BTreeMap<(Box<[u8]>, ReplicaId), Context>,
@@ -113,7 +119,13 @@ struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     fn new(store: &'a Store) -> Replay<'a> {
-        Replay { store, life: store.replica(), lossy: false, made: BTreeMap::new() }
+        Replay {
+            store,
+            life: store.replica(),
+            lossy: false,
+            saved: BTreeMap::new(),
+            made: BTreeMap::new(),
+        }
     }
 
     fn record(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
@@ -130,6 +142,9 @@ impl<'a> Replay<'a> {
     fn of_function(&mut self, kind: u8, from: &mut Reader<'_>) -> Option<()> {
         let name = from.bytes()?;
         let function = self.store.function(name);
+        if self.lossy && !self.saved.contains_key(name) {
+            self.saved.insert(Box::from(name), Arc::clone(&function));
+        }
         match kind {
             WRITE => {
                 let count = from.varint()?;
@@ -183,7 +198,8 @@ impl<'a> Replay<'a> {
         function.replay_known(&vec![(writer, made.upto(LOCAL))]);
     }
 
-    fn finish(self) {
+    /// Gives the functions of which a repair has saved something.
+    fn finish(self) -> Vec<Arc<Function>> {
         for ((name, writer), made) in &self.made {
             let function = self.store.function(name);
             if *writer == self.store.replica() {
@@ -192,9 +208,13 @@ impl<'a> Replay<'a> {
                 function.replay_known(&vec![(*writer, last.max(made.upto(LOCAL)))]);
             }
         }
+        for function in self.saved.values() {
+            function.replay_known(&vec![(self.store.replica(), 1)]);
+        }
         for function in self.store.functions() {
             function.recovered();
         }
+        self.saved.into_values().collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Damage on the disk: it is found, named, and mended as far as it can be; peers know the rest.
 
-use miso_tests::{Cluster, Node, Output, Tool, all_say};
+use miso_tests::{Cluster, Node, Output, Session, Tool, all_say};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -154,4 +154,84 @@ fn who_is_alone_keeps_all_but_the_damaged_record() {
     let nothing = look("--check-data", &directory.join("nothing"));
     assert_eq!((nothing.code, nothing.stderr.lines().count()), (Some(1), 1), "{}", nothing.stderr);
     let _ = fs::remove_dir_all(directory);
+}
+
+/// What was saved of a damaged checkpoint is as good as any: a node that is new hears of all of it, and what is removed
+/// then is removed everywhere.
+#[test]
+fn what_a_repair_has_saved_is_replicated_and_removed_as_any_other() {
+    let mut cluster = Cluster::with_disks(1, &["--node-timeout", "1s"]);
+    let mut session = cluster.session(0);
+    for n in 1..=200 {
+        session.script(&format!(
+            "GCOUNTER.ADD o{n} n {n} => {n}\nORSET.ADD o{n} s a b => 2\nORMAP.SET o{n} m f v g w => 2"
+        ));
+    }
+    // A record of a checkpoint is 256 KiB long, so there have to be some.
+    for n in 0..30 {
+        session.script(&format!("MVREG.SET big{n} r {} => OK", "x".repeat(100_000)));
+    }
+    session.script("SAVE => OK");
+    let data = cluster.data(0);
+    cluster.kill(0);
+    let file = files(&data, "miso").pop().expect("a checkpoint");
+    damage(&file);
+    assert_refused(&data, &file);
+    assert_eq!(look("--repair", &data).code, Some(0));
+    cluster.restart(0);
+    let objects = |session: &mut Session| {
+        let mut found: Vec<String> = Vec::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let page = session.run(&format!("MISO.SCAN {cursor} COUNT 1000")).items();
+            found.extend(page[1].sorted());
+            cursor = page[0].text();
+            if cursor == "0" {
+                found.sort();
+                return found;
+            }
+        }
+    };
+    let saved = objects(&mut cluster.session(0));
+    assert!(saved.len() > 100 && saved.len() < 230, "{} of 230 objects", saved.len());
+    let new = cluster.add();
+    let mut s = cluster.sessions();
+    cluster.wait_for_mesh();
+    miso_tests::agree(
+        "all objects on both",
+        &mut s,
+        |session| objects(session).join(" "),
+        |found| *found == saved.join(" "),
+    );
+    let small: Vec<&String> = saved.iter().filter(|name| name.starts_with('o')).collect();
+    for object in &small {
+        let n = &object[1..];
+        all_say(&mut s, &format!("GCOUNTER.GET {object} n"), n);
+    }
+    // Removed by who never was there, and by who lost some of it.
+    for (turn, object) in small.iter().enumerate() {
+        let by = &mut s[turn % 2];
+        match turn % 4 {
+            0 | 1 => by.script(&format!(
+                "ORSET.REM {object} s a => 1\nORMAP.DEL {object} m f => 1\nMISO.DEL {object} n => 1"
+            )),
+            _ => by.script(&format!("ORSET.CLEAR {object} s => 2\nMISO.DEL {object} => 2")),
+        }
+    }
+    // Both come up again with it, and removed it stays.
+    for node in [0, new] {
+        cluster.kill(node);
+        cluster.restart(node);
+    }
+    let mut s = cluster.sessions();
+    for (turn, object) in small.iter().enumerate() {
+        let gone = turn % 4 > 1;
+        let expected = if gone { "~[]" } else { "~[\"b\"]" };
+        all_say(&mut s, &format!("ORSET.MEMBERS {object} s"), expected);
+        all_say(&mut s, &format!("GCOUNTER.GET {object} n"), "0");
+        all_say(&mut s, &format!("MISO.EXISTS {object}"), if gone { "0" } else { "1" });
+    }
+    s[1].script("MISO.SYNC => *");
+    s[0].script("MISO.SYNC => *");
+    all_say(&mut s, &format!("MISO.EXISTS {}", small[2]), "0");
 }
