@@ -44,8 +44,6 @@ impl SmallDisk {
 
     fn start(&self, sync: &str) -> Node {
         let (enter, flags) = (self.enter(), self.flags(sync));
-        let words = |words: &[String]| -> Vec<String> { words.to_vec() };
-        let (enter, flags) = (words(&enter), words(&flags));
         let enter: Vec<&str> = enter.iter().map(String::as_str).collect();
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         Node::inside(&enter, &flags)
