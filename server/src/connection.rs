@@ -222,6 +222,9 @@ impl Connection {
                         if self.take_messages() {
                             return Ok(None);
                         }
+                        if self.is_over() {
+                            return self.flush().await.map(|()| None);
+                        }
                         Next::Read
                     }
                     Next::Wait(wait) => {
@@ -238,7 +241,9 @@ impl Connection {
                         let mut over = Box::pin(tokio::time::sleep_until(until.into()));
                         match self.idle(&mut over).await? {
                             Woken::Closed => return Ok(None),
-                            Woken::Called if self.take_messages() => return Ok(None),
+                            Woken::Called if self.take_messages() || self.is_over() => {
+                                return Ok(None);
+                            }
                             Woken::Called | Woken::Ready(()) => Next::Again,
                         }
                     }
@@ -302,6 +307,11 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
+    /// Whether the process is stopping: then nothing more is read, and nothing waited for.
+    fn is_over(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
+    }
+
     /// Takes what others sent; whether the connection is to end.
     fn take_messages(&mut self) -> bool {
         let messages = self.client.take_messages();
@@ -319,7 +329,7 @@ impl Connection {
             match self.idle(&mut reply).await? {
                 Woken::Ready(reply) => break reply,
                 Woken::Closed => return Ok(None),
-                Woken::Called if self.take_messages() => return Ok(None),
+                Woken::Called if self.take_messages() || self.is_over() => return Ok(None),
                 Woken::Called => match client.unblocked() {
                     Some(Unblocked::Error) => break UNBLOCKED.to_vec(),
                     Some(Unblocked::Timeout) if at_once.is_some() => {

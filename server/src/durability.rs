@@ -7,15 +7,24 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use miso_store::crdt::ReplicaId;
-use miso_store::journal::{self, Disk, Failed, OpenError, Options, RealDisk, Status, SyncPolicy};
+use miso_store::journal::{
+    self, Disk, Failed, Journal, OpenError, Options, RealDisk, RecoveredSummary, Status, SyncPolicy,
+};
 use miso_store::{Config, Store};
 use parking_lot::{Condvar, Mutex};
 
 use crate::settings::Settings;
 use crate::shared::{Shared, unix_ms};
+use crate::within;
 
 /// A log this long is followed by a checkpoint, if it is as long as the last one as well.
 const LOG_BYTES: u64 = 64 << 20;
+
+/// How long the checkpoint of the end may take. With the rest of the end it stays below the half
+/// minute after which Kubernetes kills.
+const LAST_SAVE: Duration = Duration::from_secs(12);
+/// How long the last fsync may take.
+const LAST_SYNC: Duration = Duration::from_secs(5);
 
 /// Checkpoints, and who wants one.
 #[derive(Debug)]
@@ -23,6 +32,8 @@ pub(crate) struct Saving {
     wanted: Mutex<bool>,
     wake: Condvar,
     pub(crate) running: AtomicBool,
+    /// When the one that is running began, in milliseconds since 1970.
+    pub(crate) began_ms: AtomicU64,
     /// When the last one ended well, in seconds since 1970.
     pub(crate) last: AtomicU64,
     /// Whether the last one failed.
@@ -31,8 +42,22 @@ pub(crate) struct Saving {
     pub(crate) took: AtomicI64,
     /// Its length.
     pub(crate) bytes: AtomicU64,
+    /// The last record of the journal that it covers.
+    pub(crate) covers: AtomicU64,
+    /// How many there were since the start.
+    pub(crate) count: AtomicU64,
+    /// How many failed since the last that did not.
+    pub(crate) failures: AtomicU64,
     /// One at a time.
     turn: Mutex<()>,
+}
+
+impl Saving {
+    /// What is known of the checkpoint that the last run left.
+    pub(crate) fn recovered(&self, summary: &RecoveredSummary) {
+        self.bytes.store(summary.checkpoint_bytes, Ordering::Relaxed);
+        self.covers.store(summary.last.saturating_sub(summary.log_records), Ordering::Relaxed);
+    }
 }
 
 impl Default for Saving {
@@ -41,10 +66,14 @@ impl Default for Saving {
             wanted: Mutex::new(false),
             wake: Condvar::new(),
             running: AtomicBool::new(false),
+            began_ms: AtomicU64::new(0),
             last: AtomicU64::new(unix_ms() / 1000),
             failed: AtomicBool::new(false),
             took: AtomicI64::new(-1),
             bytes: AtomicU64::new(0),
+            covers: AtomicU64::new(0),
+            count: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             turn: Mutex::new(()),
         }
     }
@@ -76,13 +105,14 @@ fn sentence(error: &str, directory: &str) -> String {
     )
 }
 
-/// The store, as the last run left it.
+/// The store, as the last run left it, and what was read for that.
 ///
 /// # Errors
 /// If the directory cannot be used: a line that says why and what to do.
-pub(crate) fn open(settings: &Settings) -> Result<Store, String> {
+pub(crate) fn open(settings: &Settings) -> Result<(Store, RecoveredSummary), String> {
     let Some(directory) = directory(settings) else {
-        return Ok(Store::new(config(settings, ReplicaId(random()))));
+        let store = Store::new(config(settings, ReplicaId(random())));
+        return Ok((store, RecoveredSummary::default()));
     };
     let failed = |error: std::io::Error| {
         format!(
@@ -105,7 +135,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Store, String> {
         let took = began.elapsed();
         tracing::info!("{directory}: {records} records read in {:.3} s", took.as_secs_f64());
     }
-    Ok(recovery.store)
+    Ok((recovery.store, recovery.summary))
 }
 
 /// Verifies a directory and prints what is found.
@@ -113,7 +143,14 @@ pub(crate) fn open(settings: &Settings) -> Result<Store, String> {
 /// # Errors
 /// If something is wrong with it.
 pub(crate) fn check(directory: &Path) -> Result<(), String> {
-    report(directory, journal::check)
+    let (name, disk) = existing(directory)?;
+    let report = journal::check(&disk).map_err(|error| refused(&name, &error))?;
+    print(&report, &name);
+    if report.is_sound() {
+        Ok(())
+    } else {
+        Err(format!("{name} is damaged; mend it with `miso-server --repair {name}`"))
+    }
 }
 
 /// Mends a directory as far as it can be, and prints what was done.
@@ -121,28 +158,44 @@ pub(crate) fn check(directory: &Path) -> Result<(), String> {
 /// # Errors
 /// If it could not be mended.
 pub(crate) fn repair(directory: &Path) -> Result<(), String> {
-    report(directory, journal::repair)
+    let (name, disk) = existing(directory)?;
+    let report = miso_store::repair(&disk).map_err(|error| refused(&name, &error))?;
+    print(&report, &name);
+    if report.is_sound() {
+        return Ok(());
+    }
+    // Files of others are not touched, and are in the way still.
+    let after = journal::check(&disk).map_err(|error| refused(&name, &error))?;
+    match after.problems.first() {
+        None => {
+            println!(
+                "{name} is mended: its node starts as a new incarnation, and asks its peers for the rest"
+            );
+            Ok(())
+        }
+        Some(problem) => Err(format!("{name} cannot be used yet: {problem}")),
+    }
 }
 
-fn report(
-    directory: &Path,
-    examine: fn(&Arc<dyn Disk>) -> Result<journal::Report, OpenError>,
-) -> Result<(), String> {
+fn existing(directory: &Path) -> Result<(String, Arc<dyn Disk>), String> {
     let name = directory.display().to_string();
     let disk = RealDisk::existing(directory).map_err(|error| format!("{name}: {error}"))?;
-    let disk: Arc<dyn Disk> = Arc::new(disk);
-    let report = examine(&disk).map_err(|error| refused(&name, &error))?;
-    for line in report.notes.iter().chain(&report.actions) {
+    Ok((name, Arc::new(disk)))
+}
+
+fn print(report: &journal::Report, name: &str) {
+    for line in &report.notes {
+        println!("{line}");
+    }
+    for problem in &report.problems {
+        println!("{}", sentence(problem, name));
+    }
+    for line in &report.actions {
         println!("{line}");
     }
     if report.is_sound() {
         println!("{name} is sound");
-        return Ok(());
     }
-    for problem in &report.problems {
-        println!("{}", sentence(problem, &name));
-    }
-    Err(format!("{name} is damaged; mend it with `miso-server --repair {name}`"))
 }
 
 /// Looks after the journal in a thread of its own, until the process ends.
@@ -187,15 +240,24 @@ fn keep(shared: &Shared) {
 pub(crate) fn save(shared: &Shared) -> Result<(), Failed> {
     let saving = &shared.saving;
     let _turn = saving.turn.lock();
-    saving.running.store(true, Ordering::Relaxed);
     let began = Instant::now();
+    saving.began_ms.store(unix_ms(), Ordering::Relaxed);
+    saving.running.store(true, Ordering::Relaxed);
     let saved = shared.store.checkpoint();
     saving.running.store(false, Ordering::Relaxed);
     saving.took.store(began.elapsed().as_secs() as i64, Ordering::Relaxed);
     saving.failed.store(saved.is_err(), Ordering::Relaxed);
+    if saved.is_err() {
+        saving.failures.fetch_add(1, Ordering::Relaxed);
+    }
     let summary = saved?;
+    saving.failures.store(0, Ordering::Relaxed);
+    saving.count.fetch_add(1, Ordering::Relaxed);
     saving.last.store(unix_ms() / 1000, Ordering::Relaxed);
-    saving.bytes.store(summary.map_or(0, |summary| summary.bytes), Ordering::Relaxed);
+    if let Some(summary) = summary {
+        saving.bytes.store(summary.bytes, Ordering::Relaxed);
+        saving.covers.store(summary.first - 1, Ordering::Relaxed);
+    }
     Ok(())
 }
 
@@ -205,15 +267,29 @@ pub(crate) fn save_soon(shared: &Shared) {
     shared.saving.wake.notify_one();
 }
 
-/// Ends the journal in order: all is durable, and the next start knows it.
-pub(crate) fn close(shared: &Shared) {
-    let Some(journal) = shared.store.journal() else { return };
-    if let Err(failed) = save(shared) {
-        tracing::warn!("no checkpoint at the end: {failed}");
+/// Ends the journal in order: all is durable, and the next start knows it. A disk that hangs is not
+/// waited for: what was answered is in the journal, and a start without the last checkpoint only
+/// takes longer.
+///
+/// # Errors
+/// If the next start will find the journal as if the process had died; why.
+pub(crate) fn close(shared: &Arc<Shared>) -> Result<(), String> {
+    if shared.store.journal().is_none() {
+        return Ok(());
     }
-    if let Err(failed) = journal.close() {
-        tracing::error!("the journal did not end in order: {failed}");
+    let saved = Arc::clone(shared);
+    match within(LAST_SAVE, move || save(&saved)) {
+        Some(Ok(())) => {}
+        Some(Err(failed)) => tracing::warn!("no checkpoint at the end: {failed}"),
+        None => tracing::warn!("no checkpoint at the end: it takes longer than {LAST_SAVE:?}"),
     }
+    let closed = Arc::clone(shared);
+    let why = match within(LAST_SYNC, move || closed.store.journal().map(Journal::close)) {
+        Some(None | Some(Ok(()))) => return Ok(()),
+        Some(Some(Err(failed))) => failed.to_string(),
+        None => format!("the disk does not answer within {LAST_SYNC:?}"),
+    };
+    Err(format!("the journal did not end in order: {why}"))
 }
 
 /// Whether a write may run now.

@@ -10,7 +10,7 @@ use miso_replication::{Liveness, NodeView};
 use miso_store::journal::{Journal, Status};
 
 use crate::commands::REDIS_VERSION;
-use crate::shared::Shared;
+use crate::shared::{Shared, unix_ms};
 
 type Render = fn(&Shared, &[NodeView], &mut String);
 
@@ -143,18 +143,42 @@ fn persistence(shared: &Shared, _: &[NodeView], text: &mut String) {
     let took = saving.took.load(Ordering::Relaxed);
     let journal = shared.store.journal();
     let stats = journal.map(Journal::stats).unwrap_or_default();
-    line(text, "rdb_changes_since_last_save", 0);
+    let saves = saving.count.load(Ordering::Relaxed);
+    let covers = saving.covers.load(Ordering::Relaxed);
+    let changes = journal.map_or(0, |journal| journal.appended().0.saturating_sub(covers));
+    let current = match running {
+        0 => -1,
+        _ => unix_ms().saturating_sub(saving.began_ms.load(Ordering::Relaxed)) as i64 / 1000,
+    };
+    // Of a child process, of which there is none.
+    for field in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
+        line(text, field, 0);
+    }
+    line(text, "current_fork_perc", "0.00");
+    line(text, "current_save_keys_processed", 0);
+    line(text, "current_save_keys_total", 0);
+    line(text, "rdb_changes_since_last_save", changes);
     line(text, "rdb_bgsave_in_progress", running);
     line(text, "rdb_last_save_time", saving.last.load(Ordering::Relaxed));
     line(text, "rdb_last_bgsave_status", last);
     line(text, "rdb_last_bgsave_time_sec", took);
-    line(text, "rdb_current_bgsave_time_sec", -1);
+    line(text, "rdb_current_bgsave_time_sec", current);
+    line(text, "rdb_saves", saves);
+    line(text, "rdb_last_cow_size", 0);
+    line(text, "rdb_last_load_keys_expired", 0);
+    line(text, "rdb_last_load_keys_loaded", 0);
     line(text, "aof_enabled", u8::from(journal.is_some()));
     line(text, "aof_rewrite_in_progress", running);
     line(text, "aof_rewrite_scheduled", 0);
     line(text, "aof_last_rewrite_time_sec", took);
-    line(text, "aof_current_rewrite_time_sec", -1);
+    line(text, "aof_current_rewrite_time_sec", current);
     line(text, "aof_last_bgrewrite_status", last);
+    line(text, "aof_rewrites", saves);
+    let failures = saving.failures.load(Ordering::Relaxed);
+    line(text, "aof_rewrites_consecutive_failures", failures);
+    line(text, "aof_last_cow_size", 0);
+    line(text, "module_fork_in_progress", 0);
+    line(text, "module_fork_last_cow_size", 0);
     let Some(journal) = journal else {
         line(text, "aof_last_write_status", "ok");
         return;
@@ -163,6 +187,7 @@ fn persistence(shared: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "aof_last_write_status", if status == Status::Ok { "ok" } else { "err" });
     line(text, "aof_current_size", stats.log_bytes + saving.bytes.load(Ordering::Relaxed));
     line(text, "aof_base_size", saving.bytes.load(Ordering::Relaxed));
+    line(text, "aof_pending_rewrite", 0);
     line(text, "aof_buffer_length", stats.buffered_bytes);
     line(text, "aof_pending_bio_fsync", journal.appended().0 - journal.synced().0);
     line(text, "aof_delayed_fsync", stats.delayed);

@@ -88,8 +88,9 @@ fn run(settings: Settings) -> Result<(), String> {
         settings.lower_maxclients(clients);
     }
     miso_store::seed_hashes(RandomState::new().hash_one(0));
-    let store = durability::open(&settings)?;
+    let (store, recovered) = durability::open(&settings)?;
     let shared = Arc::new(Shared::new(settings, store));
+    shared.saving.recovered(&recovered);
     load_acl(&shared)?;
     let listeners = worker::bind(&shared)?;
     durability::start(&shared).map_err(|error| format!("cannot start: {error}"))?;
@@ -119,17 +120,39 @@ fn run(settings: Settings) -> Result<(), String> {
         end_at_next_signal();
         Ok::<_, String>(listening)
     })?;
-    // The listeners and channels end, and each worker once the command that it runs is answered.
+    // The listeners and channels end, and each worker once its connections have answered what they read.
     drop(listening);
+    shared.stopping.store(true, Ordering::Release);
     shared.balance.close();
-    for worker in workers {
-        if worker.join().is_err() {
-            tracing::error!("a worker panicked");
+    shared.clients.list().iter().for_each(|client| client.wake());
+    let ended = within(worker::FINISH + GRACE, move || {
+        for worker in workers {
+            if worker.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
         }
+    });
+    if ended.is_none() {
+        tracing::error!("a command does not end, or the disk does not answer");
     }
     runtime.block_on(peers::leave(&shared));
-    durability::close(&shared);
-    Ok(())
+    durability::close(&shared)
+}
+
+/// So much longer than a thread may take, it is waited for.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Runs something that may hang, as all can that speaks to a disk: what it came to, none if it takes
+/// longer. Then it goes on beside, and ends with the process.
+pub(crate) fn within<T: Send + 'static>(
+    limit: Duration,
+    what: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("ending".into());
+    // If nobody waits any more, nobody is told.
+    thread.spawn(move || drop(sender.send(what()))).ok()?;
+    receiver.recv_timeout(limit).ok()
 }
 
 /// Who asks twice does not want to wait: not for peers, nor for a checkpoint or a disk that hangs.
@@ -222,4 +245,18 @@ pub(crate) fn raise_descriptors(clients: u64) -> u64 {
         libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
     }
     limit.rlim_cur.saturating_sub(RESERVED).clamp(1, clients)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_not_waited_for() {
+        assert_eq!(within(Duration::from_secs(60), || 7), Some(7));
+        let hangs = || loop {
+            std::thread::park();
+        };
+        assert_eq!(within(Duration::from_millis(1), hangs), None::<()>);
+    }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +17,9 @@ use crate::shared::Shared;
 
 /// How long the listener rests when the system has no descriptor left.
 const REST: Duration = Duration::from_millis(50);
+
+/// How long connections may take to answer what they have read when the process stops.
+pub(crate) const FINISH: Duration = Duration::from_secs(5);
 
 /// How many keepalive probes may go unanswered, as in Redis.
 const PROBES: u32 = 3;
@@ -85,10 +88,20 @@ pub(crate) fn start(shared: &Arc<Shared>, number: usize) -> io::Result<JoinHandl
                 Err(error) => tracing::warn!(%error, "a connection could not be served"),
             }
         }
+        finish().await;
     };
     std::thread::Builder::new()
         .name(format!("worker-{number}"))
         .spawn(move || runtime.block_on(serve))
+}
+
+/// Lets the connections of this worker answer what they have read. They have been told that the
+/// process is stopping.
+async fn finish() {
+    let (until, tasks) = (Instant::now() + FINISH, tokio::runtime::Handle::current().metrics());
+    while tasks.num_alive_tasks() > 0 && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Accepts connections and hands them to the workers.

@@ -6,6 +6,7 @@
 //! BATCH  | function | origin u64 | first | last | changes |                     a peer's batch
 //! PART   | function | 0, or 1 and a vector | changes |      of a sync, or fetched; with what it covers
 //! KNOWN  | function | vector |                              all of these events stand before this
+//! LOST   | 1 or 0 |                                         of what stands between 1 and 0, some is lost
 //!
 //! function, object, name: varint length, bytes; vector: varint n, n x (u64, varint)
 //! ```
@@ -14,6 +15,11 @@
 //! so to recover is to join, in any order and any number of times, and a checkpoint may be written
 //! while changes go on: it says at least what was known when it began, and the records since then
 //! say the rest.
+//!
+//! What a repair has saved stands between two LOST. It is joined, and claims nothing: who knew of an
+//! event and has lost the value would else take it for removed, and have others remove it too. The
+//! node knows no events then, as a new one, and gets them from its peers with all that they have; and
+//! it makes one, which changes nothing, so that peers lack something of it and ask for all that it has.
 //!
 //! With a journal no event counts as unsent, for the journal has seen it: an element that comes and
 //! goes within an interval is named in both records, and each update has an event of its own, so that
@@ -26,7 +32,8 @@ use miso_crdt::{Context, Delta, Dot, ReplicaId, SEQ_MAX, Writers};
 
 use crate::function::{Function, LOCAL};
 use crate::journal::{
-    CheckpointSummary, Disk, Failed, Identity, Journal, OpenError, Options, RecoveredSummary,
+    self, CheckpointSummary, Disk, Failed, Identity, Journal, OpenError, Options, RecoveredSummary,
+    Report,
 };
 use crate::replica::Vector;
 use crate::{Config, Store};
@@ -36,6 +43,7 @@ const WRITE: u8 = 2;
 const BATCH: u8 = 3;
 const PART: u8 = 4;
 const KNOWN: u8 = 5;
+const LOST: u8 = 6;
 
 /// Bytes of a record of a checkpoint, about.
 const PART_BYTES: usize = 256 << 10;
@@ -76,19 +84,34 @@ pub fn recover(
     let mut replay = Replay::new(&store);
     let recovered =
         Journal::open(Arc::clone(disk))?.replay(|kind, payload| replay.record(kind, payload))?;
-    replay.finish();
+    let saved = replay.finish();
     let summary = recovered.summary.clone();
     let journal = recovered.start(identity, options)?;
     let life = store.replica().0.to_le_bytes();
     journal.append(LIFE, |out| out.extend_from_slice(&life));
+    for function in saved {
+        known(&journal, &function, &vec![(store.replica(), 1)]);
+    }
     store.hooks.journal_to(journal);
     Ok(Recovery { store, summary, renewed })
+}
+
+/// Saves what is good of a directory that no node uses, if something in it is damaged.
+///
+/// # Errors
+/// It is in use, or cannot be read or written. What was there is then still there.
+pub fn repair(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
+    journal::repair(disk, LOST)
 }
 
 /// Records on their way into a store.
 struct Replay<'a> {
     store: &'a Store,
     life: ReplicaId,
+    /// Some of what is being read is lost.
+    lossy: bool,
+    /// The functions of what was read then.
+    saved: BTreeMap<Box<[u8]>, Arc<Function>>,
     /// Events that were made, by function and writer: they may stand in another order than they were
     /// made in, and the last may be lost.
     made: BTreeMap<(Box<[u8]>, ReplicaId), Context>,
@@ -96,13 +119,20 @@ struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     fn new(store: &'a Store) -> Replay<'a> {
-        Replay { store, life: store.replica(), made: BTreeMap::new() }
+        Replay {
+            store,
+            life: store.replica(),
+            lossy: false,
+            saved: BTreeMap::new(),
+            made: BTreeMap::new(),
+        }
     }
 
     fn record(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
         let mut from = Reader(payload);
         let done = match kind {
             LIFE => from.u64().map(|id| self.life = ReplicaId(id)),
+            LOST => from.byte().map(|begins| self.lossy = begins == 1),
             WRITE | BATCH | PART | KNOWN => self.of_function(kind, &mut from),
             other => return Err(format!("a record of unknown kind {other}")),
         };
@@ -112,6 +142,9 @@ impl<'a> Replay<'a> {
     fn of_function(&mut self, kind: u8, from: &mut Reader<'_>) -> Option<()> {
         let name = from.bytes()?;
         let function = self.store.function(name);
+        if self.lossy && !self.saved.contains_key(name) {
+            self.saved.insert(Box::from(name), Arc::clone(&function));
+        }
         match kind {
             WRITE => {
                 let count = from.varint()?;
@@ -121,12 +154,18 @@ impl<'a> Replay<'a> {
                 }
                 let (object, held_name) = (from.bytes()?, from.bytes()?);
                 function.replay_write(object, held_name, from.0)?;
-                self.made(&function, self.life, &events);
+                if !self.lossy {
+                    self.made(&function, self.life, &events);
+                }
             }
             BATCH => {
                 let origin = ReplicaId(from.u64()?);
                 let range = (from.varint()?, from.varint()?);
-                function.replay_batch(origin, range, from.0)?;
+                if self.lossy {
+                    function.replay_part(None, from.0)?;
+                } else {
+                    function.replay_batch(origin, range, from.0)?;
+                }
             }
             PART => {
                 let whole = match from.byte()? {
@@ -137,6 +176,9 @@ impl<'a> Replay<'a> {
             }
             _ => {
                 let vector = from.vector()?;
+                if self.lossy {
+                    return Some(());
+                }
                 for (id, seq) in &vector {
                     let made = self.made.entry((Box::from(name), *id)).or_default();
                     made.raise(LOCAL, *seq);
@@ -156,7 +198,8 @@ impl<'a> Replay<'a> {
         function.replay_known(&vec![(writer, made.upto(LOCAL))]);
     }
 
-    fn finish(self) {
+    /// Gives the functions of which a repair has saved something.
+    fn finish(self) -> Vec<Arc<Function>> {
         for ((name, writer), made) in &self.made {
             let function = self.store.function(name);
             if *writer == self.store.replica() {
@@ -165,9 +208,13 @@ impl<'a> Replay<'a> {
                 function.replay_known(&vec![(*writer, last.max(made.upto(LOCAL)))]);
             }
         }
+        for function in self.saved.values() {
+            function.replay_known(&vec![(self.store.replica(), 1)]);
+        }
         for function in self.store.functions() {
             function.recovered();
         }
+        self.saved.into_values().collect()
     }
 }
 
@@ -310,7 +357,7 @@ impl Store {
         let Some(journal) = self.journal() else { return Ok(()) };
         let position = journal.appended();
         match journal.policy() {
-            crate::journal::SyncPolicy::Always => journal.wait_synced(position),
+            journal::SyncPolicy::Always => journal.wait_synced(position),
             _ => journal.commit(position),
         }
     }

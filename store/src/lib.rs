@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-pub use durable::{Recovery, recover};
+pub use durable::{Recovery, recover, repair};
 pub use function::Function;
 pub use held::Held;
 pub use hooks::Observer;

@@ -75,7 +75,7 @@ impl Cluster {
         if seed < self.net.len() {
             flags.extend(["--join".to_owned(), self.net.address(seed).to_string()]);
         }
-        let data = self.disks.as_ref().map(|disks| disks.join(name(node)).display().to_string());
+        let data = self.disks.as_ref().map(|_| self.data(node).display().to_string());
         flags.extend(["--data-dir".to_owned(), data.unwrap_or_else(|| "none".to_owned())]);
         flags.extend(self.flags.iter().cloned());
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
@@ -90,6 +90,12 @@ impl Cluster {
     #[allow(clippy::len_without_is_empty, reason = "there is no empty cluster")]
     pub fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// The data directory of a node that keeps its data.
+    #[track_caller]
+    pub fn data(&self, node: usize) -> PathBuf {
+        self.disks.as_ref().expect("the nodes have disks").join(name(node))
     }
 
     /// The network between the nodes.

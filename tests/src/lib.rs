@@ -8,6 +8,7 @@
 //! - [`Namespace`] is a network of the test's own, with interfaces that are not loopback.
 //! - [`Cluster`] is several nodes, on a [`Net`] that the test can break.
 //! - [`world`] is a simulated cluster: many nodes of the production code on a made-up network.
+//! - [`Ledger`] is a client that keeps books, for tests in which nodes die.
 //! - [`Tool`] runs a stock program with a deadline.
 //!
 //! Nothing here waits for luck: every wait is for a condition, with a deadline that fails the test.
@@ -15,6 +16,7 @@
 mod cluster;
 mod frame;
 mod namespace;
+mod ledger;
 mod net;
 mod node;
 mod rng;
@@ -27,6 +29,7 @@ pub mod world;
 pub use cluster::{Cluster, agree, all_say};
 pub use frame::Frame;
 pub use namespace::Namespace;
+pub use ledger::{Bounds, Ledger};
 pub use net::{Net, Way};
 pub use node::{Node, wait_until};
 pub use rng::Rng;

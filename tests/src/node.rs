@@ -1,6 +1,6 @@
 //! A server process that lives as long as its test.
 
-use crate::{DEADLINE, Frame, Resp, Session, Wire, find_program};
+use crate::{DEADLINE, Frame, Output, Resp, Session, Tool, Wire, find_program};
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -69,6 +69,26 @@ impl Node {
             command.args(["--port", &port.to_string()]).args(flags).envs(variables.iter().copied());
             command
         })
+    }
+
+    /// Starts a node by way of another program, which is given the node's command line behind `wrapper` and must become
+    /// the node.
+    pub fn inside(wrapper: &[&str], flags: &[&str]) -> Node {
+        Node::spawn(|port| {
+            let mut command = Command::new(wrapper[0]);
+            command.args(&wrapper[1..]).arg(Node::binary());
+            command.args(["--peer-port", "0", "--mdns", "no", "--port", &port.to_string()]);
+            command.args(flags);
+            command
+        })
+    }
+
+    /// Runs the server to its end, which must come by itself.
+    #[track_caller]
+    pub fn refused(flags: &[&str]) -> Output {
+        let mut command = Command::new(Node::binary());
+        Tool::spawn(command.args(["--port", "0", "--peer-port", "0", "--mdns", "no"]).args(flags))
+            .wait()
     }
 
     /// Starts a stock `redis-server`: the reference where a command is Redis's own.

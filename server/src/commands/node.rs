@@ -44,8 +44,9 @@ pub(super) const NODES: &[Command] = &[
             name: "MISO.NODES",
             args: &[],
             complexity: "O(N) with N nodes",
-            summary: "All known nodes, this one first: state, functions, when last heard of, and \
-                      how far each is behind this node's writes",
+            summary: "All known nodes, this one first: state, functions, when last heard of, how \
+                      far each is behind this node's writes, and by function the number up to \
+                      which it has acknowledged them, and has them on its disk (durable)",
             reply: "Array with, per node, an array of names and values in turn (RESP3: map)",
             example: &[(
                 "MISO.NODES",
@@ -257,7 +258,7 @@ fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
         let Answer::Nodes(nodes) = answer else { return Err(unexpected(answer)) };
         reply.array(nodes.len());
         for node in &nodes {
-            reply.map(10);
+            reply.map(12);
             text(reply, "name", &node.name);
             text(reply, "id", &id(node.replica));
             text(reply, "state", state(node.liveness));
@@ -268,6 +269,8 @@ fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
             number(reply, "lag-events", node.lag_events);
             number(reply, "lag-ms", node.lag_ms);
             number(reply, "lag-bytes", node.lag_bytes);
+            numbers(reply, "acknowledged", node, |(_, acknowledged, _)| *acknowledged);
+            numbers(reply, "durable", node, |(_, _, durable)| *durable);
         }
         Ok(())
     });
@@ -291,6 +294,21 @@ fn text(reply: &mut Reply<'_>, name: &str, value: &str) {
 fn number(reply: &mut Reply<'_>, name: &str, value: u64) {
     reply.bulk(name.as_bytes());
     reply.integer(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+/// By function, a number of what a peer has acknowledged.
+fn numbers(
+    reply: &mut Reply<'_>,
+    name: &str,
+    node: &NodeView,
+    which: fn(&(Bytes, u64, u64)) -> u64,
+) {
+    reply.bulk(name.as_bytes());
+    reply.map(node.acknowledged.len());
+    for of_function in &node.acknowledged {
+        reply.bulk(&of_function.0);
+        reply.integer(i64::try_from(which(of_function)).unwrap_or(i64::MAX));
+    }
 }
 
 fn addresses(reply: &mut Reply<'_>, node: &NodeView) {

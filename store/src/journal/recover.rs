@@ -346,7 +346,8 @@ impl Log<'_> {
             }
             let from = if n == 0 { bad.offset.max(FILE_HEAD as u64) } else { FILE_HEAD as u64 };
             let len = file.size().map_err(io)?;
-            bytes += zeros_from(&*file, from, len).map_err(io)? - from.min(len);
+            // Not shorter than `from`, also where the file is.
+            bytes += zeros_from(&*file, from, len).map_err(io)? - from;
             let mut found = |_: u64, record: super::record::Record<'_>| {
                 later = true;
                 sound = sound.max(record.mark().unwrap_or(0));

@@ -5,6 +5,10 @@
 //! new checkpoint behind which an empty log begins. Only when that is durable do the old files go:
 //! the damaged ones to `quarantine/`, where nothing ever looks again. The node has lost something, so
 //! it gets a new incarnation, and peers tell it what is missing.
+//!
+//! A record that claims something of others, as "all up to here is there", is true no longer. So the
+//! records that were saved stand between two of a kind that the caller names, with the payloads 1
+//! and 0, which say so.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -80,20 +84,21 @@ pub fn check(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
     Ok(report)
 }
 
-/// Saves what is good in a directory, if something in it is damaged.
+/// Saves what is good in a directory, if something in it is damaged. `lost` is the kind of the records
+/// that are put around it.
 ///
 /// # Errors
 /// It is in use, or cannot be read or written. What was there is then still there.
-pub fn repair(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
+pub fn repair(disk: &Arc<dyn Disk>, lost: u8) -> Result<Report, OpenError> {
     let report = check(disk)?;
     if report.is_sound() {
         return Ok(report);
     }
     let _lock = disk.lock(false).map_err(|error| OpenError::io("lock", error))?;
-    repair_locked(&**disk, report)
+    repair_locked(&**disk, lost, report)
 }
 
-fn repair_locked(disk: &dyn Disk, mut report: Report) -> Result<Report, OpenError> {
+fn repair_locked(disk: &dyn Disk, lost: u8, mut report: Report) -> Result<Report, OpenError> {
     let io = |error| OpenError::io("repair", error);
     let files = Files::list(disk).map_err(io)?;
     if files.segments.is_empty() && files.checkpoints.is_empty() && !files.identity {
@@ -114,9 +119,18 @@ fn repair_locked(disk: &dyn Disk, mut report: Report) -> Result<Report, OpenErro
     let looked = look(disk, &files, salt, &mut |_, _| Ok(()))?;
     let next = looked.iter().map(|file| file.next).max().unwrap_or(1);
     let mut checkpoint = CheckpointFile::create(disk, next, identity.salt).map_err(io)?;
+    let mark = |checkpoint: &mut CheckpointFile, begins: bool| {
+        checkpoint.put(lost, |out| out.push(u8::from(begins))).map_err(io)
+    };
+    mark(&mut checkpoint, true)?;
     look(disk, &files, salt, &mut |kind, payload| {
+        // Those of an earlier repair are within these.
+        if kind == lost {
+            return Ok(());
+        }
         checkpoint.put(kind, |out| out.extend_from_slice(payload))
     })?;
+    mark(&mut checkpoint, false)?;
     let head = FileHead { first: next, sound: next - 1, salt: identity.salt };
     create_segment(disk, head).map_err(io)?;
     disk.make_dir(QUARANTINE).map_err(io)?;
@@ -126,7 +140,8 @@ fn repair_locked(disk: &dyn Disk, mut report: Report) -> Result<Report, OpenErro
     identity.state = State::Repaired;
     identity.write(disk).map_err(io)?;
     let summary = checkpoint.finish(disk).map_err(io)?;
-    report.actions.push(format!("{}: {} records saved", checkpoint_name(next), summary.records));
+    let saved = summary.records - 2;
+    report.actions.push(format!("{}: {saved} records saved", checkpoint_name(next)));
     for file in &looked {
         if file.bad.is_some() {
             set_aside(disk, &file.name, &mut report).map_err(io)?;
