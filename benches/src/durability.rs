@@ -103,7 +103,7 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Durability> 
         recovery: Vec::new(),
     };
     if options.wants(Part::Always) {
-        found.always = writes::always(programs, &directory, options)?;
+        found.always = writes::always(programs, &directory, found.disk.fsync_us, options)?;
     }
     if options.wants(Part::Everysec) {
         found.everysec = writes::every_second(programs, &directory, options)?;

@@ -107,6 +107,10 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// state that goes out must cover it. `tests/model.rs` shows what else a replicator must keep.
     fn learn(delta: &Self::Delta, context: &mut Context);
 
+    /// Asks for what `delta` is about to be brought near, where that is a single place: a long
+    /// change looks ahead by itself when it is applied.
+    fn prefetch(&self, _delta: &Self::Delta) {}
+
     /// How many bytes it takes on the heap, before the allocator rounds up. Linear in the state.
     fn heap_bytes(&self) -> usize;
 }
@@ -187,6 +191,14 @@ macro_rules! types {
                 match (self, delta) {
                     $((Value::$name(state), Delta::$name(delta)) => state.apply(seen, delta),)*
                     _ => false,
+                }
+            }
+
+            /// As [`Crdt::prefetch`]; a delta of another type is about nothing here.
+            pub fn prefetch(&self, delta: &Delta) {
+                match (self, delta) {
+                    $((Value::$name(state), Delta::$name(delta)) => state.prefetch(delta),)*
+                    _ => {}
                 }
             }
 
@@ -413,6 +425,10 @@ impl<T: Crdt> Crdt for alloc::boxed::Box<T> {
 
     fn learn(delta: &T::Delta, context: &mut Context) {
         T::learn(delta, context);
+    }
+
+    fn prefetch(&self, delta: &T::Delta) {
+        (**self).prefetch(delta);
     }
 
     fn heap_bytes(&self) -> usize {
