@@ -72,6 +72,12 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// nothing of what has gone since; see [`Crdt::removals`].
     fn since(&self, known: &impl Seen) -> Self::Delta;
 
+    /// As [`Crdt::since`] of nothing, for who keeps all of a value: a long one in several changes of
+    /// `most` parts each, which costs less, in time and in room.
+    fn pieces(&self, _most: usize, visit: &mut dyn FnMut(Self::Delta)) {
+        visit(self.since(&()));
+    }
+
     /// Joins two changes into one that says both.
     fn join_delta(delta: &mut Self::Delta, other: &Self::Delta);
 
@@ -212,6 +218,15 @@ macro_rules! types {
             #[must_use]
             pub fn since(&self, known: &impl Seen) -> Delta {
                 match self { $(Value::$name(state) => Delta::$name(state.since(known)),)* }
+            }
+
+            /// As [`Crdt::pieces`].
+            pub fn pieces(&self, most: usize, visit: &mut dyn FnMut(Delta)) {
+                match self {
+                    $(Value::$name(state) => {
+                        state.pieces(most, &mut |delta| visit(Delta::$name(delta)));
+                    })*
+                }
             }
 
             /// As [`Crdt::digest`].
@@ -405,6 +420,10 @@ impl<T: Crdt> Crdt for alloc::boxed::Box<T> {
 
     fn since(&self, known: &impl Seen) -> T::Delta {
         (**self).since(known)
+    }
+
+    fn pieces(&self, most: usize, visit: &mut dyn FnMut(T::Delta)) {
+        (**self).pieces(most, visit);
     }
 
     fn join_delta(delta: &mut T::Delta, other: &T::Delta) {

@@ -213,6 +213,15 @@ impl Crdt for Set {
         }
     }
 
+    fn pieces(&self, most: usize, visit: &mut dyn FnMut(SetDelta)) {
+        let elements = self.elements.iter_whole();
+        let mut added =
+            elements.map(|(e, dots)| (Box::from(e), Touch::adding(dots.iter()))).peekable();
+        while added.peek().is_some() {
+            visit(SetDelta { touched: added.by_ref().take(most).collect(), cleared: None });
+        }
+    }
+
     fn join_delta(delta: &mut SetDelta, other: &SetDelta) {
         join_touched(
             (&mut delta.touched, &delta.cleared),

@@ -501,6 +501,12 @@ impl<H> Table<H> {
         self.parts.iter().flat_map(Part::keys).map(|thin| (thin.bytes(), thin.header()))
     }
 
+    /// As [`Table::iter`], for who goes through all of it: a part's keys are brought near together.
+    pub fn iter_whole(&self) -> impl Iterator<Item = (&[u8], &H)> {
+        let parts = self.parts.iter().inspect(|part| part.prefetch());
+        parts.flat_map(Part::keys).map(|thin| (thin.bytes(), thin.header()))
+    }
+
     /// All keys with their headers, to change, in no particular order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&[u8], &mut H)> {
         self.parts.iter_mut().flat_map(Part::keys_mut).map(Thin::parts_mut)

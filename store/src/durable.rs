@@ -379,9 +379,7 @@ impl Store {
             let known = function.token();
             let mut cursor = 0;
             loop {
-                let (message, next) = function
-                    .export(&Vector::new(), cursor, PART_BYTES)
-                    .expect("an empty vector is well formed");
+                let (message, next) = function.export_pieces(cursor, PART_BYTES);
                 checkpoint.put(PART, |out| part_record(&function, None, &message, out))?;
                 cursor = next;
                 if cursor == 0 {

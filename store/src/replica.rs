@@ -32,6 +32,9 @@ const LONGEST: usize = 512 << 20;
 /// This many changes are joined, or objects copied, before commands get at the shard again.
 const TURN: usize = 256;
 
+/// How many elements of a long value a change of a checkpoint has.
+const PIECE: usize = 4096;
+
 /// How many changes recovery joins together: enough that their cache misses overlap in each shard, and
 /// so few that they stay near.
 pub(crate) const TOGETHER: usize = 512;
@@ -743,7 +746,15 @@ impl Function {
         let mut joining = self.joining.lock();
         let known = self.context_of(&mut joining, known)?;
         let every = |_: &[u8]| true;
-        Ok(self.walk(&joining, cursor, budget, every, |value| value.since(&known)))
+        Ok(self.walk(&joining, cursor, budget, every, |value, say| say(value.since(&known))))
+    }
+
+    /// All that is present, as [`Function::export`] answers it, with long values in pieces: for a
+    /// checkpoint. A peer may take a change for the whole of a value, so it gets no pieces.
+    #[must_use]
+    pub fn export_pieces(&self, cursor: u64, budget: usize) -> (Bytes, u64) {
+        let joining = self.joining.lock();
+        self.walk(&joining, cursor, budget, |_| true, |value, say| value.pieces(PIECE, say))
     }
 
     /// All that is present in `buckets`, as [`Function::export`] answers it.
@@ -751,7 +762,7 @@ impl Function {
     pub fn export_buckets(&self, buckets: &Buckets, cursor: u64, budget: usize) -> (Bytes, u64) {
         let joining = self.joining.lock();
         let mine = |object: &[u8]| buckets.has(object);
-        self.walk(&joining, cursor, budget, mine, |value| value.since(&()))
+        self.walk(&joining, cursor, budget, mine, |value, say| say(value.since(&())))
     }
 
     /// Copies values as `tell` says. The few of which more is known than the vector says go whole,
@@ -762,7 +773,7 @@ impl Function {
         mut cursor: u64,
         budget: usize,
         wanted: impl Fn(&[u8]) -> bool,
-        tell: impl Fn(&Value) -> Delta,
+        tell: impl Fn(&Value, &mut dyn FnMut(Delta)),
     ) -> (Bytes, u64) {
         let bits = self.shards.len().trailing_zeros();
         let mut changes = Changes::new();
@@ -780,12 +791,14 @@ impl Function {
                 for (name, slot) in held.all() {
                     for value in slot.values() {
                         pending::key(object, name, value.kind(), &mut key);
-                        let delta = match shard.known_beyond(&key) {
-                            Some(more) => value.whole(&self.all_known(&known, own, &more)),
-                            None => tell(value),
+                        let mut say = |delta: Delta| {
+                            if !delta.is_empty() {
+                                changes.push(object, name, &delta);
+                            }
                         };
-                        if !delta.is_empty() {
-                            changes.push(object, name, &delta);
+                        match shard.known_beyond(&key) {
+                            Some(more) => say(value.whole(&self.all_known(&known, own, &more))),
+                            None => tell(value, &mut say),
                         }
                     }
                 }

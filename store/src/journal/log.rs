@@ -31,7 +31,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const SYNC_PATIENCE: Duration = Duration::from_secs(2);
 /// Under `always` a sync waits for others at most this long, and this part of the last sync's time.
 const GATHER: Duration = Duration::from_millis(2);
-const GATHER_PART: u32 = 4;
+const GATHER_PART: u32 = 2;
 /// A buffer that has grown beyond this is given back once it is empty.
 const BUFFER_KEPT: usize = 4 << 20;
 
