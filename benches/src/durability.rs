@@ -19,7 +19,7 @@ use crate::statistics::Spread;
 use crate::table::{Table, grouped, verdict};
 
 use crate::directory::{Directory, FileSystem};
-use recovery::Recovered;
+use recovery::{Recovered, Start};
 use writes::{Always, EverySecond};
 
 /// CPU per command may grow by so much under `everysec`.
@@ -102,7 +102,7 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Durability> 
         recovery: Vec::new(),
     };
     if options.wants(Part::Always) {
-        found.always = writes::always(programs, &directory, options)?;
+        found.always = writes::always(programs, &directory, found.disk.fsync_us, options)?;
     }
     if options.wants(Part::Everysec) {
         found.everysec = writes::every_second(programs, &directory, options)?;
@@ -208,24 +208,28 @@ impl Durability {
             "Redis",
             "ratio",
             "at most",
+            "CPU",
             "after an orderly end: MISO",
             "Redis",
             "ratio",
             "at most",
+            "CPU",
         ]);
         for case in &self.recovery {
             let limit = case.target().map(Limit::AtMost);
-            let (log, compacted) = (case.after_kill(), case.after_compaction());
+            let (log, compacted) = (case.log_ratio(), case.compacted_ratio());
             table.row([
                 case.item.into(),
-                range(&case.miso.from_log),
-                range(&case.redis.from_log),
+                range(&case.miso.from_log.seconds),
+                range(&case.redis.from_log.seconds),
                 format!("{log:.2}"),
                 held(log, limit),
-                range(&case.miso.from_compacted),
-                range(&case.redis.from_compacted),
+                cpu(&case.miso.from_log, &case.redis.from_log),
+                range(&case.miso.from_compacted.seconds),
+                range(&case.redis.from_compacted.seconds),
                 format!("{compacted:.2}"),
                 held(compacted, limit),
+                cpu(&case.miso.from_compacted, &case.redis.from_compacted),
             ]);
         }
         table
@@ -263,6 +267,11 @@ impl Durability {
     }
 }
 
+/// CPU seconds of both.
+fn cpu(miso: &Start, redis: &Start) -> String {
+    format!("{:.2} / {:.2}", miso.cpu_seconds.median, redis.cpu_seconds.median)
+}
+
 /// `0.51 (0.50 to 0.53)`.
 fn range(spread: &Spread) -> String {
     let Spread { median, min, max } = spread;
@@ -292,7 +301,8 @@ impl Report for Durability {
             text += &format!(
                 "\n{} of each, written under `everysec`. After a kill (-9) MISO reads its journal and \
                  Redis the commands in its append-only file; after an orderly end MISO reads its \
-                 checkpoint and Redis what BGREWRITEAOF made. The files are in the kernel's cache. \
+                 checkpoint and Redis what BGREWRITEAOF made. The files are in the kernel's cache. CPU: \
+                 seconds used by then, MISO / Redis. \
                  Live state: names and elements as they were sent, and 8 bytes for a counter's \
                  value.\n\n{}\n{}",
                 grouped(self.items as u64),
@@ -318,7 +328,7 @@ impl Report for Durability {
         let recovery = self.recovery.iter().filter_map(|case| Some((case, case.target()?)));
         let recovery = recovery.flat_map(|(case, target)| {
             let limit = Limit::AtMost(target);
-            [("a kill", case.after_kill()), ("an orderly end", case.after_compaction())].map(
+            [("a kill", case.log_ratio()), ("an orderly end", case.compacted_ratio())].map(
                 |(end, ratio)| {
                     let what = format!("start after {end} by Redis's, {}", case.item);
                     Target::new(what, ratio, limit)
@@ -338,7 +348,8 @@ impl Report for Durability {
             return None;
         }
         let groups = self.recovery.iter().flat_map(|case| {
-            let bars = |miso: &Spread, redis: &Spread| {
+            let bars = |miso: &Start, redis: &Start| {
+                let (miso, redis) = (miso.seconds, redis.seconds);
                 let target = case.target().map(|target| target * redis.median);
                 vec![Bar { value: miso.median, target }, Bar { value: redis.median, target: None }]
             };

@@ -94,43 +94,76 @@ pub fn read(
     writers: &mut Writers,
 ) -> Result<Vec<Change>, DecodeError> {
     let known = writers.len();
-    let read = read_all(message, longest, writers);
+    let read = Reading::open(message, longest, writers).and_then(Reading::all);
     if read.is_err() {
         writers.truncate(known);
     }
     read
 }
 
-fn read_all(
-    message: &[u8],
+/// A message that is read change by change: for who has no use for knowing first that all of it can
+/// be read, as a journal's recovery, and is to take memory for a few changes only.
+pub struct Reading<'a> {
+    from: Decoder<'a>,
+    /// The object of the change before.
+    object: Vec<u8>,
     longest: usize,
-    writers: &mut Writers,
-) -> Result<Vec<Change>, DecodeError> {
-    let (tag, mut from) = Decoder::open(message, writers)?;
-    if tag != TAG {
-        return Err(DecodeError::Type(tag));
+}
+
+impl<'a> Reading<'a> {
+    /// Reads the head, interning the writers; otherwise as [`read`].
+    ///
+    /// # Errors
+    /// If it is anything else than the head of such a message; then `writers` are as they were.
+    pub fn open(
+        message: &'a [u8],
+        longest: usize,
+        writers: &mut Writers,
+    ) -> Result<Reading<'a>, DecodeError> {
+        let known = writers.len();
+        let opened = Decoder::open(message, writers).and_then(|(tag, from)| match tag {
+            TAG => Ok(Reading { from, object: Vec::new(), longest }),
+            tag => Err(DecodeError::Type(tag)),
+        });
+        if opened.is_err() {
+            writers.truncate(known);
+        }
+        opened
     }
-    let mut changes = Vec::new();
-    let mut object = Vec::new();
-    while !from.is_at_end() {
+
+    /// The next change; none at the end.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read_next(&mut self) -> Result<Option<Change>, DecodeError> {
+        let Reading { from, object, longest } = self;
+        if from.is_at_end() {
+            return from.close().map(|()| None);
+        }
         let shared = usize::try_from(from.varint()?).map_err(|_| DecodeError::Truncated)?;
         if shared > object.len() {
             return Err(DecodeError::Invalid("shared prefix"));
         }
         object.truncate(shared);
         object.extend_from_slice(from.bytes()?);
-        if object.len() > longest {
+        if object.len() > *longest {
             return Err(DecodeError::Invalid("object's id"));
         }
         let name = from.boxed()?;
-        if name.len() > longest {
+        if name.len() > *longest {
             return Err(DecodeError::Invalid("name"));
         }
-        let delta = Delta::decode_from(&mut from)?;
-        changes.push(Change { object: Box::from(object.as_slice()), name, delta });
+        let delta = Delta::decode_from(from)?;
+        Ok(Some(Change { object: Box::from(object.as_slice()), name, delta }))
     }
-    from.close()?;
-    Ok(changes)
+
+    fn all(mut self) -> Result<Vec<Change>, DecodeError> {
+        let mut changes = Vec::new();
+        while let Some(change) = self.read_next()? {
+            changes.push(change);
+        }
+        Ok(changes)
+    }
 }
 
 /// A number that stands for a writer's event wherever it is met, unlike a [`Dot`](crate::Dot),

@@ -15,6 +15,7 @@
 //! its size; one that is refused leaves no writer behind.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::context::{Context, Writers};
@@ -327,11 +328,32 @@ impl<'a> Decoder<'a> {
         Ok(context)
     }
 
+    /// Keys with what `read` reads, each of at least `least` bytes, with their count.
+    ///
+    /// # Errors
+    /// If the count is too great, or `read` says so.
+    pub(crate) fn map<T>(
+        &mut self,
+        least: usize,
+        mut read: impl FnMut(&mut Self) -> Result<(Box<[u8]>, T), DecodeError>,
+    ) -> Result<BTreeMap<Box<[u8]>, T>, DecodeError> {
+        let count = self.count(least)?;
+        if count == 1 {
+            return Ok(BTreeMap::from([read(self)?]));
+        }
+        // They come in order from who wrote them out of such a map; then no key is looked for.
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
+            all.push(read(self)?);
+        }
+        Ok(all.into_iter().collect())
+    }
+
     /// Makes sure that nothing is left, and that every writer was named.
     ///
     /// # Errors
     /// If not.
-    pub fn close(self) -> Result<(), DecodeError> {
+    pub fn close(&self) -> Result<(), DecodeError> {
         if !self.rest.is_empty() {
             Err(DecodeError::Trailing)
         } else if self.named < self.table.len() {

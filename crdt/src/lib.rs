@@ -72,6 +72,12 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// nothing of what has gone since; see [`Crdt::removals`].
     fn since(&self, known: &impl Seen) -> Self::Delta;
 
+    /// As [`Crdt::since`] of nothing, for who keeps all of a value: a long one in several changes of
+    /// `most` parts each, which costs less, in time and in room.
+    fn pieces(&self, _most: usize, visit: &mut dyn FnMut(Self::Delta)) {
+        visit(self.since(&()));
+    }
+
     /// Joins two changes into one that says both.
     fn join_delta(delta: &mut Self::Delta, other: &Self::Delta);
 
@@ -106,6 +112,10 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// removals that are pending and for values that were fetched ahead of the vector, and a whole
     /// state that goes out must cover it. `tests/model.rs` shows what else a replicator must keep.
     fn learn(delta: &Self::Delta, context: &mut Context);
+
+    /// Asks for what `delta` is about to be brought near, where that is a single place: a long
+    /// change looks ahead by itself when it is applied.
+    fn prefetch(&self, _delta: &Self::Delta) {}
 
     /// How many bytes it takes on the heap, before the allocator rounds up. Linear in the state.
     fn heap_bytes(&self) -> usize;
@@ -190,6 +200,14 @@ macro_rules! types {
                 }
             }
 
+            /// As [`Crdt::prefetch`]; a delta of another type is about nothing here.
+            pub fn prefetch(&self, delta: &Delta) {
+                match (self, delta) {
+                    $((Value::$name(state), Delta::$name(delta)) => state.prefetch(delta),)*
+                    _ => {}
+                }
+            }
+
             /// As [`Crdt::whole`].
             #[must_use]
             pub fn whole(&self, context: &Context) -> Delta {
@@ -200,6 +218,15 @@ macro_rules! types {
             #[must_use]
             pub fn since(&self, known: &impl Seen) -> Delta {
                 match self { $(Value::$name(state) => Delta::$name(state.since(known)),)* }
+            }
+
+            /// As [`Crdt::pieces`].
+            pub fn pieces(&self, most: usize, visit: &mut dyn FnMut(Delta)) {
+                match self {
+                    $(Value::$name(state) => {
+                        state.pieces(most, &mut |delta| visit(Delta::$name(delta)));
+                    })*
+                }
             }
 
             /// As [`Crdt::digest`].
@@ -395,6 +422,10 @@ impl<T: Crdt> Crdt for alloc::boxed::Box<T> {
         (**self).since(known)
     }
 
+    fn pieces(&self, most: usize, visit: &mut dyn FnMut(T::Delta)) {
+        (**self).pieces(most, visit);
+    }
+
     fn join_delta(delta: &mut T::Delta, other: &T::Delta) {
         T::join_delta(delta, other);
     }
@@ -413,6 +444,10 @@ impl<T: Crdt> Crdt for alloc::boxed::Box<T> {
 
     fn learn(delta: &T::Delta, context: &mut Context) {
         T::learn(delta, context);
+    }
+
+    fn prefetch(&self, delta: &T::Delta) {
+        (**self).prefetch(delta);
     }
 
     fn heap_bytes(&self) -> usize {

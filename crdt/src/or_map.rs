@@ -482,20 +482,15 @@ impl Encode for MapDelta {
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let mut delta = MapDelta::default();
-        for _ in 0..from.count(4)? {
+        let touched = from.map(4, |from| {
             let name = from.boxed()?;
             let field = FieldDelta {
                 register: RegisterDelta::decode_parts(from)?,
                 counter: CounterDelta::decode_parts(from)?,
             };
-            if field.is_empty() {
-                return Err(DecodeError::Invalid("field"));
-            }
-            delta.touched.insert(name, field);
-        }
-        delta.cleared = Option::decode(from)?;
-        Ok(delta)
+            if field.is_empty() { Err(DecodeError::Invalid("field")) } else { Ok((name, field)) }
+        })?;
+        Ok(MapDelta { touched, cleared: Option::decode(from)? })
     }
 }
 

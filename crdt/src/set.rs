@@ -15,7 +15,10 @@ use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
 use crate::counter::{complete, join_cleared};
 use crate::dots::{Dots, Touch};
-use crate::table::Table;
+use crate::table::{self, Table};
+
+/// How many elements of a change are looked up ahead.
+const AHEAD: usize = 16;
 
 /// A set of byte strings.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -113,6 +116,30 @@ impl Set {
         }
         gone
     }
+
+    /// Joins what a change says of one element; whether it was new.
+    fn apply_touch(
+        &mut self,
+        (hash, element): (u64, &[u8]),
+        seen: &impl Seen,
+        cleared: &Option<Context>,
+        touch: &Touch,
+    ) -> bool {
+        if let Some(dots) = self.elements.get_mut_hashed(hash, element) {
+            let new = dots.apply(seen, cleared, touch);
+            if dots.is_empty() {
+                self.elements.remove(element);
+            }
+            return new;
+        }
+        let mut dots = Dots::None;
+        dots.apply(seen, cleared, touch);
+        let new = !dots.is_empty();
+        if new {
+            self.elements.get_or_insert_hashed(hash, element, || dots);
+        }
+        new
+    }
 }
 
 impl SetDelta {
@@ -157,19 +184,16 @@ impl Crdt for Set {
                 !dots.is_empty()
             });
         }
-        for (element, touch) in &delta.touched {
-            if let Some(dots) = self.elements.get_mut(element) {
-                new |= dots.apply(seen, &delta.cleared, touch);
-                if dots.is_empty() {
-                    self.elements.remove(element);
-                }
-            } else {
-                let mut dots = Dots::None;
-                dots.apply(seen, &delta.cleared, touch);
-                if !dots.is_empty() {
-                    self.elements.get_or_insert_with(element, || dots);
-                    new = true;
-                }
+        let mut touched = delta.touched.iter();
+        let mut hashes = [0; AHEAD];
+        while touched.len() > 0 {
+            let next = hashes.iter_mut().zip(touched.clone());
+            let count = next.map(|(hash, (element, _))| *hash = table::hash(element)).count();
+            if count > 1 {
+                self.elements.prefetch(&hashes[..count]);
+            }
+            for (hash, (element, touch)) in hashes[..count].iter().zip(touched.by_ref()) {
+                new |= self.apply_touch((*hash, element), seen, &delta.cleared, touch);
             }
         }
         new
@@ -186,6 +210,15 @@ impl Crdt for Set {
         SetDelta {
             touched: touched.map(|(e, touch)| (Box::from(e), touch)).collect(),
             cleared: None,
+        }
+    }
+
+    fn pieces(&self, most: usize, visit: &mut dyn FnMut(SetDelta)) {
+        let elements = self.elements.iter_whole();
+        let mut added =
+            elements.map(|(e, dots)| (Box::from(e), Touch::adding(dots.iter()))).peekable();
+        while added.peek().is_some() {
+            visit(SetDelta { touched: added.by_ref().take(most).collect(), cleared: None });
         }
     }
 
@@ -226,6 +259,12 @@ impl Crdt for Set {
         delta.cleared.iter().for_each(|cleared| context.join(cleared));
     }
 
+    fn prefetch(&self, delta: &SetDelta) {
+        if let (1, Some((element, _))) = (delta.touched.len(), delta.touched.first_key_value()) {
+            self.elements.prefetch_bucket(table::hash(element));
+        }
+    }
+
     fn heap_bytes(&self) -> usize {
         let dots: usize = self.elements.iter().map(|(_, dots)| dots.heap_bytes()).sum();
         size_of::<Set>() + self.elements.heap_bytes() + dots
@@ -264,16 +303,11 @@ impl Encode for SetDelta {
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let mut delta = SetDelta::default();
-        for _ in 0..from.count(5)? {
+        let touched = from.map(5, |from| {
             let (element, touch) = (from.boxed()?, Touch::decode(from)?);
-            if touch.is_empty() {
-                return Err(DecodeError::Invalid("touch"));
-            }
-            delta.touched.insert(element, touch);
-        }
-        delta.cleared = Option::decode(from)?;
-        Ok(delta)
+            if touch.is_empty() { Err(DecodeError::Invalid("touch")) } else { Ok((element, touch)) }
+        })?;
+        Ok(SetDelta { touched, cleared: Option::decode(from)? })
     }
 }
 

@@ -188,6 +188,7 @@ impl<H> Part<H> {
     /// Moves all keys into as many buckets as `room` keys want.
     fn resize(&mut self, room: usize) {
         let old = core::mem::replace(self, Part::new(self.depth, room));
+        old.prefetch();
         old.into_keys().for_each(|thin| {
             self.put(hash(thin.bytes()), thin);
         });
@@ -197,9 +198,16 @@ impl<H> Part<H> {
     fn widen(&mut self) {
         let buckets = (0..self.buckets.len() * 2).map(|_| Bucket::EMPTY).collect();
         let old = core::mem::replace(self, Part { buckets, len: 0, depth: self.depth });
+        old.prefetch();
         old.into_keys().for_each(|thin| {
             self.put(hash(thin.bytes()), thin);
         });
+    }
+
+    /// Asks for all keys to be brought near, before all are hashed again: one cache miss after the
+    /// other is most of what moving them costs.
+    fn prefetch(&self) {
+        self.keys().for_each(Thin::prefetch);
     }
 
     fn keys(&self) -> impl Iterator<Item = &Thin<H>> {
@@ -381,6 +389,12 @@ impl<H> Table<H> {
         }
     }
 
+    /// Both steps for several keys that will be looked up soon: their cache misses overlap.
+    pub fn prefetch(&self, hashes: &[u64]) {
+        hashes.iter().for_each(|hash| self.prefetch_bucket(*hash));
+        hashes.iter().for_each(|hash| self.prefetch_key(*hash));
+    }
+
     /// Makes sure that the part of `hash` takes one key more.
     fn make_room(&mut self, hash: u64) {
         if self.parts.is_empty() {
@@ -409,6 +423,8 @@ impl<H> Table<H> {
     fn split(&mut self, slot: usize) {
         let index = self.directory[slot];
         let depth = self.parts[index as usize].depth;
+        // Of the directory's slots, which share the part's bits and so stand together.
+        let shared = slot >> (self.depth - depth);
         if depth == self.depth {
             self.directory = self.directory.iter().flat_map(|part| [*part, *part]).collect();
             self.depth += 1;
@@ -417,6 +433,7 @@ impl<H> Table<H> {
         let room = PART_MAX / 2 + 1;
         let old = core::mem::replace(&mut self.parts[index as usize], Part::new(depth + 1, room));
         let mut high = Part::new(depth + 1, room);
+        old.prefetch();
         for thin in old.into_keys() {
             let hashed = hash(thin.bytes());
             let half = if order(hashed) >> bit & 1 == 1 {
@@ -431,12 +448,9 @@ impl<H> Table<H> {
         }
         let new = u32::try_from(self.parts.len()).expect("fewer than 2^32 parts");
         self.parts.push(high);
-        let bit = self.depth - depth - 1;
-        for (at, part) in self.directory.iter_mut().enumerate() {
-            if *part == index && at >> bit & 1 == 1 {
-                *part = new;
-            }
-        }
+        let half = 1 << (self.depth - depth - 1);
+        let slots = (2 * shared + 1) * half..(2 * shared + 2) * half;
+        self.directory[slots].fill(new);
     }
 
     /// Removes `key`; its header.
@@ -485,6 +499,12 @@ impl<H> Table<H> {
     /// All keys with their headers, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &H)> {
         self.parts.iter().flat_map(Part::keys).map(|thin| (thin.bytes(), thin.header()))
+    }
+
+    /// As [`Table::iter`], for who goes through all of it: a part's keys are brought near together.
+    pub fn iter_whole(&self) -> impl Iterator<Item = (&[u8], &H)> {
+        let parts = self.parts.iter().inspect(|part| part.prefetch());
+        parts.flat_map(Part::keys).map(|thin| (thin.bytes(), thin.header()))
     }
 
     /// All keys with their headers, to change, in no particular order.

@@ -26,16 +26,17 @@
 //! the events that are there say exactly what is there, also where the end was lost.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 
-use miso_crdt::{Context, Delta, Dot, ReplicaId, SEQ_MAX, Writers};
+use miso_crdt::{Change, Context, Delta, Dot, ReplicaId, SEQ_MAX, Writers};
 
 use crate::function::{Function, LOCAL};
 use crate::journal::{
-    self, CheckpointSummary, Disk, Failed, Identity, Journal, OpenError, Options, RecoveredSummary,
-    Report,
+    self, CheckpointSummary, Disk, Failed, Identity, Journal, OpenError, Options, Recovered,
+    RecoveredSummary, Report, SyncPolicy,
 };
-use crate::replica::Vector;
+use crate::replica::{TOGETHER, Vector};
 use crate::{Config, Store};
 
 const LIFE: u8 = 1;
@@ -68,23 +69,26 @@ pub struct Recovery {
 pub fn recover(
     disk: &Arc<dyn Disk>,
     options: Options,
-    config: impl FnOnce(ReplicaId) -> Config,
+    config: impl Fn(ReplicaId) -> Config,
     mut random: impl FnMut() -> u64,
 ) -> Result<Recovery, OpenError> {
-    // Who the writer is decides how the records are read, and is known once they have been: so they
-    // are read twice. The first time nothing is made of them.
-    let looked = Journal::open(Arc::clone(disk))?.replay(|_, _| Ok(()))?;
-    let (identity, renewed) = match (&looked.identity, looked.may_keep()) {
-        (None, _) => (Identity::new(random(), random()), None),
-        (Some(identity), Ok(())) => (identity.clone(), None),
-        (Some(identity), Err(why)) => (identity.renewed(random()), Some(why.to_string())),
-    };
-    drop(looked);
-    let store = Store::new(config(ReplicaId(identity.replica)));
-    let mut replay = Replay::new(&store);
-    let recovered =
-        Journal::open(Arc::clone(disk))?.replay(|kind, payload| replay.record(kind, payload))?;
-    let saved = replay.finish();
+    // Who the writer is decides how the records are read, and is known for certain once they have
+    // been. So they are read as what the writer nearly always is: who it was.
+    let opened = Journal::open(Arc::clone(disk))?;
+    let known_identity = opened.identity().cloned();
+    let mut identity = known_identity.clone().unwrap_or_else(|| Identity::new(random(), random()));
+    let mut replayed = replay(opened, config(ReplicaId(identity.replica)))?;
+    let mut renewed = None;
+    if known_identity.is_some()
+        && let Err(why) = replayed.recovered.may_keep()
+    {
+        identity = identity.renewed(random());
+        renewed = Some(why.to_string());
+        drop(replayed);
+        let opened = Journal::open(Arc::clone(disk))?;
+        replayed = replay(opened, config(ReplicaId(identity.replica)))?;
+    }
+    let Replayed { store, recovered, saved } = replayed;
     let summary = recovered.summary.clone();
     let journal = recovered.start(identity, options)?;
     let life = store.replica().0.to_le_bytes();
@@ -96,12 +100,37 @@ pub fn recover(
     Ok(Recovery { store, summary, renewed })
 }
 
+/// What the records come to.
+struct Replayed {
+    store: Store,
+    recovered: Recovered,
+    /// The functions of which a repair has saved something.
+    saved: Vec<Arc<Function>>,
+}
+
+/// Makes a store of the records.
+fn replay(opened: journal::Recovery, config: Config) -> Result<Replayed, OpenError> {
+    let store = Store::new(config);
+    let mut replay = Replay::new(&store);
+    let recovered = opened.replay(|kind, payload| replay.record(kind, payload))?;
+    let saved = replay.finish();
+    Ok(Replayed { store, recovered, saved })
+}
+
 /// Saves what is good of a directory that no node uses, if something in it is damaged.
 ///
 /// # Errors
 /// It is in use, or cannot be read or written. What was there is then still there.
 pub fn repair(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
     journal::repair(disk, LOST)
+}
+
+/// Writes of one writer in one function that are joined together: their cache misses overlap.
+#[derive(Default)]
+struct Together {
+    function: Option<Arc<Function>>,
+    changes: Vec<Change>,
+    events: Vec<u64>,
 }
 
 /// Records on their way into a store.
@@ -112,6 +141,7 @@ struct Replay<'a> {
     lossy: bool,
     /// The functions of what was read then.
     saved: BTreeMap<Box<[u8]>, Arc<Function>>,
+    writes: Together,
     /// Events that were made, by function and writer: they may stand in another order than they were
     /// made in, and the last may be lost.
     made: BTreeMap<(Box<[u8]>, ReplicaId), Context>,
@@ -124,40 +154,76 @@ impl<'a> Replay<'a> {
             life: store.replica(),
             lossy: false,
             saved: BTreeMap::new(),
+            writes: Together::default(),
             made: BTreeMap::new(),
         }
     }
 
     fn record(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
         let mut from = Reader(payload);
+        if kind != WRITE {
+            self.join_writes();
+        }
         let done = match kind {
             LIFE => from.u64().map(|id| self.life = ReplicaId(id)),
-            LOST => from.byte().map(|begins| self.lossy = begins == 1),
-            WRITE | BATCH | PART | KNOWN => self.of_function(kind, &mut from),
+            LOST => from.byte().map(|begins| {
+                self.lossy = begins == 1;
+                self.writes.function = None;
+            }),
+            WRITE => self.write(&mut from),
+            BATCH | PART | KNOWN => self.of_function(kind, &mut from),
             other => return Err(format!("a record of unknown kind {other}")),
         };
         done.ok_or_else(|| format!("a record of kind {kind} that makes no sense"))
     }
 
-    fn of_function(&mut self, kind: u8, from: &mut Reader<'_>) -> Option<()> {
+    /// Reads a write; it is joined with those that follow.
+    fn write(&mut self, from: &mut Reader<'_>) -> Option<()> {
         let name = from.bytes()?;
+        let function = match &self.writes.function {
+            Some(function) if function.name() == name => Arc::clone(function),
+            _ => {
+                self.join_writes();
+                let function = self.function(name);
+                self.writes.function = Some(Arc::clone(&function));
+                function
+            }
+        };
+        for _ in 0..from.varint()? {
+            self.writes.events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
+        }
+        let (object, held_name) = (from.bytes()?, from.bytes()?);
+        self.writes.changes.push(function.read_write(object, held_name, from.0)?);
+        if self.writes.changes.len() >= TOGETHER {
+            self.join_writes();
+        }
+        Some(())
+    }
+
+    fn join_writes(&mut self) {
+        let Together { function: Some(function), changes, events } = mem::take(&mut self.writes)
+        else {
+            return;
+        };
+        function.replay_writes(changes);
+        if !self.lossy {
+            self.made(&function, self.life, &events);
+        }
+        self.writes.function = Some(function);
+    }
+
+    fn function(&mut self, name: &[u8]) -> Arc<Function> {
         let function = self.store.function(name);
         if self.lossy && !self.saved.contains_key(name) {
             self.saved.insert(Box::from(name), Arc::clone(&function));
         }
+        function
+    }
+
+    fn of_function(&mut self, kind: u8, from: &mut Reader<'_>) -> Option<()> {
+        let name = from.bytes()?;
+        let function = self.function(name);
         match kind {
-            WRITE => {
-                let count = from.varint()?;
-                let mut events = Vec::new();
-                for _ in 0..count {
-                    events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
-                }
-                let (object, held_name) = (from.bytes()?, from.bytes()?);
-                function.replay_write(object, held_name, from.0)?;
-                if !self.lossy {
-                    self.made(&function, self.life, &events);
-                }
-            }
             BATCH => {
                 let origin = ReplicaId(from.u64()?);
                 let range = (from.varint()?, from.varint()?);
@@ -199,7 +265,8 @@ impl<'a> Replay<'a> {
     }
 
     /// Gives the functions of which a repair has saved something.
-    fn finish(self) -> Vec<Arc<Function>> {
+    fn finish(mut self) -> Vec<Arc<Function>> {
+        self.join_writes();
         for ((name, writer), made) in &self.made {
             let function = self.store.function(name);
             if *writer == self.store.replica() {
@@ -357,7 +424,7 @@ impl Store {
         let Some(journal) = self.journal() else { return Ok(()) };
         let position = journal.appended();
         match journal.policy() {
-            journal::SyncPolicy::Always => journal.wait_synced(position),
+            SyncPolicy::Always => journal.wait_synced(position),
             _ => journal.commit(position),
         }
     }
@@ -376,9 +443,7 @@ impl Store {
             let known = function.token();
             let mut cursor = 0;
             loop {
-                let (message, next) = function
-                    .export(&Vector::new(), cursor, PART_BYTES)
-                    .expect("an empty vector is well formed");
+                let (message, next) = function.export_pieces(cursor, PART_BYTES);
                 checkpoint.put(PART, |out| part_record(&function, None, &message, out))?;
                 cursor = next;
                 if cursor == 0 {

@@ -1,6 +1,6 @@
 //! An object: a few names, or a million, with a value each.
 
-use miso_crdt::{Crdt, Kind, Table, Thin, Type, Value};
+use miso_crdt::{Crdt, Delta, Kind, Table, Thin, Type, Value};
 
 use crate::shard::WrongType;
 
@@ -192,6 +192,17 @@ impl Object {
             Names::One(only, slot) => (only.bytes() == name).then_some(slot),
             Names::Few(list) => list.iter().find(|thin| thin.bytes() == name).map(Thin::header),
             Names::Many(table) => table.get(name),
+        }
+    }
+
+    /// Asks for what a change of `name` is about to be brought near.
+    pub(crate) fn prefetch(&self, name: &[u8], delta: &Delta) {
+        match &self.names {
+            Some(Names::Many(table)) => table.prefetch_bucket(crate::hash(name)),
+            _ => {
+                let values = self.get(name).map_or(&[][..], Slot::values);
+                values.iter().for_each(|value| value.prefetch(delta));
+            }
         }
     }
 

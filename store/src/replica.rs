@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use miso_crdt::batch::{self, digest_of};
+use miso_crdt::batch::{self, Reading, digest_of};
 use miso_crdt::{
     Change, Changes, Context, DecodeError, Delta, ReplicaId, SEQ_MAX, Seen, Type, Value, Writer,
     Writers,
@@ -21,7 +21,7 @@ use crate::durable;
 use crate::function::{Function, LOCAL};
 use crate::pending;
 use crate::removals::{RemovalLog, Removals};
-use crate::shard::Shard;
+use crate::shard::{AHEAD, Shard};
 
 /// A causal vector as nodes exchange it.
 pub type Vector = Vec<(ReplicaId, u64)>;
@@ -31,6 +31,13 @@ const LONGEST: usize = 512 << 20;
 
 /// This many changes are joined, or objects copied, before commands get at the shard again.
 const TURN: usize = 256;
+
+/// How many elements of a long value a change of a checkpoint has.
+const PIECE: usize = 4096;
+
+/// How many changes recovery joins together: enough that their cache misses overlap in each shard, and
+/// so few that they stay near.
+pub(crate) const TOGETHER: usize = 512;
 
 /// What replication keeps of a function beside its objects.
 #[derive(Debug)]
@@ -524,14 +531,18 @@ impl Function {
         }
     }
 
-    /// Joins again what the local writer, or a former one of this node, did to one value.
-    pub(crate) fn replay_write(&self, object: &[u8], name: &[u8], message: &[u8]) -> Option<()> {
+    /// Reads what the local writer, or a former one of this node, did to one value.
+    pub(crate) fn read_write(&self, object: &[u8], name: &[u8], message: &[u8]) -> Option<Change> {
         let mut joining = self.joining.lock();
         let delta = Delta::decode(message, &mut joining.writers).ok()?;
         self.share_writers(&mut joining);
-        let change = Change { object: object.into(), name: name.into(), delta };
-        self.join(&joining, vec![change], Claim::Delta, (LOCAL, 0));
-        Some(())
+        Some(Change { object: object.into(), name: name.into(), delta })
+    }
+
+    /// Joins again what [`Function::read_write`] has read.
+    pub(crate) fn replay_writes(&self, changes: Vec<Change>) {
+        let joining = self.joining.lock();
+        self.join(&joining, changes, Claim::Delta, (LOCAL, 0));
     }
 
     pub(crate) fn replay_batch(
@@ -550,10 +561,30 @@ impl Function {
     pub(crate) fn replay_part(&self, whole: Option<&Vector>, message: &[u8]) -> Option<()> {
         match whole {
             Some(vector) => self.join_whole(vector, message),
-            None => self.join_changes(message),
+            None => return self.replay_changes(message),
         }
         .ok()
         .map(drop)
+    }
+
+    /// Joins changes a few at a time: what has just been read is near, and one object's names may be
+    /// a million.
+    fn replay_changes(&self, message: &[u8]) -> Option<()> {
+        let mut joining = self.joining.lock();
+        let mut reading = Reading::open(message, LONGEST, &mut joining.writers).ok()?;
+        self.share_writers(&mut joining);
+        loop {
+            let mut changes = Vec::new();
+            while changes.len() < TOGETHER
+                && let Some(change) = reading.read_next().ok()?
+            {
+                changes.push(change);
+            }
+            if changes.is_empty() {
+                return Some(());
+            }
+            self.join(&joining, changes, Claim::Delta, (LOCAL, 0));
+        }
     }
 
     /// Knows all events of `vector`, the local writer's too.
@@ -629,12 +660,19 @@ impl Function {
         while let Some((which, ..)) = rest.first().copied() {
             let mut shard = self.shards[which].lock();
             let mut left = TURN;
+            let mut near = 0;
             while let Some(((shard_of, hash, at), behind)) = rest.split_first() {
                 let change = &changes[*at];
                 let within = at.checked_sub(1).is_some_and(|b| changes[b].object == change.object);
                 if *shard_of != which || (left == 0 && !within) {
                     break;
                 }
+                if near == 0 && behind.first().is_some_and(|(shard_of, ..)| *shard_of == which) {
+                    let next = rest.iter().take(AHEAD).map(|(_, hash, at)| (*hash, &changes[*at]));
+                    shard.bring_near(next);
+                    near = AHEAD;
+                }
+                near = near.saturating_sub(1);
                 left = left.saturating_sub(1);
                 rest = behind;
                 let (object, name) = (&*change.object, &*change.name);
@@ -708,7 +746,15 @@ impl Function {
         let mut joining = self.joining.lock();
         let known = self.context_of(&mut joining, known)?;
         let every = |_: &[u8]| true;
-        Ok(self.walk(&joining, cursor, budget, every, |value| value.since(&known)))
+        Ok(self.walk(&joining, cursor, budget, every, |value, say| say(value.since(&known))))
+    }
+
+    /// All that is present, as [`Function::export`] answers it, with long values in pieces: for a
+    /// checkpoint. A peer may take a change for the whole of a value, so it gets no pieces.
+    #[must_use]
+    pub fn export_pieces(&self, cursor: u64, budget: usize) -> (Bytes, u64) {
+        let joining = self.joining.lock();
+        self.walk(&joining, cursor, budget, |_| true, |value, say| value.pieces(PIECE, say))
     }
 
     /// All that is present in `buckets`, as [`Function::export`] answers it.
@@ -716,7 +762,7 @@ impl Function {
     pub fn export_buckets(&self, buckets: &Buckets, cursor: u64, budget: usize) -> (Bytes, u64) {
         let joining = self.joining.lock();
         let mine = |object: &[u8]| buckets.has(object);
-        self.walk(&joining, cursor, budget, mine, |value| value.since(&()))
+        self.walk(&joining, cursor, budget, mine, |value, say| say(value.since(&())))
     }
 
     /// Copies values as `tell` says. The few of which more is known than the vector says go whole,
@@ -727,7 +773,7 @@ impl Function {
         mut cursor: u64,
         budget: usize,
         wanted: impl Fn(&[u8]) -> bool,
-        tell: impl Fn(&Value) -> Delta,
+        tell: impl Fn(&Value, &mut dyn FnMut(Delta)),
     ) -> (Bytes, u64) {
         let bits = self.shards.len().trailing_zeros();
         let mut changes = Changes::new();
@@ -745,12 +791,14 @@ impl Function {
                 for (name, slot) in held.all() {
                     for value in slot.values() {
                         pending::key(object, name, value.kind(), &mut key);
-                        let delta = match shard.known_beyond(&key) {
-                            Some(more) => value.whole(&self.all_known(&known, own, &more)),
-                            None => tell(value),
+                        let mut say = |delta: Delta| {
+                            if !delta.is_empty() {
+                                changes.push(object, name, &delta);
+                            }
                         };
-                        if !delta.is_empty() {
-                            changes.push(object, name, &delta);
+                        match shard.known_beyond(&key) {
+                            Some(more) => say(value.whole(&self.all_known(&known, own, &more))),
+                            None => tell(value, &mut say),
                         }
                     }
                 }
@@ -886,6 +934,18 @@ impl Function {
 }
 
 impl Shard {
+    /// Asks for what changes are about to be brought near, so that their cache misses overlap. Some
+    /// may be of another shard: that does no harm.
+    fn bring_near<'a>(&self, changes: impl Iterator<Item = (u64, &'a Change)> + Clone) {
+        changes.clone().for_each(|(hash, _)| self.objects.prefetch_bucket(hash));
+        changes.clone().for_each(|(hash, _)| self.objects.prefetch_key(hash));
+        for (hash, change) in changes {
+            if let Some(object) = self.objects.get_hashed(hash, &change.object) {
+                object.prefetch(&change.name, &change.delta);
+            }
+        }
+    }
+
     /// Joins a change; whether the value is different now.
     fn join(
         &mut self,
@@ -928,7 +988,9 @@ impl Shard {
 
     /// What the gathered changes of a value took away, which peers have not been told yet.
     fn pending_removals(&self, key: &[u8]) -> Option<Context> {
-        let delta = self.pending.groups.get(key)?;
+        // Nothing is gathered while a store recovers: that need not be looked up for each change.
+        let groups = &self.pending.groups;
+        let delta = if groups.is_empty() { None } else { groups.get(key) }?;
         let mut context = Context::new();
         delta.removals().learn(&mut context);
         (!context.is_empty()).then_some(context)

@@ -15,7 +15,7 @@ use crate::object::{Object, Slot};
 use crate::pending::{self, Pending};
 
 /// How many changes are looked up ahead.
-const AHEAD: usize = 16;
+pub(crate) const AHEAD: usize = 16;
 
 /// The name holds a value of another type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

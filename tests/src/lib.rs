@@ -15,8 +15,8 @@
 
 mod cluster;
 mod frame;
-mod namespace;
 mod ledger;
+mod namespace;
 mod net;
 mod node;
 mod rng;
@@ -28,8 +28,8 @@ pub mod world;
 
 pub use cluster::{Cluster, agree, all_say};
 pub use frame::Frame;
-pub use namespace::Namespace;
 pub use ledger::{Bounds, Ledger};
+pub use namespace::Namespace;
 pub use net::{Net, Way};
 pub use node::{Node, wait_until};
 pub use rng::Rng;

@@ -73,11 +73,20 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// Starts of one server from the same files.
+#[derive(Serialize)]
+pub(super) struct Start {
+    /// From exec to the first PONG.
+    pub(super) seconds: Spread,
+    /// The CPU time that it had used by then: of its threads together.
+    pub(super) cpu_seconds: Spread,
+}
+
 /// A server's starts, and its bytes on disk.
 #[derive(Serialize)]
 pub(super) struct Starts {
-    pub(super) from_log: Spread,
-    pub(super) from_compacted: Spread,
+    pub(super) from_log: Start,
+    pub(super) from_compacted: Start,
     pub(super) log_bytes: u64,
     pub(super) compacted_bytes: u64,
 }
@@ -96,13 +105,13 @@ pub(super) struct Recovered {
 
 impl Recovered {
     /// Time from the log by Redis's.
-    pub(super) fn after_kill(&self) -> f64 {
-        self.miso.from_log.median / self.redis.from_log.median
+    pub(super) fn log_ratio(&self) -> f64 {
+        self.miso.from_log.seconds.median / self.redis.from_log.seconds.median
     }
 
     /// Time from what was made of the log by Redis's.
-    pub(super) fn after_compaction(&self) -> f64 {
-        self.miso.from_compacted.median / self.redis.from_compacted.median
+    pub(super) fn compacted_ratio(&self) -> f64 {
+        self.miso.from_compacted.seconds.median / self.redis.from_compacted.seconds.median
     }
 
     /// Both by Redis's at most, where there are many things to recover.
@@ -132,7 +141,8 @@ pub(super) fn run(
         let mut own_bytes = 0;
         for kind in Kind::BOTH {
             let server = run.start(kind)?;
-            own_bytes = own_bytes.max(fill(&server, case.write[kind as usize], case.own, items)?);
+            let own = if kind == Kind::Miso { case.own } else { &[] };
+            own_bytes += fill(&server, case.write[kind as usize], own, items)?;
         }
         let log_bytes = run.bytes()?;
         bar.inc(1);
@@ -184,18 +194,24 @@ impl Run<'_> {
         Server::start_on(self.programs, kind, self.path(kind), "everysec")
     }
 
-    /// Starts both so many times, and kills them; how many seconds each took.
-    fn starts(&self, rounds: usize, mut done: impl FnMut()) -> Result<[Spread; 2]> {
+    /// Starts both so many times, and kills them; what each took.
+    fn starts(&self, rounds: usize, mut done: impl FnMut()) -> Result<[Start; 2]> {
         let mut seconds = [Vec::new(), Vec::new()];
+        let mut cpu_seconds = [Vec::new(), Vec::new()];
         for round in 0..rounds {
             for kind in Kind::alternating(round) {
                 let server = self.start(kind)?;
+                cpu_seconds[kind as usize].push(server.cpu()?.as_secs_f64());
                 seconds[kind as usize].push(server.ready_after().as_secs_f64());
                 self.check(&server, kind)?;
             }
             done();
         }
-        Ok(seconds.map(|seconds| Spread::of(&seconds)))
+        let start = |kind: Kind| Start {
+            seconds: Spread::of(&seconds[kind as usize]),
+            cpu_seconds: Spread::of(&cpu_seconds[kind as usize]),
+        };
+        Ok(Kind::BOTH.map(start))
     }
 
     /// Whether the last item is there.

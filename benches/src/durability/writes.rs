@@ -16,6 +16,10 @@ const DEPTHS: [usize; 2] = [1, 16];
 /// The depth at which the log's CPU is looked at.
 const DEPTH: usize = 16;
 const ROUNDS: usize = 5;
+/// How long a run under `always` is to take, if the disk's syncs are all that it waits for.
+const ALWAYS_US: f64 = 800e3;
+/// And how many syncs that may be, of 50 connections' commands each.
+const SYNCS: (f64, f64) = (100.0, 1000.0);
 
 /// A command of ours and Redis's counterpart.
 struct Contest {
@@ -135,9 +139,11 @@ impl Always {
 pub(super) fn always(
     programs: &Programs,
     directory: &Directory,
+    fsync_us: f64,
     options: &Options,
 ) -> Result<Vec<Always>> {
     let rounds = options.rounds(ROUNDS);
+    let syncs = (ALWAYS_US / fsync_us).clamp(SYNCS.0, SYNCS.1) as usize;
     let bar = progress::bar("always", CONTESTS.len() * DEPTHS.len() * rounds);
     let start = |kind: Kind| {
         let path = directory.sub(&format!("always-{}", kind.name()))?;
@@ -150,7 +156,7 @@ pub(super) fn always(
             contest.prepare(programs, &servers[kind as usize], kind)?;
         }
         for depth in DEPTHS {
-            let commands = options.commands(if depth == 1 { 51_200 } else { 256_000 });
+            let commands = options.commands(syncs * CONNECTIONS * depth);
             let mut costs = Vec::new();
             for round in 0..rounds {
                 bar.set_message(format!("{}, {}, depth {depth}", contest.name, contest.keys));

@@ -29,6 +29,9 @@ const RETRY: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 /// Writers wait for an fsync that takes longer, as in Redis: else more and more could be lost.
 const SYNC_PATIENCE: Duration = Duration::from_secs(2);
+/// Under `always` a sync waits for others at most this long, and this part of the last sync's time.
+const GATHER: Duration = Duration::from_millis(2);
+const GATHER_PART: u32 = 2;
 /// A buffer that has grown beyond this is given back once it is empty.
 const BUFFER_KEPT: usize = 4 << 20;
 
@@ -131,6 +134,9 @@ struct Waiting {
     closing: bool,
     sync_since: Option<Instant>,
     wakers: Vec<(u64, Waker)>,
+    /// How many are likely to wait for the next sync: whom the last one served, and who waited
+    /// already when it ended.
+    expected: usize,
 }
 
 /// What recovery hands over.
@@ -617,6 +623,21 @@ impl Shared {
         }
     }
 
+    /// Waits a little for those whom the last sync served, who most likely write again at once: else
+    /// they and those who came during that sync would take turns for good, each with half a sync.
+    fn gather(&self) {
+        let last = Duration::from_micros(self.last_sync_us.load(Ordering::Relaxed));
+        let until = Instant::now() + (last / GATHER_PART).min(GATHER);
+        let mut waiting = self.waiting.lock();
+        while waiting.wakers.len() < waiting.expected && !waiting.closing {
+            if self.work.wait_until(&mut waiting, until).timed_out() {
+                break;
+            }
+        }
+        // Whoever has asked by now has written, so the sync is for him, too.
+        waiting.sync_wanted = false;
+    }
+
     /// Makes durable what has been written.
     fn sync(&self) -> Result<(), Failed> {
         let (file, target) = {
@@ -681,6 +702,7 @@ impl Shared {
             }
             !due
         });
+        waiting.expected = woken.len() + waiting.wakers.len();
         self.done.notify_all();
         drop(waiting);
         woken.into_iter().for_each(Waker::wake);
@@ -820,6 +842,9 @@ impl Shared {
             // What fails shows in the journal's status; the next round tries what may be tried again.
             let _ = self.probe(false);
             let second = last.elapsed() >= SECOND;
+            if sync_now {
+                self.gather();
+            }
             if sync_now || (second && policy != SyncPolicy::No) {
                 let _ = self.sync();
             }
@@ -854,6 +879,9 @@ impl Future for Synced {
         let ready = self.shared.poll_synced(self.position);
         if ready.is_pending() {
             waiting.wakers.push((self.position.0, context.waker().clone()));
+            if waiting.wakers.len() == waiting.expected {
+                self.shared.work.notify_one();
+            }
         }
         ready
     }
