@@ -170,6 +170,7 @@ impl Durability {
             "min",
             "max",
             "at most",
+            "the log alone",
             "Redis, median",
             "min",
             "max",
@@ -189,6 +190,7 @@ impl Durability {
                 miso_min,
                 miso_max,
                 held(cell.miso.overhead.median, Some(Limit::AtMost(EVERY_SECOND_TARGET))),
+                format!("{:.2}", cell.miso.of_log_alone),
                 redis,
                 redis_min,
                 redis_max,
@@ -286,7 +288,8 @@ impl Report for Durability {
             "Both servers on the same {} in the same run, by turns; one write of 4 KiB with \
              fdatasync takes {:.0} us there (median). Load: `redis-benchmark` over {} connections, \
              random members of sets so that nearly all are new. Redis does not rewrite its log by \
-             itself here; where MISO makes a checkpoint, that counts.\n",
+             itself here; where MISO makes a checkpoint, that counts, but for the column of the log \
+             alone.\n",
             self.disk.kind,
             self.disk.fsync_us,
             writes::CONNECTIONS

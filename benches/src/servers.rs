@@ -215,6 +215,19 @@ impl Server {
         Ok(Duration::new(u64::try_from(time.tv_sec)?, u32::try_from(time.tv_nsec)?))
     }
 
+    /// The CPU time that its thread of this name has used; none if it has no such thread.
+    pub(crate) fn thread_cpu(&self, name: &str) -> Result<Duration> {
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.id()))? {
+            let task = task?.path();
+            if std::fs::read_to_string(task.join("comm"))?.trim_end() == name {
+                let times = std::fs::read_to_string(task.join("schedstat"))?;
+                let ran = times.split(' ').next().ok_or("the kernel tells no times of threads")?;
+                return Ok(Duration::from_nanos(ran.parse()?));
+            }
+        }
+        Ok(Duration::ZERO)
+    }
+
     /// Resident bytes.
     pub(crate) fn resident(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

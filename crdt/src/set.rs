@@ -445,6 +445,21 @@ mod tests {
         assert_eq!(agree(&mut all), [b"unseen"]);
     }
 
+    #[test]
+    fn pieces_say_what_the_whole_says() {
+        let [mut site, ..] = sites();
+        // More than are looked up ahead, and a last piece that is not full.
+        for element in 0..3 * AHEAD as u8 + 1 {
+            add(&mut site, &[element]);
+        }
+        let (mut joined, mut pieces) = (Set::default(), 0);
+        site.state.pieces(AHEAD + 1, &mut |piece| {
+            assert!(joined.apply(&(), &piece));
+            pieces += 1;
+        });
+        assert_eq!((joined, pieces), (site.state, 3));
+    }
+
     /// Defect 9 of the original: deletes were local, and the next touch brought the value back.
     #[test]
     fn d9_deletes_stay() {

@@ -175,25 +175,38 @@ pub(super) fn always(
     Ok(cells)
 }
 
+/// Our thread that makes checkpoints, which nothing waits for.
+const CHECKPOINTS: &str = "miso-checkpoint";
+
+/// What one round took, in CPU per command.
+struct Round {
+    without: f64,
+    with: f64,
+    /// Of `with`, for checkpoints.
+    checkpoints: f64,
+}
+
 /// A server beside itself: in memory alone, and with a log that is synced each second.
 #[derive(Serialize)]
 pub(super) struct Logged {
     /// CPU per command with the log by that without, less 1; each round's.
     pub(super) overhead: Spread,
+    /// The same without the checkpoints that fell into the round, median.
+    pub(super) of_log_alone: f64,
     pub(super) without_us: f64,
     pub(super) with_us: f64,
 }
 
 impl Logged {
-    /// `rounds` are of what it cost without and with the log.
-    fn new(rounds: &[[f64; 2]]) -> Logged {
-        let overheads: Vec<f64> =
-            rounds.iter().map(|[without, with]| with / without - 1.0).collect();
-        let middle = |which: usize| {
-            let figures: Vec<f64> = rounds.iter().map(|round| round[which]).collect();
-            median(&sorted(&figures))
-        };
-        Logged { overhead: Spread::of(&overheads), without_us: middle(0), with_us: middle(1) }
+    fn new(rounds: &[Round]) -> Logged {
+        let figures = |figure: fn(&Round) -> f64| rounds.iter().map(figure).collect::<Vec<f64>>();
+        let middle = |figure| median(&sorted(&figures(figure)));
+        Logged {
+            overhead: Spread::of(&figures(|round| round.with / round.without - 1.0)),
+            of_log_alone: middle(|round| (round.with - round.checkpoints) / round.without - 1.0),
+            without_us: middle(|round| round.without),
+            with_us: middle(|round| round.with),
+        }
     }
 }
 
@@ -235,12 +248,16 @@ pub(super) fn every_second(
         for round in 0..rounds {
             bar.set_message(format!("{}, {}", contest.name, contest.keys));
             for kind in Kind::alternating(round) {
-                let mut both = [0.0; 2];
-                for (cost, server) in both.iter_mut().zip(&servers[kind as usize]) {
-                    let cost_of = contest.run(programs, server, kind, (DEPTH, commands))?;
-                    *cost = cost_of.cpu_us_per_command;
-                }
-                costs[kind as usize].push(both);
+                let [memory, logged] = &servers[kind as usize];
+                let without = contest.run(programs, memory, kind, (DEPTH, commands))?;
+                let before = logged.thread_cpu(CHECKPOINTS)?;
+                let with = contest.run(programs, logged, kind, (DEPTH, commands))?;
+                let checkpoints = logged.thread_cpu(CHECKPOINTS)? - before;
+                costs[kind as usize].push(Round {
+                    without: without.cpu_us_per_command,
+                    with: with.cpu_us_per_command,
+                    checkpoints: checkpoints.as_secs_f64() * 1e6 / commands as f64,
+                });
             }
             bar.inc(1);
         }

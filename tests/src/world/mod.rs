@@ -260,10 +260,10 @@ impl World {
         clock: &Arc<AtomicU64>,
     ) -> (Arc<Store>, Arc<Wrote>) {
         let clock = Arc::clone(clock);
-        let now = Arc::new(move || clock.load(Ordering::Relaxed));
+        let now: miso_store::Clock = Arc::new(move || clock.load(Ordering::Relaxed));
         let log_bytes = 500 + self.rng.below(4_000) as usize;
         let config = |replica| {
-            let config = miso_store::Config::new(replica, 2, now);
+            let config = miso_store::Config::new(replica, 2, Arc::clone(&now));
             miso_store::Config { removal_log_bytes: log_bytes, ..config }
         };
         let store = match disk {
