@@ -24,6 +24,9 @@ use crate::dot::{Dot, ReplicaId, Writer};
 /// Room that an encoder keeps for its next message.
 const KEEP: usize = 4 << 10;
 
+/// So many keys are made a map of at once: more than a piece of a checkpoint has.
+const AT_ONCE: usize = 8 << 10;
+
 /// The version that this build writes, and the only one that it reads.
 pub const VERSION: u8 = 1;
 
@@ -341,12 +344,18 @@ impl<'a> Decoder<'a> {
         if count == 1 {
             return Ok(BTreeMap::from([read(self)?]));
         }
-        // They come in order from who wrote them out of such a map; then no key is looked for.
-        let mut all = Vec::with_capacity(count);
-        for _ in 0..count {
-            all.push(read(self)?);
+        // They come in order from who wrote them out of such a map; then no key is looked for. Not
+        // all at once: that would take the room twice, and for no more than a claim.
+        let mut first = Vec::with_capacity(count.min(AT_ONCE));
+        while first.len() < count.min(AT_ONCE) {
+            first.push(read(self)?);
         }
-        Ok(all.into_iter().collect())
+        let mut all: BTreeMap<_, _> = first.into_iter().collect();
+        for _ in AT_ONCE..count {
+            let (key, value) = read(self)?;
+            all.insert(key, value);
+        }
+        Ok(all)
     }
 
     /// Makes sure that nothing is left, and that every writer was named.

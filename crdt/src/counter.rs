@@ -553,7 +553,9 @@ impl CounterDelta {
 
     pub(crate) fn decode_parts(from: &mut Decoder<'_>) -> Result<CounterDelta, DecodeError> {
         let count = from.count(6)?;
-        let mut delta = CounterDelta { entries: Vec::with_capacity(count), cleared: None };
+        let mut delta = CounterDelta { entries: Vec::new(), cleared: None };
+        // What is claimed is not believed: room for many comes as they do.
+        delta.entries.reserve_exact(count.min(1 << 10));
         for _ in 0..count {
             delta.entries.push(Entry::decode(from)?);
         }

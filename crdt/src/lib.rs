@@ -72,10 +72,16 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// nothing of what has gone since; see [`Crdt::removals`].
     fn since(&self, known: &impl Seen) -> Self::Delta;
 
-    /// As [`Crdt::since`] of nothing, for who keeps all of a value: a long one in several changes of
-    /// `most` parts each, which costs less, in time and in room.
-    fn pieces(&self, _most: usize, visit: &mut dyn FnMut(Self::Delta)) {
-        visit(self.since(&()));
+    /// How many elements or fields it has, for who would not copy many at once; 1 where it has none.
+    fn parts(&self) -> usize {
+        1
+    }
+
+    /// As [`Crdt::since`] of nothing, for who keeps all of a value while it goes on changing: about
+    /// `most` parts from `cursor` on (0 begins), and the cursor to go on from, 0 at the end. What is
+    /// there the whole time is told.
+    fn piece(&self, _cursor: u64, _most: usize) -> (Self::Delta, u64) {
+        (self.since(&()), 0)
     }
 
     /// Joins two changes into one that says both.
@@ -220,11 +226,19 @@ macro_rules! types {
                 match self { $(Value::$name(state) => Delta::$name(state.since(known)),)* }
             }
 
-            /// As [`Crdt::pieces`].
-            pub fn pieces(&self, most: usize, visit: &mut dyn FnMut(Delta)) {
+            /// As [`Crdt::parts`].
+            #[must_use]
+            pub fn parts(&self) -> usize {
+                match self { $(Value::$name(state) => state.parts(),)* }
+            }
+
+            /// As [`Crdt::piece`].
+            #[must_use]
+            pub fn piece(&self, cursor: u64, most: usize) -> (Delta, u64) {
                 match self {
                     $(Value::$name(state) => {
-                        state.pieces(most, &mut |delta| visit(Delta::$name(delta)));
+                        let (delta, cursor) = state.piece(cursor, most);
+                        (Delta::$name(delta), cursor)
                     })*
                 }
             }
@@ -422,8 +436,12 @@ impl<T: Crdt> Crdt for alloc::boxed::Box<T> {
         (**self).since(known)
     }
 
-    fn pieces(&self, most: usize, visit: &mut dyn FnMut(T::Delta)) {
-        (**self).pieces(most, visit);
+    fn parts(&self) -> usize {
+        (**self).parts()
+    }
+
+    fn piece(&self, cursor: u64, most: usize) -> (T::Delta, u64) {
+        (**self).piece(cursor, most)
     }
 
     fn join_delta(delta: &mut T::Delta, other: &T::Delta) {

@@ -82,6 +82,14 @@ impl Field {
         self.register.is_absent() && self.count().is_none()
     }
 
+    fn since(&self, known: &impl Seen) -> FieldDelta {
+        let counted = |counter: &Counter| CounterDelta::since(counter, known);
+        FieldDelta {
+            register: RegisterDelta::since(&self.register, known),
+            counter: self.counter.as_deref().map(counted).unwrap_or_default(),
+        }
+    }
+
     fn is_blank(&self) -> bool {
         self.register.is_blank() && self.counter.as_ref().is_none_or(|counter| counter.is_blank())
     }
@@ -395,16 +403,23 @@ impl Crdt for OrMap {
         MapDelta { cleared: Some(context.clone()), ..self.since(&()) }
     }
 
+    fn parts(&self) -> usize {
+        self.fields.len()
+    }
+
+    fn piece(&self, cursor: u64, most: usize) -> (MapDelta, u64) {
+        let mut touched = Vec::new();
+        let next = self.fields.scan(cursor, most, |name, field| {
+            let change = field.since(&());
+            if !change.is_empty() {
+                touched.push((Box::from(name), change));
+            }
+        });
+        (MapDelta { touched: touched.into_iter().collect(), cleared: None }, next)
+    }
+
     fn since(&self, known: &impl Seen) -> MapDelta {
-        let new = |field: &Field| FieldDelta {
-            register: RegisterDelta::since(&field.register, known),
-            counter: field
-                .counter
-                .as_deref()
-                .map(|counter| CounterDelta::since(counter, known))
-                .unwrap_or_default(),
-        };
-        let touched = self.fields.iter().map(|(name, field)| (name, new(field)));
+        let touched = self.fields.iter().map(|(name, field)| (name, field.since(known)));
         let touched = touched.filter(|(_, change)| !change.is_empty());
         MapDelta { touched: touched.map(|(name, f)| (Box::from(name), f)).collect(), cleared: None }
     }

@@ -8,6 +8,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use crate::Crdt;
 use crate::batch::{digest_of, fact};
@@ -213,13 +214,16 @@ impl Crdt for Set {
         }
     }
 
-    fn pieces(&self, most: usize, visit: &mut dyn FnMut(SetDelta)) {
-        let elements = self.elements.iter_whole();
-        let mut added =
-            elements.map(|(e, dots)| (Box::from(e), Touch::adding(dots.iter()))).peekable();
-        while added.peek().is_some() {
-            visit(SetDelta { touched: added.by_ref().take(most).collect(), cleared: None });
-        }
+    fn parts(&self) -> usize {
+        self.len()
+    }
+
+    fn piece(&self, cursor: u64, most: usize) -> (SetDelta, u64) {
+        let mut touched = Vec::new();
+        let next = self.elements.scan(cursor, most, |element, dots| {
+            touched.push((Box::from(element), Touch::adding(dots.iter())));
+        });
+        (SetDelta { touched: touched.into_iter().collect(), cleared: None }, next)
     }
 
     fn join_delta(delta: &mut SetDelta, other: &SetDelta) {
@@ -283,7 +287,7 @@ pub(crate) fn join_touched<T: Default>(
         join(touch, my_cleared, their_cleared, theirs.get(key).unwrap_or(&silent))
     });
     for (key, touch) in
-        theirs.iter().filter(|(key, _)| !mine.contains_key(*key)).collect::<alloc::vec::Vec<_>>()
+        theirs.iter().filter(|(key, _)| !mine.contains_key(*key)).collect::<Vec<_>>()
     {
         let mut fresh = T::default();
         if join(&mut fresh, my_cleared, their_cleared, touch) {
@@ -452,11 +456,15 @@ mod tests {
         for element in 0..3 * AHEAD as u8 + 1 {
             add(&mut site, &[element]);
         }
-        let (mut joined, mut pieces) = (Set::default(), 0);
-        site.state.pieces(AHEAD + 1, &mut |piece| {
+        let (mut joined, mut pieces, mut cursor) = (Set::default(), 0, 0);
+        loop {
+            let (piece, next) = site.state.piece(cursor, AHEAD + 1);
             assert!(joined.apply(&(), &piece));
-            pieces += 1;
-        });
+            (pieces, cursor) = (pieces + 1, next);
+            if cursor == 0 {
+                break;
+            }
+        }
         assert_eq!((joined, pieces), (site.state, 3));
     }
 

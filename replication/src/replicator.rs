@@ -9,7 +9,7 @@
 //!
 //! Nothing here is wrong if a message is lost, doubled, late or out of order; it is only slower.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -443,11 +443,12 @@ impl Stream {
         let vector = self.function.vector();
         let has_all = |id: &ReplicaId| {
             let target = &self.peers[id];
-            target.acked >= self.function.seq()
-                && vector.iter().filter(|(of, _)| *of != own && !here.contains(of)).all(|of| {
-                    let told = target.word.iter().find(|(id, _)| *id == of.0);
-                    told.is_some_and(|(_, seq)| *seq >= of.1)
-                })
+            if target.acked < self.function.seq() {
+                return false;
+            }
+            let told: HashMap<ReplicaId, u64> = target.word.iter().copied().collect();
+            let mut others = vector.iter().filter(|(of, _)| *of != own && !here.contains(of));
+            others.all(|(of, seq)| told.get(of).is_some_and(|told| told >= seq))
         };
         here.is_empty() || here.iter().any(has_all)
     }

@@ -189,7 +189,7 @@ fn persistence(shared: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "aof_base_size", saving.bytes.load(Ordering::Relaxed));
     line(text, "aof_pending_rewrite", 0);
     line(text, "aof_buffer_length", stats.buffered_bytes);
-    line(text, "aof_pending_bio_fsync", journal.appended().0 - journal.synced().0);
+    line(text, "aof_pending_bio_fsync", journal.appended().0.saturating_sub(journal.synced().0));
     line(text, "aof_delayed_fsync", stats.delayed);
     line(
         text,

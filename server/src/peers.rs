@@ -154,7 +154,11 @@ pub(crate) async fn leave(shared: &Shared) {
         tracing::warn!("replication does not end in time");
         return;
     }
-    peers.stop();
+    let peers = peers.clone();
+    // Its thread may hang in an fsync.
+    if crate::within(LEAVE, move || peers.stop()).is_none() {
+        tracing::warn!("the replication thread does not end in time");
+    }
 }
 
 /// Asks replication, or answers as a node that knows nobody.

@@ -46,6 +46,9 @@ const PART: u8 = 4;
 const KNOWN: u8 = 5;
 const LOST: u8 = 6;
 
+/// So many bytes of writes are joined together at most, beside [`TOGETHER`].
+const TOGETHER_BYTES: usize = 1 << 20;
+
 /// Bytes of a record of a checkpoint, about.
 const PART_BYTES: usize = 256 << 10;
 
@@ -131,6 +134,8 @@ struct Together {
     function: Option<Arc<Function>>,
     changes: Vec<Change>,
     events: Vec<u64>,
+    /// Of the records that they stand in.
+    bytes: usize,
 }
 
 /// Records on their way into a store.
@@ -193,15 +198,17 @@ impl<'a> Replay<'a> {
             self.writes.events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
         }
         let (object, held_name) = (from.bytes()?, from.bytes()?);
+        self.writes.bytes += object.len() + held_name.len() + from.0.len();
         self.writes.changes.push(function.read_write(object, held_name, from.0)?);
-        if self.writes.changes.len() >= TOGETHER {
+        if self.writes.changes.len() >= TOGETHER || self.writes.bytes >= TOGETHER_BYTES {
             self.join_writes();
         }
         Some(())
     }
 
     fn join_writes(&mut self) {
-        let Together { function: Some(function), changes, events } = mem::take(&mut self.writes)
+        let Together { function: Some(function), changes, events, .. } =
+            mem::take(&mut self.writes)
         else {
             return;
         };
@@ -441,15 +448,9 @@ impl Store {
         for function in self.functions() {
             // Read before the walk: whatever it covers is there to be walked over.
             let known = function.token();
-            let mut cursor = 0;
-            loop {
-                let (message, next) = function.export_pieces(cursor, PART_BYTES);
-                checkpoint.put(PART, |out| part_record(&function, None, &message, out))?;
-                cursor = next;
-                if cursor == 0 {
-                    break;
-                }
-            }
+            function.export_pieces(PART_BYTES, |message| {
+                checkpoint.put(PART, |out| part_record(&function, None, message, out))
+            })?;
             checkpoint.put(KNOWN, |out| known_record(&function, &known, out))?;
         }
         checkpoint.finish().map(Some)

@@ -297,16 +297,38 @@ impl Object {
 
     /// Visits about `count` names from `cursor` on, as [`Table::scan`]; a list comes whole.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], &Slot)) -> u64 {
-        let mut present = |name: &[u8], slot: &Slot| {
+        self.scan_all(cursor, count, |name, slot| {
             if slot.value().is_some() {
                 visit(name, slot);
             }
-        };
+        })
+    }
+
+    /// As [`Object::scan`], with those that read as absent.
+    pub(crate) fn scan_all(
+        &self,
+        cursor: u64,
+        count: usize,
+        mut visit: impl FnMut(&[u8], &Slot),
+    ) -> u64 {
         match &self.names {
-            Some(Names::Many(table)) => table.scan(cursor, count, present),
+            Some(Names::Many(table)) => table.scan(cursor, count, visit),
             _ => {
-                self.iter().for_each(|(name, slot)| present(name, slot));
+                self.all().for_each(|(name, slot)| visit(name, slot));
                 0
+            }
+        }
+    }
+
+    /// Whether it has more than `most` names, or a value of more than `most` parts.
+    pub(crate) fn is_long(&self, most: usize) -> bool {
+        let long = |slot: &Slot| slot.values().iter().any(|value| value.parts() > most);
+        match &self.names {
+            None => false,
+            Some(Names::One(_, slot)) => long(slot),
+            Some(Names::Few(list)) => list.iter().any(|thin| long(thin.header())),
+            Some(Names::Many(table)) => {
+                table.len() > most || table.iter().any(|(_, slot)| long(slot))
             }
         }
     }

@@ -16,6 +16,18 @@ impl Pending {
         self.counters.0.is_empty() && self.groups.is_empty()
     }
 
+    /// Notes that the local writer added to a counter, once an interval. `room` is for its key.
+    pub(crate) fn count(&mut self, room: &mut Vec<u8>, (object, name, kind): (&[u8], &[u8], Type)) {
+        // One that was reset has a group, and loses its entry each time.
+        if !self.groups.is_empty() {
+            key(object, name, kind, room);
+            if self.groups.contains(room) {
+                return;
+            }
+        }
+        self.counters.push(object, name, kind);
+    }
+
     /// The delta-group of a CRDT for this interval. `room` is for its key.
     pub(crate) fn group(
         &mut self,

@@ -19,6 +19,7 @@ use parking_lot::MutexGuard;
 
 use crate::durable;
 use crate::function::{Function, LOCAL};
+use crate::object::Object;
 use crate::pending;
 use crate::removals::{RemovalLog, Removals};
 use crate::shard::{AHEAD, Shard};
@@ -32,7 +33,8 @@ const LONGEST: usize = 512 << 20;
 /// This many changes are joined, or objects copied, before commands get at the shard again.
 const TURN: usize = 256;
 
-/// How many elements of a long value a change of a checkpoint has.
+/// An object with more names, or with a value of more elements, goes into a checkpoint in pieces of
+/// about so many: a shard is not locked for longer than one takes.
 const PIECE: usize = 4096;
 
 /// How many changes recovery joins together: enough that their cache misses overlap in each shard, and
@@ -655,15 +657,17 @@ impl Function {
                 (self.shard_of(hash), hash, at)
             })
             .collect();
-        by_shard.sort_by_key(|(shard, ..)| *shard);
+        // An object's changes together, in their order.
+        by_shard.sort_unstable();
         let mut rest = by_shard.as_slice();
         while let Some((which, ..)) = rest.first().copied() {
             let mut shard = self.shards[which].lock();
             let mut left = TURN;
             let mut near = 0;
+            let mut before: Option<&[u8]> = None;
             while let Some(((shard_of, hash, at), behind)) = rest.split_first() {
                 let change = &changes[*at];
-                let within = at.checked_sub(1).is_some_and(|b| changes[b].object == change.object);
+                let within = before == Some(&*change.object);
                 if *shard_of != which || (left == 0 && !within) {
                     break;
                 }
@@ -675,6 +679,7 @@ impl Function {
                 near = near.saturating_sub(1);
                 left = left.saturating_sub(1);
                 rest = behind;
+                before = Some(&change.object);
                 let (object, name) = (&*change.object, &*change.name);
                 let changed = shard.join(self, (&known, self.seq()), *hash, change, claim);
                 if let Some(removed) =
@@ -745,24 +750,127 @@ impl Function {
     ) -> Result<(Bytes, u64), Refused> {
         let mut joining = self.joining.lock();
         let known = self.context_of(&mut joining, known)?;
-        let every = |_: &[u8]| true;
-        Ok(self.walk(&joining, cursor, budget, every, |value, say| say(value.since(&known))))
+        let every = |_: &[u8], _: Option<&Object>| true;
+        Ok(self.walk(&joining, cursor, budget, every, |value| value.since(&known)))
     }
 
-    /// All that is present, as [`Function::export`] answers it, with long values in pieces: for a
-    /// checkpoint. A peer may take a change for the whole of a value, so it gets no pieces.
-    #[must_use]
-    pub fn export_pieces(&self, cursor: u64, budget: usize) -> (Bytes, u64) {
+    /// All that is present, in messages of about `budget` bytes and more, for a checkpoint: what
+    /// is there the whole time is told. Long objects and values go in pieces, between which commands
+    /// get at them. A peer may take a change for the whole of a value, so it gets no pieces.
+    ///
+    /// # Errors
+    /// What `put` answers.
+    pub fn export_pieces<E>(
+        &self,
+        budget: usize,
+        mut put: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut cursor = 0;
+        loop {
+            let mut long = Vec::new();
+            let (message, next) = {
+                let joining = self.joining.lock();
+                let short = |object: &[u8], held: Option<&Object>| {
+                    let is_long = held.is_some_and(|held| held.is_long(PIECE));
+                    if is_long {
+                        long.push(Box::<[u8]>::from(object));
+                    }
+                    !is_long
+                };
+                self.walk(&joining, cursor, budget, short, |value| value.since(&()))
+            };
+            put(&message)?;
+            for object in &long {
+                self.export_long(object, &mut put)?;
+            }
+            cursor = next;
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// An object that is long, as [`Function::export_pieces`] tells it.
+    fn export_long<E>(
+        &self,
+        object: &[u8],
+        put: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut cursor = 0;
+        loop {
+            let mut long = Vec::new();
+            let message = {
+                let joining = self.joining.lock();
+                let known = self.known();
+                let mut shard = self.shards[self.shard_index(object)].lock();
+                let own = self.seq();
+                shard.show(own);
+                let mut changes = Changes::new();
+                let mut key = Vec::new();
+                // If it has gone meanwhile, the journal says so.
+                let Some(held) = shard.objects.get(object) else { return Ok(()) };
+                cursor = held.scan_all(cursor, PIECE, |name, slot| {
+                    for value in slot.values() {
+                        pending::key(object, name, value.kind(), &mut key);
+                        let delta = match shard.known_beyond(&key) {
+                            Some(more) => value.whole(&self.all_known(&known, own, &more)),
+                            None if value.parts() > PIECE => {
+                                long.push((Box::<[u8]>::from(name), value.kind()));
+                                continue;
+                            }
+                            None => value.since(&()),
+                        };
+                        if !delta.is_empty() {
+                            changes.push(object, name, &delta);
+                        }
+                    }
+                });
+                changes.finish(&joining.writers)
+            };
+            put(&message)?;
+            for (name, kind) in long {
+                let mut at = 0;
+                while let Some((message, next)) = self.export_piece(object, &name, kind, at) {
+                    put(&message)?;
+                    at = next;
+                    if at == 0 {
+                        break;
+                    }
+                }
+            }
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A piece of a value from `cursor` on, and the cursor to go on from; none if it has gone.
+    fn export_piece(
+        &self,
+        object: &[u8],
+        name: &[u8],
+        kind: Type,
+        cursor: u64,
+    ) -> Option<(Vec<u8>, u64)> {
         let joining = self.joining.lock();
-        self.walk(&joining, cursor, budget, |_| true, |value, say| value.pieces(PIECE, say))
+        let (delta, next) = {
+            let mut shard = self.shards[self.shard_index(object)].lock();
+            let own = self.seq();
+            shard.show(own);
+            let slot = shard.objects.get(object)?.get(name)?;
+            slot.values().iter().find(|value| value.kind() == kind)?.piece(cursor, PIECE)
+        };
+        let mut changes = Changes::new();
+        changes.push(object, name, &delta);
+        Some((changes.finish(&joining.writers), next))
     }
 
     /// All that is present in `buckets`, as [`Function::export`] answers it.
     #[must_use]
     pub fn export_buckets(&self, buckets: &Buckets, cursor: u64, budget: usize) -> (Bytes, u64) {
         let joining = self.joining.lock();
-        let mine = |object: &[u8]| buckets.has(object);
-        self.walk(&joining, cursor, budget, mine, |value, say| say(value.since(&())))
+        let mine = |object: &[u8], _: Option<&Object>| buckets.has(object);
+        self.walk(&joining, cursor, budget, mine, |value| value.since(&()))
     }
 
     /// Copies values as `tell` says. The few of which more is known than the vector says go whole,
@@ -772,8 +880,8 @@ impl Function {
         joining: &MutexGuard<'_, Joining>,
         mut cursor: u64,
         budget: usize,
-        wanted: impl Fn(&[u8]) -> bool,
-        tell: impl Fn(&Value, &mut dyn FnMut(Delta)),
+        mut wanted: impl FnMut(&[u8], Option<&Object>) -> bool,
+        tell: impl Fn(&Value) -> Delta,
     ) -> (Bytes, u64) {
         let bits = self.shards.len().trailing_zeros();
         let mut changes = Changes::new();
@@ -785,20 +893,18 @@ impl Function {
             shard.show(own);
             let mut key = Vec::new();
             let order = shard.objects().scan(cursor >> bits, TURN, |object, held| {
-                if !wanted(object) {
+                if !wanted(object, Some(held)) {
                     return;
                 }
                 for (name, slot) in held.all() {
                     for value in slot.values() {
                         pending::key(object, name, value.kind(), &mut key);
-                        let mut say = |delta: Delta| {
-                            if !delta.is_empty() {
-                                changes.push(object, name, &delta);
-                            }
+                        let delta = match shard.known_beyond(&key) {
+                            Some(more) => value.whole(&self.all_known(&known, own, &more)),
+                            None => tell(value),
                         };
-                        match shard.known_beyond(&key) {
-                            Some(more) => say(value.whole(&self.all_known(&known, own, &more))),
-                            None => tell(value, &mut say),
+                        if !delta.is_empty() {
+                            changes.push(object, name, &delta);
                         }
                     }
                 }
@@ -809,7 +915,7 @@ impl Function {
                 for key in shard.absent_but_known() {
                     let (object, name) = pending::split(&key);
                     let kind = pending::kind(&key);
-                    if let Some(more) = shard.known_beyond(&key).filter(|_| wanted(object)) {
+                    if let Some(more) = shard.known_beyond(&key).filter(|_| wanted(object, None)) {
                         let delta = Value::empty(kind).whole(&self.all_known(&known, own, &more));
                         changes.push(object, name, &delta);
                     }

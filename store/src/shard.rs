@@ -301,7 +301,7 @@ impl<'a> ShardGuard<'a> {
             if let Some(own) = own.as_ref().filter(|_| !counts) {
                 shard.pending.group(&mut shard.key, (object, name, K::TYPE)).join(own);
             } else if counts && !mint.noted.get() {
-                shard.pending.counters.push(object, name, K::TYPE);
+                shard.pending.count(&mut shard.key, (object, name, K::TYPE));
             }
         }
         if blank && held.settle(name) {

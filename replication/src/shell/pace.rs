@@ -6,7 +6,7 @@
 //!
 //! Two things are measured, each over a tenth of a second. *Is there contention?* The kernel counts
 //! how long a thread that could run had to wait for a core (`schedstat`); alone on a core it waits
-//! for next to nothing. *What does replication take?* The CPU time of this thread, beside that of the
+//! for next to nothing. And it counts how long the machine had nothing to do (`/proc/stat`). *What does replication take?* The CPU time of this thread, beside that of the
 //! whole process, which is what the node can get at all. The work goes with the number of flushes, so
 //! the pace that gives replication its share is the present one times how far it is beyond.
 //!
@@ -24,6 +24,9 @@ pub(super) const EVERY: Duration = Duration::from_millis(100);
 const SHARE: u32 = 8;
 /// One part in so many of a core is never too much.
 const LITTLE: u32 = 200;
+/// A machine that is idle for one part in so many of the time has time to spare: nodes that are woken
+/// at once, by each write that one of them makes, wait for each other for a moment, which is none.
+const SPARE: u64 = 4;
 /// A pace below is none.
 const LEAST: Duration = Duration::from_millis(1);
 /// The slowest.
@@ -40,11 +43,21 @@ pub(super) struct Usage {
     waited: Duration,
     /// The time that has passed.
     passed: Duration,
+    /// What all cores of the machine did.
+    ticks: Ticks,
+}
+
+/// Hundredths of a second, summed over the cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ticks {
+    idle: u64,
+    all: u64,
 }
 
 /// The pace after this one.
 pub(super) fn next(pace: Duration, used: &Usage) -> Duration {
-    let contended = used.waited * 2 >= used.thread && used.waited * 50 >= used.passed;
+    let waits = used.waited * 2 >= used.thread && used.waited * 50 >= used.passed;
+    let contended = waits && used.ticks.idle * SPARE <= used.ticks.all;
     if !contended {
         return Some(pace / 4).filter(|pace| *pace >= LEAST).unwrap_or_default();
     }
@@ -59,13 +72,16 @@ pub(super) fn next(pace: Duration, used: &Usage) -> Duration {
 pub(super) struct Meter {
     /// None where the kernel does not tell: then there is never any contention.
     schedstat: Option<File>,
+    /// None, likewise: then the machine never has time to spare.
+    stat: Option<File>,
     last: Usage,
 }
 
 impl Meter {
     pub(super) fn new() -> Self {
-        let mut meter = Self { schedstat: None, last: Usage::default() };
+        let mut meter = Self { schedstat: None, stat: None, last: Usage::default() };
         meter.schedstat = File::open("/proc/thread-self/schedstat").ok();
+        meter.stat = File::open("/proc/stat").ok();
         meter.last = meter.total();
         meter
     }
@@ -77,14 +93,24 @@ impl Meter {
             process: clock(ClockId::ProcessCPUTime),
             waited: self.waited(),
             passed: clock(ClockId::Monotonic),
+            ticks: self.ticks(),
         }
+    }
+
+    /// The first line: `cpu user nice system idle iowait irq …`.
+    fn ticks(&self) -> Ticks {
+        let text = beginning::<256>(self.stat.as_ref());
+        let line = text.lines().next().unwrap_or_default();
+        let words = line.split_ascii_whitespace().skip(1);
+        let ticks: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+        // What guests ran counts as the user's already.
+        let (spent, idle) = (ticks.iter().take(8).sum(), ticks.iter().skip(3).take(2).sum());
+        Ticks { idle, all: spent }
     }
 
     /// The second number of `ran waited slices`.
     fn waited(&self) -> Duration {
-        let mut text = [0; 64];
-        let read = self.schedstat.as_ref().and_then(|file| file.read_at(&mut text, 0).ok());
-        let text = std::str::from_utf8(&text[..read.unwrap_or(0)]).unwrap_or_default();
+        let text = beginning::<64>(self.schedstat.as_ref());
         let nanos = text.split_ascii_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
         Duration::from_nanos(nanos.unwrap_or(0))
     }
@@ -98,9 +124,20 @@ impl Meter {
             process: total.process.saturating_sub(last.process),
             waited: total.waited.saturating_sub(last.waited),
             passed: total.passed.saturating_sub(last.passed),
+            ticks: Ticks {
+                idle: total.ticks.idle.saturating_sub(last.ticks.idle),
+                all: total.ticks.all.saturating_sub(last.ticks.all),
+            },
         };
         (used, total.thread)
     }
+}
+
+/// The first bytes of a file that the kernel writes anew for who reads it.
+fn beginning<const MOST: usize>(file: Option<&File>) -> String {
+    let mut text = [0; MOST];
+    let read = file.and_then(|file| file.read_at(&mut text, 0).ok());
+    String::from_utf8_lossy(&text[..read.unwrap_or(0)]).into_owned()
 }
 
 fn clock(id: ClockId) -> Duration {
@@ -117,15 +154,25 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Over 100 ms.
+    /// Over 100 ms of two cores that have no time to spare.
     fn used(thread: u64, process: u64, waited: u64) -> Usage {
-        Usage { thread: ms(thread), process: ms(process), waited: ms(waited), passed: ms(100) }
+        let ticks = Ticks { idle: 1, all: 20 };
+        Usage {
+            thread: ms(thread),
+            process: ms(process),
+            waited: ms(waited),
+            passed: ms(100),
+            ticks,
+        }
     }
 
     #[test]
     fn without_contention_nothing_is_stretched() {
         assert_eq!(next(Duration::ZERO, &used(90, 100, 1)), Duration::ZERO);
         assert_eq!(next(Duration::ZERO, &used(1, 1, 1)), Duration::ZERO, "waking takes a little");
+        let peers_beside = Usage { ticks: Ticks { idle: 17, all: 20 }, ..used(7, 8, 9) };
+        assert_eq!(next(Duration::ZERO, &peers_beside), Duration::ZERO, "nobody else wants it");
+        assert!(next(Duration::ZERO, &used(7, 8, 9)) > Duration::ZERO);
     }
 
     #[test]
@@ -134,7 +181,7 @@ mod tests {
         let mut pace = Duration::ZERO;
         for _ in 0..50 {
             let thread = ms(64).div_f64(pace.max(LEAST).as_secs_f64() * 1000.0);
-            let used = Usage { thread, process: ms(32) + thread, waited: ms(40), passed: ms(100) };
+            let used = Usage { thread, process: ms(32) + thread, ..used(0, 0, 40) };
             pace = next(pace, &used);
         }
         assert!((ms(13)..ms(16)).contains(&pace), "{pace:?}: 4.6 ms of 36.6");
@@ -169,6 +216,8 @@ mod tests {
         while std::time::Instant::now() < end {}
         let (used, total) = meter.used();
         assert!(used.thread > Duration::ZERO && used.thread <= total);
-        assert!(used.process >= used.thread && used.passed >= ms(20));
+        // The clocks are read one after the other.
+        assert!(used.process + ms(1) >= used.thread && used.passed >= ms(20));
+        assert!(meter.ticks().all > meter.ticks().idle, "somebody has worked since it was started");
     }
 }

@@ -17,6 +17,9 @@ use crate::error::CommandError;
 use crate::peers;
 use crate::shared::Shared;
 
+/// How long a function that ends waits for replication to say that it has drained.
+const DRAIN: Duration = Duration::from_secs(6);
+
 const FUNCTION: Arg = Arg::string("function");
 const REPLICA: Arg = Arg::string("id").with_token("REPLICA").optional();
 
@@ -166,7 +169,9 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     };
     let at_once = one(&shared);
     let drained = async move {
-        peers::ask(&shared, Ask::Drain { function }).await;
+        // Longer than replication takes, unless its disk hangs.
+        let drained = peers::ask(&shared, Ask::Drain { function });
+        _ = tokio::time::timeout(DRAIN, drained).await;
         one(&shared)
     };
     cx.after = After::Wait(Wait::blocking(drained, std::future::ready(at_once)));

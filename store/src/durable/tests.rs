@@ -1,6 +1,7 @@
 //! What a node takes away between its start and its first peer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::journal::{Disk, FaultyDisk, Options};
 use crate::{Config, Function, Store};
@@ -83,4 +84,65 @@ fn what_came_ahead_and_was_taken_away_before_the_first_peer_does_not_come_back()
             }
         }
     }
+}
+
+/// Long objects and values go into a checkpoint in pieces, between which they change.
+#[test]
+fn a_checkpoint_in_pieces_misses_nothing() {
+    const MANY: u64 = 9_000;
+    let disk = FaultyDisk::new(3);
+    let store = start(&disk);
+    let function = store.function(b"f");
+    let set = |n: u64, present: bool| {
+        let (hash, element) = (crate::hash(b"o"), n.to_le_bytes());
+        let mut shard = function.lock(function.shard_of(hash));
+        let key = (hash, b"o".as_slice(), b"s".as_slice());
+        let done = shard.write::<kind::OrSet, _>(key, |s, mint, d| match present {
+            true => s.add(&element, mint, d),
+            false => s.remove(&element, mint, d),
+        });
+        done.expect("a set");
+        let key = (hash, b"o".as_slice(), b"m".as_slice());
+        let done = shard.write::<kind::OrMap, _>(key, |m, mint, d| match present {
+            true => m.set(&element, b"value", mint, d),
+            false => m.remove(&element, mint, d),
+        });
+        done.expect("a map");
+    };
+    let count = |n: u64| {
+        let (hash, name) = (crate::hash(b"names"), n.to_le_bytes());
+        let mut shard = function.lock(function.shard_of(hash));
+        let key = (hash, b"names".as_slice(), name.as_slice());
+        match n % 7 {
+            0 => _ = shard.delete(hash, b"names", &name),
+            _ => {
+                let added = shard.write::<kind::GCounter, _>(key, |c, mint, _| c.add(1, 0, mint));
+                added.expect("a counter").0.expect("no overflow");
+            }
+        }
+    };
+    (0..MANY).for_each(|n| set(n, true));
+    (0..MANY).for_each(count);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut n = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                n = n
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                set((n >> 33) % (2 * MANY), n >> 63 == 0);
+                count((n >> 20) % (2 * MANY));
+            }
+        });
+        for _ in 0..3 {
+            store.checkpoint().expect("the disk works");
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    store.commit().expect("the disk works");
+    let recovered = start(&disk.kill());
+    let again = recovered.function(b"f");
+    assert_eq!(again.digests(256), function.digests(256));
+    assert_eq!(again.seq(), function.seq());
 }
