@@ -42,6 +42,8 @@ pub struct Shard {
     pub(crate) key: Vec<u8>,
     /// Room for a journal's record, kept.
     encoder: Encoder,
+    /// Room for what such a record says of a counter, kept.
+    own: Delta,
 }
 
 impl Shard {
@@ -57,6 +59,7 @@ impl Shard {
             floored: HashSet::new(),
             key: Vec::new(),
             encoder: Encoder::new(),
+            own: Delta::empty(Type::GCounter),
         }
     }
 
@@ -292,7 +295,10 @@ impl<'a> ShardGuard<'a> {
         if let Some(journal) = journal
             && mint.used()
         {
-            let delta = own.get_or_insert_with(|| own_entry(slot, K::TYPE, self.function.writer()));
+            let delta = match &own {
+                Some(own) => own,
+                None => own_entry(&mut shard.own, slot, K::TYPE, self.function.writer()),
+            };
             let room = (&mut shard.encoder, &*shard.writers);
             let key = (object, name);
             durable::write(journal, self.function, &mint.minted, key, delta, room);
@@ -397,19 +403,21 @@ impl<'a> ShardGuard<'a> {
     }
 }
 
-/// The local writer's entry of a counter, as a change.
-fn own_entry(slot: &Slot, kind: Type, writer: Writer) -> Delta {
-    let mut delta = Delta::empty(kind);
-    let value = slot.values().iter().find(|value| value.kind() == kind);
-    if let (
-        Delta::GCounter(delta) | Delta::PnCounter(delta),
-        Some(Value::GCounter(counter) | Value::PnCounter(counter)),
-    ) = (&mut delta, value)
-        && let Some(entry) = counter.entry(writer)
-    {
-        delta.note(entry);
+/// The local writer's entry of a counter, as a change, for which there is `room`.
+fn own_entry<'a>(room: &'a mut Delta, slot: &Slot, kind: Type, writer: Writer) -> &'a Delta {
+    if room.kind() != kind {
+        *room = Delta::empty(kind);
     }
-    delta
+    if let Delta::GCounter(delta) | Delta::PnCounter(delta) = &mut *room {
+        delta.clear();
+        let value = slot.values().iter().find(|value| value.kind() == kind);
+        if let Some(Value::GCounter(counter) | Value::PnCounter(counter)) = value
+            && let Some(entry) = counter.entry(writer)
+        {
+            delta.note(entry);
+        }
+    }
+    room
 }
 
 /// Deletes all that is seen of a value.

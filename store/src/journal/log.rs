@@ -29,9 +29,10 @@ const RETRY: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 /// Writers wait for an fsync that takes longer, as in Redis: else more and more could be lost.
 const SYNC_PATIENCE: Duration = Duration::from_secs(2);
-/// Under `always` a sync waits for others at most this long, and this part of the last sync's time.
+/// Under `always` a sync waits for others at most this long, and so many times what the last sync
+/// took: on a fast disk it is the processor that the others wait for.
 const GATHER: Duration = Duration::from_millis(2);
-const GATHER_PART: u32 = 2;
+const GATHER_TIMES: u32 = 2;
 /// A buffer that has grown beyond this is given back once it is empty.
 const BUFFER_KEPT: usize = 4 << 20;
 
@@ -627,7 +628,7 @@ impl Shared {
     /// they and those who came during that sync would take turns for good, each with half a sync.
     fn gather(&self) {
         let last = Duration::from_micros(self.last_sync_us.load(Ordering::Relaxed));
-        let until = Instant::now() + (last / GATHER_PART).min(GATHER);
+        let until = Instant::now() + (last * GATHER_TIMES).min(GATHER);
         let mut waiting = self.waiting.lock();
         while waiting.wakers.len() < waiting.expected && !waiting.closing {
             if self.work.wait_until(&mut waiting, until).timed_out() {
