@@ -130,7 +130,7 @@ impl Page {
             "# Benchmarks\n\n\
              <!-- Written by `cargo run --release -p miso-benches -- all`. -->\n\n\
              Measured by `cargo run --release -p miso-benches -- all`, which needs `redis-server` and\n\
-             (for the instruction counts) `valgrind`, and takes about ten minutes on a machine that is\n\
+             (for the instruction counts) `valgrind`, and takes about half an hour on a machine that is\n\
              otherwise idle. Both servers run with their defaults, in memory (but where it is about the\n\
              disk), on the loopback, and by turns. The figures as JSON: [benches/results](../benches/results).\n\n\
              {}",
