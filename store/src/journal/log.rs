@@ -33,6 +33,9 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(2);
 /// took: on a fast disk it is the processor that the others wait for.
 const GATHER: Duration = Duration::from_millis(2);
 const GATHER_TIMES: u32 = 2;
+/// Where the last sync took no longer, in microseconds, who needs one makes it himself: to hand it over
+/// and to be woken again would cost as much as the sync.
+const FAST_US: u64 = 500;
 /// A buffer that has grown beyond this is given back once it is empty.
 const BUFFER_KEPT: usize = 4 << 20;
 
@@ -272,7 +275,7 @@ impl Journal {
     pub fn on_synced(&self, position: Position) -> Synced {
         let failed = self.shared.commit(position).err();
         if failed.is_none() && self.shared.policy() == SyncPolicy::Always {
-            self.shared.want_sync(position);
+            self.shared.sync_for(position);
         }
         Synced { shared: Arc::clone(&self.shared), position, failed }
     }
@@ -287,7 +290,7 @@ impl Journal {
             return self.shared.sync();
         }
         if self.shared.policy() == SyncPolicy::Always {
-            self.shared.want_sync(position);
+            self.shared.sync_for(position);
         }
         let mut waiting = self.shared.waiting.lock();
         loop {
@@ -610,6 +613,24 @@ impl Shared {
             writer.tried = writer.tried.and_then(|tried| tried.checked_sub(RETRY));
         }
         self.write_out(&mut writer)
+    }
+
+    /// Makes an fsync for a record that has been written, or has the thread make it; see [`FAST_US`].
+    /// What fails shows in the journal's status.
+    fn sync_for(&self, position: Position) {
+        let done = || self.synced.load(Ordering::Acquire) >= position.0;
+        if self.options.background
+            && (1..=FAST_US).contains(&self.last_sync_us.load(Ordering::Relaxed))
+        {
+            if !done() {
+                // One that runs may be all that is needed.
+                drop(self.syncing.lock());
+            }
+            if !done() {
+                let _ = self.sync();
+            }
+        }
+        self.want_sync(position);
     }
 
     /// Asks the thread for an fsync, unless it has been made.
