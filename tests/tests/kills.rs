@@ -153,6 +153,7 @@ fn one_node(sync: &str, seed: u64) {
         let before = incarnation.replace(who.clone()).unwrap_or(who.clone());
         let cut = died_starting || node.log().contains("bytes were cut");
         assert!(before == who || cut, "nothing was lost in round {round}: {}", node.log());
+        met.torn += u64::from(before != who);
         let mut session = node.session();
         let mut bounds = Bounds { least: shared, most: shared };
         for ledger in &mut ledgers {
