@@ -161,6 +161,17 @@ impl State {
         }
     }
 
+    /// What a node may have that died while it deleted the object: the journal gets each name for itself, so some may be
+    /// gone. Nobody was answered.
+    fn half_deleted(&self) -> impl Iterator<Item = State> + '_ {
+        (0..1_u32 << NAMES.len()).map(|which| {
+            let mut state = self.clone();
+            let chosen = NAMES.iter().enumerate().filter(|(at, _)| which >> at & 1 == 1);
+            chosen.for_each(|(_, name)| _ = state.delete(name));
+            state
+        })
+    }
+
     /// What a node should say of the object. A counter at 0 and none read the same, and are told apart by
     /// [`State::names`].
     fn text(&self) -> String {
@@ -257,6 +268,10 @@ impl Ledger {
         let mut fits = None;
         for done in 0..=open.len() {
             if done > 0 {
+                if matches!(open[done - 1], Op::DeleteAll) {
+                    let half = state.half_deleted().find(|half| half.text() == found);
+                    fits = half.or(fits);
+                }
                 state.apply(&open[done - 1]);
             }
             if state.text() == found {

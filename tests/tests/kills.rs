@@ -141,17 +141,15 @@ fn one_node(sync: &str, seed: u64) {
     let (mut shared, mut incarnation) = (0, None::<String>);
     let rounds = rounds(16);
     for round in 0..=rounds {
-        let died_starting = round % 4 == 3;
-        if died_starting {
+        if round % 4 == 3 {
             die_while_starting(path, sync, &mut rng);
             met.starts += 1;
         }
         let mut node = Node::with(&["--data-dir", path, "--appendfsync", sync]);
-        // Half of a long write may be on the disk when the node dies: that is cut, and nobody was answered. Who cut it
-        // says so, unless it died of it.
+        // Half of a long write may be on the disk when the node dies: that is cut, and nobody was answered.
         let who = node.info("incarnation");
         let before = incarnation.replace(who.clone()).unwrap_or(who.clone());
-        let cut = died_starting || node.log().contains("bytes were cut");
+        let cut = node.log().contains("bytes were cut");
         assert!(before == who || cut, "nothing was lost in round {round}: {}", node.log());
         met.torn += u64::from(before != who);
         let mut session = node.session();
