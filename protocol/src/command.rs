@@ -236,6 +236,8 @@ bits! {
 pub enum ArgKind {
     /// An object id, a key to Redis.
     Key,
+    /// A channel that a cluster's client sends where the key of that name would be; no key to anyone else.
+    ShardChannel,
     /// Any bytes.
     String,
     /// An integer.
@@ -276,6 +278,12 @@ impl Arg {
     #[must_use]
     pub const fn key(name: &'static str) -> Arg {
         Arg::of(name, ArgKind::Key)
+    }
+
+    /// A shard channel.
+    #[must_use]
+    pub const fn shard_channel(name: &'static str) -> Arg {
+        Arg::of(name, ArgKind::ShardChannel)
     }
 
     /// Any bytes.
@@ -462,6 +470,7 @@ impl Row {
             let plain = matches!(
                 arg.kind,
                 ArgKind::Key
+                    | ArgKind::ShardChannel
                     | ArgKind::String
                     | ArgKind::Integer
                     | ArgKind::Double
@@ -479,22 +488,36 @@ impl Row {
     /// Whether a command of `words` words has the right number of them.
     #[must_use]
     pub const fn fits(&self, words: usize) -> bool {
+        let (least, most) = self.bounds();
+        words >= least && words <= most
+    }
+
+    /// The fewest and the most words it may have.
+    const fn bounds(&self) -> (usize, usize) {
         let arity = self.arity();
-        if arity >= 0 {
-            return words == arity as usize;
+        let least = arity.unsigned_abs() as usize;
+        match self.most() {
+            _ if arity >= 0 => (least, least),
+            Some(most) => (least, most),
+            None => (least, usize::MAX),
         }
-        let most = match self.most() {
-            Some(most) => most,
-            None => usize::MAX,
-        };
-        words >= arity.unsigned_abs() as usize && words <= most
     }
 
     /// Where its keys stand.
     #[must_use]
     pub fn key_spec(&self) -> KeySpec {
+        self.spec(|kind| kind == ArgKind::Key)
+    }
+
+    /// Where stands what tells a cluster's client where to send it: its keys, or its shard channels.
+    #[must_use]
+    pub fn routing_spec(&self) -> KeySpec {
+        self.spec(|kind| matches!(kind, ArgKind::Key | ArgKind::ShardChannel))
+    }
+
+    fn spec(&self, wanted: impl Fn(ArgKind) -> bool) -> KeySpec {
         let offset = if self.is_subcommand { 2 } else { 1 };
-        match self.args.iter().position(|arg| arg.kind == ArgKind::Key) {
+        match self.args.iter().position(|arg| wanted(arg.kind)) {
             None => (0, 0, 0),
             Some(at) => {
                 let first = offset + i32::try_from(at).unwrap_or(i32::MAX);
@@ -537,6 +560,9 @@ impl Row {
     /// What it does to its keys, as the key specifications of COMMAND say it.
     #[must_use]
     pub fn key_flags(&self) -> &'static [&'static str] {
+        if self.key_spec().0 == 0 {
+            return &["not_key"];
+        }
         let removes = self.flags.has(Flags::NO_DENYOOM);
         let whole = self.key_spec().1 == -1;
         match self.access {
@@ -587,6 +613,8 @@ impl Row {
 #[derive(Debug)]
 pub struct Table {
     rows: Vec<&'static Row>,
+    /// Of each row: counting its arguments anew would be a tenth of a short command.
+    bounds: Vec<(usize, usize)>,
     /// Row numbers by hash of the name; open addressing, a power of two, at most half full.
     slots: Box<[u16]>,
 }
@@ -616,7 +644,7 @@ impl Table {
     pub fn new(rows: impl IntoIterator<Item = &'static Row>) -> Table {
         let rows: Vec<&'static Row> = rows.into_iter().collect();
         let slots = vec![FREE; (rows.len() * 2 + 1).next_power_of_two()].into_boxed_slice();
-        let mut table = Table { rows: Vec::new(), slots };
+        let mut table = Table { rows: Vec::new(), bounds: Vec::new(), slots };
         for row in rows {
             assert!(table.find(row.name.as_bytes()).is_none(), "{} is there twice", row.name);
             let number = u16::try_from(table.rows.len()).expect("fewer than 65535 commands");
@@ -626,6 +654,7 @@ impl Table {
             }
             table.slots[at] = number;
             table.rows.push(row);
+            table.bounds.push(row.bounds());
         }
         table
     }
@@ -642,6 +671,13 @@ impl Table {
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
+    }
+
+    /// Whether the command with this number may have so many words; see [`Row::fits`].
+    #[must_use]
+    pub fn fits(&self, number: u16, words: usize) -> bool {
+        let (least, most) = self.bounds[usize::from(number)];
+        words >= least && words <= most
     }
 
     /// The row of a number that [`Table::find`] gave.
@@ -729,6 +765,12 @@ mod tests {
         assert_eq!(keys(&row(const { &[OBJECT.multiple()] }), &[b"DEL", b"a", b"b"]), [b"a", b"b"]);
         assert_eq!(keys(&row(const { &[OBJECT.multiple()] }), &[b"DEL"]), none);
         assert_eq!(keys(&row(&[OBJECT]), &[b"T.X"]), none);
+
+        // A shard channel tells where to send the command, and is no key.
+        let sharded = row(const { &[Arg::shard_channel("channel").multiple()] });
+        assert_eq!(keys(&sharded, &[b"SSUBSCRIBE", b"a"]), none);
+        assert_eq!((sharded.routing_spec(), sharded.key_spec()), ((1, -1, 1), (0, 0, 0)));
+        assert_eq!(sharded.key_flags(), ["not_key"]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn full_name(row: &Row, parent: Option<&Row>) -> String {
 
 /// The ten elements of a row.
 fn entry(row: &Row, parent: Option<&Row>, reply: &mut Reply<'_>) {
-    let (first, last, step) = row.key_spec();
+    let (first, last, step) = row.routing_spec();
     reply.array(10);
     reply.bulk(full_name(row, parent).as_bytes());
     reply.integer(row.arity().into());
@@ -158,7 +158,7 @@ fn arguments(args: &[Arg], reply: &mut Reply<'_>) {
 fn argument(arg: &Arg, reply: &mut Reply<'_>) {
     let (kind, inner): (&str, &[Arg]) = match arg.kind {
         ArgKind::Key => ("key", &[]),
-        ArgKind::String => ("string", &[]),
+        ArgKind::String | ArgKind::ShardChannel => ("string", &[]),
         ArgKind::Integer => ("integer", &[]),
         ArgKind::Double => ("double", &[]),
         ArgKind::Pattern => ("pattern", &[]),

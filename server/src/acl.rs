@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::pubsub::Kind;
 use crate::shared::unix_micros;
 
 /// The user that connections speak as unless they say otherwise.
@@ -176,11 +177,11 @@ impl User {
     }
 
     /// Whether it may use a channel, or a pattern of channels.
-    pub(crate) fn may_listen(&self, channel: &[u8], pattern: bool) -> Result<(), Denied> {
-        let fits = |allowed: &[u8]| match pattern {
+    pub(crate) fn may_listen(&self, kind: Kind, channel: &[u8]) -> Result<(), Denied> {
+        let fits = |allowed: &[u8]| match kind {
             // A pattern is allowed if it is one of the patterns, to the letter.
-            true => allowed == channel,
-            false => glob::matches(allowed, channel, false),
+            Kind::Pattern => allowed == channel,
+            Kind::Channel | Kind::Shard => glob::matches(allowed, channel, false),
         };
         if self.all_channels || self.channels.iter().any(|allowed| fits(allowed)) {
             Ok(())

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::pubsub::{Each, Kind};
 use crate::settings::OutputLimit;
 
 /// What a client said of itself, and what it is about.
@@ -22,8 +23,7 @@ pub(crate) struct About {
     pub(crate) user: Box<[u8]>,
     pub(crate) function: Box<[u8]>,
     pub(crate) resp: u8,
-    pub(crate) channels: usize,
-    pub(crate) patterns: usize,
+    pub(crate) subscriptions: Each<usize>,
     /// Commands queued by MULTI; -1 outside.
     pub(crate) multi: i64,
     pub(crate) watched: usize,
@@ -219,7 +219,7 @@ impl Client {
     /// Whether it takes messages of others: then the pub/sub limit holds for it.
     pub(crate) fn subscribed(&self) -> bool {
         let about = self.about.lock();
-        about.channels + about.patterns > 0
+        about.subscriptions.sum() > 0
     }
 
     /// Its line in CLIENT LIST.
@@ -229,7 +229,7 @@ impl Client {
         let mut flags = String::new();
         for (flag, set) in [
             ('O', about.monitors),
-            ('P', about.channels + about.patterns > 0),
+            ('P', about.subscriptions.sum() > 0),
             ('x', about.multi >= 0),
             ('b', self.is_blocked()),
             ('e', about.no_evict),
@@ -247,7 +247,7 @@ impl Client {
         let _ = write!(
             line,
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={idle} flags={flags} db=0 sub={} \
-             psub={} ssub=0 multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 obl=0 oll=0 \
+             psub={} ssub={} multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 obl=0 oll=0 \
              omem={} tot-mem=0 events=r cmd={command} user={} redir=-1 resp={} lib-name={} \
              lib-ver={} function={}",
             self.id,
@@ -255,8 +255,9 @@ impl Client {
             self.local,
             text(&about.name),
             self.created.elapsed().as_secs(),
-            about.channels,
-            about.patterns,
+            about.subscriptions.of(Kind::Channel),
+            about.subscriptions.of(Kind::Pattern),
+            about.subscriptions.of(Kind::Shard),
             about.multi,
             about.watched,
             self.unread.load(Ordering::Relaxed),

@@ -422,7 +422,7 @@ impl Connection {
     fn note_unread(&self, over_soft: &mut Option<Instant>) -> io::Result<Option<Instant>> {
         let unread = self.unsent.len() - self.sent;
         self.client.unread.store(unread, Ordering::Relaxed);
-        let limit = self.shared.settings.output_limit(self.session.subscriptions() > 0);
+        let limit = self.shared.settings.output_limit(self.session.listening());
         let soft = limit.soft > 0 && unread > limit.soft;
         let until = soft.then(|| *over_soft.get_or_insert_with(Instant::now) + limit.soft_for);
         if !soft {

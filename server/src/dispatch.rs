@@ -111,9 +111,11 @@ pub(crate) fn find(
             }
         }
     }
-    let leaf = found.leaf();
-    let alone = found.sub.is_none() && !row.subcommands.is_empty();
-    if !alone && !leaf.fits(args.len()) {
+    let fits = match found.sub {
+        Some((_, sub)) => sub.fits(args.len()),
+        None => !row.subcommands.is_empty() || shared.table.fits(number, args.len()),
+    };
+    if !fits {
         return Err(CommandError::WrongArity(found.name().into()));
     }
     Ok(found)
@@ -154,10 +156,7 @@ fn check(
             }
         }
     }
-    if session.resp == Resp::V2
-        && session.subscriptions() > 0
-        && !flags.has(Flags::ALLOW_SUBSCRIBED)
-    {
+    if session.resp == Resp::V2 && session.listening() && !flags.has(Flags::ALLOW_SUBSCRIBED) {
         return Err(CommandError::text(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
             found.name()
@@ -286,7 +285,7 @@ fn attempt(
     if shared.clients.is_paused(write) && waits && found.row.name != "CLIENT" {
         return After::Retry;
     }
-    if restore::may_wait(session) {
+    if restore::may_wait(session, args) {
         let wait = restore::first(shared, session, found.leaf(), args);
         if let Some(wait) = wait {
             return After::Restore(wait);

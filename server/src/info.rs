@@ -10,6 +10,7 @@ use miso_replication::{Liveness, NodeView};
 use miso_store::journal::{Journal, Status};
 
 use crate::commands::REDIS_VERSION;
+use crate::pubsub::Kind;
 use crate::shared::{Shared, unix_ms};
 
 type Render = fn(&Shared, &[NodeView], &mut String);
@@ -228,8 +229,10 @@ fn stats(shared: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "evicted_keys", 0);
     line(text, "keyspace_hits", sums.hits);
     line(text, "keyspace_misses", sums.misses);
-    line(text, "pubsub_channels", shared.pubsub.channels(None).len());
-    line(text, "pubsub_patterns", shared.pubsub.patterns());
+    let listened = shared.pubsub.counts();
+    line(text, "pubsub_channels", listened.of(Kind::Channel));
+    line(text, "pubsub_patterns", listened.of(Kind::Pattern));
+    line(text, "pubsubshard_channels", listened.of(Kind::Shard));
     line(text, "latest_fork_usec", 0);
     let errors: u64 = shared.stats.errors().values().sum();
     line(text, "total_error_replies", errors);

@@ -25,8 +25,11 @@ type Key = (Bytes, Option<Bytes>);
 
 /// Whether a command may have to wait for what it touches. One load once a connection has a
 /// function.
-pub(crate) fn may_wait(session: &Session) -> bool {
-    session.function.as_ref().is_none_or(|function| function.restoring())
+pub(crate) fn may_wait(session: &Session, args: Args<'_>) -> bool {
+    match &session.function {
+        Some(function) => function.restoring(),
+        None => args.len() > 1 || session.transaction.is_some(),
+    }
 }
 
 /// What must be waited for before a command runs; none if nothing. EXEC is about what is queued.

@@ -9,6 +9,7 @@ use miso_store::Function;
 
 use crate::acl::User;
 use crate::clients::Client;
+use crate::pubsub::Each;
 use crate::registry::Registration;
 use crate::shared::Shared;
 
@@ -68,8 +69,8 @@ pub(crate) struct Session {
     /// Set when a watched object changes.
     pub(crate) dirty: Arc<AtomicBool>,
     pub(crate) replies: ReplyMode,
-    pub(crate) channels: Vec<Box<[u8]>>,
-    pub(crate) patterns: Vec<Box<[u8]>>,
+    /// What it listens to.
+    pub(crate) listens: Each<Vec<Box<[u8]>>>,
     pub(crate) monitors: bool,
     /// The last command's name as it was sent and its row: most commands repeat it.
     pub(crate) memo: (Vec<u8>, u16),
@@ -92,8 +93,7 @@ impl Session {
             watched: Vec::new(),
             dirty: Arc::new(AtomicBool::new(false)),
             replies: ReplyMode::On,
-            channels: Vec::new(),
-            patterns: Vec::new(),
+            listens: Each::default(),
             monitors: false,
             memo: (Vec::new(), u16::MAX),
             shared,
@@ -112,9 +112,14 @@ impl Session {
         self.client.address.to_string()
     }
 
-    /// How many channels and patterns it is subscribed to.
-    pub(crate) fn subscriptions(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+    /// How many channels, patterns and shard channels it is subscribed to.
+    pub(crate) fn subscriptions(&self) -> Each<usize> {
+        self.listens.map(Vec::len)
+    }
+
+    /// Whether it is subscribed to any.
+    pub(crate) fn listening(&self) -> bool {
+        self.listens.each().any(|(_, held)| !held.is_empty())
     }
 
     /// The function that it speaks for, registered by its first touch.
@@ -145,19 +150,15 @@ impl Session {
         about.user = self.user.as_ref().map_or_else(Box::default, |user| user.name.clone());
         about.function = self.function_name.clone();
         about.resp = if self.resp == Resp::V3 { 3 } else { 2 };
-        about.channels = self.channels.len();
-        about.patterns = self.patterns.len();
+        about.subscriptions = self.subscriptions();
         about.monitors = self.monitors;
     }
 
     /// Lets go of all that others know of it.
     pub(crate) fn leave(&mut self, shared: &Shared) {
         self.unwatch();
-        for channel in self.channels.drain(..) {
-            shared.pubsub.unsubscribe(&channel, self.client.id, false);
-        }
-        for pattern in self.patterns.drain(..) {
-            shared.pubsub.unsubscribe(&pattern, self.client.id, true);
+        for (kind, held) in std::mem::take(&mut self.listens).each() {
+            held.iter().for_each(|name| shared.pubsub.unsubscribe(kind, name, self.client.id));
         }
         if std::mem::take(&mut self.monitors) {
             shared.monitors.remove(self.client.id);

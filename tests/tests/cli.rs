@@ -8,7 +8,8 @@ use std::process::Command;
 /// Runs the server to its end.
 fn run(flags: &[&str]) -> Output {
     let mut command = Command::new(Node::binary());
-    command.args(flags).env_remove("MISO_PORT");
+    // Else they would share one directory, and the second would be refused for that.
+    command.args(flags).env_remove("MISO_PORT").env("MISO_DATA_DIR", "none");
     Tool::spawn(&mut command).wait()
 }
 

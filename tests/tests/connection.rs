@@ -431,6 +431,62 @@ fn publish_and_subscribe() {
 }
 
 #[test]
+fn shard_channels_are_names_of_their_own() {
+    for resp in Resp::BOTH {
+        let node = Node::start();
+        let mut listener = node.wire();
+        if resp == Resp::V3 {
+            listener.ask("HELLO 3");
+        }
+        let next = |wire: &mut Wire| texts(&wire.read().expect("a message"));
+        listener.command("SSUBSCRIBE a b");
+        assert_eq!(next(&mut listener), message("ssubscribe", &["a", "1"]));
+        assert_eq!(next(&mut listener), message("ssubscribe", &["b", "2"]));
+        listener.command("SUBSCRIBE a");
+        assert_eq!(next(&mut listener), message("subscribe", &["a", "1"]));
+        listener.command("PSUBSCRIBE *");
+        assert_eq!(next(&mut listener), message("psubscribe", &["*", "2"]));
+
+        // What is sent to one kind does not reach the other, not even by a pattern.
+        let mut sender = node.wire();
+        assert_eq!(sender.ask("SPUBLISH a sharded"), Frame::Integer(1));
+        assert_eq!(next(&mut listener), message("smessage", &["a", "sharded"]));
+        assert_eq!(sender.ask("PUBLISH b plain"), Frame::Integer(1));
+        assert_eq!(next(&mut listener), message("pmessage", &["*", "b", "plain"]));
+        assert_eq!(sender.ask("SPUBLISH nobody x"), Frame::Integer(0));
+        assert_eq!(
+            sender.ask("PUBSUB SHARDNUMSUB a b c").to_string(),
+            r#"["a", 1, "b", 1, "c", 0]"#
+        );
+        assert_eq!(sender.ask("PUBSUB SHARDCHANNELS").sorted(), ["a", "b"]);
+        assert_eq!(sender.ask("PUBSUB CHANNELS").sorted(), ["a"]);
+        let list = sender.ask("CLIENT LIST TYPE pubsub").text();
+        assert!(list.contains(" flags=P ") && list.contains(" sub=1 psub=1 ssub=2 "), "{list}");
+        assert!(sender.ask("INFO stats").text().contains("\npubsubshard_channels:2\r\n"));
+
+        listener.command("UNSUBSCRIBE");
+        assert_eq!(next(&mut listener), message("unsubscribe", &["a", "1"]));
+        listener.command("PUNSUBSCRIBE");
+        assert_eq!(next(&mut listener), message("punsubscribe", &["*", "0"]));
+        if resp == Resp::V2 {
+            assert!(listener.ask("GCOUNTER.GET o n").is_error(), "it still listens");
+        }
+        listener.command("SUNSUBSCRIBE b");
+        assert_eq!(next(&mut listener), message("sunsubscribe", &["b", "1"]));
+        listener.command("SUNSUBSCRIBE");
+        assert_eq!(next(&mut listener), message("sunsubscribe", &["a", "0"]));
+        assert_eq!(listener.ask("GCOUNTER.GET o n"), Frame::Integer(0));
+
+        // Who leaves, leaves nothing behind.
+        listener.ask("SSUBSCRIBE a");
+        drop(listener);
+        wait_until("the channel is forgotten", || {
+            sender.ask("PUBSUB SHARDCHANNELS").items().is_empty()
+        });
+    }
+}
+
+#[test]
 fn changed_objects_are_announced() {
     let node = Node::start();
     let mut listener = node.wire();

@@ -361,6 +361,16 @@ fn channels() {
         UNSUBSCRIBE
         UNSUBSCRIBE a
         PUNSUBSCRIBE
+        SUNSUBSCRIBE
+        SUNSUBSCRIBE a
+        SPUBLISH a x
+        SPUBLISH a
+        SSUBSCRIBE
+        PUBSUB SHARDCHANNELS
+        PUBSUB SHARDCHANNELS a*
+        PUBSUB SHARDNUMSUB
+        PUBSUB SHARDNUMSUB a b
+        COMMAND GETKEYS SSUBSCRIBE a b
         SUBSCRIBE
         SUBSCRIBE a
         PING
@@ -373,6 +383,16 @@ fn channels() {
         PUNSUBSCRIBE nothing
         UNSUBSCRIBE b
         UNSUBSCRIBE a
+        TYPE k
+        SSUBSCRIBE a
+        SSUBSCRIBE a
+        SUBSCRIBE c
+        TYPE k
+        PING
+        UNSUBSCRIBE
+        TYPE k
+        SUNSUBSCRIBE b
+        SUNSUBSCRIBE
         TYPE k
         "#,
     );

@@ -326,7 +326,7 @@ fn ping(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         return Err(CommandError::WrongArity("ping".into()));
     }
     let message = args.get(1);
-    if cx.session.resp == Resp::V2 && cx.session.subscriptions() > 0 {
+    if cx.session.resp == Resp::V2 && cx.session.listening() {
         cx.reply.array(2);
         cx.reply.bulk(b"pong");
         cx.reply.bulk(message.unwrap_or_default());

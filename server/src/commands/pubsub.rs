@@ -10,6 +10,7 @@ use super::{Command, ROW};
 use crate::context::Context;
 use crate::dispatch;
 use crate::error::CommandError;
+use crate::pubsub::Kind;
 
 const FLAGS: Flags = Flags::PUBSUB.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 const LISTEN: Flags = FLAGS.with(Flags::ALLOW_SUBSCRIBED);
@@ -55,7 +56,7 @@ pub(super) const PUBSUB: &[Command] = &[
                 "A message per channel, then what is published",
             )
         },
-        |cx, args| subscribe(cx, args, false),
+        |cx, args| subscribe(cx, args, Kind::Channel),
     ),
     Command::new(
         row(
@@ -64,7 +65,7 @@ pub(super) const PUBSUB: &[Command] = &[
             "Listens to all channels that match",
             "A message per pattern, then what is published",
         ),
-        |cx, args| subscribe(cx, args, true),
+        |cx, args| subscribe(cx, args, Kind::Pattern),
     ),
     Command::new(
         row(
@@ -73,7 +74,7 @@ pub(super) const PUBSUB: &[Command] = &[
             "Stops listening to channels, or to all",
             "A message per channel",
         ),
-        |cx, args| unsubscribe(cx, args, false),
+        |cx, args| unsubscribe(cx, args, Kind::Channel),
     ),
     Command::new(
         row(
@@ -82,7 +83,7 @@ pub(super) const PUBSUB: &[Command] = &[
             "Stops listening to patterns, or to all",
             "A message per pattern",
         ),
-        |cx, args| unsubscribe(cx, args, true),
+        |cx, args| unsubscribe(cx, args, Kind::Pattern),
     ),
     Command::new(
         Row {
@@ -94,7 +95,38 @@ pub(super) const PUBSUB: &[Command] = &[
                 "Integer: how many got it",
             )
         },
-        publish,
+        |cx, args| publish(cx, args, Kind::Channel),
+    ),
+    Command::new(
+        row(
+            "SSUBSCRIBE",
+            &[Arg::shard_channel("shardchannel").multiple()],
+            "Listens to shard channels: names of their own, for clients written for a Redis cluster",
+            "A message per channel, then what is published",
+        ),
+        |cx, args| subscribe(cx, args, Kind::Shard),
+    ),
+    Command::new(
+        row(
+            "SUNSUBSCRIBE",
+            &[Arg::shard_channel("shardchannel").optional().multiple()],
+            "Stops listening to shard channels, or to all",
+            "A message per channel",
+        ),
+        |cx, args| unsubscribe(cx, args, Kind::Shard),
+    ),
+    Command::new(
+        Row {
+            flags: Flags::PUBSUB.with(Flags::LOADING).with(Flags::STALE).with(Flags::FAST),
+            example: &[("SPUBLISH orders hello", "(integer) 0")],
+            ..row(
+                "SPUBLISH",
+                &[Arg::shard_channel("shardchannel"), Arg::string("message")],
+                "Sends a message to the listeners of a shard channel on this node",
+                "Integer: how many got it",
+            )
+        },
+        |cx, args| publish(cx, args, Kind::Shard),
     ),
     Command::parent(
         Row {
@@ -113,16 +145,48 @@ pub(super) const PUBSUB: &[Command] = &[
                     "Array of channels and counts in turn",
                 ),
                 sub("NUMPAT", &[], "How many patterns somebody listens to", "Integer"),
+                sub(
+                    "SHARDCHANNELS",
+                    &[Arg::pattern("pattern").optional()],
+                    "The shard channels that somebody listens to",
+                    "Array",
+                ),
+                sub(
+                    "SHARDNUMSUB",
+                    &[Arg::string("shardchannel").optional().multiple()],
+                    "How many listen to shard channels",
+                    "Array of channels and counts in turn",
+                ),
                 sub("HELP", &[], "What the subcommands are", "Array of lines"),
             ],
             ..row("PUBSUB", &[], "About channels", "")
         },
-        &[channels, numsub, numpat, help],
+        &[
+            |cx, args| channels(cx, args, Kind::Channel),
+            |cx, args| numsub(cx, args, Kind::Channel),
+            numpat,
+            |cx, args| channels(cx, args, Kind::Shard),
+            |cx, args| numsub(cx, args, Kind::Shard),
+            help,
+        ],
     ),
 ];
 
-fn tell(cx: &mut Context<'_>, what: &str, channel: Option<&[u8]>) {
-    let count = cx.session.subscriptions();
+/// What a kind's commands are called, lower-case: their answers begin with it.
+const fn named(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Channel => ("subscribe", "unsubscribe"),
+        Kind::Pattern => ("psubscribe", "punsubscribe"),
+        Kind::Shard => ("ssubscribe", "sunsubscribe"),
+    }
+}
+
+/// Says what was done, and how many are held now: channels and patterns are counted together, as
+/// Redis does, and shard channels by themselves.
+fn tell(cx: &mut Context<'_>, kind: Kind, what: &str, channel: Option<&[u8]>) {
+    let held = cx.session.subscriptions();
+    let sharded = *held.of(Kind::Shard);
+    let count = if kind == Kind::Shard { sharded } else { held.sum() - sharded };
     cx.reply.push(3);
     cx.reply.bulk(what.as_bytes());
     match channel {
@@ -132,11 +196,11 @@ fn tell(cx: &mut Context<'_>, what: &str, channel: Option<&[u8]>) {
     cx.reply.integer(count as i64);
 }
 
-fn subscribe(cx: &mut Context<'_>, args: Args<'_>, pattern: bool) -> Result<(), CommandError> {
+fn subscribe(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), CommandError> {
+    let (name, _) = named(kind);
     if let Some(user) = cx.session.user.clone() {
         for channel in args.tail(1).iter() {
-            if let Err(denied) = user.may_listen(channel, pattern) {
-                let name = if pattern { "psubscribe" } else { "subscribe" };
+            if let Err(denied) = user.may_listen(kind, channel) {
                 return Err(dispatch::deny(cx.shared, cx.session, denied, name, args));
             }
         }
@@ -145,59 +209,61 @@ fn subscribe(cx: &mut Context<'_>, args: Args<'_>, pattern: bool) -> Result<(), 
         super::access::check_key(cx, channel)?;
     }
     for channel in args.tail(1).iter() {
-        let held = if pattern { &mut cx.session.patterns } else { &mut cx.session.channels };
+        let held = cx.session.listens.of_mut(kind);
         if !held.iter().any(|known| &**known == channel) {
             held.push(Box::from(channel));
-            cx.shared.pubsub.subscribe(channel, &cx.session.client, pattern);
+            cx.shared.pubsub.subscribe(kind, channel, &cx.session.client);
         }
-        tell(cx, if pattern { "psubscribe" } else { "subscribe" }, Some(channel));
+        tell(cx, kind, name, Some(channel));
     }
     cx.session.describe();
     Ok(())
 }
 
-fn unsubscribe(cx: &mut Context<'_>, args: Args<'_>, pattern: bool) -> Result<(), CommandError> {
-    let what = if pattern { "punsubscribe" } else { "unsubscribe" };
-    let held = if pattern { &cx.session.patterns } else { &cx.session.channels };
+fn unsubscribe(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), CommandError> {
+    let (_, name) = named(kind);
     let leaving: Vec<Box<[u8]>> = match args.len() {
-        1 => held.clone(),
+        1 => cx.session.listens.of(kind).clone(),
         _ => args.tail(1).iter().map(Box::from).collect(),
     };
     if leaving.is_empty() {
-        tell(cx, what, None);
+        tell(cx, kind, name, None);
     }
     for channel in leaving {
-        let held = if pattern { &mut cx.session.patterns } else { &mut cx.session.channels };
-        held.retain(|known| *known != channel);
-        cx.shared.pubsub.unsubscribe(&channel, cx.session.client.id, pattern);
-        tell(cx, what, Some(&channel));
+        cx.session.listens.of_mut(kind).retain(|known| *known != channel);
+        cx.shared.pubsub.unsubscribe(kind, &channel, cx.session.client.id);
+        tell(cx, kind, name, Some(&channel));
     }
     cx.session.describe();
     Ok(())
 }
 
-fn publish(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    if let Some(Err(denied)) = cx.session.user.as_ref().map(|user| user.may_listen(&args[1], false))
-    {
-        return Err(dispatch::deny(cx.shared, cx.session, denied, "publish", args));
+fn publish(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), CommandError> {
+    let denied = cx.session.user.as_ref().and_then(|user| user.may_listen(kind, &args[1]).err());
+    if let Some(denied) = denied {
+        let name = if kind == Kind::Shard { "spublish" } else { "publish" };
+        return Err(dispatch::deny(cx.shared, cx.session, denied, name, args));
     }
     let shared = Arc::clone(cx.shared);
-    let got = shared.pubsub.publish(&args[1], &args[2], &shared.settings);
+    let got = match kind {
+        Kind::Shard => shared.pubsub.publish_sharded(&args[1], &args[2], &shared.settings),
+        _ => shared.pubsub.publish(&args[1], &args[2], &shared.settings),
+    };
     cx.reply.integer(got as i64);
     Ok(())
 }
 
-fn channels(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let channels = cx.shared.pubsub.channels(args.get(2));
+fn channels(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), CommandError> {
+    let channels = cx.shared.pubsub.channels(kind, args.get(2));
     cx.reply.array(channels.len());
     channels.iter().for_each(|channel| cx.reply.bulk(channel));
     Ok(())
 }
 
-fn numsub(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+fn numsub(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), CommandError> {
     cx.reply.array((args.len() - 2) * 2);
     for channel in args.tail(2).iter() {
-        let listeners = cx.shared.pubsub.listeners(channel);
+        let listeners = cx.shared.pubsub.listeners(kind, channel);
         cx.reply.bulk(channel);
         cx.reply.integer(listeners as i64);
     }
@@ -205,7 +271,7 @@ fn numsub(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn numpat(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let patterns = cx.shared.pubsub.patterns();
+    let patterns = *cx.shared.pubsub.counts().of(Kind::Pattern);
     cx.reply.integer(patterns as i64);
     Ok(())
 }
