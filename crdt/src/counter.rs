@@ -190,6 +190,26 @@ impl Many {
         }
     }
 
+    /// Adds to the local writer's entry, whatever that makes of the value.
+    fn count<E: Events>(&mut self, p: u64, n: u64, events: &mut E) -> Result<(), Overflow> {
+        match self.find(events.writer()) {
+            Ok(at) => {
+                let mut entry = self.entries[at];
+                (entry.p, entry.n) = grow(entry.p, entry.n, p, n)?;
+                // A floor at this very dot would delete what is added under it.
+                if !events.unsent(entry.dot) || !entry.live() {
+                    entry.dot = events.next();
+                }
+                self.put(at, entry);
+            }
+            Err(at) => {
+                let dot = events.next();
+                self.insert(at, Entry { dot, birth: dot.seq(), p, n, floor: None });
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps the entries for which `keep` says so, changed as it likes.
     fn retain(&mut self, keep: impl FnMut(&mut Entry) -> bool) {
         self.entries.retain_mut(keep);
@@ -290,25 +310,53 @@ impl Counter {
                 *self = Counter::One { birth: pack(dot.seq()), dot, p, n };
             }
             Counter::One { .. } | Counter::Many(_) => {
-                let many = self.many();
-                match many.find(writer) {
-                    Ok(at) => {
-                        let mut entry = many.entries[at];
-                        (entry.p, entry.n) = grow(entry.p, entry.n, p, n)?;
-                        // A floor at this very dot would delete what is added under it.
-                        if !events.unsent(entry.dot) || !entry.live() {
-                            entry.dot = events.next();
-                        }
-                        many.put(at, entry);
-                    }
-                    Err(at) => {
-                        let dot = events.next();
-                        many.insert(at, Entry { dot, birth: dot.seq(), p, n, floor: None });
-                    }
-                }
+                self.many().count(p, n, events)?;
             }
         }
         Ok(value)
+    }
+
+    /// Takes over what writers have counted that will never count again: deletes their entries, as a
+    /// reset does, and adds what was left of them under the local writer. The value stays. Whether
+    /// there was anything.
+    ///
+    /// Only one node may do so, and none may delete the counter meanwhile without seeing it: what two
+    /// took over would count twice, and what was taken over outlives a delete that has not seen that.
+    pub fn take_over<E: Events>(
+        &mut self,
+        gone: impl Fn(Writer) -> bool,
+        events: &mut E,
+        change: Option<&mut CounterDelta>,
+    ) -> bool {
+        let own = self.entry(events.writer()).map_or((0, 0), |entry| (entry.p, entry.n));
+        let (mut p, mut n) = (0u128, 0u128);
+        let mut taken = Vec::new();
+        for entry in self.entries().filter(|entry| entry.live() && gone(entry.dot.writer())) {
+            let (fp, fn_) = entry.floor.map_or((0, 0), |floor| (floor.p, floor.n));
+            // One that does not fit the local writer's totals stays as it is.
+            let sums = (p + u128::from(entry.p - fp), n + u128::from(entry.n - fn_));
+            if let (Some(_), Some(_)) = (checked(own.0, sums.0), checked(own.1, sums.1)) {
+                (p, n) = sums;
+                taken.push(entry);
+            }
+        }
+        if taken.is_empty() {
+            return false;
+        }
+        let by = events.next();
+        let many = self.many();
+        for entry in &mut taken {
+            entry.floor = Some(Floor { at: entry.dot.seq(), p: entry.p, n: entry.n, by });
+            if let Ok(at) = many.find(entry.dot.writer()) {
+                many.put(at, *entry);
+            }
+        }
+        let narrow = |sum: u128| u64::try_from(sum).expect("it fits with the own total");
+        many.count(narrow(p), narrow(n), events).expect("checked above");
+        if let Some(change) = change {
+            taken.into_iter().chain(self.entry(by.writer())).for_each(|entry| change.note(entry));
+        }
+        true
     }
 
     /// The general form.
@@ -375,6 +423,12 @@ impl Counter {
         self.entries().filter(|entry| entry.floor.is_some()).for_each(|entry| change.note(entry));
     }
 
+    /// Whether some of these writers' counts are in it.
+    #[must_use]
+    pub fn counts(&self, which: impl Fn(Writer) -> bool) -> bool {
+        self.entries().any(|entry| entry.live() && which(entry.dot.writer()))
+    }
+
     /// Whether it keeps entries only for their floors.
     #[must_use]
     pub fn has_dead_entries(&self) -> bool {
@@ -397,6 +451,10 @@ impl Counter {
             self.settle();
         }
     }
+}
+
+fn checked(own: u64, more: u128) -> Option<u64> {
+    u64::try_from(u128::from(own) + more).ok()
 }
 
 fn grow(sum_p: u64, sum_n: u64, p: u64, n: u64) -> Result<(u64, u64), Overflow> {
@@ -920,6 +978,90 @@ mod tests {
         a.edit(|counter, events, _| counter.add(1, 0, events)).expect("small numbers");
         reset(&mut a);
         assert!(a.send().delta.is_empty(), "nobody has heard of it");
+    }
+
+    fn edits() -> impl Strategy<Value = Edit> {
+        prop_oneof![
+            4 => (0u64..100, 0u64..100).prop_map(|(p, n)| Edit::Add(p, n)),
+            1 => Just(Edit::Reset),
+        ]
+    }
+
+    fn take_over(site: &mut Site<Counter>, of: u16) -> bool {
+        site.edit(|counter, events, change| {
+            counter.take_over(|writer| writer == Writer(of), events, Some(change))
+        })
+    }
+
+    proptest! {
+        /// Whatever was counted and deleted before, and in whatever order it arrives: what is taken
+        /// over is the same on all, and of the writer that is gone nothing is left, nor comes back.
+        #[test]
+        fn what_is_taken_over_stays_and_leaves_nothing_behind(
+            before in prop::collection::vec((0..3usize, edits()), 1..12),
+            after in prop::collection::vec((1..3usize, edits()), 0..6),
+            order in any::<u64>(),
+        ) {
+            let mut all = sites::<3>();
+            let mut history = Vec::new();
+            for (at, done) in &before {
+                edit(&mut all[*at], done);
+                let sent = all[*at].send();
+                // The one that will be gone may miss what the others do.
+                (0..3).filter(|to| to != at && (*to != 0 || order & 1 == 0)).for_each(|to| {
+                    all[to].receive(&sent);
+                });
+                history.push(sent);
+            }
+            exchange(&mut all[1..]);
+            let value = all[1].state.value();
+            let had = all[1].state.counts(|writer| writer == Writer(0));
+            prop_assert_eq!(take_over(&mut all[1], 0), had);
+            prop_assert!(!take_over(&mut all[1], 0), "once");
+            prop_assert_eq!(all[1].state.value(), value);
+            history.push(all[1].send());
+            // The other goes on meanwhile, but deletes nothing.
+            for (at, done) in after.iter().filter(|(at, e)| *at == 1 || matches!(e, Edit::Add(..))) {
+                edit(&mut all[*at], done);
+                history.push(all[*at].send());
+            }
+            let mut late = Site::new(9);
+            let mut places: Vec<usize> = (0..history.len()).collect();
+            places.sort_by_key(|at| (*at as u64 + 1).wrapping_mul(order | 1) >> 3);
+            places.iter().for_each(|at| late.receive(&history[*at]));
+            exchange(&mut all[1..]);
+            late.join(&all[1]);
+            prop_assert_eq!(late.state.value(), all[1].state.value());
+            prop_assert_eq!(all[2].state.value(), all[1].state.value());
+            for site in [&mut all[1], &mut late] {
+                site.state.collect(|writer, _| writer == Writer(0));
+                prop_assert!(site.state.entry(Writer(0)).is_none());
+                let value = site.state.value();
+                history.iter().for_each(|message| site.receive(message));
+                prop_assert_eq!(site.state.value(), value, "old messages bring nothing back");
+                prop_assert!(site.state.entry(Writer(0)).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_taken_over() {
+        let [mut a, mut b, mut c] = sites();
+        add(&mut a, 1 << 62);
+        b.receive(&a.send());
+        count(&mut b, 0, 1 << 62).expect("it fits");
+        // The total of what is added may be more than 64 bits, although the value is small.
+        for _ in 0..2 {
+            count(&mut b, 1 << 62, 0).expect("it fits");
+            count(&mut b, 0, 1 << 62).expect("it fits");
+        }
+        count(&mut b, 1 << 62, 0).expect("it fits");
+        let before = b.state.clone();
+        assert!(!take_over(&mut b, 0));
+        assert_eq!(b.state, before);
+        c.join(&b);
+        assert!(take_over(&mut c, 0), "another node has room");
+        assert_eq!(c.state.value(), 1 << 62);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::batch::digest_of;
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
 use crate::counter::{Counter, CounterDelta, Overflow, bounded, complete, join_cleared, saturate};
+use crate::dot::Writer;
 use crate::mv_register::{MvRegister, RegisterDelta};
 use crate::set::join_touched;
 use crate::table::Table;
@@ -300,6 +301,34 @@ impl OrMap {
         gone
     }
 
+    /// As [`Counter::take_over`], of every field's counter.
+    pub fn take_over<E: Events>(
+        &mut self,
+        gone: impl Fn(Writer) -> bool,
+        events: &mut E,
+        mut change: Option<&mut MapDelta>,
+    ) -> bool {
+        let mut any = false;
+        self.fields.retain(|field, held| {
+            if let Some(counter) = held.counter.as_mut().filter(|counter| counter.counts(&gone)) {
+                let change = change.as_mut().map(|change| &mut change.touch(field).counter);
+                any |= counter.take_over(&gone, events, change);
+            }
+            true
+        });
+        if let Some(change) = change {
+            change.touched.retain(|_, field| !field.is_empty());
+        }
+        any
+    }
+
+    /// As [`Counter::counts`], of any field. Linear in the fields.
+    #[must_use]
+    pub fn counts(&self, which: impl Fn(Writer) -> bool) -> bool {
+        let counts = |counter: &Counter| counter.counts(&which);
+        self.fields.iter().any(|(_, field)| field.counter.as_deref().is_some_and(counts))
+    }
+
     /// As [`Counter::has_dead_entries`], of any field. Linear in the fields.
     #[must_use]
     pub fn has_dead_entries(&self) -> bool {
@@ -308,7 +337,7 @@ impl OrMap {
     }
 
     /// Forgets floors, as [`Counter::collect`] does.
-    pub fn collect(&mut self, applied: impl Fn(crate::Writer, crate::Dot) -> bool) {
+    pub fn collect(&mut self, applied: impl Fn(Writer, crate::Dot) -> bool) {
         self.fields.retain(|_, field| {
             if let Some(counter) = &mut field.counter {
                 counter.collect(&applied);
@@ -681,6 +710,32 @@ mod tests {
             Err(CountError::NotInteger),
             "Redis does not write so"
         );
+    }
+
+    #[test]
+    fn counts_of_fields_are_taken_over() {
+        let [mut a, mut b, mut c] = sites();
+        set(&mut a, b"f", b"1");
+        add(&mut a, b"f", 5).expect("small");
+        add(&mut a, b"g", 7).expect("small");
+        let sent = a.send();
+        b.receive(&sent);
+        c.receive(&sent);
+        let gone = |writer| writer == Writer(0);
+        assert!(b.edit(|map, events, change| map.take_over(gone, events, Some(change))));
+        assert!(!b.state.counts(gone) && b.state.has_dead_entries());
+        c.receive(&b.send());
+        for site in [&mut b, &mut c] {
+            site.state.collect(|writer, _| gone(writer));
+            assert!(!site.state.has_dead_entries());
+            site.receive(&sent);
+            let read = |field: &[u8]| {
+                let held = site.state.get(field).expect("it is there");
+                held.value(&known()).map(|value| value.into_owned())
+            };
+            assert_eq!(read(b"f").as_deref(), Some(&b"6"[..]));
+            assert_eq!(read(b"g").as_deref(), Some(&b"7"[..]));
+        }
     }
 
     /// A clear covers what its context covers, and a floor that it did not name would go with it,

@@ -164,6 +164,9 @@ bits! {
         IMMEDIATE = 16 "",
         /// Stands without a subcommand too.
         ALONE = 17 "",
+        /// Deletes what was counted: waits while another node takes over what writers have counted that
+        /// are gone.
+        RESETS = 18 "",
     }
 }
 

@@ -11,6 +11,7 @@ pub mod node;
 pub mod overlay;
 mod payload;
 pub mod replicator;
+mod retire;
 #[cfg(feature = "shell")]
 #[allow(clippy::disallowed_methods, reason = "the world is its business")]
 pub mod shell;

@@ -150,6 +150,10 @@ impl Node {
                 self.overlay.tick(now, out);
                 self.pass_on(now, out);
                 self.replicator.tick(now, out);
+                if self.replicator.wants_to_retire(now) {
+                    let others: Vec<_> = self.overlay.others().collect();
+                    self.replicator.begin_rounds(now, &others, out);
+                }
             }
             Input::Wrote { function } => self.replicator.wrote(now, &function, out),
             Input::Runs { functions } => {
@@ -269,6 +273,8 @@ impl Node {
                 Event::Runs(peer, functions) => {
                     self.replicator.peer_runs(now, peer, &functions, out);
                 }
+                Event::Retired { replica, here } => self.replicator.retire(now, replica, here),
+                Event::Replaced(replica) => self.replicator.replaced(replica),
             }
         }
     }

@@ -21,6 +21,7 @@ use miso_store::journal::{Journal, Position, SyncPolicy};
 use miso_store::{Function, Joined, Refused, Store};
 
 use crate::payload;
+use crate::retire::Retiring;
 use crate::sync::{Export, Sync};
 use crate::{Answer, Ask, AskId, Effect, Fault, FunctionView, LinkId, Note, Time};
 
@@ -148,8 +149,8 @@ pub struct Counts {
 
 /// A peer, by incarnation.
 #[derive(Debug, Default)]
-struct Peer {
-    link: Option<LinkId>,
+pub(crate) struct Peer {
+    pub(crate) link: Option<LinkId>,
     functions: BTreeSet<Bytes>,
 }
 
@@ -184,6 +185,8 @@ pub(crate) struct Target {
     pub(crate) kept_from: u64,
     /// Whether its word has been heard on this link.
     pub(crate) heard: bool,
+    /// It holds events of retired writers that nobody else has: nothing is taken from it.
+    pub(crate) stray: bool,
     /// When its stream was last asked for.
     asked_at: Option<Time>,
     /// When it is owed an acknowledgement.
@@ -219,8 +222,8 @@ pub(crate) struct Stream {
     pub(crate) function: Arc<Function>,
     pub(crate) runs: bool,
     pub(crate) peers: BTreeMap<ReplicaId, Target>,
-    dirty: bool,
-    urgent: bool,
+    pub(crate) dirty: bool,
+    pub(crate) urgent: bool,
     flushed_at: Option<Time>,
     interval: Option<Duration>,
     queue: VecDeque<Sent>,
@@ -248,7 +251,7 @@ pub(crate) struct Stream {
     /// The digest of what is here, at a vector.
     digest: Option<(miso_store::Vector, u64)>,
     /// When what has become common knowledge is forgotten.
-    tidy_at: Option<Time>,
+    pub(crate) tidy_at: Option<Time>,
     /// The timer that is set.
     timer: Option<Time>,
 }
@@ -284,7 +287,7 @@ struct Leaving {
 pub struct Replicator {
     pub(crate) store: Arc<Store>,
     pub(crate) config: Config,
-    peers: BTreeMap<ReplicaId, Peer>,
+    pub(crate) peers: BTreeMap<ReplicaId, Peer>,
     pub(crate) streams: BTreeMap<Bytes, Stream>,
     timers: BTreeSet<(Time, Bytes)>,
     intervals: BTreeMap<Bytes, Duration>,
@@ -294,6 +297,7 @@ pub struct Replicator {
     /// [`Ask::Sync`]s: repairs so far, comparisons left, and until when.
     pub(crate) syncs: BTreeMap<AskId, (usize, usize, Time)>,
     leaving: Option<Leaving>,
+    pub(crate) retiring: Retiring,
     draining: BTreeMap<Bytes, Draining>,
     /// Some have drained since the overlay was told.
     drained: bool,
@@ -374,7 +378,7 @@ impl Stream {
     pub(crate) fn reachable(&self) -> impl Iterator<Item = (ReplicaId, LinkId)> + '_ {
         self.peers
             .iter()
-            .filter(|(_, target)| target.runs)
+            .filter(|(_, target)| target.runs && !target.stray)
             .filter_map(|(id, t)| Some((*id, t.link?)))
     }
 
@@ -522,6 +526,7 @@ impl Replicator {
             exports: Vec::new(),
             syncs: BTreeMap::new(),
             leaving: None,
+            retiring: Retiring::default(),
             draining: BTreeMap::new(),
             drained: false,
             next_id: 0,
@@ -605,6 +610,7 @@ impl Replicator {
             }
             self.lost_peer(now, &name, peer, out);
         }
+        self.retirement_lost(now, peer, out);
         self.check_drained(now, out);
     }
 
@@ -749,7 +755,7 @@ impl Replicator {
         }
     }
 
-    fn stream(&mut self, name: &Bytes) -> &mut Stream {
+    pub(crate) fn stream(&mut self, name: &Bytes) -> &mut Stream {
         let interval = self.intervals.get(name).copied();
         self.streams
             .entry(name.clone())
@@ -768,6 +774,7 @@ impl Replicator {
         (target.runs, target.link) = (true, link);
         if target.link.is_some() {
             Self::ask_for_stream(stream, now, peer, out);
+            Self::tell_retired(stream, peer, out);
             stream.word_by(word_at);
         }
         self.schedule(now, name);
@@ -812,6 +819,12 @@ impl Replicator {
                 Ok(())
             }
             Body::Fetched(fetched) => self.on_fetched(now, peer, fetched, out),
+            Body::Retire(retire) => {
+                self.on_retire(now, peer, &retire, out);
+                Ok(())
+            }
+            Body::Grant(grant) => self.on_grant(now, peer, &grant, out),
+            Body::Retired(retired) => self.on_retired(now, peer, &retired, out),
             _ => Err(Fault("a message out of place".into())),
         }
     }
@@ -833,6 +846,13 @@ impl Replicator {
         let stream = self.stream(&word.function);
         let target = stream.peers.entry(peer).or_default();
         (target.link, target.runs) = (link, runs);
+        target.stray = stream.function.is_stray(&vector) || stream.function.is_retired(peer);
+        if target.stray {
+            // It hears why, and must end.
+            target.live = false;
+            Self::tell_retired(stream, peer, out);
+            return Ok(());
+        }
         if stream.function.heard_word(peer, &vector).map_err(refused)? {
             stream.tidy_at.get_or_insert(tidy_at);
         }
@@ -962,7 +982,10 @@ impl Replicator {
                         Some(target.ack_at.map_or(now + delay, |at| at.min(now + delay)));
                 }
                 self.advance(now, &batch.function, out)?;
+                self.check_round(now, &batch.function, out);
             }
+            // It is told when it says what it knows.
+            Err(Refused::Retired) => {}
             Err(Refused::Known) => {
                 if let Some(target) = stream.peers.get_mut(&peer) {
                     target.ack_at =
@@ -1020,7 +1043,7 @@ impl Replicator {
             stream.early_bytes -= early.changes.len();
             match stream.function.join_batch(key.0, (key.1, early.last), &early.changes) {
                 Ok(joined) => Self::count_joined(&mut self.counts, joined),
-                Err(Refused::Known | Refused::Gap(_)) => {}
+                Err(Refused::Known | Refused::Gap(_) | Refused::Retired) => {}
                 Err(wrong) => return Err(refused(wrong)),
             }
             if let Some(target) = stream.peers.get_mut(&key.0) {
@@ -1076,7 +1099,7 @@ impl Replicator {
     }
 
     /// Sends what has changed.
-    fn flush(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) {
+    pub(crate) fn flush(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) {
         let Some(stream) = self.streams.get_mut(name) else { return };
         let urgent = std::mem::take(&mut stream.urgent);
         stream.dirty = false;
@@ -1242,6 +1265,7 @@ impl Replicator {
         self.check_drained(now, out);
         self.check_leave(now, out);
         self.end_comparisons(now, out);
+        self.retirement_on_time(now, out);
     }
 
     fn on_time(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) {
@@ -1326,7 +1350,8 @@ impl Replicator {
         let drained = self.draining.values().map(|draining| draining.until);
         let leaving =
             self.leaving.iter().flat_map(|leaving| [Some(leaving.until), leaving.newcomers]);
-        let others = asked.chain(drained).chain(leaving.flatten()).min();
+        let others =
+            asked.chain(drained).chain(leaving.flatten()).chain(self.retiring.deadline()).min();
         let timer = self.timers.first().map(|(at, _)| *at);
         timer.into_iter().chain(others).min()
     }

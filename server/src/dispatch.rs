@@ -17,6 +17,7 @@ use crate::restore;
 use crate::session::{Queued, ReplyMode, Session};
 use crate::shared::Shared;
 use crate::stats::Worker;
+use crate::thaw;
 
 /// A command that was found and has the right number of arguments.
 #[derive(Clone, Copy)]
@@ -285,6 +286,17 @@ fn attempt(
     if shared.clients.is_paused(write) && waits && found.row.name != "CLIENT" {
         return After::Retry;
     }
+    let resets = match &session.transaction {
+        Some(transaction) => found.row.name == "EXEC" && transaction.resets,
+        None => flags.has(Flags::RESETS),
+    };
+    if resets {
+        match thaw::first(session) {
+            Ok(None) => {}
+            Ok(Some(wait)) => return After::Restore(wait),
+            Err(error) => return reject(shared, session, &args[0], &error, out),
+        }
+    }
     if restore::may_wait(session, args) {
         let wait = restore::first(shared, session, found.leaf(), args);
         if let Some(wait) = wait {
@@ -432,6 +444,7 @@ fn queue(
     }
     transaction.bytes += bytes;
     transaction.writes |= found.leaf().access == Access::Write;
+    transaction.resets |= found.leaf().flags.has(Flags::RESETS);
     transaction.grows |= found.leaf().all_flags().has(Flags::DENYOOM);
     transaction.queued.push(Queued { row: found.number, args: args.to_owned() });
     session.client.about.lock().multi = transaction.queued.len() as i64;

@@ -27,6 +27,7 @@ mod settings;
 mod shared;
 mod slowlog;
 mod stats;
+mod thaw;
 mod token;
 mod worker;
 

@@ -43,6 +43,8 @@ pub(crate) struct Transaction {
     pub(crate) writes: bool,
     /// Whether a queued command takes memory.
     pub(crate) grows: bool,
+    /// Whether a queued command deletes what was counted.
+    pub(crate) resets: bool,
 }
 
 /// One connection.
@@ -62,6 +64,8 @@ pub(crate) struct Session {
     pub(crate) wrote: u64,
     /// What the next command touches was fetched from peers, as far as they have it.
     pub(crate) restored: bool,
+    /// The next command has waited for another node's taking over to end.
+    pub(crate) thawed: bool,
     /// What it holds registered; let go of with the session.
     pub(crate) registrations: Vec<Registration>,
     pub(crate) transaction: Option<Transaction>,
@@ -88,6 +92,7 @@ impl Session {
             function_name: shared.settings.text("default-function").into_bytes().into(),
             wrote: 0,
             restored: false,
+            thawed: false,
             registrations: Vec::new(),
             transaction: None,
             watched: Vec::new(),

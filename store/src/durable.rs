@@ -7,6 +7,7 @@
 //! PART   | function | 0, or 1 and a vector | changes |      of a sync, or fetched; with what it covers
 //! KNOWN  | function | vector |                              all of these events stand before this
 //! LOST   | 1 or 0 |                                         of what stands between 1 and 0, some is lost
+//! RETIRED| function | by u64 | its event | vector |         writers that will never count again
 //!
 //! function, object, name: varint length, bytes; vector: varint n, n x (u64, varint)
 //! ```
@@ -37,6 +38,7 @@ use crate::journal::{
     RecoveredSummary, Report, SyncPolicy,
 };
 use crate::replica::{TOGETHER, Vector};
+use crate::retire::Retirement;
 use crate::{Config, Store};
 
 const LIFE: u8 = 1;
@@ -45,6 +47,7 @@ const BATCH: u8 = 3;
 const PART: u8 = 4;
 const KNOWN: u8 = 5;
 const LOST: u8 = 6;
+const RETIRED: u8 = 7;
 
 /// So many bytes of writes are joined together at most, beside [`TOGETHER`].
 const TOGETHER_BYTES: usize = 1 << 20;
@@ -176,7 +179,7 @@ impl<'a> Replay<'a> {
                 self.writes.function = None;
             }),
             WRITE => self.write(&mut from),
-            BATCH | PART | KNOWN => self.of_function(kind, &mut from),
+            BATCH | PART | KNOWN | RETIRED => self.of_function(kind, &mut from),
             other => return Err(format!("a record of unknown kind {other}")),
         };
         done.ok_or_else(|| format!("a record of kind {kind} that makes no sense"))
@@ -246,6 +249,10 @@ impl<'a> Replay<'a> {
                     _ => Some(from.vector()?),
                 };
                 function.replay_part(whole.as_ref(), from.0)?;
+            }
+            RETIRED => {
+                let by = (ReplicaId(from.u64()?), from.varint().filter(|seq| *seq <= SEQ_MAX)?);
+                function.replay_retired(&Retirement { by, writers: from.vector()? })?;
             }
             _ => {
                 let vector = from.vector()?;
@@ -410,6 +417,17 @@ pub(crate) fn known(journal: &Journal, function: &Function, known: &Vector) {
     journal.append(KNOWN, |out| known_record(function, known, out));
 }
 
+pub(crate) fn retired(journal: &Journal, function: &Function, retirement: &Retirement) {
+    journal.append(RETIRED, |out| retired_record(function, retirement, out));
+}
+
+fn retired_record(function: &Function, retirement: &Retirement, out: &mut Vec<u8>) {
+    bytes(function.name(), out);
+    out.extend_from_slice(&retirement.by.0.0.to_le_bytes());
+    varint(retirement.by.1, out);
+    vector(&retirement.writers, out);
+}
+
 fn known_record(function: &Function, known: &Vector, out: &mut Vec<u8>) {
     bytes(function.name(), out);
     vector(known, out);
@@ -451,6 +469,9 @@ impl Store {
             function.export_pieces(PART_BYTES, |message| {
                 checkpoint.put(PART, |out| part_record(&function, None, message, out))
             })?;
+            for retirement in function.retirements() {
+                checkpoint.put(RETIRED, |out| retired_record(&function, &retirement, out))?;
+            }
             checkpoint.put(KNOWN, |out| known_record(&function, &known, out))?;
         }
         checkpoint.finish().map(Some)

@@ -29,6 +29,8 @@ pub struct Function {
     pub(crate) hooks: Arc<Hooks>,
     /// Whether a first sync with a peer is awaited: then what is absent here may be there.
     restoring: AtomicBool,
+    /// Whether deletes are to wait: see [`Function::freeze`].
+    pub(crate) frozen: AtomicBool,
     /// Whether something has changed since the last batch was taken.
     pub(crate) dirty: AtomicBool,
     pub(crate) joining: Mutex<Joining>,
@@ -58,6 +60,7 @@ impl Function {
             clock,
             hooks,
             restoring: AtomicBool::new(false),
+            frozen: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
             joining: Mutex::new(Joining::new(writers)),
             vector: Mutex::default(),

@@ -21,6 +21,7 @@ mod object;
 mod pending;
 mod removals;
 mod replica;
+mod retire;
 mod shard;
 
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ pub use miso_crdt as crdt;
 pub use miso_crdt::table::{hash, seed_hashes};
 pub use object::{Names, Object, Slot};
 pub use replica::{Buckets, Joined, Named, Outgoing, Refused, Vector};
+pub use retire::Retirement;
 pub use shard::{Shard, ShardGuard, WrongType};
 
 /// How a store is made.

@@ -22,6 +22,7 @@ use crate::function::{Function, LOCAL};
 use crate::object::Object;
 use crate::pending;
 use crate::removals::{RemovalLog, Removals};
+use crate::retire::Retired;
 use crate::shard::{AHEAD, Shard};
 
 /// A causal vector as nodes exchange it.
@@ -52,13 +53,22 @@ pub(crate) struct Joining {
     pub(crate) sent: u64,
     log: RemovalLog,
     /// What each writer has said, in its own stream, that it has applied.
-    words: HashMap<Writer, Context>,
+    pub(crate) words: HashMap<Writer, Context>,
+    /// The writers that will never count again.
+    pub(crate) retired: Retired,
 }
 
 impl Joining {
     pub(crate) fn new(writers: Writers) -> Joining {
         let shared = writers.len();
-        Joining { writers, shared, sent: 0, log: RemovalLog::default(), words: HashMap::new() }
+        Joining {
+            writers,
+            shared,
+            sent: 0,
+            log: RemovalLog::default(),
+            words: HashMap::new(),
+            retired: Retired::default(),
+        }
     }
 }
 
@@ -91,6 +101,8 @@ pub enum Refused {
     Known,
     /// Events before it are not known here; the first that is missing.
     Gap(u64),
+    /// Its writer is retired: nothing more can come of it.
+    Retired,
     /// It cannot be right.
     Malformed(&'static str),
     /// It cannot be read.
@@ -320,7 +332,7 @@ impl Function {
         Ok(changes)
     }
 
-    fn share_writers(&self, joining: &mut Joining) {
+    pub(crate) fn share_writers(&self, joining: &mut Joining) {
         if joining.writers.len() > joining.shared {
             joining.shared = joining.writers.len();
             let shared = Arc::new(joining.writers.clone());
@@ -329,7 +341,11 @@ impl Function {
     }
 
     /// A vector of a peer in local numbers.
-    fn context_of(&self, joining: &mut Joining, vector: &Vector) -> Result<Context, Refused> {
+    pub(crate) fn context_of(
+        &self,
+        joining: &mut Joining,
+        vector: &Vector,
+    ) -> Result<Context, Refused> {
         let mut context = Context::new();
         for (id, seq) in vector {
             if *seq > SEQ_MAX {
@@ -363,6 +379,9 @@ impl Function {
         let upto = self.known().upto(origin);
         if last <= upto {
             return Err(Refused::Known);
+        }
+        if joining.retired.has(origin, last) {
+            return Err(Refused::Retired);
         }
         if first > upto + 1 {
             return Err(Refused::Gap(upto + 1));
@@ -555,7 +574,7 @@ impl Function {
     ) -> Option<()> {
         match self.join_batch(origin, (first, last), message) {
             // Known from a checkpoint. A gap: where damage was repaired; the stream fills it.
-            Ok(_) | Err(Refused::Known | Refused::Gap(_)) => Some(()),
+            Ok(_) | Err(Refused::Known | Refused::Gap(_) | Refused::Retired) => Some(()),
             Err(_) => None,
         }
     }
@@ -1027,8 +1046,11 @@ impl Function {
     /// Linear in the number of values that have floors.
     pub fn collect(&self) {
         let joining = self.joining.lock();
+        let silent = joining.retired.silent(&self.known(), self.seq());
         let applied = |writer: Writer, reset: miso_crdt::Dot| {
-            writer == LOCAL || joining.words.get(&writer).is_some_and(|word| word.seen(reset))
+            writer == LOCAL
+                || silent.contains(&writer)
+                || joining.words.get(&writer).is_some_and(|word| word.seen(reset))
         };
         for shard in &self.shards {
             let mut shard = shard.lock();

@@ -347,22 +347,60 @@ impl<'a> ShardGuard<'a> {
         if self.slot(hash, object, name).is_none() {
             return false;
         }
-        let shard = &mut *self.shard;
-        let held = shard.objects.get_mut_hashed(hash, object).expect("its slot was found above");
         let context = self.function.context();
+        self.change_each((hash, object, name), |value, mint, group| {
+            reset(value, &context, mint, group);
+        });
+        true
+    }
+
+    /// Takes over what `gone` have counted under `name`: see [`Counter::take_over`].
+    ///
+    /// [`Counter::take_over`]: miso_crdt::Counter::take_over
+    pub(crate) fn take_over(
+        &mut self,
+        (hash, object, name): (u64, &[u8], &[u8]),
+        gone: impl Fn(Writer) -> bool,
+    ) {
+        self.change_each((hash, object, name), |value, mint, group| match value {
+            Value::GCounter(counter) => {
+                let change = group.and_then(miso_crdt::kind::GCounter::delta_mut);
+                counter.take_over(&gone, mint, change);
+            }
+            Value::PnCounter(counter) => {
+                let change = group.and_then(miso_crdt::kind::PnCounter::delta_mut);
+                counter.take_over(&gone, mint, change);
+            }
+            Value::OrMap(map) => {
+                let change = group.and_then(miso_crdt::kind::OrMap::delta_mut);
+                map.take_over(&gone, mint, change);
+            }
+            _ => {}
+        });
+    }
+
+    /// Changes each value under a name, which there must be.
+    fn change_each(
+        &mut self,
+        (hash, object, name): (u64, &[u8], &[u8]),
+        mut change: impl FnMut(&mut Value, &mut Mint<'_>, Option<&mut Delta>),
+    ) {
+        let shard = &mut *self.shard;
+        let Some(held) = shard.objects.get_mut_hashed(hash, object) else { return };
+        let Some(slot) = held.get_mut(name) else { return };
         let journal = self.function.hooks.journal();
         let mut ungathered = Vec::new();
-        held.get_mut(name).expect("the slot was found above").each_mut(|value| {
+        slot.each_mut(|value| {
             let mut mint = Mint::new(self.function, shard.flushed);
             let kind = value.kind();
             let (pending, room) = (&mut shard.pending, &mut shard.key);
             let group = shard.tracked.then(|| pending.group(room, (object, name, kind)));
             let Some(journal) = journal else {
-                reset(value, &context, &mut mint, group);
+                change(value, &mut mint, group);
                 return;
             };
             let mut own = Delta::empty(kind);
-            reset(value, &context, &mut mint, Some(&mut own));
+            change(value, &mut mint, Some(&mut own));
             if mint.used() {
                 let room = (&mut shard.encoder, &*shard.writers);
                 let key = (object, name);
@@ -384,7 +422,6 @@ impl<'a> ShardGuard<'a> {
         if shard.tracked {
             self.function.wrote();
         }
-        true
     }
 
     /// Deletes what this node has seen of the whole object; how many names there were.

@@ -118,6 +118,7 @@ impl Overlay {
         let linked = self.nodes.get(name).and_then(|node| node.link);
         let peer = linked.and_then(|link| self.links.get(&link)?.peer.as_ref());
         if peer.is_none_or(|peer| peer.replica.0 != before.replica) {
+            self.events.push_back(Event::Replaced(ReplicaId(before.replica)));
             self.events.push_back(Event::Gone(ReplicaId(before.replica)));
         }
     }
@@ -168,26 +169,34 @@ impl Overlay {
             }
             return;
         }
-        self.forget_up_to(now, &record.node, record.generation);
+        self.forget_up_to(now, &record.node, record.generation, record.retired);
+        if record.retired && self.table.get(&record.node).is_none() {
+            let replica = ReplicaId(record.replica);
+            self.events.push_back(Event::Retired { replica, here: false });
+        }
     }
 
-    pub(super) fn forget_up_to(&mut self, now: Time, node: &str, generation: u64) {
-        if let Some(record) = self.table.forget(now, node, generation) {
+    pub(super) fn forget_up_to(&mut self, now: Time, node: &str, generation: u64, retired: bool) {
+        if let Some(record) = self.table.forget(now, node, generation, retired) {
             self.nodes.remove(node);
             self.events.push_back(Event::Gone(ReplicaId(record.replica)));
         }
     }
 
-    /// Forgets a dead node, here and everywhere.
+    /// Forgets a dead node, here and everywhere: it will not come back. Saying it again does no harm.
     ///
     /// # Errors
-    /// If it is not known, or not dead: the error line for the client.
+    /// If it was never known, or is not dead: the error line for the client.
     pub fn forget(&mut self, now: Time, node: &str, out: &mut Out) -> Result<(), String> {
         if node == self.config.node {
             return Err("ERR a node cannot forget itself".into());
         }
         let Some(record) = self.table.get(node) else {
-            return Err(format!("ERR no such node '{}'", node.escape_debug()));
+            let Some(record) = self.table.retire(node) else {
+                return Err(format!("ERR no such node '{}'", node.escape_debug()));
+            };
+            self.tell_forgotten(record, out);
+            return Ok(());
         };
         let generation = record.generation;
         if matches!(self.liveness(now, node), Liveness::Alive | Liveness::Suspect) {
@@ -197,10 +206,18 @@ impl Overlay {
         if let Some(link) = self.nodes.get(node).and_then(|node| node.link) {
             self.close(now, link, "its node is forgotten", out);
         }
-        self.forget_up_to(now, node, generation);
-        let links: Vec<LinkId> = self.peers().collect();
-        send_records(&links, self.table.forgotten(node).into_iter().collect(), out);
+        self.forget_up_to(now, node, generation, true);
+        if let Some(record) = self.table.forgotten(node) {
+            self.tell_forgotten(record, out);
+        }
         Ok(())
+    }
+
+    fn tell_forgotten(&mut self, record: NodeRecord, out: &mut Out) {
+        let replica = ReplicaId(record.replica);
+        self.events.push_back(Event::Retired { replica, here: true });
+        let links: Vec<LinkId> = self.peers().collect();
+        send_records(&links, vec![record], out);
     }
 
     pub(super) fn tell_runs(&mut self, name: &str) {

@@ -79,7 +79,7 @@ impl Overlay {
             && let Some(record) = self.table.get(name)
         {
             let generation = record.generation;
-            self.forget_up_to(now, name, generation);
+            self.forget_up_to(now, name, generation, false);
         }
     }
 

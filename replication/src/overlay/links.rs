@@ -112,7 +112,11 @@ impl Overlay {
         node.redial.at = now + self.random.around(wait);
         let at = node.redial.at;
         self.events.push_back(Event::Down(peer.replica));
-        if self.table.get(&peer.node).is_none_or(|record| record.replica != peer.replica.0) {
+        let record = self.table.get(&peer.node);
+        if record.is_none_or(|record| record.replica != peer.replica.0) {
+            if record.is_some() {
+                self.events.push_back(Event::Replaced(peer.replica));
+            }
             self.events.push_back(Event::Gone(peer.replica));
         }
         self.wake_at(at);

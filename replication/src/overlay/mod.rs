@@ -118,6 +118,16 @@ pub enum Event {
     Gone(ReplicaId),
     /// What it runs.
     Runs(ReplicaId, BTreeSet<Bytes>),
+    /// It will never write again: a person has said so, here or at another node. What it has counted
+    /// may be taken over.
+    Retired {
+        /// The incarnation.
+        replica: ReplicaId,
+        /// Whether it was said here.
+        here: bool,
+    },
+    /// It will never write again: a newer incarnation has taken its place.
+    Replaced(ReplicaId),
 }
 
 /// The state of the overlay.
@@ -244,6 +254,11 @@ impl Overlay {
     #[must_use]
     pub fn peer(&self, link: LinkId) -> Option<ReplicaId> {
         self.links.get(&link)?.peer.as_ref().map(|peer| peer.replica)
+    }
+
+    /// The other nodes that are not forgotten: their names and incarnations.
+    pub fn others(&self) -> impl Iterator<Item = (&str, ReplicaId)> {
+        self.table.others(&self.config.node).map(|(name, replica)| (name, ReplicaId(replica)))
     }
 
     /// Whether a link is known: nothing that arrives on others counts.

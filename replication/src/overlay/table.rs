@@ -27,6 +27,9 @@ pub(super) struct Table {
 struct Forgotten {
     generation: u64,
     since: Time,
+    replica: u64,
+    /// A person has said that it does not come back.
+    retired: bool,
 }
 
 /// What became of a record.
@@ -77,21 +80,40 @@ impl Table {
     }
 
     /// Forgets a node, up to a generation. What was known of it comes back.
-    pub(super) fn forget(&mut self, now: Time, node: &str, generation: u64) -> Option<NodeRecord> {
+    pub(super) fn forget(
+        &mut self,
+        now: Time,
+        node: &str,
+        generation: u64,
+        retired: bool,
+    ) -> Option<NodeRecord> {
         let known = self.records.get(node)?;
         if known.generation > generation {
             return None;
         }
         let record = self.records.remove(node)?;
         self.hash ^= weight(&record);
-        self.forgotten.insert(node.to_owned(), Forgotten { generation, since: now });
+        let replica = record.replica;
+        let forgotten = Forgotten { generation, since: now, replica, retired };
+        self.forgotten.insert(node.to_owned(), forgotten);
         Some(record)
+    }
+
+    /// A person says of a node that is forgotten already that it does not come back.
+    pub(super) fn retire(&mut self, node: &str) -> Option<NodeRecord> {
+        self.forgotten.get_mut(node)?.retired = true;
+        self.forgotten(node)
+    }
+
+    /// The nodes other than `own`, with their incarnations.
+    pub(super) fn others(&self, own: &str) -> impl Iterator<Item = (&str, u64)> {
+        let others = self.records.values().filter(move |record| record.node != own);
+        others.map(|record| (record.node.as_str(), record.replica))
     }
 
     /// As it is told to others.
     pub(super) fn forgotten(&self, node: &str) -> Option<NodeRecord> {
-        let &Forgotten { generation, .. } = self.forgotten.get(node)?;
-        Some(forgotten(node, generation))
+        self.forgotten.get(node).map(|forgotten| forgotten.record(node))
     }
 
     /// Stops refusing the records of nodes that were forgotten long ago.
@@ -123,7 +145,7 @@ impl Table {
         for (node, &theirs) in &theirs {
             match (self.records.get(*node), self.forgotten.get(*node)) {
                 (_, Some(f)) if theirs.0 <= f.generation => {
-                    lacks.push(forgotten(node, f.generation));
+                    lacks.push(f.record(node));
                 }
                 (Some(known), _) => wants |= age(known) < theirs,
                 (None, _) => wants = true,
@@ -138,8 +160,17 @@ pub(super) fn age(record: &NodeRecord) -> (u64, u64) {
     (record.generation, record.version)
 }
 
-fn forgotten(node: &str, generation: u64) -> NodeRecord {
-    NodeRecord { node: node.to_owned(), generation, forgotten: true, ..NodeRecord::default() }
+impl Forgotten {
+    fn record(&self, node: &str) -> NodeRecord {
+        NodeRecord {
+            node: node.to_owned(),
+            replica: self.replica,
+            generation: self.generation,
+            forgotten: true,
+            retired: self.retired,
+            ..NodeRecord::default()
+        }
+    }
 }
 
 /// A record's part of the table's hash. Every node computes the same: FNV-1a over the name, mixed

@@ -89,7 +89,7 @@ pub(super) const KEYSPACE: &[Command] = &[
         "DEL",
         &[KEYS],
         Write,
-        Flags::NO_DENYOOM,
+        Flags::NO_DENYOOM.with(Flags::RESETS),
         del,
         "Deletes objects as far as this node has seen them, as MISO.DEL",
         "Integer: how many existed"
@@ -98,7 +98,7 @@ pub(super) const KEYSPACE: &[Command] = &[
         "UNLINK",
         &[KEYS],
         Write,
-        Flags::FAST.with(Flags::NO_DENYOOM),
+        Flags::FAST.with(Flags::NO_DENYOOM).with(Flags::RESETS),
         del,
         "Deletes objects as far as this node has seen them, as MISO.DEL",
         "Integer: how many existed"

@@ -74,8 +74,10 @@ pub(super) const NODES: &[Command] = &[
             name: "MISO.FORGET",
             args: &[Arg::string("node")],
             flags: ADMIN,
-            complexity: "O(N) with N functions",
-            summary: "Forgets a node that has left or is dead. What it wrote stays",
+            complexity: "O(N) with N functions; one node goes over all objects afterwards, once",
+            summary: "Forgets a node that has left or is dead and will not come back. What it wrote stays; \
+                      another node takes over what it counted, once all others are here. If it comes \
+                      back all the same with updates that no other node has seen, it stays apart",
             reply: "OK",
             example: &[("MISO.FORGET edge-3", "(error) ERR no such node 'edge-3'")],
             ..MISO

@@ -98,7 +98,7 @@ pub(super) const OBJECTS: &[Command] = &[
             args: &[OBJECT, NAMES],
             access: Access::Write,
             group: Group::Miso,
-            flags: Flags::NO_DENYOOM,
+            flags: Flags::NO_DENYOOM.with(Flags::RESETS),
             complexity: "O(N) with N elements removed",
             summary: "Deletes names, or the whole object, as far as this node has seen them",
             reply: "Integer: how many names were removed",

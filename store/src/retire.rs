@@ -1,0 +1,210 @@
+//! Writers that will never count again, and what they have counted.
+//!
+//! A counter has an entry for each writer that ever counted in it, and the entry of one that is gone
+//! for good would stay for ever (`semantics.md` 3.5). So one node *takes over*: it deletes such entries
+//! and adds what was left of them under its own name, as plain events of its own stream. A
+//! [`Retirement`] then says that these writers are silent: whoever knows their last event and the
+//! taking over drops what is left of them. Nothing else is special: who was away meanwhile gets the
+//! events as all others, and a join is a join.
+//!
+//! What must be agreed on is only who takes over, and that nobody deletes meanwhile: see
+//! `miso_replication`'s `retire`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
+
+use miso_crdt::{Context, ReplicaId, Value, Writer};
+
+use crate::Slot;
+use crate::durable;
+use crate::function::{Function, LOCAL};
+use crate::replica::{Refused, Vector};
+
+/// So many objects are looked through before commands get at the shard again.
+const TURN: usize = 256;
+
+/// That some writers will never count again, and who has taken over what they counted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Retirement {
+    /// Who took over, and the event by which that was done.
+    pub by: (ReplicaId, u64),
+    /// The writers, and their last events: all that anybody has seen of them.
+    pub writers: Vector,
+}
+
+/// What is known of silent writers.
+#[derive(Debug, Default)]
+pub(crate) struct Retired(HashMap<Writer, Silence>);
+
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    last: u64,
+    by: (Writer, u64),
+}
+
+impl Retired {
+    /// Whether an event is one that a retired writer cannot have made.
+    pub(crate) fn has(&self, writer: Writer, seq: u64) -> bool {
+        self.0.get(&writer).is_some_and(|silence| seq > silence.last)
+    }
+
+    /// Those of which all is known, the taking over included: what is kept for their sake may go.
+    pub(crate) fn silent(&self, known: &Context, own: u64) -> HashSet<Writer> {
+        let upto = |writer| if writer == LOCAL { own } else { known.upto(writer) };
+        let all = |(writer, silence): (&Writer, &Silence)| {
+            let done = upto(*writer) >= silence.last && upto(silence.by.0) >= silence.by.1;
+            done.then_some(*writer)
+        };
+        self.0.iter().filter_map(all).collect()
+    }
+}
+
+impl Function {
+    /// Says whether deletes are to wait: while another node takes over what writers have counted, a
+    /// delete that does not see it would leave that behind.
+    pub fn freeze(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Release);
+    }
+
+    /// Whether deletes are to wait.
+    #[must_use]
+    pub fn frozen(&self) -> bool {
+        self.frozen.load(Ordering::Acquire)
+    }
+
+    /// Those of `writers` that have been met here and are not retired, and their last known events.
+    #[must_use]
+    pub fn unretired<'a>(&self, writers: impl IntoIterator<Item = &'a ReplicaId>) -> Vector {
+        let joining = self.joining.lock();
+        let known = self.known();
+        let met = writers.into_iter().filter_map(|id| {
+            let writer = joining.writers.index(*id).filter(|writer| *writer != LOCAL)?;
+            (!joining.retired.0.contains_key(&writer)).then(|| (*id, known.upto(writer)))
+        });
+        met.filter(|(_, last)| *last > 0).collect()
+    }
+
+    /// Takes over what `writers` have counted, wherever that is. Linear in what the function holds;
+    /// commands get at the shards in between. How many names it concerned.
+    pub fn take_over(&self, writers: &Vector) -> usize {
+        let gone: HashSet<Writer> = {
+            let joining = self.joining.lock();
+            writers.iter().filter_map(|(id, _)| joining.writers.index(*id)).collect()
+        };
+        let mut names = 0;
+        for which in 0..self.shards() {
+            let mut cursor = 0;
+            loop {
+                let mut shard = self.lock(which);
+                let mut counted = Vec::new();
+                cursor = shard.objects().scan(cursor, TURN, |object, held| {
+                    for (name, slot) in held.all() {
+                        if counts(slot, |writer| gone.contains(&writer)) {
+                            counted.push((Box::<[u8]>::from(object), Box::<[u8]>::from(name)));
+                        }
+                    }
+                });
+                for (object, name) in &counted {
+                    let key = (crate::hash(object), &**object, &**name);
+                    shard.take_over(key, |writer| gone.contains(&writer));
+                }
+                names += counted.len();
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+        names
+    }
+
+    /// Hears that writers are retired; whether that is new. What is kept for their sake goes with the
+    /// next [`Function::collect`] for which all of it is known here.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn retire(&self, retirement: &Retirement) -> Result<bool, Refused> {
+        let mut joining = self.joining.lock();
+        let by = vec![retirement.by];
+        self.context_of(&mut joining, &by)?;
+        self.context_of(&mut joining, &retirement.writers)?;
+        let Some(by) = joining.writers.index(retirement.by.0) else { return Ok(false) };
+        let mut new = false;
+        for (id, last) in &retirement.writers {
+            let writer =
+                joining.writers.index(*id).filter(|writer| *writer != LOCAL && *writer != by);
+            let Some(writer) = writer else {
+                return Err(Refused::Malformed("who is retired"));
+            };
+            let silence = Silence { last: *last, by: (by, retirement.by.1) };
+            if let std::collections::hash_map::Entry::Vacant(entry) =
+                joining.retired.0.entry(writer)
+            {
+                entry.insert(silence);
+                joining.words.remove(&writer);
+                new = true;
+            }
+        }
+        if new && let Some(journal) = self.hooks.journal() {
+            durable::retired(journal, self, retirement);
+        }
+        Ok(new)
+    }
+
+    pub(crate) fn replay_retired(&self, retirement: &Retirement) -> Option<()> {
+        let local = self.joining.lock().writers.id(LOCAL)?;
+        // A writer of this node's past may be among them, but never the one that it is now: peers
+        // would have told it to become another.
+        let others =
+            retirement.writers.iter().filter(|(id, _)| *id != local && *id != retirement.by.0);
+        let writers = others.copied().collect();
+        self.retire(&Retirement { writers, ..*retirement }).ok().map(drop)
+    }
+
+    /// All that is known of retired writers, those together that were retired together.
+    #[must_use]
+    pub fn retirements(&self) -> Vec<Retirement> {
+        let joining = self.joining.lock();
+        let id = |writer| joining.writers.id(writer).unwrap_or(ReplicaId(0));
+        let mut together: HashMap<(Writer, u64), Vector> = HashMap::new();
+        for (writer, silence) in &joining.retired.0 {
+            together.entry(silence.by).or_default().push((id(*writer), silence.last));
+        }
+        let mut all: Vec<Retirement> = together
+            .into_iter()
+            .map(|((by, seq), mut writers)| {
+                writers.sort_unstable();
+                Retirement { by: (id(by), seq), writers }
+            })
+            .collect();
+        all.sort_unstable_by_key(|retirement| retirement.by);
+        all
+    }
+
+    /// Whether somebody who knows `vector` has seen more of a retired writer than those who retired
+    /// it: then what it holds and what was taken over would count twice.
+    #[must_use]
+    pub fn is_stray(&self, vector: &Vector) -> bool {
+        let joining = self.joining.lock();
+        let beyond = |(id, last): &(ReplicaId, u64)| {
+            joining.writers.index(*id).is_some_and(|writer| joining.retired.has(writer, *last))
+        };
+        !joining.retired.0.is_empty() && vector.iter().any(beyond)
+    }
+
+    /// Whether `id` is retired.
+    #[must_use]
+    pub fn is_retired(&self, id: ReplicaId) -> bool {
+        let joining = self.joining.lock();
+        let writer = joining.writers.index(id);
+        writer.is_some_and(|writer| joining.retired.0.contains_key(&writer))
+    }
+}
+
+/// Whether something of a slot was counted by some writers.
+fn counts(slot: &Slot, which: impl Fn(Writer) -> bool) -> bool {
+    slot.values().iter().any(|value| match value {
+        Value::GCounter(counter) | Value::PnCounter(counter) => counter.counts(&which),
+        Value::OrMap(map) => map.counts(&which),
+        _ => false,
+    })
+}
