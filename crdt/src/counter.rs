@@ -317,21 +317,21 @@ impl Counter {
     }
 
     /// Takes over what writers have counted that will never count again: deletes their entries, as a
-    /// reset does, and adds what was left of them under the local writer. The value stays. Whether
-    /// there was anything.
+    /// reset does, and adds what was left of them under the local writer. The value stays. `gone` says
+    /// by an entry's newest update whether that is to be done. Answers whether there was anything.
     ///
     /// Only one node may do so, and none may delete the counter meanwhile without seeing it: what two
     /// took over would count twice, and what was taken over outlives a delete that has not seen that.
     pub fn take_over<E: Events>(
         &mut self,
-        gone: impl Fn(Writer) -> bool,
+        gone: impl Fn(Dot) -> bool,
         events: &mut E,
         change: Option<&mut CounterDelta>,
     ) -> bool {
         let own = self.entry(events.writer()).map_or((0, 0), |entry| (entry.p, entry.n));
         let (mut p, mut n) = (0u128, 0u128);
         let mut taken = Vec::new();
-        for entry in self.entries().filter(|entry| entry.live() && gone(entry.dot.writer())) {
+        for entry in self.entries().filter(|entry| entry.live() && gone(entry.dot)) {
             let (fp, fn_) = entry.floor.map_or((0, 0), |floor| (floor.p, floor.n));
             // One that does not fit the local writer's totals stays as it is.
             let sums = (p + u128::from(entry.p - fp), n + u128::from(entry.n - fn_));
@@ -423,10 +423,10 @@ impl Counter {
         self.entries().filter(|entry| entry.floor.is_some()).for_each(|entry| change.note(entry));
     }
 
-    /// Whether some of these writers' counts are in it.
+    /// Whether it has an entry that is not deleted and of whose newest update `which` says so.
     #[must_use]
-    pub fn counts(&self, which: impl Fn(Writer) -> bool) -> bool {
-        self.entries().any(|entry| entry.live() && which(entry.dot.writer()))
+    pub fn counts(&self, which: impl Fn(Dot) -> bool) -> bool {
+        self.entries().any(|entry| entry.live() && which(entry.dot))
     }
 
     /// Whether it keeps entries only for their floors.
@@ -435,17 +435,17 @@ impl Counter {
         matches!(self, Counter::Many(many) if many.live < many.entries.len())
     }
 
-    /// Forgets deleted entries whose writer has applied the reset: `applied(writer, reset)` says
-    /// so. Before that the writer may still count on from what was deleted, and whoever forgot the
+    /// Forgets deleted entries whose writer has applied the reset: `applied(update, reset)` says so by
+    /// the writer's newest update. Before that the writer may still count on from what was deleted, and whoever forgot the
     /// floor would show too much.
     ///
     /// A writer says so in its own stream, and the word counts only where all of the writer's events
     /// that preceded it are applied. Otherwise an old copy of the entry could still arrive and would
     /// not be known for old.
-    pub fn collect(&mut self, applied: impl Fn(Writer, Dot) -> bool) {
+    pub fn collect(&mut self, applied: impl Fn(Dot, Dot) -> bool) {
         if let Counter::Many(many) = self {
             many.retain(|entry| {
-                let done = |floor: Floor| applied(entry.dot.writer(), floor.by);
+                let done = |floor: Floor| applied(entry.dot, floor.by);
                 entry.live() || !entry.floor.is_some_and(done)
             });
             self.settle();
@@ -921,7 +921,7 @@ mod tests {
         reset(&mut c);
         let deleted = c.send();
         a.receive(&deleted);
-        a.state.collect(|writer, _| writer == Writer(0)); // it knows its own mind
+        a.state.collect(|dot, _| dot.writer() == Writer(0)); // it knows its own mind
         assert!(a.state.is_blank());
         add(&mut a, 1);
         let one = a.send();
@@ -989,7 +989,7 @@ mod tests {
 
     fn take_over(site: &mut Site<Counter>, of: u16) -> bool {
         site.edit(|counter, events, change| {
-            counter.take_over(|writer| writer == Writer(of), events, Some(change))
+            counter.take_over(|dot| dot.writer() == Writer(of), events, Some(change))
         })
     }
 
@@ -1015,7 +1015,7 @@ mod tests {
             }
             exchange(&mut all[1..]);
             let value = all[1].state.value();
-            let had = all[1].state.counts(|writer| writer == Writer(0));
+            let had = all[1].state.counts(|dot| dot.writer() == Writer(0));
             prop_assert_eq!(take_over(&mut all[1], 0), had);
             prop_assert!(!take_over(&mut all[1], 0), "once");
             prop_assert_eq!(all[1].state.value(), value);
@@ -1034,7 +1034,7 @@ mod tests {
             prop_assert_eq!(late.state.value(), all[1].state.value());
             prop_assert_eq!(all[2].state.value(), all[1].state.value());
             for site in [&mut all[1], &mut late] {
-                site.state.collect(|writer, _| writer == Writer(0));
+                site.state.collect(|dot, _| dot.writer() == Writer(0));
                 prop_assert!(site.state.entry(Writer(0)).is_none());
                 let value = site.state.value();
                 history.iter().for_each(|message| site.receive(message));

@@ -17,7 +17,7 @@ use crate::batch::digest_of;
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
 use crate::counter::{Counter, CounterDelta, Overflow, bounded, complete, join_cleared, saturate};
-use crate::dot::Writer;
+use crate::dot::Dot;
 use crate::mv_register::{MvRegister, RegisterDelta};
 use crate::set::join_touched;
 use crate::table::Table;
@@ -304,7 +304,7 @@ impl OrMap {
     /// As [`Counter::take_over`], of every field's counter.
     pub fn take_over<E: Events>(
         &mut self,
-        gone: impl Fn(Writer) -> bool,
+        gone: impl Fn(Dot) -> bool,
         events: &mut E,
         mut change: Option<&mut MapDelta>,
     ) -> bool {
@@ -324,7 +324,7 @@ impl OrMap {
 
     /// As [`Counter::counts`], of any field. Linear in the fields.
     #[must_use]
-    pub fn counts(&self, which: impl Fn(Writer) -> bool) -> bool {
+    pub fn counts(&self, which: impl Fn(Dot) -> bool) -> bool {
         let counts = |counter: &Counter| counter.counts(&which);
         self.fields.iter().any(|(_, field)| field.counter.as_deref().is_some_and(counts))
     }
@@ -337,7 +337,7 @@ impl OrMap {
     }
 
     /// Forgets floors, as [`Counter::collect`] does.
-    pub fn collect(&mut self, applied: impl Fn(Writer, crate::Dot) -> bool) {
+    pub fn collect(&mut self, applied: impl Fn(Dot, Dot) -> bool) {
         self.fields.retain(|_, field| {
             if let Some(counter) = &mut field.counter {
                 counter.collect(&applied);
@@ -721,12 +721,12 @@ mod tests {
         let sent = a.send();
         b.receive(&sent);
         c.receive(&sent);
-        let gone = |writer| writer == Writer(0);
+        let gone = |dot: Dot| dot.writer() == crate::Writer(0);
         assert!(b.edit(|map, events, change| map.take_over(gone, events, Some(change))));
         assert!(!b.state.counts(gone) && b.state.has_dead_entries());
         c.receive(&b.send());
         for site in [&mut b, &mut c] {
-            site.state.collect(|writer, _| gone(writer));
+            site.state.collect(|dot, _| gone(dot));
             assert!(!site.state.has_dead_entries());
             site.receive(&sent);
             let read = |field: &[u8]| {

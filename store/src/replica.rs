@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use miso_crdt::batch::{self, Reading, digest_of};
 use miso_crdt::{
-    Change, Changes, Context, DecodeError, Delta, ReplicaId, SEQ_MAX, Seen, Type, Value, Writer,
-    Writers,
+    Change, Changes, Context, DecodeError, Delta, Dot, ReplicaId, SEQ_MAX, Seen, Type, Value,
+    Writer, Writers,
 };
 use parking_lot::MutexGuard;
 
@@ -133,7 +133,7 @@ struct Here<'a> {
 }
 
 impl Seen for Here<'_> {
-    fn seen(&self, dot: miso_crdt::Dot) -> bool {
+    fn seen(&self, dot: Dot) -> bool {
         let own = dot.writer() == LOCAL && dot.seq() <= self.own;
         own || self.vector.seen(dot)
             || self.ahead.is_some_and(|ahead| ahead.seen(dot))
@@ -1047,9 +1047,10 @@ impl Function {
     pub fn collect(&self) {
         let joining = self.joining.lock();
         let silent = joining.retired.silent(&self.known(), self.seq());
-        let applied = |writer: Writer, reset: miso_crdt::Dot| {
+        let applied = |update: Dot, reset: Dot| {
+            let writer = update.writer();
             writer == LOCAL
-                || silent.contains(&writer)
+                || silent.seen(update)
                 || joining.words.get(&writer).is_some_and(|word| word.seen(reset))
         };
         for shard in &self.shards {
@@ -1236,7 +1237,7 @@ impl Shard {
         }
     }
 
-    fn collect(&mut self, function: &Function, applied: impl Fn(Writer, miso_crdt::Dot) -> bool) {
+    fn collect(&mut self, function: &Function, applied: impl Fn(Dot, Dot) -> bool) {
         for key in std::mem::take(&mut self.floored) {
             let (object, name) = pending::split(&key);
             let Some(held) = self.objects.get_mut(object) else { continue };

@@ -10,10 +10,11 @@
 //! What must be agreed on is only who takes over, and that nobody deletes meanwhile: see
 //! `miso_replication`'s `retire`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 
-use miso_crdt::{Context, ReplicaId, Value, Writer};
+use miso_crdt::{Context, Dot, ReplicaId, Seen, Value, Writer};
 
 use crate::Slot;
 use crate::durable;
@@ -48,14 +49,18 @@ impl Retired {
         self.0.get(&writer).is_some_and(|silence| seq > silence.last)
     }
 
-    /// Those of which all is known, the taking over included: what is kept for their sake may go.
-    pub(crate) fn silent(&self, known: &Context, own: u64) -> HashSet<Writer> {
+    /// The events of those of which all is known, the taking over included: what is kept for their
+    /// sake may go. Of a writer that was lost a value may be here that nobody knows all before: that
+    /// is not among them, and stays.
+    pub(crate) fn silent(&self, known: &Context, own: u64) -> Context {
         let upto = |writer| if writer == LOCAL { own } else { known.upto(writer) };
-        let all = |(writer, silence): (&Writer, &Silence)| {
-            let done = upto(*writer) >= silence.last && upto(silence.by.0) >= silence.by.1;
-            done.then_some(*writer)
-        };
-        self.0.iter().filter_map(all).collect()
+        let mut silent = Context::new();
+        for (writer, silence) in &self.0 {
+            if upto(*writer) >= silence.last && upto(silence.by.0) >= silence.by.1 {
+                silent.raise(*writer, silence.last);
+            }
+        }
+        silent
     }
 }
 
@@ -84,13 +89,16 @@ impl Function {
         met.filter(|(_, last)| *last > 0).collect()
     }
 
-    /// Takes over what `writers` have counted, wherever that is. Linear in what the function holds;
+    /// Takes over what `writers` have counted up to their last events, wherever that is. Linear in what the function holds;
     /// commands get at the shards in between. How many names it concerned.
     pub fn take_over(&self, writers: &Vector) -> usize {
-        let gone: HashSet<Writer> = {
+        let mut gone = Context::new();
+        {
             let joining = self.joining.lock();
-            writers.iter().filter_map(|(id, _)| joining.writers.index(*id)).collect()
-        };
+            for (id, last) in writers {
+                joining.writers.index(*id).into_iter().for_each(|writer| gone.raise(writer, *last));
+            }
+        }
         let mut names = 0;
         for which in 0..self.shards() {
             let mut cursor = 0;
@@ -99,14 +107,14 @@ impl Function {
                 let mut counted = Vec::new();
                 cursor = shard.objects().scan(cursor, TURN, |object, held| {
                     for (name, slot) in held.all() {
-                        if counts(slot, |writer| gone.contains(&writer)) {
+                        if counts(slot, |dot| gone.seen(dot)) {
                             counted.push((Box::<[u8]>::from(object), Box::<[u8]>::from(name)));
                         }
                     }
                 });
                 for (object, name) in &counted {
                     let key = (crate::hash(object), &**object, &**name);
-                    shard.take_over(key, |writer| gone.contains(&writer));
+                    shard.take_over(key, |dot| gone.seen(dot));
                 }
                 names += counted.len();
                 if cursor == 0 {
@@ -136,9 +144,7 @@ impl Function {
                 return Err(Refused::Malformed("who is retired"));
             };
             let silence = Silence { last: *last, by: (by, retirement.by.1) };
-            if let std::collections::hash_map::Entry::Vacant(entry) =
-                joining.retired.0.entry(writer)
-            {
+            if let Entry::Vacant(entry) = joining.retired.0.entry(writer) {
                 entry.insert(silence);
                 joining.words.remove(&writer);
                 new = true;
@@ -201,7 +207,7 @@ impl Function {
 }
 
 /// Whether something of a slot was counted by some writers.
-fn counts(slot: &Slot, which: impl Fn(Writer) -> bool) -> bool {
+fn counts(slot: &Slot, which: impl Fn(Dot) -> bool) -> bool {
     slot.values().iter().any(|value| match value {
         Value::GCounter(counter) | Value::PnCounter(counter) => counter.counts(&which),
         Value::OrMap(map) => map.counts(&which),

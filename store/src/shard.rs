@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use miso_crdt::{Context, Crdt, Delta, Encoder, Kind, Table, Type, Value, Writer, Writers};
+use miso_crdt::{Context, Crdt, Delta, Dot, Encoder, Kind, Table, Type, Value, Writer, Writers};
 use parking_lot::MutexGuard;
 
 use crate::durable;
@@ -360,7 +360,7 @@ impl<'a> ShardGuard<'a> {
     pub(crate) fn take_over(
         &mut self,
         (hash, object, name): (u64, &[u8], &[u8]),
-        gone: impl Fn(Writer) -> bool,
+        gone: impl Fn(Dot) -> bool,
     ) {
         self.change_each((hash, object, name), |value, mint, group| match value {
             Value::GCounter(counter) => {

@@ -15,9 +15,10 @@ use miso_protocol::peer::{self, message::Body};
 use miso_replication::node::{self, Input, Node};
 use miso_replication::replicator::{self, Bugs};
 use miso_replication::{Answer, Ask, AskId, Effect, LinkId, Note, Time, overlay};
-use miso_store::crdt::{ReplicaId, Type, Value, kind};
+use miso_store::crdt::counter::Entry;
+use miso_store::crdt::{Counter, ReplicaId, Type, Value, kind};
 use miso_store::journal::{Disk, FaultyDisk, Options, SyncPolicy};
-use miso_store::{Function, Observer, Store};
+use miso_store::{Function, Observer, Retirement, Store};
 
 use crate::Rng;
 use oracle::{Facts, Known, Oracle, Place};
@@ -110,6 +111,10 @@ struct Host {
     clock: Arc<AtomicU64>,
     node: Node,
     runs: BTreeMap<Bytes, Vec<Bytes>>,
+    /// It is down, and lost its memory with that.
+    emptied: bool,
+    /// It does not come back.
+    gone: bool,
     /// It does nothing until then.
     slow_until: u64,
     timer: Option<u64>,
@@ -153,6 +158,8 @@ pub struct World {
     /// Every incarnation that lost its memory.
     lost: BTreeSet<ReplicaId>,
     waits: BTreeMap<AskId, (usize, Bytes, u64)>,
+    /// Who has taken over what others had counted, by the function, and for whom.
+    taken: Vec<(Bytes, Retirement)>,
     calm: bool,
     history: String,
 }
@@ -176,6 +183,7 @@ impl World {
             oracle: Oracle::default(),
             lost: BTreeSet::new(),
             waits: BTreeMap::new(),
+            taken: Vec::new(),
             calm: false,
             history: String::new(),
         };
@@ -316,6 +324,8 @@ impl World {
             clock,
             node,
             runs: BTreeMap::new(),
+            emptied: false,
+            gone: false,
             slow_until: 0,
             timer: None,
         });
@@ -370,10 +380,12 @@ impl World {
             host.disk = Some(disk);
             if self.hosts[at].replica != replica {
                 self.lost.insert(replica);
+                self.hosts[at].emptied = true;
                 let kept = !forgets || (cut && self.plan.disks == Some(SyncPolicy::Always));
                 assert!(!kept, "{name} has lost what it was");
             }
         } else if forgets {
+            self.hosts[at].emptied = true;
             let new = if self.plan.broken.same_incarnation {
                 replica
             } else {
@@ -396,7 +408,7 @@ impl World {
         let node = self.node(&name, &address, replica, &store);
         let host = &mut self.hosts[at];
         host.node = node;
-        host.up = true;
+        (host.up, host.emptied) = (true, false);
         host.wrote.0.lock().expect("one thread").clear();
         // What was not sent is still to be sent.
         let unsent: Vec<Arc<Function>> =
@@ -425,6 +437,8 @@ impl World {
             inputs.extend(wrote.into_iter().map(|function| Input::Wrote { function }));
         }
         host.node.settle(now, &mut out);
+        self.note_taken(at);
+        let host = &mut self.hosts[at];
         // Nobody is told of what might be lost.
         host.store.commit().expect("disks do not fail here");
         self.carry_out(at, out);
@@ -436,6 +450,54 @@ impl World {
             host.timer = Some(deadline);
             let life = host.life;
             self.after(deadline - self.now, Event::Tick { at, life });
+        }
+    }
+
+    /// Tells the oracle what a node has just taken over.
+    fn note_taken(&mut self, at: usize) {
+        let (own, store) = (self.hosts[at].replica, Arc::clone(&self.hosts[at].store));
+        for function in store.functions() {
+            let name = Bytes::copy_from_slice(function.name());
+            for retirement in function.retirements() {
+                let entry = (name.clone(), retirement);
+                if entry.1.by.0 != own || self.taken.contains(&entry) {
+                    continue;
+                }
+                let known: BTreeMap<ReplicaId, u64> = function.token().into_iter().collect();
+                for (writer, last) in &entry.1.writers {
+                    self.check_taken_once(&name, *writer, &known);
+                    assert_eq!(
+                        known.get(writer),
+                        Some(last),
+                        "n{at}: what it knows of the retired"
+                    );
+                }
+                self.say(|| format!("n{at} takes over: {:x?}", entry.1));
+                let living = self.hosts.iter().filter(|host| !host.gone).map(|host| host.replica);
+                let living: BTreeSet<ReplicaId> = living.collect();
+                let known = Known { vector: &known, living: &living };
+                let holds = |place: &Place| facts(&function, place);
+                let Retirement { by, writers } = &entry.1;
+                self.oracle.take_over(&name, *by, writers, &known, holds);
+                self.taken.push(entry);
+            }
+        }
+    }
+
+    /// Who takes over from a writer knows of it if another has done so, unless nobody does any more.
+    fn check_taken_once(&self, name: &Bytes, writer: ReplicaId, known: &BTreeMap<ReplicaId, u64>) {
+        let before = self.taken.iter().filter(|(function, _)| function == name);
+        for (_, other) in before.filter(|(_, r)| r.writers.iter().any(|(id, _)| *id == writer)) {
+            let (by, seq) = other.by;
+            let here = known.get(&by).is_some_and(|upto| *upto >= seq);
+            let somewhere =
+                self.hosts.iter().filter(|host| !host.gone).any(|host| {
+                    host.store.find(name).is_some_and(|function| function.upto(by) >= seq)
+                });
+            assert!(
+                here || !somewhere,
+                "{writer:x?} is taken over a second time, after {other:x?}"
+            );
         }
     }
 
@@ -683,6 +745,7 @@ impl World {
                 }
             }
             89..92 if self.hosts.len() < self.plan.nodes + 3 => self.join(),
+            92..95 if self.hosts[other].emptied => self.forget(at, other),
             92..100 => {
                 let name = Bytes::from_static(FUNCTIONS[self.pick(2)]);
                 let host = &mut self.hosts[at];
@@ -695,6 +758,14 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// A person tells one node to forget another, which is down and empty.
+    fn forget(&mut self, at: usize, other: usize) {
+        let id = AskId(self.id());
+        let node = self.hosts[other].name.clone();
+        self.say(|| format!("n{at} is told to forget {node}"));
+        self.drive(at, vec![Input::Ask { id, ask: Ask::Forget { node } }]);
     }
 
     /// A client does something on some node.
@@ -769,6 +840,11 @@ impl World {
         let word = format!("{n}").into_bytes();
         let mut amount = None;
         let mut shard = function.lock(function.shard_of(hash));
+        // The server lets these wait.
+        let resets = dice == 0 || (*kind == Type::OrMap && !(4..7).contains(&dice));
+        if resets && function.frozen() {
+            return;
+        }
         let done = match (kind, dice) {
             (_, 0) => Some(shard.delete(hash, object, name)),
             (Type::GCounter, _) => {
@@ -887,6 +963,49 @@ impl World {
         while self.step(next) {}
         self.check_all();
         self.check_remains();
+        if self.hosts.len() > 2 {
+            self.check_forgotten();
+        }
+    }
+
+    /// A node goes for good, and another is told so: what it had counted stays, and nothing else of it.
+    fn check_forgotten(&mut self) {
+        let at = self.pick(self.hosts.len());
+        let teller = (at + 1) % self.hosts.len();
+        let (name, gone) = (self.hosts[at].name.clone(), self.hosts[at].replica);
+        self.say(|| format!("{name} goes for good"));
+        self.crash(at, true);
+        self.hosts[at].gone = true;
+        self.lost.insert(gone);
+        let next = self.now + 3 * SECOND;
+        while self.step(next) {}
+        self.forget(teller, at);
+        let until = self.now + 60 * SECOND;
+        loop {
+            let next = self.now + SECOND;
+            while self.step(next) {}
+            let left = self.remains_of(gone);
+            if left.is_empty() && self.differences().is_empty() {
+                break;
+            }
+            assert!(self.now < until, "left of {:x}: {}", gone.0, left.join("; "));
+        }
+        self.check_all();
+    }
+
+    /// Where something is left of what a writer has counted.
+    fn remains_of(&self, writer: ReplicaId) -> Vec<String> {
+        let mut left = Vec::new();
+        for host in self.hosts.iter().filter(|host| !host.gone) {
+            for function in host.store.functions() {
+                self.entries(&function, |place, id, entry| {
+                    if id == writer {
+                        left.push(format!("{} {place:?} {entry:?}", host.name));
+                    }
+                });
+            }
+        }
+        left
     }
 
     /// Everything is mended, everybody runs everything, and nobody writes.
@@ -915,20 +1034,22 @@ impl World {
                 vector.sort_unstable();
                 (vector, function.digests(16))
             };
-            let first = state(&self.hosts[0]);
-            for (at, host) in self.hosts.iter().enumerate().skip(1) {
+            let mut hosts = self.hosts.iter().enumerate().filter(|(_, host)| !host.gone);
+            let Some((one, held_by_one)) = hosts.next() else { continue };
+            let first = state(held_by_one);
+            for (at, host) in hosts {
                 let other = state(host);
                 if other.0 != first.0 {
-                    wrong.push(format!("n{at} knows {:x?}, n0 {:x?}", other.0, first.0));
+                    wrong.push(format!("n{at} knows {:x?}, n{one} {:x?}", other.0, first.0));
                 } else if other != first {
                     let places = self.oracle.places().filter(|place| *place.0 == *name);
                     let pairs = places.map(|place| {
                         let held = |host: &Host| facts(&host.store.function(name), place);
-                        (place, held(&self.hosts[0]), held(host))
+                        (place, held(held_by_one), held(host))
                     });
                     let differ: Vec<_> = pairs.filter(|(_, a, b)| a != b).collect();
                     wrong.push(format!(
-                        "n{at} and n0 know the same and hold different values: {differ:x?}"
+                        "n{at} and n{one} know the same and hold different values: {differ:x?}"
                     ));
                 }
             }
@@ -937,8 +1058,9 @@ impl World {
     }
 
     fn check_all(&self) {
-        let living: BTreeSet<ReplicaId> = self.hosts.iter().map(|host| host.replica).collect();
-        for (at, host) in self.hosts.iter().enumerate() {
+        let hosts = || self.hosts.iter().enumerate().filter(|(_, host)| !host.gone);
+        let living: BTreeSet<ReplicaId> = hosts().map(|(_, host)| host.replica).collect();
+        for (at, host) in hosts() {
             for place in self.oracle.places() {
                 let function = host.store.function(&place.0);
                 let vector = function.vector().into_iter().collect();
@@ -977,24 +1099,33 @@ impl World {
     /// What is kept in a function only for its floors: the place, whose entry, and whose reset.
     fn floors(&self, function: &Function) -> Vec<String> {
         let mut floors = Vec::new();
-        for (_, object, name, kind) in self.oracle.places() {
+        self.entries(function, |(_, object, name, _), id, entry| {
+            if !entry.live() {
+                floors.push(format!(
+                    "{}/{} {:x}:{} {:?}",
+                    object.escape_ascii(),
+                    name.escape_ascii(),
+                    id.0,
+                    entry.dot.seq(),
+                    entry.floor
+                ));
+            }
+        });
+        floors
+    }
+
+    /// Visits what a function keeps of each writer in each counter.
+    fn entries(&self, function: &Function, mut visit: impl FnMut(&Place, ReplicaId, &Entry)) {
+        for place in self.oracle.places().filter(|place| *place.0 == *function.name()) {
+            let (_, object, name, kind) = place;
             let shard = function.lock(function.shard_index(object));
             let slot = shard.objects().get(object).and_then(|object| object.get(name));
             let values = slot.map_or(&[][..], miso_store::Slot::values);
             let Some(value) = values.iter().find(|value| value.kind() == *kind) else { continue };
-            let id = |writer| shard.writers().id(writer).expect("interned").0;
-            let mut look = |counter: &miso_store::crdt::Counter| {
-                for entry in counter.entries().filter(|entry| !entry.live()) {
-                    let by = entry.floor.expect("it is not live").by;
-                    floors.push(format!(
-                        "{}/{} {:x}:{} by {:x}:{}",
-                        object.escape_ascii(),
-                        name.escape_ascii(),
-                        id(entry.dot.writer()),
-                        entry.dot.seq(),
-                        id(by.writer()),
-                        by.seq()
-                    ));
+            let mut look = |counter: &Counter| {
+                for entry in counter.entries() {
+                    let id = shard.writers().id(entry.dot.writer()).expect("interned");
+                    visit(place, id, &entry);
                 }
             };
             match value {
@@ -1005,7 +1136,6 @@ impl World {
                 _ => {}
             }
         }
-        floors
     }
 }
 
@@ -1042,6 +1172,9 @@ fn in_words(envelope: &Bytes) -> String {
             ),
             Body::Fetch(m) => format!("fetch {} {}", m.id, m.object.escape_ascii()),
             Body::Fetched(m) => format!("fetched {} {}", m.id, m.found),
+            Body::Retire(m) => format!("may I retire {:x?}? over {}", m.writers, m.over),
+            Body::Grant(m) => format!("grant {} {}", !m.refused, vector(&m.vector)),
+            Body::Retired(m) => format!("{} are retired by {:x}", vector(&m.writers), m.by),
             _ => return None,
         })
     });

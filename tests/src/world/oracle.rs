@@ -86,6 +86,13 @@ pub(crate) struct Edit {
     covered: Vec<(Vec<u8>, ReplicaId, (u64, u64))>,
 }
 
+impl Edit {
+    fn by(by: ReplicaId, seq: u64) -> Edit {
+        let (added, removed) = (BTreeSet::new(), BTreeSet::new());
+        Edit { by, seq, added, removed, counted: Vec::new(), covered: Vec::new() }
+    }
+}
+
 /// All edits, by place.
 #[derive(Default, Debug)]
 pub(crate) struct Oracle {
@@ -121,12 +128,9 @@ impl Oracle {
         amount: Option<(Vec<u8>, i128)>,
     ) {
         let mut edit = Edit {
-            by,
-            seq,
             added: after.dots.difference(&before.dots).cloned().collect(),
             removed: before.dots.difference(&after.dots).cloned().collect(),
-            counted: Vec::new(),
-            covered: Vec::new(),
+            ..Edit::by(by, seq)
         };
         if let Some((path, amount)) = amount {
             let (_, seq, _) = after.counts[&(path.clone(), by)];
@@ -139,6 +143,49 @@ impl Oracle {
             }
         }
         self.edits.entry(place).or_default().push(edit);
+    }
+
+    /// Records that a node has taken over what writers that are gone had counted, as far as it knows
+    /// of it: it takes their counts away, and adds their sums itself. What the sums may be is known;
+    /// what they are, where writers have left a part of something lost, says what it holds now.
+    pub(crate) fn take_over(
+        &mut self,
+        function: &[u8],
+        (by, seq): (ReplicaId, u64),
+        writers: &[(ReplicaId, u64)],
+        known: &Known<'_>,
+        holds: impl Fn(&Place) -> Facts,
+    ) {
+        for (place, edits) in self.edits.iter_mut().filter(|(place, _)| *place.0 == *function) {
+            let mut taken = Edit::by(by, seq);
+            let held = holds(place);
+            let paths: BTreeSet<Vec<u8>> = edits
+                .iter()
+                .flat_map(|edit| &edit.counted)
+                .map(|(path, ..)| path.clone())
+                .collect();
+            for path in paths {
+                let mut sums = BTreeSet::from([0]);
+                // What is still there was fetched ahead of what is known: it is not taken over.
+                let is_taken = |writer| !held.counts.contains_key(&(path.clone(), writer));
+                for (writer, last) in writers.iter().filter(|(writer, _)| is_taken(*writer)) {
+                    let counts = allowed(edits, &path, *writer, known);
+                    sums =
+                        sums.iter().flat_map(|sum| counts.iter().map(move |n| sum + n)).collect();
+                    taken.covered.push((path.clone(), *writer, (1, *last)));
+                }
+                let own = allowed(edits, &path, by, known);
+                let now = held.counts.get(&(path.clone(), by)).copied();
+                // The event that counted it is that of the entry.
+                let (_, at, now) = now.unwrap_or((0, seq, 0));
+                let fits = sums.iter().find(|sum| own.contains(&(now - **sum)));
+                let sum = fits.or(sums.first()).copied().unwrap_or(0);
+                taken.counted.push((path, at, sum));
+            }
+            if !taken.covered.is_empty() {
+                edits.push(taken);
+            }
+        }
     }
 
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
@@ -180,38 +227,7 @@ impl Oracle {
             paths.extend(edit.counted.iter().map(|(path, ..)| (path.clone(), edit.by)));
         }
         for (path, writer) in paths {
-            let mut amounts: Vec<(u64, i128)> = edits
-                .iter()
-                .filter(|edit| edit.by == writer)
-                .flat_map(|edit| &edit.counted)
-                .filter(|(of, ..)| *of == path)
-                .map(|(_, seq, amount)| (*seq, *amount))
-                .collect();
-            amounts.sort_unstable();
-            let covers = |edits: &[&Edit]| -> Vec<(u64, u64)> {
-                let all = edits.iter().flat_map(|edit| &edit.covered);
-                all.filter(|(of, who, _)| (of, who) == (&path, &writer))
-                    .map(|(.., at)| *at)
-                    .collect()
-            };
-            let covered = covers(&sure);
-            let gone =
-                |seq: u64| covered.iter().any(|(first, last)| (*first..=*last).contains(&seq));
-            // What was taken away before the first by an edit that was lost may be here, or not.
-            let mut floors = vec![0];
-            floors.extend(covers(&perhaps).into_iter().map(|(_, last)| last));
-            floors.extend(covered.iter().map(|(first, _)| first - 1));
-            let upto = known.vector.get(&writer).copied().unwrap_or(0);
-            let mut cuts = vec![upto];
-            if !known.living.contains(&writer) {
-                cuts.extend(amounts.iter().map(|(seq, _)| *seq).filter(|seq| *seq > upto));
-            }
-            let mut allowed: BTreeSet<i128> = BTreeSet::new();
-            for (floor, cut) in floors.iter().flat_map(|f| cuts.iter().map(move |cut| (*f, *cut))) {
-                let within =
-                    amounts.iter().filter(|(seq, _)| *seq > floor && *seq <= cut && !gone(*seq));
-                allowed.insert(within.map(|(_, amount)| *amount).sum());
-            }
+            let allowed = allowed(edits, &path, writer, known);
             let count = held.counts.get(&(path.clone(), writer)).map_or(0, |(.., count)| *count);
             if !allowed.contains(&count) {
                 let path = path.escape_ascii();
@@ -220,6 +236,44 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// What one writer may have counted there, for somebody who knows `known`.
+fn allowed(edits: &[Edit], path: &[u8], writer: ReplicaId, known: &Known<'_>) -> BTreeSet<i128> {
+    let sure: Vec<&Edit> = edits.iter().filter(|edit| known.has(edit.by, edit.seq)).collect();
+    let perhaps: Vec<&Edit> =
+        edits.iter().filter(|edit| known.may_have(edit.by, edit.seq)).collect();
+    let mut amounts: Vec<(u64, i128)> = edits
+        .iter()
+        .filter(|edit| edit.by == writer)
+        .flat_map(|edit| &edit.counted)
+        .filter(|(of, ..)| *of == path)
+        .map(|(_, seq, amount)| (*seq, *amount))
+        .collect();
+    amounts.sort_unstable();
+    let covers = |edits: &[&Edit]| -> Vec<(u64, u64)> {
+        let all = edits.iter().flat_map(|edit| &edit.covered);
+        all.filter(|(of, who, _)| (of.as_slice(), *who) == (path, writer))
+            .map(|(.., at)| *at)
+            .collect()
+    };
+    let covered = covers(&sure);
+    let gone = |seq: u64| covered.iter().any(|(first, last)| (*first..=*last).contains(&seq));
+    // What was taken away before the first by an edit that was lost may be here, or not.
+    let mut floors = vec![0];
+    floors.extend(covers(&perhaps).into_iter().map(|(_, last)| last));
+    floors.extend(covered.iter().map(|(first, _)| first - 1));
+    let upto = known.vector.get(&writer).copied().unwrap_or(0);
+    let mut cuts = vec![upto];
+    if !known.living.contains(&writer) {
+        cuts.extend(amounts.iter().map(|(seq, _)| *seq).filter(|seq| *seq > upto));
+    }
+    let mut allowed: BTreeSet<i128> = BTreeSet::new();
+    for (floor, cut) in floors.iter().flat_map(|f| cuts.iter().map(move |cut| (*f, *cut))) {
+        let within = amounts.iter().filter(|(seq, _)| *seq > floor && *seq <= cut && !gone(*seq));
+        allowed.insert(within.map(|(_, amount)| *amount).sum());
+    }
+    allowed
 }
 
 fn show((path, writer, seq): &Fact) -> String {
