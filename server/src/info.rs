@@ -326,12 +326,13 @@ fn miso(shared: &Shared, nodes: &[NodeView], text: &mut String) {
         let name = String::from_utf8_lossy(function.name()).into_owned();
         let _ = write!(
             text,
-            "function_{name}:objects={},seq={},floors={},ahead={},removal_log_bytes={}\r\n",
+            "function_{name}:objects={},seq={},floors={},ahead={},removal_log_bytes={},retired={}\r\n",
             function.object_count(),
             function.seq(),
             function.floored_count(),
             function.ahead_count(),
-            function.removal_log_bytes()
+            function.removal_log_bytes(),
+            function.retired_count()
         );
     }
 }

@@ -186,6 +186,12 @@ impl Function {
         all
     }
 
+    /// How many writers are retired.
+    #[must_use]
+    pub fn retired_count(&self) -> usize {
+        self.joining.lock().retired.0.len()
+    }
+
     /// Whether somebody who knows `vector` has seen more of a retired writer than those who retired
     /// it: then what it holds and what was taken over would count twice.
     #[must_use]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use miso_store::crdt::{ReplicaId, kind};
-use miso_store::{Config, Function, Store};
+use miso_store::{Config, Function, Retirement, Store};
 
 struct Counting;
 
@@ -44,8 +44,8 @@ fn count(function: &Function, name: &[u8]) {
     added.expect("a counter").0.expect("room for one more");
 }
 
-/// A writer comes, counts, says that it knows all there is, and is gone: `lives` times. How many bytes each leaves.
-fn left_by_each(lives: u64, counts: bool) -> usize {
+/// A writer comes, counts, says that it knows all there is, and is gone: `lives` times, and perhaps all are retired. How many bytes each leaves.
+fn left_by_each(lives: u64, counts: bool, retired: bool) -> usize {
     let here = function(1);
     count(&here, b"c");
     here.take_batch();
@@ -64,6 +64,15 @@ fn left_by_each(lives: u64, counts: bool) -> usize {
         here.forget_word(ReplicaId(life));
     }
     here.tidy();
+    if retired {
+        let ids: Vec<ReplicaId> = (2..2 + lives).map(ReplicaId).collect();
+        let writers = here.unretired(&ids);
+        assert_eq!(here.take_over(&writers), 1);
+        let retirement = Retirement { by: (ReplicaId(1), here.seq()), writers };
+        assert_eq!(here.retire(&retirement), Ok(true));
+        here.take_batch();
+        here.collect();
+    }
     let hash = miso_store::hash(b"o");
     let shard = here.lock(here.shard_of(hash));
     let total = shard.read::<kind::GCounter>(hash, b"o", b"c").expect("a counter");
@@ -76,8 +85,12 @@ fn left_by_each(lives: u64, counts: bool) -> usize {
 #[test]
 fn a_dead_writer_leaves_a_few_bytes() {
     for lives in [500, 4_000] {
-        let (idle, counted) = (left_by_each(lives, false), left_by_each(lives, true));
-        println!("{lives} lives: {idle} bytes each, {counted} if it has counted");
+        let (idle, counted) = (left_by_each(lives, false, false), left_by_each(lives, true, false));
+        let retired = left_by_each(lives, true, true);
+        println!(
+            "{lives} lives: {idle} bytes each, {counted} if it has counted, {retired} retired"
+        );
         assert!(idle <= 200 && counted <= 300, "{idle} and {counted} bytes of {lives} lives");
+        assert!(retired <= 200, "{retired} bytes of {lives} lives that are retired");
     }
 }
