@@ -102,6 +102,8 @@ pub struct Counters {
     pub faults: u64,
     /// Messages of kinds that this build does not know.
     pub unknown: u64,
+    /// Links refused, here or by peers: another cluster, another secret, a name that is taken.
+    pub refusals: u64,
 }
 
 /// The overlay and the replicator of one node.
@@ -190,7 +192,7 @@ impl Node {
     /// What has gone wrong so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters { refusals: self.overlay.refusals(), ..self.counters }
     }
 
     /// What the replicator has done so far.
@@ -234,7 +236,9 @@ impl Node {
             return Ok(());
         };
         match body {
-            Body::Hello(_)
+            Body::Challenge(_)
+            | Body::Proof(_)
+            | Body::Hello(_)
             | Body::Refusal(_)
             | Body::Heartbeat(_)
             | Body::Digest(_)
@@ -374,7 +378,7 @@ mod tests {
         let effects = receive(&mut node, &unknown.repeat(3));
         assert!(matches!(effects[..], [Effect::Note(Note::Warn(_))]), "{effects:?}");
         assert_eq!(receive(&mut node, &unknown), []);
-        assert_eq!(node.counters(), Counters { unknown: 4, faults: 0 });
+        assert_eq!(node.counters(), Counters { unknown: 4, ..Counters::default() });
     }
 
     #[test]
@@ -382,7 +386,7 @@ mod tests {
         let mut node = linked();
         assert!(closes(&receive(&mut node, b"nonsense")));
         assert_eq!(receive(&mut node, b"nonsense"), [], "the link is not known any more");
-        assert_eq!(node.counters(), Counters { unknown: 0, faults: 1 });
+        assert_eq!(node.counters(), Counters { faults: 1, ..Counters::default() });
     }
 
     #[test]

@@ -80,6 +80,12 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
     overlay.node_timeout = shared.settings.duration("node-timeout").max(SHORTEST_TIMEOUT);
     overlay.heartbeat = overlay.node_timeout / 5;
     overlay.addresses = shared.settings.peer_announce();
+    overlay.secret = shared.settings.cluster_secret().map(|secret| {
+        let mut seed = [0; 32];
+        crate::acl::fill_with_random(&mut seed);
+        overlay::Secret::new(secret, seed)
+    });
+    let is_secured = overlay.secret.is_some();
     let intervals = shared.settings.intervals();
     let replicator =
         replicator::Config { interval: intervals.default, ..replicator::Config::new(replica) };
@@ -99,7 +105,8 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
     })?;
     shared.registry.listen(Box::new(Publishes(peers.clone())));
     for address in peers.local_addrs() {
-        tracing::info!("Listening for nodes of cluster {cluster} on {address} as {name}");
+        let secured = if is_secured { "secured " } else { "" };
+        tracing::info!("Listening for nodes of {secured}cluster {cluster} on {address} as {name}");
     }
     assert!(shared.peers.set(peers).is_ok(), "replication is started once");
     shared.store.observe(Arc::new(Tells(Arc::downgrade(shared))));

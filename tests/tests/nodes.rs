@@ -658,6 +658,7 @@ fn one_command_runs_a_cluster() {
     let start = || {
         let mut command = Command::new(Node::binary());
         command.args(["cluster", "3", "--port", &port.to_string(), "--loglevel", "warn"]);
+        command.args(["--cluster-secret", "not-for-ps"]);
         let tool = Tool::spawn(command.current_dir(&directory));
         wait_until("the table", || tool.stdout().contains("Ctrl-C ends them"));
         tool
@@ -689,6 +690,9 @@ fn one_command_runs_a_cluster() {
     let table = tool.stdout();
     let line = table.lines().find(|line| line.starts_with("node-2 ")).expect("a line for each");
     let pid: i32 = line.split_whitespace().nth(3).and_then(|pid| pid.parse().ok()).expect("a pid");
+    let flags = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it runs");
+    assert!(flags.contains("node-2") && !flags.contains("not-for-ps"), "{flags}");
+    all[1].script("CONFIG GET cluster-secret => [\"cluster-secret\", \"********\"]");
     // SAFETY: the process runs for as long as its parent, which was started here.
     assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
     wait_until("it is said", || tool.stdout().contains("node-2 has ended by signal 9"));

@@ -340,6 +340,7 @@ impl Driver {
         let counters = self.node.counters();
         gauges.faults.store(counters.faults, Ordering::Relaxed);
         gauges.unknown.store(counters.unknown, Ordering::Relaxed);
+        gauges.refusals.store(counters.refusals, Ordering::Relaxed);
         *gauges.replicator.lock().unwrap_or_else(PoisonError::into_inner) = self.node.counts();
         if now < self.measure_at {
             return;

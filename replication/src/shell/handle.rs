@@ -63,6 +63,8 @@ pub struct Counters {
     pub faults: u64,
     /// Messages of kinds that this version does not know.
     pub unknown: u64,
+    /// Links refused, here or by peers.
+    pub refusals: u64,
     /// Links cut off since too much waited for them.
     pub cut_off: u64,
     /// CPU time of the thread, in nanoseconds; a tenth of a second late.
@@ -85,6 +87,7 @@ pub(super) struct Gauges {
     pub(super) links: AtomicU64,
     pub(super) faults: AtomicU64,
     pub(super) unknown: AtomicU64,
+    pub(super) refusals: AtomicU64,
     pub(super) cut_off: AtomicU64,
     pub(super) cpu_nanos: AtomicU64,
     pub(super) replicator: Mutex<Counts>,
@@ -186,6 +189,7 @@ impl Handle {
             links: read(&gauges.links),
             faults: read(&gauges.faults),
             unknown: read(&gauges.unknown),
+            refusals: read(&gauges.refusals),
             cut_off: read(&gauges.cut_off),
             cpu_nanos: read(&gauges.cpu_nanos),
             replicator: *gauges.replicator.lock().unwrap_or_else(PoisonError::into_inner),
