@@ -86,6 +86,11 @@ pub enum Input {
         /// How long; 0: the interval alone counts.
         pace: Duration,
     },
+    /// How many bytes of syncs a peer is sent in a second; 0: as many as it takes.
+    SyncRate {
+        /// So many.
+        bytes: u64,
+    },
     /// The server asks something.
     Ask {
         /// The answer bears it.
@@ -166,6 +171,7 @@ impl Node {
                 self.replicator.set_interval(now, function, interval);
             }
             Input::Pace { pace } => self.replicator.set_pace(now, pace),
+            Input::SyncRate { bytes } => self.replicator.set_sync_rate(bytes),
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }
         self.pass_on(now, out);

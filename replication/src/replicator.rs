@@ -69,6 +69,8 @@ pub struct Config {
     pub window_bytes: usize,
     /// How many syncs a node answers at once.
     pub exports: usize,
+    /// Bytes of syncs that a peer is sent in a second; 0: as many as it takes.
+    pub sync_rate: u64,
     /// Test only: faults that the simulator must find.
     pub bugs: Bugs,
 }
@@ -99,6 +101,7 @@ impl Config {
             part_bytes: 128 << 10,
             window_bytes: 1 << 20,
             exports: 4,
+            sync_rate: 0,
             bugs: Bugs::default(),
         }
     }
@@ -291,6 +294,10 @@ pub struct Replicator {
     /// No flush comes sooner after another than this: how the node keeps time under load.
     pace: Duration,
     pub(crate) exports: Vec<Export>,
+    /// When one of them goes on, if it waits for nothing but its peer's rate.
+    pub(crate) exports_at: Option<Time>,
+    /// By peer: from when on it may be sent the next part of a sync.
+    pub(crate) sync_at: BTreeMap<ReplicaId, Time>,
     /// [`Ask::Sync`]s: repairs so far, comparisons left, and until when.
     pub(crate) syncs: BTreeMap<AskId, (usize, usize, Time)>,
     leaving: Option<Leaving>,
@@ -520,6 +527,8 @@ impl Replicator {
             intervals: BTreeMap::new(),
             pace: Duration::ZERO,
             exports: Vec::new(),
+            exports_at: None,
+            sync_at: BTreeMap::new(),
             syncs: BTreeMap::new(),
             leaving: None,
             draining: BTreeMap::new(),
@@ -569,6 +578,12 @@ impl Replicator {
     }
 
     /// How long an acknowledgement may wait: under load until a flush that it goes along with.
+    /// Sets how many bytes of syncs a peer is sent in a second; 0: as many as it takes.
+    pub fn set_sync_rate(&mut self, bytes: u64) {
+        self.config.sync_rate = bytes;
+        self.sync_at.clear();
+    }
+
     fn ack_delay(&self) -> Duration {
         self.config.ack_delay.max((self.pace * 2).min(ACK_DELAY_MAX))
     }
@@ -591,6 +606,7 @@ impl Replicator {
             known.link = None;
         }
         self.exports.retain(|export| export.peer != peer);
+        self.sync_at.remove(&peer);
         let names: Vec<Bytes> = self.streams.keys().cloned().collect();
         for name in names {
             let Some(stream) = self.streams.get_mut(&name) else { continue };
@@ -1315,7 +1331,7 @@ impl Replicator {
             }
             self.schedule(now, &name);
         }
-        self.run_exports(out);
+        self.run_exports(now, out);
         self.settle_syncs(out);
     }
 
@@ -1328,7 +1344,7 @@ impl Replicator {
             self.leaving.iter().flat_map(|leaving| [Some(leaving.until), leaving.newcomers]);
         let others = asked.chain(drained).chain(leaving.flatten()).min();
         let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(others).min()
+        timer.into_iter().chain(others).chain(self.exports_at).min()
     }
 
     /// Sets the timer of a function to the first thing that is due.

@@ -111,6 +111,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
     assert!(shared.peers.set(peers).is_ok(), "replication is started once");
     shared.store.observe(Arc::new(Tells(Arc::downgrade(shared))));
     set_intervals(shared);
+    set_sync_rate(shared);
     Ok(())
 }
 
@@ -123,6 +124,12 @@ const MDNS_PORT: u16 = 5353;
 pub(crate) fn port(shared: &Shared) -> String {
     let address = shared.peers.get().and_then(Handle::local_addr);
     address.map_or_else(|| "none".to_owned(), |address| address.port().to_string())
+}
+
+/// Has replication send syncs as fast as the settings say.
+pub(crate) fn set_sync_rate(shared: &Shared) {
+    let Some(peers) = shared.peers.get() else { return };
+    peers.set_sync_rate(u64::try_from(shared.settings.number("sync-rate")).unwrap_or(u64::MAX));
 }
 
 /// Has replication gather changes as long as the settings say.

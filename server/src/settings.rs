@@ -147,6 +147,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How long changes are gathered before they are sent, 0 not at all; function=duration behind it for functions that differ",
     ),
     any(
+        "sync-rate",
+        Kind::Bytes,
+        "64mb",
+        "Bytes of syncs, by which nodes repair what streams cannot, that a peer is sent in a second; 0 is no limit",
+    ),
+    any(
         "restore-timeout",
         Kind::Duration,
         "200ms",

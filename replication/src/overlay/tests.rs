@@ -128,7 +128,9 @@ impl World {
                     }
                 }
                 Effect::Note(note) => self.notes.push((at, note)),
-                Effect::Answer { .. } => panic!("an overlay answers nothing"),
+                Effect::Answer { .. } | Effect::SendBehind { .. } => {
+                    panic!("an overlay answers nothing, and makes no syncs")
+                }
             }
         }
     }

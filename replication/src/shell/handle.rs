@@ -41,6 +41,7 @@ pub(super) enum Request {
     Ask(Ask, oneshot::Sender<Answer>),
     Runs(BTreeMap<Bytes, Vec<Bytes>>),
     Interval(Option<Bytes>, Option<Duration>),
+    SyncRate(u64),
     Stop,
 }
 
@@ -154,6 +155,11 @@ impl Handle {
     /// their own; none takes a function's own value back.
     pub fn set_interval(&self, function: Option<Bytes>, interval: Option<Duration>) {
         let _ = self.0.requests.send(Request::Interval(function, interval));
+    }
+
+    /// Sets how many bytes of syncs a peer is sent in a second; 0: as many as it takes.
+    pub fn set_sync_rate(&self, bytes: u64) {
+        let _ = self.0.requests.send(Request::SyncRate(bytes));
     }
 
     /// Asks the node. Refused if it has ended.

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use miso_protocol::peer::{self, message::Body};
 use miso_replication::node::{self, Input, Node};
 use miso_replication::replicator::{self, Bugs};
-use miso_replication::{Answer, Ask, AskId, Effect, LinkId, Note, Time, overlay};
+use miso_replication::{Answer, Ask, AskId, Effect, FunctionView, LinkId, Note, Time, overlay};
 use miso_store::crdt::{ReplicaId, Type, Value, kind};
 use miso_store::journal::{Disk, FaultyDisk, Options, SyncPolicy};
 use miso_store::{Function, Observer, Store};
@@ -47,6 +47,8 @@ pub struct Plan {
     pub hostile: bool,
     /// Whether nodes have disks, and how they use them.
     pub disks: Option<SyncPolicy>,
+    /// Whether the cluster has a secret.
+    pub secured: bool,
     /// Built-in faults.
     pub broken: Broken,
     /// Whether to keep the history.
@@ -74,6 +76,7 @@ impl Plan {
                 7..9 => Some(SyncPolicy::EverySecond),
                 _ => Some(SyncPolicy::No),
             },
+            secured: seed % 3 == 0,
             broken: Broken::default(),
             trace: false,
         }
@@ -110,9 +113,23 @@ struct Host {
     clock: Arc<AtomicU64>,
     node: Node,
     runs: BTreeMap<Bytes, Vec<Bytes>>,
+    /// When that was changed last.
+    runs_at: u64,
     /// It does nothing until then.
     slow_until: u64,
     timer: Option<u64>,
+    leaving: Option<Leaving>,
+}
+
+/// A node that has been told to end in order.
+#[derive(Debug)]
+struct Leaving {
+    id: AskId,
+    since: u64,
+    /// It waits no longer than that.
+    until: u64,
+    /// By function: who ran it then and could be reached, as far as the node knew, and the life of each.
+    peers: Vec<(Bytes, Vec<(usize, u64)>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -132,6 +149,7 @@ enum Event {
     Deliver { link: LinkId, life: u64, envelope: Bytes },
     Dial { from: usize, life: u64, address: String },
     Closed { link: LinkId, life: u64 },
+    Left { at: usize, life: u64 },
     Client,
     Trouble,
 }
@@ -240,6 +258,11 @@ impl World {
             some => vec![others[self.pick(some)].clone()],
         };
         overlay.seed = self.rng.bits();
+        if self.plan.secured {
+            let mut seed = [0; 32];
+            seed[..8].copy_from_slice(&self.rng.bits().to_le_bytes());
+            overlay.secret = Some(overlay::Secret::new(b"of this world", seed));
+        }
         let mut replicator = replicator::Config::new(replica);
         replicator.queue_bytes = 2_000 + self.rng.below(8_000) as usize;
         replicator.early_bytes = 4_000;
@@ -248,6 +271,7 @@ impl World {
         replicator.word_period = Duration::from_secs(3);
         replicator.sync_timeout = Duration::from_secs(2);
         replicator.exports = 2;
+        replicator.sync_rate = [0, 5_000, 50_000][self.pick(3)];
         replicator.bugs = self.plan.broken.replicator;
         Node::new(node::Config { overlay, replicator }, Arc::clone(store))
     }
@@ -316,8 +340,10 @@ impl World {
             clock,
             node,
             runs: BTreeMap::new(),
+            runs_at: 0,
             slow_until: 0,
             timer: None,
+            leaving: None,
         });
         self.say(|| format!("n{at} joins as {:x}", replica.0));
         self.start(at);
@@ -327,6 +353,7 @@ impl World {
         let everything = self.percent(70);
         let all = FUNCTIONS.iter().map(|name| (Bytes::from_static(name), Vec::new()));
         self.hosts[at].runs = all.collect();
+        self.hosts[at].runs_at = self.now;
         if !everything {
             self.hosts[at].runs.pop_first();
         }
@@ -340,6 +367,7 @@ impl World {
         let host = &mut self.hosts[at];
         host.up = false;
         host.life += 1;
+        host.leaving = None;
         let (replica, name) = (host.replica, host.name.clone());
         self.say(|| format!("{name} crashes{}", if forgets { " and forgets" } else { "" }));
         let mine: Vec<LinkId> =
@@ -441,7 +469,13 @@ impl World {
 
     fn carry_out(&mut self, at: usize, out: Vec<Effect>) {
         let mut envelopes: BTreeMap<LinkId, BytesMut> = BTreeMap::new();
+        let mut farewells = BTreeSet::new();
         for effect in out {
+            // Here nothing waits to be sent, so it is behind nothing.
+            let effect = match effect {
+                Effect::SendBehind { link, frame } => Effect::Send { links: vec![link], frame },
+                other => other,
+            };
             match effect {
                 Effect::Dial { address } => {
                     let life = self.hosts[at].life;
@@ -449,6 +483,10 @@ impl World {
                     self.after(delay, Event::Dial { from: at, life, address });
                 }
                 Effect::Send { links, frame } => {
+                    if is_goodbye(&frame) {
+                        let linked = links.iter().filter_map(|link| self.links.get(link));
+                        farewells.extend(linked.map(|link| link.peer));
+                    }
                     for link in links {
                         if !self.plan.hostile || self.calm || !is_about_changes(&frame) {
                             envelopes.entry(link).or_default().extend_from_slice(&frame);
@@ -465,6 +503,7 @@ impl World {
                         }
                     }
                 }
+                Effect::SendBehind { .. } => unreachable!("it is a Send by now"),
                 Effect::Close { link, reason } => {
                     self.flush(&mut envelopes, link);
                     self.say(|| format!("n{at} closes {link:?}: {reason}"));
@@ -476,7 +515,12 @@ impl World {
                         }
                     }
                 }
-                Effect::Answer { id, answer } => self.answered(id, &answer),
+                Effect::Answer { id, answer } => {
+                    if self.hosts[at].leaving.as_ref().is_some_and(|leaving| leaving.id == id) {
+                        self.left(at, &farewells);
+                    }
+                    self.answered(id, &answer);
+                }
                 Effect::Note(Note::Info(note)) => self.say(|| format!("n{at}: {note}")),
                 Effect::Note(Note::Warn(note)) => self.say(|| format!("n{at} WARNS {note}")),
                 Effect::Note(Note::Fatal(note) | Note::Outdated(note)) => {
@@ -513,6 +557,58 @@ impl World {
         }
         let life = self.hosts[link.peer].life;
         self.after(at - self.now, Event::Deliver { link: link.other, life, envelope });
+    }
+
+    /// A node ends in order, as after SIGTERM: its clients are gone, its peers get what it has.
+    fn leave(&mut self, at: usize) {
+        let (now, id) = (Time(self.now), AskId(self.id()));
+        let mut out = Vec::new();
+        self.hosts[at].node.step(now, Input::Ask { id, ask: Ask::Functions }, &mut out);
+        let views = out.iter().find_map(|effect| match effect {
+            Effect::Answer { answer: Answer::Functions(views), .. } => Some(views.clone()),
+            _ => None,
+        });
+        self.carry_out(at, out);
+        let peers = |view: FunctionView| {
+            let of = |(replica, _): &(ReplicaId, bool)| {
+                let peer = self.hosts.iter().position(|host| host.replica == *replica)?;
+                Some((peer, self.hosts[peer].life))
+            };
+            (view.function.clone(), view.peers.iter().filter_map(of).collect())
+        };
+        let peers = views.expect("it is answered at once").into_iter().map(peers).collect();
+        let (id, until) = (AskId(self.id()), self.now + 2 * SECOND);
+        self.say(|| format!("n{at} leaves: {peers:?}"));
+        self.hosts[at].leaving = Some(Leaving { id, since: self.now, until, peers });
+        let ask = Ask::Leave { until: Time(until) };
+        self.drive(at, vec![Input::Ask { id, ask }]);
+    }
+
+    /// A node has done all that it does before it ends. Whoever ran a function all the time, and
+    /// could be reached to the end, has what the node's clients were told is written.
+    fn left(&mut self, at: usize, farewells: &BTreeSet<usize>) {
+        let Some(leaving) = self.hosts[at].leaving.take() else { return };
+        let (host, life) = (&self.hosts[at], self.hosts[at].life);
+        if self.now < leaving.until {
+            for (name, peers) in &leaving.peers {
+                let seq = host.store.function(name).seq();
+                for (peer, life) in peers.iter().filter(|(peer, _)| farewells.contains(peer)) {
+                    let other = &self.hosts[*peer];
+                    let ran = other.runs.contains_key(name) && other.runs_at < leaving.since;
+                    if !ran || other.life != *life {
+                        continue;
+                    }
+                    let has = other.store.function(name).upto(host.replica);
+                    assert!(
+                        has >= seq,
+                        "n{at} has left with events of {} up to {seq}, n{peer} has {has}",
+                        name.escape_ascii()
+                    );
+                }
+            }
+        }
+        self.say(|| format!("n{at} has left"));
+        self.after(0, Event::Left { at, life });
     }
 
     fn answered(&mut self, id: AskId, answer: &Answer) {
@@ -581,6 +677,14 @@ impl World {
                 {
                     self.links.remove(&link);
                     self.drive(closed.at, vec![Input::LinkClosed { link }]);
+                }
+            }
+            Event::Left { at, life } => {
+                if self.hosts[at].life == life {
+                    self.crash(at, self.plan.disks.is_none());
+                    if self.calm {
+                        self.restart(at);
+                    }
                 }
             }
             Event::Dial { from, life, address } => self.dial(from, life, address),
@@ -683,12 +787,14 @@ impl World {
                 }
             }
             89..92 if self.hosts.len() < self.plan.nodes + 3 => self.join(),
-            92..100 => {
+            92..95 if self.plan.disks.is_some() || self.lost.len() < 6 => self.leave(at),
+            95..100 => {
                 let name = Bytes::from_static(FUNCTIONS[self.pick(2)]);
                 let host = &mut self.hosts[at];
                 if host.runs.remove(&name).is_none() {
                     host.runs.insert(name, Vec::new());
                 }
+                host.runs_at = self.now;
                 let functions = host.runs.clone();
                 self.say(|| format!("n{at} runs {:?}", functions.keys()));
                 self.drive(at, vec![Input::Runs { functions }]);
@@ -700,9 +806,13 @@ impl World {
     /// A client does something on some node.
     fn client(&mut self) {
         let Some(at) = self.some_host() else { return };
+        if self.hosts[at].leaving.is_some() {
+            return;
+        }
         let name = Bytes::from_static(FUNCTIONS[self.pick(2)]);
         if !self.hosts[at].runs.contains_key(&name) {
             self.hosts[at].runs.insert(name.clone(), Vec::new());
+            self.hosts[at].runs_at = self.now;
             let functions = self.hosts[at].runs.clone();
             self.drive(at, vec![Input::Runs { functions }]);
         }
@@ -901,6 +1011,7 @@ impl World {
             }
             let all = FUNCTIONS.iter().map(|name| (Bytes::from_static(name), Vec::new()));
             self.hosts[at].runs = all.collect();
+            self.hosts[at].runs_at = self.now;
             let functions = self.hosts[at].runs.clone();
             self.drive(at, vec![Input::Runs { functions }]);
         }
@@ -1046,6 +1157,11 @@ fn in_words(envelope: &Bytes) -> String {
         })
     });
     words.collect::<Vec<_>>().join("; ")
+}
+
+fn is_goodbye(frame: &Bytes) -> bool {
+    let said = |message: peer::Message| matches!(message.body, Some(Body::Goodbye(_)));
+    peer::open(frame.clone()).flatten().any(said)
 }
 
 /// Whether a frame is the replicator's: the overlay counts on its links to be streams.
