@@ -82,6 +82,8 @@ pub struct Bugs {
     pub trust_the_wire: bool,
     /// A sync raises the vector before its parts have come.
     pub raise_early: bool,
+    /// A node that leaves waits for nobody.
+    pub leave_at_once: bool,
 }
 
 impl Config {
@@ -1203,7 +1205,8 @@ impl Replicator {
         newcomers = newcomers.filter(|at| now < *at && self.takes_something_along());
         self.leaving = Some(Leaving { id, until, newcomers });
         let waits = newcomers.is_some();
-        if now >= until || !(waits || self.streams.values().any(behind)) {
+        let at_once = self.config.bugs.leave_at_once;
+        if now >= until || at_once || !(waits || self.streams.values().any(behind)) {
             self.leaving = None;
             out.push(Effect::Answer { id, answer: Answer::Done });
         }
