@@ -11,7 +11,8 @@
 //! - A proof is a MAC under the secret of all that the two have said, and of who of them gives it: it
 //!   fits no other link (nonces), no other pair (ReplicaIds), and not its own giver (role).
 //! - Until the other's proof is right its words change nothing: not even a refusal's reason counts.
-//! - It guards the handshake, not what follows: who stands between two nodes can read and alter that.
+//! - It guards the handshake, not what follows: who stands between two nodes, or has one dial him and
+//!   passes on what the two say to each other, can read and alter that.
 //!
 //! Source: ISO/IEC 9798-4, mutual authentication in three passes.
 
