@@ -76,7 +76,7 @@ impl Plan {
                 7..9 => Some(SyncPolicy::EverySecond),
                 _ => Some(SyncPolicy::No),
             },
-            secured: seed % 3 == 0,
+            secured: seed.is_multiple_of(3),
             broken: Broken::default(),
             trace: false,
         }
