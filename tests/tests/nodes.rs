@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use miso_tests::{
-    Cluster, Frame, Namespace, Net, Node, Resp, Session, Tool, Way, Wire, all_say, find_program,
-    wait_until,
+    Cluster, Frame, Namespace, Net, Node, Resp, Rng, Session, Tool, Way, Wire, all_say,
+    find_program, wait_until,
 };
 
 fn peer_port(node: &Node) -> String {
@@ -117,6 +117,27 @@ fn all_types_converge() {
         all_say(&mut all, "ORSET.ISMEMBER o now both", "0");
         all_say(&mut all, "EWFLAG.GET o1 flag", "0");
     }
+}
+
+/// What a newcomer is sent of what was there before keeps to `sync-rate`.
+#[test]
+fn syncs_keep_to_their_rate() {
+    const RATE: u64 = 2 << 20;
+    let first = start("a", "");
+    first.session().script(&format!("CONFIG SET sync-rate {RATE} => OK"));
+    let mut rng = Rng::new(1);
+    for key in 0..4_000 {
+        let value: Vec<u8> = (0..128).flat_map(|_| rng.bits().to_le_bytes()).collect();
+        let set = [b"MVREG.SET".to_vec(), format!("o{key}").into_bytes(), b"r".to_vec(), value];
+        first.session().call(&set);
+    }
+    let begun = Instant::now();
+    let second = start("b", &peer_port(&first));
+    let mut session = second.session();
+    wait_until("all that was there", || session.run("DBSIZE") == Frame::Integer(4_000));
+    // Less two parts, which may go at once.
+    let least = Duration::from_secs_f64((4_000 * 1_024 - (256 << 10)) as f64 / RATE as f64);
+    assert!(begun.elapsed() > least, "{:?} instead of {least:?}", begun.elapsed());
 }
 
 #[test]
