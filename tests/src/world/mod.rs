@@ -65,18 +65,20 @@ impl Plan {
             1..=5 => 9 + rng.below(8),
             _ => 3 + rng.below(5),
         };
+        let (seconds, hostile) = (2 + rng.below(20), rng.below(3) == 0);
         Plan {
             seed,
             nodes: nodes as usize,
-            seconds: 2 + rng.below(20),
-            hostile: rng.below(3) == 0,
+            seconds,
+            hostile,
             disks: match rng.below(10) {
                 0..5 => None,
                 5..7 => Some(SyncPolicy::Always),
                 7..9 => Some(SyncPolicy::EverySecond),
                 _ => Some(SyncPolicy::No),
             },
-            secured: seed.is_multiple_of(3),
+            // Where Hello comes late, what may be overtaken overtakes it.
+            secured: !hostile && seed.is_multiple_of(2),
             broken: Broken::default(),
             trace: false,
         }
@@ -128,9 +130,25 @@ struct Leaving {
     since: u64,
     /// It waits no longer than that.
     until: u64,
-    /// By function: who ran it then and could be reached, as far as the node knew, and the life of each.
-    peers: Vec<(Bytes, Vec<(usize, u64)>)>,
+    /// By function.
+    peers: Vec<(Bytes, Peers)>,
 }
+
+/// Who ran a function and could be reached, as far as a node knew, and the life of each.
+type Peers = Vec<(usize, u64)>;
+
+/// A node that has been told to end a function.
+#[derive(Debug)]
+struct Draining {
+    at: usize,
+    life: u64,
+    function: Bytes,
+    since: u64,
+    peers: Peers,
+}
+
+/// A function that ends is drained for so long at most.
+const DRAIN: u64 = 5 * SECOND;
 
 #[derive(Clone, Debug)]
 struct Link {
@@ -171,6 +189,7 @@ pub struct World {
     /// Every incarnation that lost its memory.
     lost: BTreeSet<ReplicaId>,
     waits: BTreeMap<AskId, (usize, Bytes, u64)>,
+    drains: BTreeMap<AskId, Draining>,
     calm: bool,
     history: String,
 }
@@ -194,6 +213,7 @@ impl World {
             oracle: Oracle::default(),
             lost: BTreeSet::new(),
             waits: BTreeMap::new(),
+            drains: BTreeMap::new(),
             calm: false,
             history: String::new(),
         };
@@ -559,16 +579,22 @@ impl World {
         self.after(at - self.now, Event::Deliver { link: link.other, life, envelope });
     }
 
-    /// A node ends in order, as after SIGTERM: its clients are gone, its peers get what it has.
-    fn leave(&mut self, at: usize) {
+    /// What a node answers at once.
+    fn ask(&mut self, at: usize, ask: Ask) -> Answer {
         let (now, id) = (Time(self.now), AskId(self.id()));
         let mut out = Vec::new();
-        self.hosts[at].node.step(now, Input::Ask { id, ask: Ask::Functions }, &mut out);
-        let views = out.iter().find_map(|effect| match effect {
-            Effect::Answer { answer: Answer::Functions(views), .. } => Some(views.clone()),
+        self.hosts[at].node.step(now, Input::Ask { id, ask }, &mut out);
+        let answer = out.iter().find_map(|effect| match effect {
+            Effect::Answer { id: of, answer } if *of == id => Some(answer.clone()),
             _ => None,
         });
         self.carry_out(at, out);
+        answer.expect("it is answered at once")
+    }
+
+    /// Who runs each function of a node, as far as that knows.
+    fn peers(&mut self, at: usize) -> Vec<(Bytes, Peers)> {
+        let Answer::Functions(views) = self.ask(at, Ask::Functions) else { return Vec::new() };
         let peers = |view: FunctionView| {
             let of = |(replica, _): &(ReplicaId, bool)| {
                 let peer = self.hosts.iter().position(|host| host.replica == *replica)?;
@@ -576,7 +602,58 @@ impl World {
             };
             (view.function.clone(), view.peers.iter().filter_map(of).collect())
         };
-        let peers = views.expect("it is answered at once").into_iter().map(peers).collect();
+        views.into_iter().map(peers).collect()
+    }
+
+    /// Whether a peer has run a function since then without a break.
+    fn stayed(&self, (peer, life): (usize, u64), function: &Bytes, since: u64) -> bool {
+        let host = &self.hosts[peer];
+        host.life == life && host.runs.contains_key(function) && host.runs_at < since
+    }
+
+    /// A node ends a function that it runs, as MISO.UNREGISTER does.
+    fn end(&mut self, at: usize, function: Bytes) {
+        let all = self.peers(at);
+        let peers = all.into_iter().find(|(name, _)| *name == function).map(|(_, peers)| peers);
+        let host = &mut self.hosts[at];
+        host.runs.remove(&function);
+        host.runs_at = self.now;
+        let (functions, life, since) = (host.runs.clone(), host.life, self.now);
+        self.drive(at, vec![Input::Runs { functions }]);
+        let id = AskId(self.id());
+        let peers = peers.unwrap_or_default();
+        let ask = Ask::Drain { function: function.clone() };
+        self.drains.insert(id, Draining { at, life, function, since, peers });
+        self.drive(at, vec![Input::Ask { id, ask }]);
+    }
+
+    /// A function has ended. If anybody ran it all the time and can be reached, somebody has all that
+    /// the node's clients were told is written; or the node's disk has.
+    fn drained(&mut self, drained: &Draining) {
+        let Draining { at, life, function, since, peers } = drained;
+        let host = &self.hosts[*at];
+        if self.now >= since + DRAIN || host.life != *life || host.runs_at != *since {
+            return;
+        }
+        let (me, seq) = (host.replica, host.store.function(function).seq());
+        let Answer::Nodes(nodes) = self.ask(*at, Ask::Nodes) else { return };
+        let linked: BTreeSet<ReplicaId> =
+            nodes.iter().filter(|node| node.linked).map(|node| node.replica).collect();
+        let here = |peer: &&(usize, u64)| {
+            linked.contains(&self.hosts[peer.0].replica) && self.stayed(**peer, function, *since)
+        };
+        let Some((peer, _)) = peers.iter().find(here) else { return };
+        let has = |host: &Host| host.store.function(function).upto(me) >= seq;
+        assert!(
+            self.hosts.iter().any(|host| host.replica != me && has(host)),
+            "n{at} has ended {} with events up to {seq} that nobody else has, n{peer} being there",
+            function.escape_ascii()
+        );
+    }
+
+    /// A node ends in order, as after SIGTERM: its clients are gone, its peers get what it has.
+    fn leave(&mut self, at: usize) {
+        let peers = self.peers(at);
         let (id, until) = (AskId(self.id()), self.now + 2 * SECOND);
         self.say(|| format!("n{at} leaves: {peers:?}"));
         self.hosts[at].leaving = Some(Leaving { id, since: self.now, until, peers });
@@ -592,13 +669,10 @@ impl World {
         if self.now < leaving.until {
             for (name, peers) in &leaving.peers {
                 let seq = host.store.function(name).seq();
-                for (peer, life) in peers.iter().filter(|(peer, _)| farewells.contains(peer)) {
-                    let other = &self.hosts[*peer];
-                    let ran = other.runs.contains_key(name) && other.runs_at < leaving.since;
-                    if !ran || other.life != *life {
-                        continue;
-                    }
-                    let has = other.store.function(name).upto(host.replica);
+                let stayed = |peer: &&(usize, u64)| self.stayed(**peer, name, leaving.since);
+                let linked = |peer: &&(usize, u64)| farewells.contains(&peer.0);
+                for (peer, _) in peers.iter().filter(linked).filter(stayed) {
+                    let has = self.hosts[*peer].store.function(name).upto(host.replica);
                     assert!(
                         has >= seq,
                         "n{at} has left with events of {} up to {seq}, n{peer} has {has}",
@@ -612,6 +686,9 @@ impl World {
     }
 
     fn answered(&mut self, id: AskId, answer: &Answer) {
+        if let Some(drained) = self.drains.remove(&id) {
+            return self.drained(&drained);
+        }
         let Some((at, function, seq)) = self.waits.remove(&id) else { return };
         let Answer::Count(count) = answer else { return };
         let me = self.hosts[at].replica;
@@ -684,6 +761,7 @@ impl World {
                     self.crash(at, self.plan.disks.is_none());
                     if self.calm {
                         self.restart(at);
+                        self.run_all(at);
                     }
                 }
             }
@@ -790,13 +868,19 @@ impl World {
             92..95 if self.plan.disks.is_some() || self.lost.len() < 6 => self.leave(at),
             95..100 => {
                 let name = Bytes::from_static(FUNCTIONS[self.pick(2)]);
+                let runs = self.hosts[at].runs.contains_key(&name);
+                self.say(|| format!("n{at} {} {name:?}", if runs { "ends" } else { "runs" }));
+                if runs && self.plan.disks.is_none() {
+                    return self.end(at, name);
+                }
                 let host = &mut self.hosts[at];
-                if host.runs.remove(&name).is_none() {
+                if !runs {
                     host.runs.insert(name, Vec::new());
+                } else {
+                    host.runs.remove(&name);
                 }
                 host.runs_at = self.now;
                 let functions = host.runs.clone();
-                self.say(|| format!("n{at} runs {:?}", functions.keys()));
                 self.drive(at, vec![Input::Runs { functions }]);
             }
             _ => {}
@@ -1009,12 +1093,16 @@ impl World {
             if !self.hosts[at].up {
                 self.restart(at);
             }
-            let all = FUNCTIONS.iter().map(|name| (Bytes::from_static(name), Vec::new()));
-            self.hosts[at].runs = all.collect();
-            self.hosts[at].runs_at = self.now;
-            let functions = self.hosts[at].runs.clone();
-            self.drive(at, vec![Input::Runs { functions }]);
+            self.run_all(at);
         }
+    }
+
+    fn run_all(&mut self, at: usize) {
+        let all = FUNCTIONS.iter().map(|name| (Bytes::from_static(name), Vec::new()));
+        self.hosts[at].runs = all.collect();
+        self.hosts[at].runs_at = self.now;
+        let functions = self.hosts[at].runs.clone();
+        self.drive(at, vec![Input::Runs { functions }]);
     }
 
     fn differences(&self) -> Vec<String> {
