@@ -46,6 +46,14 @@ pub enum Effect {
         /// What.
         frame: Bytes,
     },
+    /// Send it on this link behind all that is sent otherwise, as far as that leaves room: a part of a
+    /// sync. Among each other these keep their order.
+    SendBehind {
+        /// Where to.
+        link: LinkId,
+        /// What.
+        frame: Bytes,
+    },
     /// Close a link, once what was sent on it is out.
     Close {
         /// Which.

@@ -86,6 +86,11 @@ pub enum Input {
         /// How long; 0: the interval alone counts.
         pace: Duration,
     },
+    /// How many bytes of syncs a peer is sent in a second; 0: as many as it takes.
+    SyncRate {
+        /// So many.
+        bytes: u64,
+    },
     /// The server asks something.
     Ask {
         /// The answer bears it.
@@ -102,6 +107,8 @@ pub struct Counters {
     pub faults: u64,
     /// Messages of kinds that this build does not know.
     pub unknown: u64,
+    /// Links refused, here or by peers: another cluster, another secret, a name that is taken.
+    pub refusals: u64,
 }
 
 /// The overlay and the replicator of one node.
@@ -168,6 +175,7 @@ impl Node {
                 self.replicator.set_interval(now, function, interval);
             }
             Input::Pace { pace } => self.replicator.set_pace(now, pace),
+            Input::SyncRate { bytes } => self.replicator.set_sync_rate(bytes),
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }
         self.pass_on(now, out);
@@ -194,7 +202,7 @@ impl Node {
     /// What has gone wrong so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters { refusals: self.overlay.refusals(), ..self.counters }
     }
 
     /// What the replicator has done so far.
@@ -238,7 +246,9 @@ impl Node {
             return Ok(());
         };
         match body {
-            Body::Hello(_)
+            Body::Challenge(_)
+            | Body::Proof(_)
+            | Body::Hello(_)
             | Body::Refusal(_)
             | Body::Heartbeat(_)
             | Body::Digest(_)
@@ -380,7 +390,7 @@ mod tests {
         let effects = receive(&mut node, &unknown.repeat(3));
         assert!(matches!(effects[..], [Effect::Note(Note::Warn(_))]), "{effects:?}");
         assert_eq!(receive(&mut node, &unknown), []);
-        assert_eq!(node.counters(), Counters { unknown: 4, faults: 0 });
+        assert_eq!(node.counters(), Counters { unknown: 4, ..Counters::default() });
     }
 
     #[test]
@@ -388,7 +398,7 @@ mod tests {
         let mut node = linked();
         assert!(closes(&receive(&mut node, b"nonsense")));
         assert_eq!(receive(&mut node, b"nonsense"), [], "the link is not known any more");
-        assert_eq!(node.counters(), Counters { unknown: 0, faults: 1 });
+        assert_eq!(node.counters(), Counters { faults: 1, ..Counters::default() });
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Config {
     pub window_bytes: usize,
     /// How many syncs a node answers at once.
     pub exports: usize,
+    /// Bytes of syncs that a peer is sent in a second; 0: as many as it takes.
+    pub sync_rate: u64,
     /// Test only: faults that the simulator must find.
     pub bugs: Bugs,
 }
@@ -81,6 +83,8 @@ pub struct Bugs {
     pub trust_the_wire: bool,
     /// A sync raises the vector before its parts have come.
     pub raise_early: bool,
+    /// A node that leaves waits for nobody.
+    pub leave_at_once: bool,
 }
 
 impl Config {
@@ -100,6 +104,7 @@ impl Config {
             part_bytes: 128 << 10,
             window_bytes: 1 << 20,
             exports: 4,
+            sync_rate: 0,
             bugs: Bugs::default(),
         }
     }
@@ -294,6 +299,10 @@ pub struct Replicator {
     /// No flush comes sooner after another than this: how the node keeps time under load.
     pace: Duration,
     pub(crate) exports: Vec<Export>,
+    /// When one of them goes on, if it waits for nothing but its peer's rate.
+    pub(crate) exports_at: Option<Time>,
+    /// By peer: from when on it may be sent the next part of a sync.
+    pub(crate) sync_at: BTreeMap<ReplicaId, Time>,
     /// [`Ask::Sync`]s: repairs so far, comparisons left, and until when.
     pub(crate) syncs: BTreeMap<AskId, (usize, usize, Time)>,
     leaving: Option<Leaving>,
@@ -524,6 +533,8 @@ impl Replicator {
             intervals: BTreeMap::new(),
             pace: Duration::ZERO,
             exports: Vec::new(),
+            exports_at: None,
+            sync_at: BTreeMap::new(),
             syncs: BTreeMap::new(),
             leaving: None,
             retiring: Retiring::default(),
@@ -574,6 +585,12 @@ impl Replicator {
     }
 
     /// How long an acknowledgement may wait: under load until a flush that it goes along with.
+    /// Sets how many bytes of syncs a peer is sent in a second; 0: as many as it takes.
+    pub fn set_sync_rate(&mut self, bytes: u64) {
+        self.config.sync_rate = bytes;
+        self.sync_at.clear();
+    }
+
     fn ack_delay(&self) -> Duration {
         self.config.ack_delay.max((self.pace * 2).min(ACK_DELAY_MAX))
     }
@@ -596,6 +613,7 @@ impl Replicator {
             known.link = None;
         }
         self.exports.retain(|export| export.peer != peer);
+        self.sync_at.remove(&peer);
         let names: Vec<Bytes> = self.streams.keys().cloned().collect();
         for name in names {
             let Some(stream) = self.streams.get_mut(&name) else { continue };
@@ -1210,7 +1228,8 @@ impl Replicator {
         newcomers = newcomers.filter(|at| now < *at && self.takes_something_along());
         self.leaving = Some(Leaving { id, until, newcomers });
         let waits = newcomers.is_some();
-        if now >= until || !(waits || self.streams.values().any(behind)) {
+        let at_once = self.config.bugs.leave_at_once;
+        if now >= until || at_once || !(waits || self.streams.values().any(behind)) {
             self.leaving = None;
             out.push(Effect::Answer { id, answer: Answer::Done });
         }
@@ -1339,7 +1358,7 @@ impl Replicator {
             }
             self.schedule(now, &name);
         }
-        self.run_exports(out);
+        self.run_exports(now, out);
         self.settle_syncs(out);
     }
 
@@ -1353,7 +1372,7 @@ impl Replicator {
         let others =
             asked.chain(drained).chain(leaving.flatten()).chain(self.retiring.deadline()).min();
         let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(others).min()
+        timer.into_iter().chain(others).chain(self.exports_at).min()
     }
 
     /// Sets the timer of a function to the first thing that is due.

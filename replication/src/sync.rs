@@ -92,6 +92,8 @@ pub(crate) struct Export {
     heard_at: Time,
     /// Parts under way, with their sizes.
     under_way: VecDeque<usize>,
+    /// Bytes sent that do not count yet against the peer's rate.
+    sent: usize,
 }
 
 impl Export {
@@ -101,8 +103,20 @@ impl Export {
         self.part += 1;
         let frame = peer::frame(Body::State(state));
         self.under_way.push_back(frame.len());
-        out.push(Effect::Send { links: vec![self.link], frame });
+        self.sent += frame.len();
+        out.push(Effect::SendBehind { link: self.link, frame });
     }
+}
+
+/// How a [`Replicator::run_export`] has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// A part was sent.
+    Sent,
+    /// So much is under way that none may be sent.
+    Waits,
+    /// There is none any more.
+    Over,
 }
 
 fn changes(kind: Kind, changes: Bytes) -> State {
@@ -215,6 +229,7 @@ impl Replicator {
             part: 0,
             heard_at: now,
             under_way: VecDeque::new(),
+            sent: 0,
         };
         let timeout = self.config.sync_timeout;
         self.exports.retain(|export| now.since(export.heard_at) < timeout);
@@ -241,55 +256,106 @@ impl Replicator {
         Ok(())
     }
 
-    /// Goes on with the syncs that this node answers, as far as their windows allow.
-    pub(crate) fn run_exports(&mut self, out: &mut Vec<Effect>) {
-        let mut exports = std::mem::take(&mut self.exports);
-        exports.retain_mut(|export| self.run_export(export, out));
-        self.exports = exports;
+    /// Goes on with the syncs that this node answers, as far as their windows and their peers' rates
+    /// allow: a part each in turn, so that none of a peer's starves.
+    pub(crate) fn run_exports(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.exports_at = None;
+        let mut exports = VecDeque::from(std::mem::take(&mut self.exports));
+        let mut waiting = 0;
+        while waiting < exports.len() {
+            let Some(mut export) = exports.pop_front() else { break };
+            let next_at = self.sync_at.get(&export.peer).copied().filter(|at| *at > now);
+            let step = match next_at {
+                Some(_) => Step::Waits,
+                None => self.run_export(&mut export, out),
+            };
+            let sent = std::mem::take(&mut export.sent);
+            self.count_sync(now, export.peer, sent);
+            if next_at.is_some_and(|at| self.exports_at.is_none_or(|first| at < first)) {
+                self.exports_at = next_at;
+            }
+            waiting = if step == Step::Waits { waiting + 1 } else { 0 };
+            if step != Step::Over {
+                exports.push_back(export);
+            }
+        }
+        self.exports = exports.into();
     }
 
-    /// Whether it goes on.
-    fn run_export(&self, export: &mut Export, out: &mut Vec<Effect>) -> bool {
-        let Some(stream) = self.streams.get(&export.function) else { return false };
-        let function = &stream.function;
-        loop {
-            let bytes: usize = export.under_way.iter().sum();
-            if bytes >= self.config.window_bytes || export.under_way.len() >= PARTS {
-                return true;
-            }
-            if let Some(cursor) = export.cursor {
-                let budget = self.config.part_bytes;
-                let (message, next) = match &export.buckets {
-                    Some(buckets) => function.export_buckets(buckets, cursor, budget),
-                    None => match function.export(&export.known, cursor, budget) {
-                        Ok(exported) => exported,
-                        Err(_) => return false,
-                    },
-                };
-                let kind = if export.buckets.is_some() { Kind::Buckets } else { Kind::Changes };
-                export.cursor = Some(next).filter(|next| *next != 0);
-                export.send(changes(kind, message), out);
-                continue;
-            }
-            if export.buckets.is_none() && export.log.is_none() {
-                // The log may have been cut while the objects were walked.
-                if !function.log_reaches(&export.known).unwrap_or(false) {
-                    export.send(State { kind: Kind::TooOld.into(), ..State::default() }, out);
-                    return false;
-                }
-                export.log =
-                    Some(function.removals_since(&export.known).unwrap_or_default().into());
-            }
-            if let Some((origin, last, message)) = export.log.as_mut().and_then(VecDeque::pop_front)
-            {
-                let state = changes(Kind::Changes, message);
-                export.send(State { origin: origin.0, last, ..state }, out);
-                continue;
-            }
-            let vector = Some(payload::vector(&export.vector));
-            export.send(State { kind: Kind::Done.into(), vector, ..State::default() }, out);
-            return false;
+    /// A peer was sent bytes of a sync: it is sent more once its rate allows.
+    fn count_sync(&mut self, now: Time, peer: ReplicaId, bytes: usize) {
+        if self.config.sync_rate == 0 {
+            self.sync_at.clear();
+            return;
         }
+        let time = |bytes: usize| {
+            let nanos = bytes as u128 * 1_000_000_000 / u128::from(self.config.sync_rate);
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        };
+        if bytes > 0 {
+            // A timer that came late is made up for, by a part at most; and nobody is kept waiting so
+            // long, by a part that is too great, that he gives up.
+            let (spent, part) = (time(bytes).min(self.longest_pause()), time(self.part_bytes()));
+            let at = self.sync_at.get(&peer).copied().unwrap_or_default();
+            let earliest = Time(now.0.saturating_sub(u64::try_from(part.as_nanos()).unwrap_or(0)));
+            self.sync_at.insert(peer, at.max(earliest) + spent);
+        }
+    }
+
+    /// How long a peer may wait at most for its turn: with all the syncs that a node answers at once
+    /// each is heard of in half of the time after which it would be given up.
+    fn longest_pause(&self) -> Duration {
+        self.config.sync_timeout / 2 / u32::try_from(self.config.exports.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Bytes of a part: less if the rate is so low that it would take too long.
+    fn part_bytes(&self) -> usize {
+        if self.config.sync_rate == 0 {
+            return self.config.part_bytes;
+        }
+        let most = u128::from(self.config.sync_rate) * self.longest_pause().as_nanos();
+        let most = usize::try_from(most / 1_000_000_000).unwrap_or(usize::MAX);
+        self.config.part_bytes.min(most.max(1))
+    }
+
+    /// Sends a part, if the window allows.
+    fn run_export(&self, export: &mut Export, out: &mut Vec<Effect>) -> Step {
+        let Some(stream) = self.streams.get(&export.function) else { return Step::Over };
+        let function = &stream.function;
+        let bytes: usize = export.under_way.iter().sum();
+        if bytes >= self.config.window_bytes || export.under_way.len() >= PARTS {
+            return Step::Waits;
+        }
+        if let Some(cursor) = export.cursor {
+            let budget = self.part_bytes();
+            let (message, next) = match &export.buckets {
+                Some(buckets) => function.export_buckets(buckets, cursor, budget),
+                None => match function.export(&export.known, cursor, budget) {
+                    Ok(exported) => exported,
+                    Err(_) => return Step::Over,
+                },
+            };
+            let kind = if export.buckets.is_some() { Kind::Buckets } else { Kind::Changes };
+            export.cursor = Some(next).filter(|next| *next != 0);
+            export.send(changes(kind, message), out);
+            return Step::Sent;
+        }
+        if export.buckets.is_none() && export.log.is_none() {
+            // The log may have been cut while the objects were walked.
+            if !function.log_reaches(&export.known).unwrap_or(false) {
+                export.send(State { kind: Kind::TooOld.into(), ..State::default() }, out);
+                return Step::Over;
+            }
+            export.log = Some(function.removals_since(&export.known).unwrap_or_default().into());
+        }
+        if let Some((origin, last, message)) = export.log.as_mut().and_then(VecDeque::pop_front) {
+            let state = changes(Kind::Changes, message);
+            export.send(State { origin: origin.0, last, ..state }, out);
+            return Step::Sent;
+        }
+        let vector = Some(payload::vector(&export.vector));
+        export.send(State { kind: Kind::Done.into(), vector, ..State::default() }, out);
+        Step::Over
     }
 
     /// A part of a sync that this node pulls.

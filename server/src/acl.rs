@@ -620,15 +620,20 @@ pub(crate) fn refused(
 
 /// A password of `bits` random bits, in hex.
 pub(crate) fn generate(bits: usize) -> String {
-    use std::io::Read as _;
     let digits = bits.div_ceil(4);
     let mut bytes = vec![0; digits.div_ceil(2)];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(&mut bytes))
-        .expect("the system gives random bytes");
+    fill_with_random(&mut bytes);
     let mut text = hex(&bytes);
     text.truncate(digits);
     text
+}
+
+/// Fills it with bytes that nobody can guess.
+pub(crate) fn fill_with_random(bytes: &mut [u8]) {
+    use std::io::Read as _;
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(bytes))
+        .expect("the system gives random bytes");
 }
 
 #[cfg(test)]

@@ -109,6 +109,7 @@ fn start(cluster: &Cluster, nodes: &mut Vec<Node>) -> Result<(), String> {
         }
         command
             .args(&cluster.flags)
+            .envs(cluster.secrets.iter().cloned())
             .args(["--port", &port.to_string(), "--node-name", &name])
             .args(["--peer-bind", "127.0.0.1", "--peer-port", &(port + PEER_PORT).to_string()])
             .args(["--join", &join.join(",")])

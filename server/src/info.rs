@@ -366,6 +366,7 @@ fn peers(shared: &Shared, nodes: &[NodeView], text: &mut String) {
     line(text, "miso_pace_us", counters.pace_nanos / 1000);
     line(text, "miso_peer_faults", counters.faults);
     line(text, "miso_peer_unknown", counters.unknown);
+    line(text, "miso_peer_refusals", counters.refusals);
     line(text, "miso_peer_cut_off", counters.cut_off);
     let cpu = Duration::from_nanos(counters.cpu_nanos);
     line(text, "miso_replication_cpu_seconds", format!("{:.6}", cpu.as_secs_f64()));

@@ -80,6 +80,12 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
     overlay.node_timeout = shared.settings.duration("node-timeout").max(SHORTEST_TIMEOUT);
     overlay.heartbeat = overlay.node_timeout / 5;
     overlay.addresses = shared.settings.peer_announce();
+    overlay.secret = shared.settings.cluster_secret().map(|secret| {
+        let mut seed = [0; 32];
+        crate::acl::fill_with_random(&mut seed);
+        overlay::Secret::new(secret, seed)
+    });
+    let is_secured = overlay.secret.is_some();
     let intervals = shared.settings.intervals();
     let replicator =
         replicator::Config { interval: intervals.default, ..replicator::Config::new(replica) };
@@ -99,11 +105,13 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
     })?;
     shared.registry.listen(Box::new(Publishes(peers.clone())));
     for address in peers.local_addrs() {
-        tracing::info!("Listening for nodes of cluster {cluster} on {address} as {name}");
+        let secured = if is_secured { "secured " } else { "" };
+        tracing::info!("Listening for nodes of {secured}cluster {cluster} on {address} as {name}");
     }
     assert!(shared.peers.set(peers).is_ok(), "replication is started once");
     shared.store.observe(Arc::new(Tells(Arc::downgrade(shared))));
     set_intervals(shared);
+    set_sync_rate(shared);
     Ok(())
 }
 
@@ -116,6 +124,12 @@ const MDNS_PORT: u16 = 5353;
 pub(crate) fn port(shared: &Shared) -> String {
     let address = shared.peers.get().and_then(Handle::local_addr);
     address.map_or_else(|| "none".to_owned(), |address| address.port().to_string())
+}
+
+/// Has replication send syncs as fast as the settings say.
+pub(crate) fn set_sync_rate(shared: &Shared) {
+    let Some(peers) = shared.peers.get() else { return };
+    peers.set_sync_rate(u64::try_from(shared.settings.number("sync-rate")).unwrap_or(u64::MAX));
 }
 
 /// Has replication gather changes as long as the settings say.

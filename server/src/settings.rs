@@ -101,6 +101,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "This node's name, unique in the cluster: unless told the host name, with the port if that is not 6379",
     ),
     start("cluster-name", Kind::Text, "miso", "The cluster that it belongs to"),
+    start(
+        "cluster-secret",
+        Kind::Secret,
+        "",
+        "What all nodes of the cluster know and no other does: who does not is kept out; none if empty",
+    ),
+    start(
+        "cluster-secret-file",
+        Kind::Text,
+        "",
+        "File that holds the cluster's secret, instead of cluster-secret; line ends behind it do not count",
+    ),
     start("peer-bind", Kind::Addresses, "127.0.0.1", "Addresses to listen on for other nodes"),
     start(
         "peer-port",
@@ -133,6 +145,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Intervals,
         "5ms",
         "How long changes are gathered before they are sent, 0 not at all; function=duration behind it for functions that differ",
+    ),
+    any(
+        "sync-rate",
+        Kind::Bytes,
+        "64mb",
+        "Bytes of syncs, by which nodes repair what streams cannot, that a peer is sent in a second; 0 is no limit",
     ),
     any(
         "restore-timeout",
@@ -442,6 +460,8 @@ pub(crate) struct Cluster {
     pub(crate) data: Option<PathBuf>,
     /// What else all of them are told.
     pub(crate) flags: Vec<String>,
+    /// What they are told by their environment: others can read a process's flags.
+    pub(crate) secrets: Vec<(String, String)>,
 }
 
 /// The most nodes of a [`Cluster`].
@@ -473,6 +493,7 @@ pub(crate) struct OutputLimit {
 pub(crate) struct Settings {
     texts: RwLock<BTreeMap<&'static str, String>>,
     file: Option<PathBuf>,
+    cluster_secret: Option<Vec<u8>>,
     maxmemory: AtomicU64,
     bulk_bytes: AtomicU64,
     query_bytes: AtomicU64,
@@ -546,16 +567,18 @@ fn flag(setting: &Setting) -> clap::Arg {
 /// What `miso-server cluster` was told.
 fn cluster(matches: &clap::ArgMatches) -> Cluster {
     let number = |name| *matches.get_one::<u16>(name).expect("it is required, or has a default");
-    let mut flags = Vec::new();
+    let (mut flags, mut secrets) = (Vec::new(), Vec::new());
     let own = |setting: &&Setting| setting.when != When::Never && !DECIDED.contains(&setting.name);
     for setting in SETTINGS.iter().filter(own) {
-        if let Some(text) = matches.get_one::<String>(setting.name) {
-            flags.extend([format!("--{}", setting.name), text.clone()]);
+        let Some(text) = matches.get_one::<String>(setting.name) else { continue };
+        match setting.kind {
+            Kind::Secret => secrets.push((environment(setting), text.clone())),
+            _ => flags.extend([format!("--{}", setting.name), text.clone()]),
         }
     }
     let data = matches.get_one::<String>("data-dir").filter(|data| *data != "none");
     let data = data.map(PathBuf::from);
-    Cluster { nodes: number("nodes"), port: number("port"), data, flags }
+    Cluster { nodes: number("nodes"), port: number("port"), data, flags, secrets }
 }
 
 /// Prints help where it was asked for; else what is wrong and the usage, and ends with status 2.
@@ -649,16 +672,20 @@ impl Settings {
             };
             texts.insert(setting.name, normal);
         }
+        let secret = cluster_secret(&texts)?;
         if matches.get_flag("check-config") {
             return Ok(Start::Check);
         }
-        Ok(Start::Run(Box::new(Settings::new(texts, file))))
+        let mut settings = Settings::new(texts, file);
+        settings.cluster_secret = secret;
+        Ok(Start::Run(Box::new(settings)))
     }
 
     fn new(texts: BTreeMap<&'static str, String>, file: Option<PathBuf>) -> Settings {
         let settings = Settings {
             texts: RwLock::new(texts),
             file,
+            cluster_secret: None,
             maxmemory: AtomicU64::new(0),
             bulk_bytes: AtomicU64::new(0),
             query_bytes: AtomicU64::new(0),
@@ -874,6 +901,11 @@ impl Settings {
         Some(ips.map(|ip| SocketAddr::new(ip, peer_port)).collect())
     }
 
+    /// What all nodes of the cluster know, if anything.
+    pub(crate) fn cluster_secret(&self) -> Option<&[u8]> {
+        self.cluster_secret.as_deref()
+    }
+
     /// Where other nodes may be.
     pub(crate) fn join(&self) -> Vec<String> {
         words(&self.text("join")).map(str::to_owned).collect()
@@ -946,6 +978,26 @@ impl Settings {
     pub(crate) fn output_limit(&self, subscribed: bool) -> OutputLimit {
         self.output.read()[usize::from(subscribed)]
     }
+}
+
+/// The cluster's secret, as it is given or as its file says.
+fn cluster_secret(texts: &BTreeMap<&'static str, String>) -> Result<Option<Vec<u8>>, Invalid> {
+    let (given, path) = (&texts["cluster-secret"], &texts["cluster-secret-file"]);
+    if path.is_empty() {
+        return Ok((!given.is_empty()).then(|| given.clone().into_bytes()));
+    }
+    let invalid = |why: String| Invalid(format!("cluster-secret-file: {why}"));
+    if !given.is_empty() {
+        return Err(invalid("cluster-secret is given too; expected one of the two".into()));
+    }
+    let mut secret = std::fs::read(path).map_err(|error| {
+        invalid(format!("cannot read {path}: {error}; expected a file with the cluster's secret"))
+    })?;
+    while secret.pop_if(|byte| matches!(byte, b'\r' | b'\n')).is_some() {}
+    if secret.is_empty() {
+        return Err(invalid(format!("{path} is empty; expected a file with the cluster's secret")));
+    }
+    Ok(Some(secret))
 }
 
 /// Whether a setting is not for everyone's eyes.
@@ -1209,7 +1261,13 @@ mod tests {
         let flags = ["--mdns", "no", "--replication-interval", "0"].map(str::to_owned).to_vec();
         let line = "miso-server cluster 3 --port 7000 --replication-interval 0 --mdns no";
         let data = Some(PathBuf::from("./miso-cluster"));
-        assert_eq!(read(line), Some(Cluster { nodes: 3, port: 7000, data, flags }));
+        let secrets = Vec::new();
+        assert_eq!(read(line), Some(Cluster { nodes: 3, port: 7000, data, flags, secrets }));
+        let secured = read("miso-server cluster 3 --cluster-secret x --requirepass y");
+        let secured = secured.expect("it is valid");
+        let pair = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let secrets = [pair("MISO_CLUSTER_SECRET", "x"), pair("MISO_REQUIREPASS", "y")];
+        assert_eq!((secured.flags, secured.secrets), (Vec::new(), secrets.to_vec()));
         let in_memory = read("miso-server cluster 1 --data-dir none").expect("it is valid");
         assert_eq!(in_memory.data, None);
         for bad in ["cluster", "cluster 0", "cluster 65", "cluster 3 --join a:1", "cluster x"] {

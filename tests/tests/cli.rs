@@ -143,6 +143,25 @@ fn wrong_configuration() {
 }
 
 #[test]
+fn unusable_secrets() {
+    let (empty, good) = (file("\r\n\n"), file("secret\n"));
+    for (flags, parts) in [
+        (vec!["--cluster-secret-file", &empty], ["cluster-secret-file", "is empty"]),
+        (vec!["--cluster-secret-file", "/nowhere/at/all"], ["/nowhere/at/all", "cannot read"]),
+        (
+            vec!["--cluster-secret-file", &good, "--cluster-secret", "hush"],
+            ["cluster-secret-file", "one of the two"],
+        ),
+    ] {
+        let output = run(&flags);
+        refused(&output, &parts);
+        assert!(!output.stderr.contains("hush"), "{}", output.stderr);
+        refused(&run(&[&flags[..], &["--check-config"]].concat()), &parts);
+    }
+    assert_eq!(run(&["--cluster-secret-file", &good, "--check-config"]).code, Some(0));
+}
+
+#[test]
 fn checking_a_configuration() {
     let path = file("port = 7001\nmaxmemory = \"100mb\"\ndefault-function = \"checkout\"\n");
     let output = run(&["--config", &path, "--check-config"]);

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use miso_tests::{
-    Cluster, Frame, Namespace, Net, Node, Resp, Session, Tool, Way, Wire, all_say, find_program,
-    wait_until,
+    Cluster, Frame, Namespace, Net, Node, Resp, Rng, Session, Tool, Way, Wire, all_say,
+    find_program, wait_until,
 };
 
 fn peer_port(node: &Node) -> String {
@@ -117,6 +117,27 @@ fn all_types_converge() {
         all_say(&mut all, "ORSET.ISMEMBER o now both", "0");
         all_say(&mut all, "EWFLAG.GET o1 flag", "0");
     }
+}
+
+/// What a newcomer is sent of what was there before keeps to `sync-rate`.
+#[test]
+fn syncs_keep_to_their_rate() {
+    const RATE: u64 = 2 << 20;
+    let first = start("a", "");
+    first.session().script(&format!("CONFIG SET sync-rate {RATE} => OK"));
+    let mut rng = Rng::new(1);
+    for key in 0..4_000 {
+        let value: Vec<u8> = (0..128).flat_map(|_| rng.bits().to_le_bytes()).collect();
+        let set = [b"MVREG.SET".to_vec(), format!("o{key}").into_bytes(), b"r".to_vec(), value];
+        first.session().call(&set);
+    }
+    let begun = Instant::now();
+    let second = start("b", &peer_port(&first));
+    let mut session = second.session();
+    wait_until("all that was there", || session.run("DBSIZE") == Frame::Integer(4_000));
+    // Less two parts, which may go at once.
+    let least = Duration::from_secs_f64((4_000 * 1_024 - (256 << 10)) as f64 / RATE as f64);
+    assert!(begun.elapsed() > least, "{:?} instead of {least:?}", begun.elapsed());
 }
 
 #[test]
@@ -658,6 +679,7 @@ fn one_command_runs_a_cluster() {
     let start = || {
         let mut command = Command::new(Node::binary());
         command.args(["cluster", "3", "--port", &port.to_string(), "--loglevel", "warn"]);
+        command.args(["--cluster-secret", "not-for-ps"]);
         let tool = Tool::spawn(command.current_dir(&directory));
         wait_until("the table", || tool.stdout().contains("Ctrl-C ends them"));
         tool
@@ -689,6 +711,9 @@ fn one_command_runs_a_cluster() {
     let table = tool.stdout();
     let line = table.lines().find(|line| line.starts_with("node-2 ")).expect("a line for each");
     let pid: i32 = line.split_whitespace().nth(3).and_then(|pid| pid.parse().ok()).expect("a pid");
+    let flags = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it runs");
+    assert!(flags.contains("node-2") && !flags.contains("not-for-ps"), "{flags}");
+    all[1].script("CONFIG GET cluster-secret => [\"cluster-secret\", \"********\"]");
     // SAFETY: the process runs for as long as its parent, which was started here.
     assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
     wait_until("it is said", || tool.stdout().contains("node-2 has ended by signal 9"));

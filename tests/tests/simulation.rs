@@ -89,6 +89,13 @@ fn built_in_faults_are_found() {
                 ..Broken::default()
             },
         ),
+        (
+            "a node leaves before its peers have what it has",
+            Broken {
+                replicator: Bugs { leave_at_once: true, ..Bugs::default() },
+                ..Broken::default()
+            },
+        ),
     ];
     for (name, broken) in faults {
         let found = (0..500)

@@ -22,9 +22,7 @@ pub const REPLICAS_MAX: usize = 4096;
 pub(super) const GENERATION_END: u64 = 1 << 56;
 
 pub(super) fn hello(hello: &Hello) -> Result<(), Fault> {
-    length("cluster name", hello.cluster.len(), NAME_MAX)?;
     length("version", hello.version.len(), NAME_MAX)?;
-    length("proof", hello.proof.len(), NAME_MAX)?;
     identity(&hello.node, hello.generation, &hello.addresses)
 }
 

@@ -6,6 +6,7 @@ use miso_protocol::peer::{Hello, NodeRecord, Records, Refusal, VERSION};
 use miso_store::crdt::ReplicaId;
 
 use super::dial::Redial;
+use super::secret::ONE_HAS_NONE;
 use super::{Event, Link, NOTE_EVERY, NOTES_MAX, Node, Out, Overlay, Peer, check, close, send};
 use crate::overlay::NODES_MAX;
 use crate::{Effect, Fault, LinkId, Liveness, Note, Time};
@@ -21,17 +22,16 @@ impl Overlay {
         if self.links.get(&link).is_none_or(|link| link.peer.is_some()) {
             return Err(Fault("it says Hello twice".into()));
         }
-        if hello.protocol != VERSION {
-            let reason = format!("protocol version {} here, not {}", VERSION, hello.protocol);
-            self.refuse(now, link, Kind::Protocol, &reason, &[], out);
+        let Some(proven) = self.is_open(link) else {
+            self.refuse(now, link, Kind::Secret, ONE_HAS_NONE, &[], out);
+            return Ok(());
+        };
+        if !self.is_of_this_cluster(now, link, hello.protocol, &hello.cluster, out)? {
             return Ok(());
         }
         check::hello(&hello)?;
-        if hello.cluster != self.config.cluster {
-            let reason =
-                format!("this is cluster '{}', not '{}'", self.config.cluster, hello.cluster);
-            self.refuse(now, link, Kind::Cluster, &reason, &[], out);
-            return Ok(());
+        if proven.is_some_and(|replica| replica.0 != hello.replica) {
+            return Err(Fault("its Hello is another's than its proof".into()));
         }
         if hello.node == self.config.node || hello.replica == self.config.replica.0 {
             self.met_a_double(now, link, &hello, out);
@@ -69,6 +69,28 @@ impl Overlay {
         }
         self.accept(now, link, peer, hello, out);
         Ok(())
+    }
+
+    /// Whether who speaks is of this version and cluster; if not, it is refused.
+    pub(super) fn is_of_this_cluster(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        protocol: u32,
+        cluster: &str,
+        out: &mut Out,
+    ) -> Result<bool, Fault> {
+        let (kind, reason) = if protocol != VERSION {
+            (Kind::Protocol, format!("protocol version {VERSION} here, not {protocol}"))
+        } else {
+            check::length("cluster name", cluster.len(), check::NAME_MAX)?;
+            if cluster == self.config.cluster {
+                return Ok(true);
+            }
+            (Kind::Cluster, format!("this is cluster '{}', not '{cluster}'", self.config.cluster))
+        };
+        self.refuse(now, link, kind, &reason, &[], out);
+        Ok(false)
     }
 
     /// The other living node, if there is one, that has this one's name or ReplicaId.
@@ -212,15 +234,18 @@ impl Overlay {
         let refusal =
             Refusal { reason: reason.to_owned(), kind: kind.into(), addresses: addresses.to_vec() };
         out.push(send(vec![link], Body::Refusal(refusal)));
+        self.refusals += 1;
         self.warn_seldom(now, format!("refused a node: {reason}"), out);
         self.close(now, link, "refused", out);
     }
 
     pub(super) fn refused(&mut self, now: Time, link: LinkId, refusal: &Refusal, out: &mut Out) {
         let reason: String = refusal.reason.chars().take(1024).collect();
+        let is_believed = self.is_open(link).is_some();
+        self.refusals += 1;
         self.warn_seldom(now, format!("a peer refuses this node: {reason}"), out);
         self.close(now, link, "it refuses this node", out);
-        if !matches!(refusal.kind(), Kind::Name | Kind::Replica) {
+        if !is_believed || !matches!(refusal.kind(), Kind::Name | Kind::Replica) {
             return;
         }
         // The peer may hold a dead node for living. Whether it lives that node says best itself.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use miso_protocol::peer::Hello;
+use bytes::Bytes;
 use miso_protocol::peer::message::Body;
+use miso_protocol::peer::{Challenge, Hello, VERSION};
 
-use super::{Event, Link, Out, Overlay, Peer, STRANGERS_MAX, close, send};
+use super::{Event, Gate, Link, Out, Overlay, Peer, STRANGERS_MAX, close, send};
 use crate::{Fault, LinkId, Time};
 
 impl Overlay {
@@ -30,8 +31,7 @@ impl Overlay {
             return out.push(close(link, "this node ends"));
         }
         self.dials += 1;
-        let hello = Hello { dial: self.dials, ..self.hello.clone() };
-        self.open(now, link, Some(address), self.dials, hello, out);
+        self.open(now, link, Some(address), self.dials, out);
     }
 
     /// A peer has dialed.
@@ -42,7 +42,7 @@ impl Overlay {
         if self.links.values().filter(|link| link.peer.is_none()).count() >= STRANGERS_MAX {
             return out.push(close(link, "too many links without a Hello"));
         }
-        self.open(now, link, None, 0, self.hello.clone(), out);
+        self.open(now, link, None, 0, out);
     }
 
     pub(super) fn open(
@@ -51,12 +51,24 @@ impl Overlay {
         link: LinkId,
         address: Option<String>,
         dial: u64,
-        hello: Hello,
         out: &mut Out,
     ) {
-        self.links.insert(link, Link { address, dial, heard: now, peer: None, digest: None });
+        let (gate, first) = match &mut self.prover {
+            None => (Gate::Open(None), Body::Hello(Hello { dial, ..self.hello.clone() })),
+            Some(prover) => {
+                let nonce = prover.nonce();
+                let challenge = Challenge {
+                    protocol: VERSION,
+                    cluster: self.config.cluster.clone(),
+                    replica: self.config.replica.0,
+                    nonce: Bytes::copy_from_slice(&nonce),
+                };
+                (Gate::Shut { nonce, challenge: None }, Body::Challenge(challenge))
+            }
+        };
+        self.links.insert(link, Link { address, dial, heard: now, gate, peer: None, digest: None });
         self.wake_at(now + self.config.node_timeout);
-        out.push(send(vec![link], Body::Hello(hello)));
+        out.push(send(vec![link], first));
     }
 
     /// Nobody could be reached at an address.

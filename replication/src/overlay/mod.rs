@@ -12,6 +12,7 @@
 //! - **Life.** A linked node that is silent is suspect, then dead: its link is closed, and it is dialed
 //!   again with growing waits. Much later it is forgotten. A restarted node is a new generation of its
 //!   name, and takes over at its Hello.
+//! - **Secret.** In a cluster with a secret both ends prove that they know it before either says Hello.
 //! - **Names.** Of two living nodes of one name, or of one ReplicaId, the younger must end. Whoever
 //!   sees the second refuses it and tells it where the first is; when the two meet, the younger knows.
 
@@ -22,6 +23,7 @@ mod greeting;
 mod life;
 mod links;
 mod random;
+mod secret;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -39,6 +41,8 @@ pub use self::check::{
 };
 use self::dial::{Dialer, Redial};
 use self::random::Random;
+pub use self::secret::Secret;
+use self::secret::{Gate, Prover};
 use self::table::Table;
 use crate::{Effect, Fault, LinkId, Liveness, Time};
 
@@ -83,6 +87,8 @@ pub struct Config {
     pub seeds: Vec<String>,
     /// For jitter.
     pub seed: u64,
+    /// What all nodes of the cluster know and nobody else does; none lets in who knows the name.
+    pub secret: Option<Secret>,
 }
 
 impl Config {
@@ -103,6 +109,7 @@ impl Config {
             redial_max: Duration::from_secs(5),
             seeds: Vec::new(),
             seed: replica.0,
+            secret: None,
         }
     }
 }
@@ -141,6 +148,7 @@ pub struct Overlay {
     links: BTreeMap<LinkId, Link>,
     dialer: Dialer,
     random: Random,
+    prover: Option<Prover>,
     events: VecDeque<Event>,
     dials: u64,
     /// When own changes were told last, and whether there are others since.
@@ -148,6 +156,7 @@ pub struct Overlay {
     untold: bool,
     /// Refusals that were noted, and when: whoever is misconfigured tries again and again.
     noted: BTreeMap<String, Time>,
+    refusals: u64,
     /// Refusals because of this node's name: the first and the last.
     refused: Option<(Time, Time)>,
     /// Since when somebody holds a record of this node's name that wins over its own.
@@ -175,6 +184,7 @@ struct Link {
     /// Its dialer's number for it.
     dial: u64,
     heard: Time,
+    gate: Gate,
     peer: Option<Peer>,
     /// When a digest was last sent on it.
     digest: Option<Time>,
@@ -202,7 +212,6 @@ impl Overlay {
             generation: config.generation,
             addresses: config.addresses.iter().take(ADDRESSES_MAX).cloned().collect(),
             version: config.version.clone(),
-            proof: Bytes::new(),
             dial: 0,
         };
         let own = NodeRecord {
@@ -224,12 +233,14 @@ impl Overlay {
             links: BTreeMap::new(),
             dialer,
             random: Random::new(config.seed),
+            prover: config.secret.clone().map(Prover::new),
             events: VecDeque::new(),
             // Greater than that of any link of an earlier process of this node.
             dials: config.generation << 16,
             told: None,
             untold: false,
             noted: BTreeMap::new(),
+            refusals: 0,
             refused: None,
             contested: None,
             heartbeat_at: Time::default(),
@@ -267,6 +278,12 @@ impl Overlay {
         self.links.contains_key(&link)
     }
 
+    /// How many links were refused so far, here or by peers.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refusals
+    }
+
     /// Takes a message about nodes.
     ///
     /// # Errors
@@ -279,6 +296,8 @@ impl Overlay {
         out: &mut Out,
     ) -> Result<(), Fault> {
         match body {
+            Body::Challenge(challenge) => return self.challenged(now, link, challenge, out),
+            Body::Proof(proof) => return self.proven(now, link, &proof, out),
             Body::Hello(hello) => return self.greeted(now, link, hello, out),
             Body::Refusal(refusal) => {
                 self.refused(now, link, &refusal, out);

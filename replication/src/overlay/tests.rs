@@ -8,6 +8,8 @@ use super::random::mix;
 use super::*;
 use crate::{NodeView, Note};
 
+mod secret;
+
 const SECOND: Duration = Duration::from_secs(1);
 const HOP: Duration = Duration::from_millis(1);
 
@@ -34,6 +36,8 @@ struct World {
     notes: Vec<(usize, Note)>,
     count: u64,
     messages: u64,
+    /// All that was sent, and by whom.
+    said: Vec<(usize, Bytes)>,
     /// Random delays, by a seed.
     delays: Option<Random>,
     /// When the last thing on a link arrives: nothing overtakes it.
@@ -110,6 +114,7 @@ impl World {
             match effect {
                 Effect::Dial { address } => self.dial(at, address),
                 Effect::Send { links, frame } => {
+                    self.said.push((at, frame.clone()));
                     for link in links {
                         self.messages += 1;
                         if let Some(&(_, other)) = self.ends.get(&link) {
@@ -123,7 +128,9 @@ impl World {
                     }
                 }
                 Effect::Note(note) => self.notes.push((at, note)),
-                Effect::Answer { .. } => panic!("an overlay answers nothing"),
+                Effect::Answer { .. } | Effect::SendBehind { .. } => {
+                    panic!("an overlay answers nothing, and makes no syncs")
+                }
             }
         }
     }
@@ -601,7 +608,10 @@ fn hostile_words_end_their_link_and_nothing_else() {
     let hostile: Vec<(bool, Body)> = vec![
         (false, Body::Heartbeat(Heartbeat { table: 1 })),
         (false, records(good())),
-        (false, Body::Hello(Hello { protocol: VERSION, ..Hello::default() })),
+        (
+            false,
+            Body::Hello(Hello { protocol: VERSION, cluster: "test".into(), ..Hello::default() }),
+        ),
         (true, Body::Hello(Hello { protocol: VERSION, ..Hello::default() })),
         (true, records(NodeRecord { node: String::new(), ..good() })),
         (true, records(NodeRecord { node: "x".repeat(257), ..good() })),
@@ -727,6 +737,7 @@ fn any_history(seed: u64) {
         world.start(index, |config| {
             config.replica = ReplicaId(replica);
             config.seeds = vec!["h0:1".into(), "h1:1".into()];
+            config.secret = (seed % 2 == 1).then(|| Secret::new(b"a secret", [7; 32]));
         });
     };
     for (index, replica) in replicas.iter().enumerate() {

@@ -87,15 +87,26 @@ impl Scene {
 
     /// Counts once; the event's number.
     fn count(&mut self) -> u64 {
+        self.count_in(b"o");
+        self.store.function(&F).seq()
+    }
+
+    /// Counts once in an object of its own.
+    fn count_in(&mut self, object: &[u8]) -> Vec<Effect> {
         let function = self.store.function(&F);
-        let hash = miso_store::hash(b"o");
+        let hash = miso_store::hash(object);
         let mut shard = function.lock(function.shard_of(hash));
-        let key = (hash, b"o".as_slice(), b"c".as_slice());
+        let key = (hash, object, b"c".as_slice());
         let counted = shard.write::<kind::GCounter, _>(key, |c, mint, _| c.add(1, 0, mint));
         counted.expect("a counter").0.expect("room for one more");
         drop(shard);
-        self.turn(|replicator, now, out| replicator.wrote(now, &function, out));
-        function.seq()
+        self.turn(|replicator, now, out| replicator.wrote(now, &function, out))
+    }
+
+    /// A peer that knows nothing pulls all there is.
+    fn pulls(&mut self, peer: u64) -> Vec<Effect> {
+        let pull = peer::Pull { function: F, id: 1, digests: vec![0; 64], ..peer::Pull::default() };
+        self.says(peer, Body::Pull(pull))
     }
 
     fn ask(&mut self, id: u64, ask: Ask) -> Option<Answer> {
@@ -118,6 +129,103 @@ fn answer(out: &[Effect], to: u64) -> Option<Answer> {
 
 fn wait(seq: u64, peers: usize) -> Ask {
     Ask::Wait { function: F, seq, peers, durable: false, until: Some(Time(100 * MS)) }
+}
+
+/// A peer's sync takes as long as its rate says, and what streams bring meanwhile does not wait for it.
+#[test]
+fn a_sync_keeps_to_its_rate_and_streams_go_ahead() {
+    const RATE: u64 = 256 << 10;
+    let mut scene = Scene::new();
+    scene.replicator.set_sync_rate(RATE);
+    for object in 0..100_000_u32 {
+        scene.count_in(format!("an object of some length {object}").as_bytes());
+    }
+    for peer in [2, 3] {
+        scene.meet(peer);
+    }
+    let begun = scene.now;
+    let (mut bytes, mut ended, mut live) = ([0_u64; 2], [None; 2], 0);
+    let mut out = scene.pulls(2);
+    out.extend(scene.pulls(3));
+    while ended.contains(&None) {
+        let mut taken = BTreeMap::new();
+        for effect in out.drain(..) {
+            match effect {
+                Effect::SendBehind { link, frame } => {
+                    let peer = usize::try_from(link.0 - 2).expect("few");
+                    bytes[peer] += frame.len() as u64;
+                    assert!(frame.len() < 150 << 10, "{}", frame.len());
+                    let Some(Body::State(state)) = body(frame) else { panic!("not a part") };
+                    taken.insert(link.0, (state.id, state.part + 1));
+                    if state.kind() == peer::state::Kind::Done {
+                        ended[peer] = Some(scene.now);
+                    }
+                }
+                Effect::Send { frame, .. } => {
+                    live += usize::from(matches!(body(frame), Some(Body::Batch(_))));
+                }
+                _ => {}
+            }
+        }
+        for (peer, (id, taken)) in taken {
+            let pull = peer::Pull { function: F, id, taken, ..peer::Pull::default() };
+            out.extend(scene.says(peer, Body::Pull(pull)));
+        }
+        // A change goes out in the turn in which its interval ends.
+        let before = live;
+        let mut sent = scene.count_in(b"o");
+        sent.extend(scene.pass(5));
+        live += sent.iter().filter(|effect| is_batch(effect)).count();
+        assert_eq!(live, before + 1, "at {:?}", scene.now);
+        out.extend(sent.into_iter().filter(|effect| !is_batch(effect)));
+        assert!(scene.now.since(begun) < Duration::from_secs(60), "{bytes:?}");
+    }
+    for (bytes, ended) in bytes.into_iter().zip(ended) {
+        // Less the part that goes at once, and the one by which late timers are made up for.
+        let took = ended.expect("it has ended").since(begun).as_secs_f64();
+        let exactly = bytes as f64 / RATE as f64;
+        assert!(bytes > 1 << 20, "{bytes}");
+        assert!(took > exactly - 1.0 && took < exactly * 1.02 + 0.1, "{bytes} in {took}");
+    }
+}
+
+fn body(frame: Bytes) -> Option<Body> {
+    peer::open(frame).next()?.expect("well-formed").body
+}
+
+fn is_batch(effect: &Effect) -> bool {
+    matches!(effect, Effect::Send { frame, .. } if matches!(body(frame.clone()), Some(Body::Batch(_))))
+}
+
+/// However low the rate, nobody who pulls gives up for it.
+#[test]
+fn a_low_rate_makes_small_parts() {
+    let mut scene = Scene::new();
+    scene.replicator.set_sync_rate(1_000);
+    for object in 0..1_000_u32 {
+        scene.count_in(format!("an object of some length {object}").as_bytes());
+    }
+    scene.meet(2);
+    let mut out = scene.pulls(2);
+    let (mut silent, mut parts) = (0, 0);
+    while !out.iter().any(is_end) {
+        parts += out.iter().filter(|e| matches!(e, Effect::SendBehind { .. })).count();
+        silent = if out.iter().any(|effect| matches!(effect, Effect::SendBehind { .. })) {
+            0
+        } else {
+            silent + 100
+        };
+        assert!(silent < 5_000, "its peer would have given up");
+        let deadline = scene.replicator.deadline().expect("there is more to send");
+        assert!(deadline <= scene.now + Duration::from_secs(5));
+        out = scene.pass(100);
+    }
+    assert!(parts >= 4, "{parts}");
+}
+
+fn is_end(effect: &Effect) -> bool {
+    let Effect::SendBehind { frame, .. } = effect else { return false };
+    matches!(body(frame.clone()), Some(Body::State(s)) if s.kind() == peer::state::Kind::Done)
 }
 
 /// Whoever has acknowledged and is gone does not count, whether it may come back or not; and counts

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::handle::{Request, Shared};
-use super::outbox::Outbox;
+use super::outbox::{Full, Outbox};
 use super::pace::Meter;
 use super::peers::{Closing, Event, Links};
 use super::{Settings, mdns, pace, seeds};
@@ -203,6 +203,7 @@ impl Driver {
             }
             Request::Runs(functions) => Input::Runs { functions },
             Request::Interval(function, interval) => Input::Interval { function, interval },
+            Request::SyncRate(bytes) => Input::SyncRate { bytes },
             Request::Stop => {
                 self.stopping = true;
                 return;
@@ -286,7 +287,10 @@ impl Driver {
             Effect::Dial { address } => {
                 tokio::spawn(self.links.clone().dial(address));
             }
-            Effect::Send { links, frame } => self.send(&links, &frame, cut_off),
+            Effect::Send { links, frame } => self.send(&links, &frame, Outbox::push, cut_off),
+            Effect::SendBehind { link, frame } => {
+                self.send(&[link], &frame, Outbox::push_behind, cut_off);
+            }
             Effect::Close { link, reason } => {
                 if let Some(open) = self.open.remove(&link) {
                     tracing::debug!(link = link.0, %reason, "closes a link");
@@ -319,11 +323,17 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, links: &[LinkId], frame: &Bytes, cut_off: &mut Vec<LinkId>) {
+    fn send(
+        &mut self,
+        links: &[LinkId],
+        frame: &Bytes,
+        push: fn(&Outbox, Bytes) -> Result<(), Full>,
+        cut_off: &mut Vec<LinkId>,
+    ) {
         let gauges = &self.shared.gauges;
         for link in links {
             let Some(open) = self.open.get(link) else { continue };
-            if open.outbox.push(frame.clone()).is_err() {
+            if push(&open.outbox, frame.clone()).is_err() {
                 if !cut_off.contains(link) {
                     cut_off.push(*link);
                 }
@@ -340,6 +350,7 @@ impl Driver {
         let counters = self.node.counters();
         gauges.faults.store(counters.faults, Ordering::Relaxed);
         gauges.unknown.store(counters.unknown, Ordering::Relaxed);
+        gauges.refusals.store(counters.refusals, Ordering::Relaxed);
         *gauges.replicator.lock().unwrap_or_else(PoisonError::into_inner) = self.node.counts();
         if now < self.measure_at {
             return;

@@ -41,6 +41,7 @@ pub(super) enum Request {
     Ask(Ask, oneshot::Sender<Answer>),
     Runs(BTreeMap<Bytes, Vec<Bytes>>),
     Interval(Option<Bytes>, Option<Duration>),
+    SyncRate(u64),
     Stop,
 }
 
@@ -63,6 +64,8 @@ pub struct Counters {
     pub faults: u64,
     /// Messages of kinds that this version does not know.
     pub unknown: u64,
+    /// Links refused, here or by peers.
+    pub refusals: u64,
     /// Links cut off since too much waited for them.
     pub cut_off: u64,
     /// CPU time of the thread, in nanoseconds; a tenth of a second late.
@@ -85,6 +88,7 @@ pub(super) struct Gauges {
     pub(super) links: AtomicU64,
     pub(super) faults: AtomicU64,
     pub(super) unknown: AtomicU64,
+    pub(super) refusals: AtomicU64,
     pub(super) cut_off: AtomicU64,
     pub(super) cpu_nanos: AtomicU64,
     pub(super) replicator: Mutex<Counts>,
@@ -153,6 +157,11 @@ impl Handle {
         let _ = self.0.requests.send(Request::Interval(function, interval));
     }
 
+    /// Sets how many bytes of syncs a peer is sent in a second; 0: as many as it takes.
+    pub fn set_sync_rate(&self, bytes: u64) {
+        let _ = self.0.requests.send(Request::SyncRate(bytes));
+    }
+
     /// Asks the node. Refused if it has ended.
     pub async fn ask(&self, ask: Ask) -> Answer {
         let (answer, answered) = oneshot::channel();
@@ -186,6 +195,7 @@ impl Handle {
             links: read(&gauges.links),
             faults: read(&gauges.faults),
             unknown: read(&gauges.unknown),
+            refusals: read(&gauges.refusals),
             cut_off: read(&gauges.cut_off),
             cpu_nanos: read(&gauges.cpu_nanos),
             replicator: *gauges.replicator.lock().unwrap_or_else(PoisonError::into_inner),

@@ -1,5 +1,8 @@
 //! What waits to be sent on a link. The driver puts frames in, the link's stream takes out all there
 //! is as one envelope; neither waits for the other.
+//!
+//! Parts of syncs wait behind all else, and an envelope takes one of them at most: so what streams
+//! bring waits for one part and no more, and a sync goes on however full the link is.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -24,6 +27,7 @@ pub(super) struct Outgoing(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     frames: VecDeque<Bytes>,
+    behind: VecDeque<Bytes>,
     bytes: usize,
     bytes_max: usize,
     closed: bool,
@@ -35,8 +39,14 @@ struct State {
 pub(super) struct Full;
 
 pub(super) fn outbox(bytes_max: usize) -> (Outbox, Outgoing) {
-    let state = State { frames: VecDeque::new(), bytes: 0, bytes_max, closed: false, waker: None };
-    let state = Arc::new(Mutex::new(state));
+    let state = Arc::new(Mutex::new(State {
+        frames: VecDeque::new(),
+        behind: VecDeque::new(),
+        bytes: 0,
+        bytes_max,
+        closed: false,
+        waker: None,
+    }));
     (Outbox(Arc::clone(&state)), Outgoing(state))
 }
 
@@ -45,6 +55,32 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl State {
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.behind.is_empty()
+    }
+
+    fn push(&mut self, frame: Bytes, is_behind: bool) -> Result<(), Full> {
+        if self.closed {
+            return Ok(());
+        }
+        if self.bytes + frame.len() > self.bytes_max && !self.is_empty() {
+            return Err(Full);
+        }
+        self.bytes += frame.len();
+        let queue = if is_behind { &mut self.behind } else { &mut self.frames };
+        queue.push_back(frame);
+        self.wake();
+        Ok(())
+    }
+
+    /// Nobody will take anything out any more.
+    fn end(&mut self) {
+        self.closed = true;
+        self.frames = VecDeque::new();
+        self.behind = VecDeque::new();
+        self.bytes = 0;
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -55,17 +91,12 @@ impl State {
 impl Outbox {
     /// Puts a frame behind the others. What is put into a closed one is gone.
     pub(super) fn push(&self, frame: Bytes) -> Result<(), Full> {
-        let mut state = lock(&self.0);
-        if state.closed {
-            return Ok(());
-        }
-        if state.bytes + frame.len() > state.bytes_max && !state.frames.is_empty() {
-            return Err(Full);
-        }
-        state.bytes += frame.len();
-        state.frames.push_back(frame);
-        state.wake();
-        Ok(())
+        lock(&self.0).push(frame, false)
+    }
+
+    /// Puts a part of a sync behind the others, and behind all frames that come later.
+    pub(super) fn push_behind(&self, frame: Bytes) -> Result<(), Full> {
+        lock(&self.0).push(frame, true)
     }
 
     /// The stream ends once all is out.
@@ -78,15 +109,13 @@ impl Outbox {
     /// The stream ends at once.
     pub(super) fn cut(&self) {
         let mut state = lock(&self.0);
-        state.closed = true;
-        state.frames = VecDeque::new();
-        state.bytes = 0;
+        state.end();
         state.wake();
     }
 
     /// Whether all that was put in has been taken out.
     pub(super) fn is_empty(&self) -> bool {
-        lock(&self.0).frames.is_empty()
+        lock(&self.0).is_empty()
     }
 }
 
@@ -95,7 +124,7 @@ impl Stream for Outgoing {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut state = lock(&self.0);
-        if state.frames.is_empty() {
+        if state.is_empty() {
             if state.closed {
                 return Poll::Ready(None);
             }
@@ -110,8 +139,9 @@ impl Stream for Outgoing {
             bytes += frame.len();
             bytes <= ENVELOPE_BYTES
         };
-        let count = state.frames.iter().take_while(fits).count().max(1);
-        let envelope: Vec<Bytes> = state.frames.drain(..count).collect();
+        let count = state.frames.iter().take_while(fits).count().max(1).min(state.frames.len());
+        let part = state.behind.pop_front();
+        let envelope: Vec<Bytes> = state.frames.drain(..count).chain(part).collect();
         state.bytes -= envelope.iter().map(Bytes::len).sum::<usize>();
         Poll::Ready(Some(Ok(envelope)))
     }
@@ -119,11 +149,7 @@ impl Stream for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        // Nobody will take anything out any more.
-        let mut state = lock(&self.0);
-        state.closed = true;
-        state.frames = VecDeque::new();
-        state.bytes = 0;
+        lock(&self.0).end();
     }
 }
 
@@ -149,6 +175,29 @@ mod tests {
         assert!(outbox.is_empty());
         outbox.close();
         assert_eq!(next(&mut outgoing), Poll::Ready(None));
+    }
+
+    #[test]
+    fn parts_of_syncs_go_behind_one_at_a_time() {
+        let (outbox, mut outgoing) = outbox(1 << 20);
+        let frame = |length: usize| Bytes::from(vec![0; length]);
+        for _ in 0..3 {
+            outbox.push_behind(frame(100)).expect("there is room");
+        }
+        outbox.push(frame(1)).expect("there is room");
+        let mut take = || {
+            let mut cx = Context::from_waker(Waker::noop());
+            match Pin::new(&mut outgoing).poll_next(&mut cx) {
+                Poll::Ready(Some(Ok(frames))) => frames.iter().map(Bytes::len).collect(),
+                _ => Vec::new(),
+            }
+        };
+        assert_eq!(take(), [1, 100]);
+        assert_eq!(take(), [100]);
+        assert!(!outbox.is_empty());
+        outbox.push(frame(2)).expect("there is room");
+        assert_eq!(take(), [2, 100]);
+        assert!(outbox.is_empty());
     }
 
     #[test]

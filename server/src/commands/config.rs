@@ -101,6 +101,9 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("replication-interval")) {
         crate::peers::set_intervals(cx.shared);
     }
+    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("sync-rate")) {
+        crate::peers::set_sync_rate(cx.shared);
+    }
     if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("appendfsync"))
         && let Some(journal) = cx.shared.store.journal()
     {

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use miso_protocol::peer::{self, message::Body};
 use miso_replication::node::{self, Input, Node};
 use miso_replication::replicator::{self, Bugs};
-use miso_replication::{Answer, Ask, AskId, Effect, LinkId, Note, Time, overlay};
+use miso_replication::{Answer, Ask, AskId, Effect, FunctionView, LinkId, Note, Time, overlay};
 use miso_store::crdt::counter::Entry;
 use miso_store::crdt::{Counter, ReplicaId, Type, Value, kind};
 use miso_store::journal::{Disk, FaultyDisk, Options, SyncPolicy};
@@ -48,6 +48,8 @@ pub struct Plan {
     pub hostile: bool,
     /// Whether nodes have disks, and how they use them.
     pub disks: Option<SyncPolicy>,
+    /// Whether the cluster has a secret.
+    pub secured: bool,
     /// Built-in faults.
     pub broken: Broken,
     /// Whether to keep the history.
@@ -64,17 +66,20 @@ impl Plan {
             1..=5 => 9 + rng.below(8),
             _ => 3 + rng.below(5),
         };
+        let (seconds, hostile) = (2 + rng.below(20), rng.below(3) == 0);
         Plan {
             seed,
             nodes: nodes as usize,
-            seconds: 2 + rng.below(20),
-            hostile: rng.below(3) == 0,
+            seconds,
+            hostile,
             disks: match rng.below(10) {
                 0..5 => None,
                 5..7 => Some(SyncPolicy::Always),
                 7..9 => Some(SyncPolicy::EverySecond),
                 _ => Some(SyncPolicy::No),
             },
+            // Where Hello comes late, what may be overtaken overtakes it.
+            secured: !hostile && seed.is_multiple_of(2),
             broken: Broken::default(),
             trace: false,
         }
@@ -115,10 +120,40 @@ struct Host {
     emptied: bool,
     /// It does not come back.
     gone: bool,
+    /// When that was changed last.
+    runs_at: u64,
     /// It does nothing until then.
     slow_until: u64,
     timer: Option<u64>,
+    leaving: Option<Leaving>,
 }
+
+/// A node that has been told to end in order.
+#[derive(Debug)]
+struct Leaving {
+    id: AskId,
+    since: u64,
+    /// It waits no longer than that.
+    until: u64,
+    /// By function.
+    peers: Vec<(Bytes, Peers)>,
+}
+
+/// Who ran a function and could be reached, as far as a node knew, and the life of each.
+type Peers = Vec<(usize, u64)>;
+
+/// A node that has been told to end a function.
+#[derive(Debug)]
+struct Draining {
+    at: usize,
+    life: u64,
+    function: Bytes,
+    since: u64,
+    peers: Peers,
+}
+
+/// A function that ends is drained for so long at most.
+const DRAIN: u64 = 5 * SECOND;
 
 #[derive(Clone, Debug)]
 struct Link {
@@ -137,6 +172,7 @@ enum Event {
     Deliver { link: LinkId, life: u64, envelope: Bytes },
     Dial { from: usize, life: u64, address: String },
     Closed { link: LinkId, life: u64 },
+    Left { at: usize, life: u64 },
     Client,
     Trouble,
 }
@@ -160,6 +196,7 @@ pub struct World {
     waits: BTreeMap<AskId, (usize, Bytes, u64)>,
     /// Who has taken over what others had counted, by the function, and for whom.
     taken: Vec<(Bytes, Retirement)>,
+    drains: BTreeMap<AskId, Draining>,
     calm: bool,
     history: String,
 }
@@ -184,6 +221,7 @@ impl World {
             lost: BTreeSet::new(),
             waits: BTreeMap::new(),
             taken: Vec::new(),
+            drains: BTreeMap::new(),
             calm: false,
             history: String::new(),
         };
@@ -248,6 +286,11 @@ impl World {
             some => vec![others[self.pick(some)].clone()],
         };
         overlay.seed = self.rng.bits();
+        if self.plan.secured {
+            let mut seed = [0; 32];
+            seed[..8].copy_from_slice(&self.rng.bits().to_le_bytes());
+            overlay.secret = Some(overlay::Secret::new(b"of this world", seed));
+        }
         let mut replicator = replicator::Config::new(replica);
         replicator.queue_bytes = 2_000 + self.rng.below(8_000) as usize;
         replicator.early_bytes = 4_000;
@@ -256,6 +299,7 @@ impl World {
         replicator.word_period = Duration::from_secs(3);
         replicator.sync_timeout = Duration::from_secs(2);
         replicator.exports = 2;
+        replicator.sync_rate = [0, 5_000, 50_000][self.pick(3)];
         replicator.bugs = self.plan.broken.replicator;
         Node::new(node::Config { overlay, replicator }, Arc::clone(store))
     }
@@ -326,8 +370,10 @@ impl World {
             runs: BTreeMap::new(),
             emptied: false,
             gone: false,
+            runs_at: 0,
             slow_until: 0,
             timer: None,
+            leaving: None,
         });
         self.say(|| format!("n{at} joins as {:x}", replica.0));
         self.start(at);
@@ -337,6 +383,7 @@ impl World {
         let everything = self.percent(70);
         let all = FUNCTIONS.iter().map(|name| (Bytes::from_static(name), Vec::new()));
         self.hosts[at].runs = all.collect();
+        self.hosts[at].runs_at = self.now;
         if !everything {
             self.hosts[at].runs.pop_first();
         }
@@ -350,6 +397,7 @@ impl World {
         let host = &mut self.hosts[at];
         host.up = false;
         host.life += 1;
+        host.leaving = None;
         let (replica, name) = (host.replica, host.name.clone());
         self.say(|| format!("{name} crashes{}", if forgets { " and forgets" } else { "" }));
         let mine: Vec<LinkId> =
@@ -503,7 +551,13 @@ impl World {
 
     fn carry_out(&mut self, at: usize, out: Vec<Effect>) {
         let mut envelopes: BTreeMap<LinkId, BytesMut> = BTreeMap::new();
+        let mut farewells = BTreeSet::new();
         for effect in out {
+            // Here nothing waits to be sent, so it is behind nothing.
+            let effect = match effect {
+                Effect::SendBehind { link, frame } => Effect::Send { links: vec![link], frame },
+                other => other,
+            };
             match effect {
                 Effect::Dial { address } => {
                     let life = self.hosts[at].life;
@@ -511,6 +565,10 @@ impl World {
                     self.after(delay, Event::Dial { from: at, life, address });
                 }
                 Effect::Send { links, frame } => {
+                    if is_goodbye(&frame) {
+                        let linked = links.iter().filter_map(|link| self.links.get(link));
+                        farewells.extend(linked.map(|link| link.peer));
+                    }
                     for link in links {
                         if !self.plan.hostile || self.calm || !is_about_changes(&frame) {
                             envelopes.entry(link).or_default().extend_from_slice(&frame);
@@ -527,6 +585,7 @@ impl World {
                         }
                     }
                 }
+                Effect::SendBehind { .. } => unreachable!("it is a Send by now"),
                 Effect::Close { link, reason } => {
                     self.flush(&mut envelopes, link);
                     self.say(|| format!("n{at} closes {link:?}: {reason}"));
@@ -538,7 +597,12 @@ impl World {
                         }
                     }
                 }
-                Effect::Answer { id, answer } => self.answered(id, &answer),
+                Effect::Answer { id, answer } => {
+                    if self.hosts[at].leaving.as_ref().is_some_and(|leaving| leaving.id == id) {
+                        self.left(at, &farewells);
+                    }
+                    self.answered(id, &answer);
+                }
                 Effect::Note(Note::Info(note)) => self.say(|| format!("n{at}: {note}")),
                 Effect::Note(Note::Warn(note)) => self.say(|| format!("n{at} WARNS {note}")),
                 Effect::Note(Note::Fatal(note) | Note::Outdated(note)) => {
@@ -577,7 +641,116 @@ impl World {
         self.after(at - self.now, Event::Deliver { link: link.other, life, envelope });
     }
 
+    /// What a node answers at once.
+    fn ask(&mut self, at: usize, ask: Ask) -> Answer {
+        let (now, id) = (Time(self.now), AskId(self.id()));
+        let mut out = Vec::new();
+        self.hosts[at].node.step(now, Input::Ask { id, ask }, &mut out);
+        let answer = out.iter().find_map(|effect| match effect {
+            Effect::Answer { id: of, answer } if *of == id => Some(answer.clone()),
+            _ => None,
+        });
+        self.carry_out(at, out);
+        answer.expect("it is answered at once")
+    }
+
+    /// Who runs each function of a node, as far as that knows.
+    fn peers(&mut self, at: usize) -> Vec<(Bytes, Peers)> {
+        let Answer::Functions(views) = self.ask(at, Ask::Functions) else { return Vec::new() };
+        let peers = |view: FunctionView| {
+            let of = |(replica, _): &(ReplicaId, bool)| {
+                let peer = self.hosts.iter().position(|host| host.replica == *replica)?;
+                Some((peer, self.hosts[peer].life))
+            };
+            (view.function.clone(), view.peers.iter().filter_map(of).collect())
+        };
+        views.into_iter().map(peers).collect()
+    }
+
+    /// Whether a peer has run a function since then without a break.
+    fn stayed(&self, (peer, life): (usize, u64), function: &Bytes, since: u64) -> bool {
+        let host = &self.hosts[peer];
+        host.life == life && host.runs.contains_key(function) && host.runs_at < since
+    }
+
+    /// A node ends a function that it runs, as MISO.UNREGISTER does.
+    fn end(&mut self, at: usize, function: Bytes) {
+        let all = self.peers(at);
+        let peers = all.into_iter().find(|(name, _)| *name == function).map(|(_, peers)| peers);
+        let host = &mut self.hosts[at];
+        host.runs.remove(&function);
+        host.runs_at = self.now;
+        let (functions, life, since) = (host.runs.clone(), host.life, self.now);
+        self.drive(at, vec![Input::Runs { functions }]);
+        let id = AskId(self.id());
+        let peers = peers.unwrap_or_default();
+        let ask = Ask::Drain { function: function.clone() };
+        self.drains.insert(id, Draining { at, life, function, since, peers });
+        self.drive(at, vec![Input::Ask { id, ask }]);
+    }
+
+    /// A function has ended. If anybody ran it all the time and can be reached, somebody has all that
+    /// the node's clients were told is written; or the node's disk has.
+    fn drained(&mut self, drained: &Draining) {
+        let Draining { at, life, function, since, peers } = drained;
+        let host = &self.hosts[*at];
+        if self.now >= since + DRAIN || host.life != *life || host.runs_at != *since {
+            return;
+        }
+        let (me, seq) = (host.replica, host.store.function(function).seq());
+        let Answer::Nodes(nodes) = self.ask(*at, Ask::Nodes) else { return };
+        let linked: BTreeSet<ReplicaId> =
+            nodes.iter().filter(|node| node.linked).map(|node| node.replica).collect();
+        let here = |peer: &&(usize, u64)| {
+            linked.contains(&self.hosts[peer.0].replica) && self.stayed(**peer, function, *since)
+        };
+        let Some((peer, _)) = peers.iter().find(here) else { return };
+        let has = |host: &Host| host.store.function(function).upto(me) >= seq;
+        assert!(
+            self.hosts.iter().any(|host| host.replica != me && has(host)),
+            "n{at} has ended {} with events up to {seq} that nobody else has, n{peer} being there",
+            function.escape_ascii()
+        );
+    }
+
+    /// A node ends in order, as after SIGTERM: its clients are gone, its peers get what it has.
+    fn leave(&mut self, at: usize) {
+        let peers = self.peers(at);
+        let (id, until) = (AskId(self.id()), self.now + 2 * SECOND);
+        self.say(|| format!("n{at} leaves: {peers:?}"));
+        self.hosts[at].leaving = Some(Leaving { id, since: self.now, until, peers });
+        let ask = Ask::Leave { until: Time(until) };
+        self.drive(at, vec![Input::Ask { id, ask }]);
+    }
+
+    /// A node has done all that it does before it ends. Whoever ran a function all the time, and
+    /// could be reached to the end, has what the node's clients were told is written.
+    fn left(&mut self, at: usize, farewells: &BTreeSet<usize>) {
+        let Some(leaving) = self.hosts[at].leaving.take() else { return };
+        let (host, life) = (&self.hosts[at], self.hosts[at].life);
+        if self.now < leaving.until {
+            for (name, peers) in &leaving.peers {
+                let seq = host.store.function(name).seq();
+                let stayed = |peer: &&(usize, u64)| self.stayed(**peer, name, leaving.since);
+                let linked = |peer: &&(usize, u64)| farewells.contains(&peer.0);
+                for (peer, _) in peers.iter().filter(linked).filter(stayed) {
+                    let has = self.hosts[*peer].store.function(name).upto(host.replica);
+                    assert!(
+                        has >= seq,
+                        "n{at} has left with events of {} up to {seq}, n{peer} has {has}",
+                        name.escape_ascii()
+                    );
+                }
+            }
+        }
+        self.say(|| format!("n{at} has left"));
+        self.after(0, Event::Left { at, life });
+    }
+
     fn answered(&mut self, id: AskId, answer: &Answer) {
+        if let Some(drained) = self.drains.remove(&id) {
+            return self.drained(&drained);
+        }
         let Some((at, function, seq)) = self.waits.remove(&id) else { return };
         let Answer::Count(count) = answer else { return };
         let me = self.hosts[at].replica;
@@ -643,6 +816,15 @@ impl World {
                 {
                     self.links.remove(&link);
                     self.drive(closed.at, vec![Input::LinkClosed { link }]);
+                }
+            }
+            Event::Left { at, life } => {
+                if self.hosts[at].life == life {
+                    self.crash(at, self.plan.disks.is_none());
+                    if self.calm {
+                        self.restart(at);
+                        self.run_all(at);
+                    }
                 }
             }
             Event::Dial { from, life, address } => self.dial(from, life, address),
@@ -746,14 +928,22 @@ impl World {
             }
             89..92 if self.hosts.len() < self.plan.nodes + 3 => self.join(),
             92..95 if self.hosts[other].emptied => self.forget(at, other),
-            92..100 => {
+            92..95 if self.plan.disks.is_some() || self.lost.len() < 6 => self.leave(at),
+            95..100 => {
                 let name = Bytes::from_static(FUNCTIONS[self.pick(2)]);
-                let host = &mut self.hosts[at];
-                if host.runs.remove(&name).is_none() {
-                    host.runs.insert(name, Vec::new());
+                let runs = self.hosts[at].runs.contains_key(&name);
+                self.say(|| format!("n{at} {} {name:?}", if runs { "ends" } else { "runs" }));
+                if runs && self.plan.disks.is_none() {
+                    return self.end(at, name);
                 }
+                let host = &mut self.hosts[at];
+                if !runs {
+                    host.runs.insert(name, Vec::new());
+                } else {
+                    host.runs.remove(&name);
+                }
+                host.runs_at = self.now;
                 let functions = host.runs.clone();
-                self.say(|| format!("n{at} runs {:?}", functions.keys()));
                 self.drive(at, vec![Input::Runs { functions }]);
             }
             _ => {}
@@ -771,9 +961,13 @@ impl World {
     /// A client does something on some node.
     fn client(&mut self) {
         let Some(at) = self.some_host() else { return };
+        if self.hosts[at].leaving.is_some() {
+            return;
+        }
         let name = Bytes::from_static(FUNCTIONS[self.pick(2)]);
         if !self.hosts[at].runs.contains_key(&name) {
             self.hosts[at].runs.insert(name.clone(), Vec::new());
+            self.hosts[at].runs_at = self.now;
             let functions = self.hosts[at].runs.clone();
             self.drive(at, vec![Input::Runs { functions }]);
         }
@@ -1018,11 +1212,16 @@ impl World {
             if !self.hosts[at].up {
                 self.restart(at);
             }
-            let all = FUNCTIONS.iter().map(|name| (Bytes::from_static(name), Vec::new()));
-            self.hosts[at].runs = all.collect();
-            let functions = self.hosts[at].runs.clone();
-            self.drive(at, vec![Input::Runs { functions }]);
+            self.run_all(at);
         }
+    }
+
+    fn run_all(&mut self, at: usize) {
+        let all = FUNCTIONS.iter().map(|name| (Bytes::from_static(name), Vec::new()));
+        self.hosts[at].runs = all.collect();
+        self.hosts[at].runs_at = self.now;
+        let functions = self.hosts[at].runs.clone();
+        self.drive(at, vec![Input::Runs { functions }]);
     }
 
     fn differences(&self) -> Vec<String> {
@@ -1179,6 +1378,11 @@ fn in_words(envelope: &Bytes) -> String {
         })
     });
     words.collect::<Vec<_>>().join("; ")
+}
+
+fn is_goodbye(frame: &Bytes) -> bool {
+    let said = |message: peer::Message| matches!(message.body, Some(Body::Goodbye(_)));
+    peer::open(frame.clone()).flatten().any(said)
 }
 
 /// Whether a frame is the replicator's: the overlay counts on its links to be streams.

@@ -1,0 +1,293 @@
+//! Clusters with a secret: who does not know it is shown nothing, believed nothing, and told why.
+
+use miso_protocol::peer::{Challenge, Proof, Refusal};
+
+use super::*;
+use crate::overlay::secret::{End, Prover, Role};
+
+const STRANGER: LinkId = LinkId(1_000_000);
+const SECRET: &[u8] = b"the secret of these nodes";
+
+fn knows(secret: &[u8]) -> Option<Secret> {
+    let mut seed = [0; 32];
+    seed[0] = secret[0];
+    Some(Secret::new(secret, seed))
+}
+
+/// `count` nodes that know the secret, all linked.
+fn secured(count: usize) -> World {
+    let mut world = World::default();
+    for index in 0..count {
+        world.start(index, |config| {
+            config.seeds = vec!["h0:1".into()];
+            config.secret = Some(Secret::new(SECRET, [u8::try_from(index).expect("few"); 32]));
+        });
+    }
+    world.until(5 * SECOND, World::is_mesh);
+    world
+}
+
+impl World {
+    fn said_by(&self, index: usize) -> Vec<Body> {
+        let all = self.said.iter().filter(|(by, _)| *by == index);
+        all.flat_map(|(_, frame)| bodies(frame)).collect()
+    }
+}
+
+fn bodies(frame: &Bytes) -> Vec<Body> {
+    let all = peer::open(frame.clone());
+    all.map(|message| message.expect("overlays speak well").body.expect("and are known")).collect()
+}
+
+fn sent(effects: &[Effect]) -> Vec<Body> {
+    let frame = |effect: &Effect| match effect {
+        Effect::Send { frame, .. } => bodies(frame),
+        _ => Vec::new(),
+    };
+    effects.iter().flat_map(frame).collect()
+}
+
+/// Tells a node's link something; returns what it says to that, or the fault.
+fn tell(world: &mut World, link: LinkId, body: Body) -> Result<Vec<Body>, Fault> {
+    world.at(0, |node, now, out| {
+        node.received(now, link, body, out)
+            .inspect_err(|fault| node.fault(now, link, fault, &mut Vec::new()))?;
+        Ok(sent(out))
+    })
+}
+
+/// A link to node 0; returns the challenge that it begins with.
+fn open(world: &mut World, dialed_by_the_node: bool) -> Challenge {
+    let said = world.at(0, |node, now, out| {
+        if dialed_by_the_node {
+            node.link_opened(now, "stranger:1".into(), STRANGER, out);
+        } else {
+            node.link_accepted(now, STRANGER, out);
+        }
+        sent(out)
+    });
+    match &said[..] {
+        [Body::Challenge(challenge)] => challenge.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn challenge(replica: u64, nonce: &[u8]) -> Challenge {
+    let nonce = Bytes::copy_from_slice(nonce);
+    Challenge { protocol: VERSION, cluster: "test".into(), replica, nonce }
+}
+
+/// The proof of a dialer who knows `secret`.
+fn proof(secret: &[u8], cluster: &str, dialer: &Challenge, dialed: &Challenge) -> Proof {
+    use hmac::Mac as _;
+    let end = |challenge: &'_ Challenge| (challenge.replica, challenge.nonce.clone());
+    let (dialer, dialed) = (end(dialer), end(dialed));
+    let dialer = End { replica: dialer.0, nonce: &dialer.1 };
+    let dialed = End { replica: dialed.0, nonce: &dialed.1 };
+    let prover = Prover::new(Secret::new(secret, [0; 32]));
+    let mac = prover.proof(Role::Dialer, cluster, dialer, dialed).finalize().into_bytes();
+    Proof { mac: Bytes::copy_from_slice(&mac) }
+}
+
+fn is_refusal(said: &[Body]) -> bool {
+    matches!(said, [Body::Refusal(refusal)] if refusal.kind() == Kind::Secret)
+}
+
+fn hello(replica: u64) -> Body {
+    Body::Hello(Hello {
+        protocol: VERSION,
+        cluster: "test".into(),
+        node: "stranger".into(),
+        replica,
+        generation: 5,
+        ..Hello::default()
+    })
+}
+
+#[test]
+fn who_knows_the_secret_is_let_in() {
+    let world = secured(5);
+    for index in 0..5 {
+        assert_eq!(world.ups(index).len(), 4);
+        // Nothing is said on a link before its proof.
+        let first = &world.said_by(index)[0];
+        assert!(matches!(first, Body::Challenge(_)), "{first:?}");
+    }
+    assert!(!world.notes.iter().any(|(_, note)| matches!(note, Note::Warn(_))));
+    assert!(world.nodes.values().all(|node| node.refusals() == 0));
+}
+
+#[test]
+fn a_secured_node_still_finds_itself() {
+    let mut world = World::default();
+    world.start(0, |config| {
+        config.seeds = vec!["h0:1".into()];
+        config.secret = knows(SECRET);
+    });
+    world.run(SECOND);
+    assert!(world.nodes[&0].dialer.is_own(world.now, "h0:1"));
+    assert_eq!((world.fatals(), world.nodes[&0].refusals()), (Vec::new(), 0));
+}
+
+#[test]
+fn without_the_secret_nothing_goes_over() {
+    let cases = [
+        (knows(SECRET), knows(b"another"), "different cluster-secrets"),
+        (knows(SECRET), None, "only one of the two nodes has a cluster-secret"),
+        (None, knows(SECRET), "only one of the two nodes has a cluster-secret"),
+    ];
+    for (dialed, dialer, reason) in cases {
+        let mut world = World::default();
+        let secured = [dialed.is_some(), dialer.is_some()];
+        world.start(0, |config| config.secret = dialed);
+        world.start(1, |config| {
+            config.seeds = vec!["h0:1".into()];
+            config.secret = dialer;
+        });
+        world.at(0, |node, now, out| node.runs(now, &functions(&["a"]), out));
+        world.run(50 * SECOND);
+        for (index, other) in [(0, "n1"), (1, "n0")] {
+            assert!(world.view(index, other).is_none());
+            assert!(world.ups(index).is_empty());
+            assert!(world.warned(index, reason), "{:?}", world.notes);
+            assert!(world.nodes[&index].refusals() >= 5, "each is counted");
+            assert!(!secured[index] || world.said_by(index).iter().all(is_of_the_gate));
+        }
+        let warnings = world.notes.iter().filter(|(_, note)| matches!(note, Note::Warn(_))).count();
+        assert!(warnings <= 4, "{warnings}: whoever reads them has other things to do");
+        assert!(world.said.len() < 150, "{}: it is tried ever more seldom", world.said.len());
+        assert_eq!(world.fatals(), []);
+    }
+}
+
+/// What a node may say to somebody who has proven nothing.
+fn is_of_the_gate(body: &Body) -> bool {
+    matches!(body, Body::Challenge(_) | Body::Proof(_) | Body::Refusal(_))
+}
+
+#[test]
+fn a_proof_is_good_for_its_link_only() {
+    let mut world = secured(2);
+    // What the dialer, node 1, has said to node 0.
+    let said = world.said_by(1);
+    let heard =
+        |kind: fn(&Body) -> bool| said.iter().find(|body| kind(body)).expect("said").clone();
+    let old_challenge = heard(|body| matches!(body, Body::Challenge(_)));
+    let old_proof = heard(|body| matches!(body, Body::Proof(_)));
+    open(&mut world, false);
+    assert_eq!(tell(&mut world, STRANGER, old_challenge), Ok(Vec::new()));
+    let answer = tell(&mut world, STRANGER, old_proof).expect("it is no fault");
+    assert!(is_refusal(&answer), "{answer:?}");
+    assert!(!world.nodes[&0].knows(STRANGER));
+    assert_eq!(world.ups(0).len(), 1, "the true one is still there");
+}
+
+#[test]
+fn its_own_proof_does_not_fool_a_node() {
+    let mut world = secured(1);
+    let asked = open(&mut world, true);
+    let proven = tell(&mut world, STRANGER, Body::Challenge(asked)).expect("it is no fault");
+    let [Body::Proof(_)] = &proven[..] else { panic!("{proven:?}") };
+    let answer = tell(&mut world, STRANGER, proven[0].clone()).expect("it is no fault");
+    assert!(is_refusal(&answer), "{answer:?}");
+    assert!(!world.nodes[&0].knows(STRANGER));
+}
+
+#[test]
+fn who_dials_is_shown_no_proof_before_its_own() {
+    let mut world = secured(1);
+    open(&mut world, false);
+    let said = tell(&mut world, STRANGER, Body::Challenge(challenge(7, &[1; 32])));
+    assert_eq!(said, Ok(Vec::new()), "a proof could be used to try out secrets");
+}
+
+#[test]
+fn a_proof_is_of_one_secret_one_cluster_and_one_replica() {
+    let theirs = challenge(7, &[1; 32]);
+    let good = |asked: &Challenge| proof(SECRET, "test", &theirs, asked);
+    for what in ["right", "secret", "cluster", "node", "nonce", "cut short", "none"] {
+        let proof = |asked: &Challenge| match what {
+            "secret" => proof(b"another", "test", &theirs, asked),
+            "cluster" => proof(SECRET, "tes", &theirs, asked),
+            "node" => proof(SECRET, "test", &challenge(8, &[1; 32]), asked),
+            "nonce" => proof(SECRET, "test", &challenge(7, &[2; 32]), asked),
+            "cut short" => Proof { mac: good(asked).mac.slice(..16) },
+            "none" => Proof::default(),
+            _ => good(asked),
+        };
+        let mut world = secured(1);
+        let asked = open(&mut world, false);
+        tell(&mut world, STRANGER, Body::Challenge(theirs.clone())).expect("it is no fault");
+        let said = tell(&mut world, STRANGER, Body::Proof(proof(&asked))).expect("it is no fault");
+        if what == "right" {
+            assert!(matches!(said[..], [Body::Proof(_), Body::Hello(_)]), "{said:?}");
+            tell(&mut world, STRANGER, hello(7)).expect("it may come in");
+            assert!(world.ups(0).contains(&ReplicaId(7)));
+        } else {
+            assert!(is_refusal(&said), "{what}: {said:?}");
+            assert!(!world.nodes[&0].knows(STRANGER), "{what}");
+        }
+    }
+}
+
+#[test]
+fn who_proves_to_be_one_may_not_greet_as_another() {
+    let mut world = secured(1);
+    let asked = open(&mut world, false);
+    let theirs = challenge(7, &[1; 32]);
+    tell(&mut world, STRANGER, Body::Challenge(theirs.clone())).expect("it is no fault");
+    let proof = proof(SECRET, "test", &theirs, &asked);
+    tell(&mut world, STRANGER, Body::Proof(proof)).expect("it is right");
+    assert!(tell(&mut world, STRANGER, hello(8)).is_err());
+    assert!(!world.nodes[&0].knows(STRANGER) && world.ups(0).is_empty());
+}
+
+#[test]
+fn out_of_turn_is_a_fault() {
+    let asks = || Body::Challenge(challenge(7, &[1; 32]));
+    let cases = [
+        vec![Body::Proof(Proof::default())],
+        vec![asks(), asks()],
+        vec![Body::Challenge(challenge(7, &[1; 31]))],
+        vec![Body::Heartbeat(Heartbeat { table: 1 })],
+        vec![asks(), Body::Records(Records::default())],
+    ];
+    for case in cases {
+        let mut world = secured(1);
+        open(&mut world, false);
+        let shown = format!("{case:?}");
+        let (last, before) = case.split_last().expect("there is one");
+        for body in before {
+            tell(&mut world, STRANGER, body.clone()).expect(&shown);
+        }
+        assert!(tell(&mut world, STRANGER, last.clone()).is_err(), "{shown}");
+        assert!(!world.nodes[&0].knows(STRANGER), "{shown}");
+    }
+}
+
+#[test]
+fn a_stranger_cannot_talk_a_node_into_ending() {
+    for kind in [Kind::Name, Kind::Replica] {
+        let mut world = secured(1);
+        for _ in 0..30 {
+            open(&mut world, true);
+            let addresses = vec!["elsewhere:1".into()];
+            let refusal = Refusal { reason: "no".into(), kind: kind.into(), addresses };
+            tell(&mut world, STRANGER, Body::Refusal(refusal)).expect("it is no fault");
+            world.run(SECOND);
+        }
+        assert_eq!(world.fatals(), []);
+        assert!(!world.nodes[&0].dialer.is_dialing("elsewhere:1"));
+    }
+}
+
+#[test]
+fn nonces_differ_and_secrets_are_not_shown() {
+    let mut seen = BTreeSet::new();
+    for seed in [[0; 32], [1; 32]] {
+        let mut prover = Prover::new(Secret::new(SECRET, seed));
+        assert!((0..1000).all(|_| seen.insert(prover.nonce())));
+    }
+    let shown = format!("{:?}", secured(2).nodes);
+    assert!(!shown.contains("secret of these") && !shown.contains(&format!("{SECRET:?}")));
+}
