@@ -11,7 +11,6 @@
 //! `miso_replication`'s `retire`.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 
 use miso_crdt::{Context, Dot, ReplicaId, Seen, Value, Writer};
@@ -33,20 +32,26 @@ pub struct Retirement {
     pub writers: Vector,
 }
 
-/// What is known of silent writers.
+/// What is known of silent writers, in their order: 24 bytes each, for ever.
 #[derive(Debug, Default)]
-pub(crate) struct Retired(HashMap<Writer, Silence>);
+pub(crate) struct Retired(Vec<Silence>);
 
 #[derive(Clone, Copy, Debug)]
 struct Silence {
+    writer: Writer,
+    by: Writer,
     last: u64,
-    by: (Writer, u64),
+    event: u64,
 }
 
 impl Retired {
     /// Whether an event is one that a retired writer cannot have made.
     pub(crate) fn has(&self, writer: Writer, seq: u64) -> bool {
-        self.0.get(&writer).is_some_and(|silence| seq > silence.last)
+        self.find(writer).is_ok_and(|at| seq > self.0[at].last)
+    }
+
+    fn find(&self, writer: Writer) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&writer, |silence| silence.writer)
     }
 
     /// The events of those of which all is known, the taking over included: what is kept for their
@@ -55,9 +60,9 @@ impl Retired {
     pub(crate) fn silent(&self, known: &Context, own: u64) -> Context {
         let upto = |writer| if writer == LOCAL { own } else { known.upto(writer) };
         let mut silent = Context::new();
-        for (writer, silence) in &self.0 {
-            if upto(*writer) >= silence.last && upto(silence.by.0) >= silence.by.1 {
-                silent.raise(*writer, silence.last);
+        for silence in &self.0 {
+            if upto(silence.writer) >= silence.last && upto(silence.by) >= silence.event {
+                silent.raise(silence.writer, silence.last);
             }
         }
         silent
@@ -84,7 +89,7 @@ impl Function {
         let known = self.known();
         let met = writers.into_iter().filter_map(|id| {
             let writer = joining.writers.index(*id).filter(|writer| *writer != LOCAL)?;
-            (!joining.retired.0.contains_key(&writer)).then(|| (*id, known.upto(writer)))
+            joining.retired.find(writer).is_err().then(|| (*id, known.upto(writer)))
         });
         met.filter(|(_, last)| *last > 0).collect()
     }
@@ -143,13 +148,14 @@ impl Function {
             let Some(writer) = writer else {
                 return Err(Refused::Malformed("who is retired"));
             };
-            let silence = Silence { last: *last, by: (by, retirement.by.1) };
-            if let Entry::Vacant(entry) = joining.retired.0.entry(writer) {
-                entry.insert(silence);
+            if let Err(at) = joining.retired.find(writer) {
+                let silence = Silence { writer, by, last: *last, event: retirement.by.1 };
+                joining.retired.0.insert(at, silence);
                 joining.words.remove(&writer);
                 new = true;
             }
         }
+        joining.retired.0.shrink_to_fit();
         if new && let Some(journal) = self.hooks.journal() {
             durable::retired(journal, self, retirement);
         }
@@ -172,8 +178,9 @@ impl Function {
         let joining = self.joining.lock();
         let id = |writer| joining.writers.id(writer).unwrap_or(ReplicaId(0));
         let mut together: HashMap<(Writer, u64), Vector> = HashMap::new();
-        for (writer, silence) in &joining.retired.0 {
-            together.entry(silence.by).or_default().push((id(*writer), silence.last));
+        for silence in &joining.retired.0 {
+            let by = (silence.by, silence.event);
+            together.entry(by).or_default().push((id(silence.writer), silence.last));
         }
         let mut all: Vec<Retirement> = together
             .into_iter()
@@ -208,7 +215,7 @@ impl Function {
     pub fn is_retired(&self, id: ReplicaId) -> bool {
         let joining = self.joining.lock();
         let writer = joining.writers.index(id);
-        writer.is_some_and(|writer| joining.retired.0.contains_key(&writer))
+        writer.is_some_and(|writer| joining.retired.find(writer).is_ok())
     }
 }
 
