@@ -225,6 +225,12 @@ impl<'a> Decoder<'a> {
         self.rest.is_empty()
     }
 
+    /// What has not been read.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// One byte.
     ///
     /// # Errors
@@ -363,9 +369,15 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// If not.
     pub fn close(&self) -> Result<(), DecodeError> {
-        if !self.rest.is_empty() {
-            Err(DecodeError::Trailing)
-        } else if self.named < self.table.len() {
+        if self.rest.is_empty() { self.close_before_more() } else { Err(DecodeError::Trailing) }
+    }
+
+    /// Makes sure that every writer was named; something else may follow.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn close_before_more(&self) -> Result<(), DecodeError> {
+        if self.named < self.table.len() {
             Err(DecodeError::Invalid("writer that nothing names"))
         } else {
             Ok(())

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use miso_protocol::reply::{Reply, Resp};
+use miso_protocol::request::Args;
 use miso_store::crdt::Type;
 use miso_store::{Function, Held, ShardGuard};
 
@@ -165,6 +166,20 @@ impl Context<'_> {
         let function = self.session.function.as_ref().expect("set above");
         let mut guard = function.lock(function.shard_of(hash));
         work(&mut guard, hash, &mut self.reply)
+    }
+
+    /// Works on several objects with all their shards locked: what is done to them is journaled as one.
+    pub(crate) fn with_objects<R>(
+        &mut self,
+        objects: Args<'_>,
+        work: impl FnOnce(&mut Held<'_>) -> R,
+    ) -> R {
+        if let Some(held) = &mut self.held {
+            return work(held);
+        }
+        let function = self.function();
+        let shards = objects.iter().map(|object| function.shard_index(object)).collect();
+        work(&mut Held::shards(&function, shards))
     }
 
     /// Works on the whole function.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! LIFE   | replica u64 |                                   the writer of what follows
-//! WRITE  | function | events: varint n, n x varint | object | name | change |   the writer's own
+//! WRITE  | function | write* |                              the writer's own, made by one command
+//! write  | events: varint n, n x varint | object | name | change |
 //! BATCH  | function | origin u64 | first | last | changes |                     a peer's batch
 //! PART   | function | 0, or 1 and a vector | changes |      of a sync, or fetched; with what it covers
 //! KNOWN  | function | vector |                              all of these events stand before this
@@ -15,6 +16,11 @@
 //! so to recover is to join, in any order and any number of times, and a checkpoint may be written
 //! while changes go on: it says at least what was known when it began, and the records since then
 //! say the rest.
+//!
+//! What a command does under one hold of its locks is one record, made when they are let go of: all
+//! names of an object that is deleted, all of a transaction, also where it is about several shards.
+//! Recovery finds all of it or nothing. A checkpoint may have met one half of it; it gets its name only
+//! once the log has, durably, all that was done until then.
 //!
 //! What a repair has saved stands between two LOST. It is joined, and claims nothing: who knew of an
 //! event and has lost the value would else take it for removed, and have others remove it too. The
@@ -29,7 +35,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
-use miso_crdt::{Change, Context, Delta, Dot, ReplicaId, SEQ_MAX, Writers};
+use miso_crdt::{Change, Context, Delta, Dot, Encoder, ReplicaId, SEQ_MAX, Writers};
 
 use crate::function::{Function, LOCAL};
 use crate::journal::{
@@ -182,7 +188,7 @@ impl<'a> Replay<'a> {
         done.ok_or_else(|| format!("a record of kind {kind} that makes no sense"))
     }
 
-    /// Reads a write; it is joined with those that follow.
+    /// Reads writes; they are joined with those that follow.
     fn write(&mut self, from: &mut Reader<'_>) -> Option<()> {
         let name = from.bytes()?;
         let function = match &self.writes.function {
@@ -194,14 +200,19 @@ impl<'a> Replay<'a> {
                 function
             }
         };
-        for _ in 0..from.varint()? {
-            self.writes.events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
-        }
-        let (object, held_name) = (from.bytes()?, from.bytes()?);
-        self.writes.bytes += object.len() + held_name.len() + from.0.len();
-        self.writes.changes.push(function.read_write(object, held_name, from.0)?);
-        if self.writes.changes.len() >= TOGETHER || self.writes.bytes >= TOGETHER_BYTES {
-            self.join_writes();
+        while !from.0.is_empty() {
+            for _ in 0..from.varint()? {
+                self.writes.events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
+            }
+            let before = from.0.len();
+            let (object, held_name) = (from.bytes()?, from.bytes()?);
+            let (change, rest) = function.read_write(object, held_name, from.0)?;
+            from.0 = rest;
+            self.writes.bytes += before - rest.len();
+            self.writes.changes.push(change);
+            if self.writes.changes.len() >= TOGETHER || self.writes.bytes >= TOGETHER_BYTES {
+                self.join_writes();
+            }
         }
         Some(())
     }
@@ -358,23 +369,74 @@ fn vector(vector: &Vector, out: &mut Vec<u8>) {
     }
 }
 
-/// Journals an update of the local writer's. Called under the shard's lock.
-pub(crate) fn write(
-    journal: &Journal,
-    function: &Function,
-    events: &[u64],
-    (object, name): (&[u8], &[u8]),
-    delta: &Delta,
-    (encoder, writers): (&mut miso_crdt::Encoder, &Writers),
-) {
-    journal.append(WRITE, |out| {
-        bytes(function.name(), out);
+/// The record of what the local writer does under a shard's lock, until that is let go of.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    record: Vec<u8>,
+    /// Room for a change, kept.
+    encoder: Encoder,
+}
+
+impl Writes {
+    /// Room that is kept for the next record.
+    const KEPT: usize = 4 << 10;
+    /// A record is not made longer: its length has 32 bits. What a command may bring is limited far below
+    /// (`client-query-buffer-limit`), so it takes an object of tens of millions of names to get here.
+    const LONGEST: usize = 2 << 30;
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.record.is_empty()
+    }
+
+    /// Notes an update.
+    pub(crate) fn push(
+        &mut self,
+        (journal, function): (&Journal, &Function),
+        events: &[u64],
+        (object, name): (&[u8], &[u8]),
+        delta: &Delta,
+        writers: &Writers,
+    ) {
+        if self.record.len() > Writes::LONGEST {
+            self.journal(journal);
+        }
+        if self.record.is_empty() {
+            bytes(function.name(), &mut self.record);
+        }
+        let out = &mut self.record;
         varint(events.len() as u64, out);
         events.iter().for_each(|seq| varint(*seq, out));
         bytes(object, out);
         bytes(name, out);
-        delta.encode_with(encoder, writers, out);
-    });
+        delta.encode_with(&mut self.encoder, writers, out);
+    }
+
+    /// Takes over what `other` has noted of the same function, unless that is too long for one record.
+    pub(crate) fn take(&mut self, other: &mut Writes) {
+        if self.record.is_empty() {
+            mem::swap(&mut self.record, &mut other.record);
+        } else if self.record.len() + other.record.len() <= Writes::LONGEST {
+            let mut writes = Reader(&other.record);
+            // Behind the function's name.
+            if writes.bytes().is_some() {
+                self.record.extend_from_slice(writes.0);
+            }
+            other.empty();
+        }
+    }
+
+    /// Appends the record to the journal, if anything is noted.
+    pub(crate) fn journal(&mut self, journal: &Journal) {
+        if !self.record.is_empty() {
+            journal.append_made(WRITE, &self.record);
+            self.empty();
+        }
+    }
+
+    fn empty(&mut self) {
+        self.record.clear();
+        self.record.shrink_to(Writes::KEPT);
+    }
 }
 
 pub(crate) fn batch(

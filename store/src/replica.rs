@@ -533,12 +533,18 @@ impl Function {
         }
     }
 
-    /// Reads what the local writer, or a former one of this node, did to one value.
-    pub(crate) fn read_write(&self, object: &[u8], name: &[u8], message: &[u8]) -> Option<Change> {
+    /// Reads what the local writer, or a former one of this node, did to one value; gives as well what
+    /// stands behind that in `message`.
+    pub(crate) fn read_write<'a>(
+        &self,
+        object: &[u8],
+        name: &[u8],
+        message: &'a [u8],
+    ) -> Option<(Change, &'a [u8])> {
         let mut joining = self.joining.lock();
-        let delta = Delta::decode(message, &mut joining.writers).ok()?;
+        let (delta, rest) = Delta::decode_first(message, &mut joining.writers).ok()?;
         self.share_writers(&mut joining);
-        Some(Change { object: object.into(), name: name.into(), delta })
+        Some((Change { object: object.into(), name: name.into(), delta }, rest))
     }
 
     /// Joins again what [`Function::read_write`] has read.

@@ -260,6 +260,18 @@ impl Journal {
         position
     }
 
+    /// As [`Journal::append`] of a payload that has been made: copied once, under the lock.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn append_made(&self, kind: u8, payload: &[u8]) -> Position {
+        assert!(kind < record::OWN_KINDS, "kinds from {} on are the journal's", record::OWN_KINDS);
+        let mut buffer = self.shared.buffer.lock();
+        let position = buffer.append_made(self.shared.seed, kind, payload);
+        self.shared.buffered.store(buffer.bytes.len(), Ordering::Relaxed);
+        position
+    }
+
     /// Writes all records up to `position`, if nobody has: from here on they outlive the process.
     ///
     /// # Errors
@@ -453,10 +465,19 @@ impl Drop for Journal {
 
 impl Buffer {
     fn append(&mut self, seed: Seed, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Position {
-        let seq = self.next;
-        record::encode(&mut self.bytes, seed, seq, kind, self.scratch.fill(fill));
+        record::encode(&mut self.bytes, seed, self.next, kind, self.scratch.fill(fill));
+        self.passed()
+    }
+
+    fn append_made(&mut self, seed: Seed, kind: u8, payload: &[u8]) -> Position {
+        record::encode(&mut self.bytes, seed, self.next, kind, payload);
+        self.passed()
+    }
+
+    /// The number of the record that has just been put there.
+    fn passed(&mut self) -> Position {
         self.next += 1;
-        Position(seq)
+        Position(self.next - 1)
     }
 }
 
@@ -513,6 +534,17 @@ impl Shared {
                 self.done.wait(&mut waiting);
             }
         }
+    }
+
+    /// Makes durable all that has been appended. Not where an fsync has failed, after which nothing is
+    /// written before the checkpoint is there: no command is let in meanwhile, either.
+    pub(super) fn settle(&self) -> Result<(), Failed> {
+        if self.is_broken() {
+            return Ok(());
+        }
+        let last = self.buffer.lock().next - 1;
+        self.commit(Position(last))?;
+        self.sync()
     }
 
     /// Writes what has been appended so far.
