@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 
 use crate::context::{Context, Writers};
 use crate::dot::{Dot, ReplicaId, Writer};
+use crate::parts::Parts;
 
 /// Room that an encoder keeps for its next message.
 const KEEP: usize = 4 << 10;
@@ -345,10 +346,11 @@ impl<'a> Decoder<'a> {
         &mut self,
         least: usize,
         mut read: impl FnMut(&mut Self) -> Result<(Box<[u8]>, T), DecodeError>,
-    ) -> Result<BTreeMap<Box<[u8]>, T>, DecodeError> {
+    ) -> Result<Parts<T>, DecodeError> {
         let count = self.count(least)?;
         if count == 1 {
-            return Ok(BTreeMap::from([read(self)?]));
+            let (key, part) = read(self)?;
+            return Ok(Parts::One(key, part));
         }
         // They come in order from who wrote them out of such a map; then no key is looked for. Not
         // all at once: that would take the room twice, and for no more than a claim.
@@ -361,7 +363,7 @@ impl<'a> Decoder<'a> {
             let (key, value) = read(self)?;
             all.insert(key, value);
         }
-        Ok(all)
+        Ok(Parts::Many(all))
     }
 
     /// Makes sure that nothing is left, and that every writer was named.

@@ -30,6 +30,7 @@ pub mod ew_flag;
 mod laws;
 pub mod mv_register;
 pub mod or_map;
+mod parts;
 pub mod set;
 pub mod table;
 pub mod thin;
