@@ -97,6 +97,7 @@ impl Encoder {
     }
 
     /// A number in 1 to 10 bytes.
+    #[inline]
     pub fn varint(&mut self, mut n: u64) {
         while n >= 0x80 {
             self.body.push(n as u8 | 0x80);

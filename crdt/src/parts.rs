@@ -54,15 +54,16 @@ impl<T> Parts<T> {
     where
         T: Default,
     {
-        let known = match self {
-            Parts::None => false,
-            Parts::One(only, _) => **only == *key,
-            Parts::Many(parts) => parts.contains_key(key),
-        };
-        if !known {
-            self.insert(Box::from(key), T::default());
+        match self {
+            // The usual change, which has just been made.
+            Parts::None => *self = Parts::One(Box::from(key), T::default()),
+            _ if self.contains(key) => {}
+            _ => self.insert(Box::from(key), T::default()),
         }
-        self.get_mut(key).expect("known or inserted above")
+        match self {
+            Parts::One(_, part) => part,
+            parts => parts.get_mut(key).expect("known or inserted above"),
+        }
     }
 
     fn insert(&mut self, key: Box<[u8]>, part: T) {

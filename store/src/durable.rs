@@ -33,7 +33,10 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use miso_crdt::{Change, Context, Delta, Dot, Encoder, ReplicaId, SEQ_MAX, Writers};
 
@@ -57,6 +60,13 @@ const TOGETHER_BYTES: usize = 1 << 20;
 
 /// Bytes of a record of a checkpoint, about.
 const PART_BYTES: usize = 256 << 10;
+
+/// So many such records for each processor are read, and then joined side by side: enough that the
+/// processors end at about the same time.
+const PARTS_EACH: usize = 4;
+
+/// And no more than so many bytes of them.
+const PARTS_BYTES: usize = 16 << 20;
 
 /// What recovery found.
 #[derive(Debug)]
@@ -122,7 +132,8 @@ fn replay(opened: journal::Recovery, config: Config) -> Result<Replayed, OpenErr
     let store = Store::new(config);
     let mut replay = Replay::new(&store);
     let recovered = opened.replay(|kind, payload| replay.record(kind, payload))?;
-    let saved = replay.finish();
+    let refused = |what| OpenError::Refused { file: "journal".to_owned(), offset: 0, what };
+    let saved = replay.finish().map_err(refused)?;
     Ok(Replayed { store, recovered, saved })
 }
 
@@ -144,6 +155,54 @@ struct Together {
     bytes: usize,
 }
 
+/// Parts of a checkpoint that are joined side by side.
+struct Beside {
+    processors: usize,
+    parts: Vec<(Arc<Function>, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Beside {
+    fn new() -> Beside {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        Beside { processors, parts: Vec::new(), bytes: 0 }
+    }
+
+    /// None if it makes no sense, or one before does not.
+    fn push(&mut self, function: Arc<Function>, message: &[u8]) -> Option<()> {
+        if self.processors == 1 {
+            return function.replay_changes(message);
+        }
+        self.bytes += message.len();
+        self.parts.push((function, message.to_vec()));
+        if self.parts.len() < self.processors * PARTS_EACH && self.bytes < PARTS_BYTES {
+            return Some(());
+        }
+        self.join().ok()
+    }
+
+    fn join(&mut self) -> Result<(), String> {
+        self.bytes = 0;
+        let parts = mem::take(&mut self.parts);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some((function, message)) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                function.replay_changes(message)?;
+            }
+            Some(())
+        };
+        let sound = thread::scope(|scope| {
+            let others: Vec<_> =
+                (1..self.processors.min(parts.len())).map(|_| scope.spawn(work)).collect();
+            let mine = work().is_some();
+            let theirs =
+                others.into_iter().map(|other| other.join().expect("no record makes it panic"));
+            theirs.fold(mine, |all, one| all && one.is_some())
+        });
+        if sound { Ok(()) } else { Err("a record before this one makes no sense".to_owned()) }
+    }
+}
+
 /// Records on their way into a store.
 struct Replay<'a> {
     store: &'a Store,
@@ -153,6 +212,7 @@ struct Replay<'a> {
     /// The functions of what was read then.
     saved: BTreeMap<Box<[u8]>, Arc<Function>>,
     writes: Together,
+    parts: Beside,
     /// Events that were made, by function and writer: they may stand in another order than they were
     /// made in, and the last may be lost.
     made: BTreeMap<(Box<[u8]>, ReplicaId), Context>,
@@ -166,6 +226,7 @@ impl<'a> Replay<'a> {
             lossy: false,
             saved: BTreeMap::new(),
             writes: Together::default(),
+            parts: Beside::new(),
             made: BTreeMap::new(),
         }
     }
@@ -174,6 +235,10 @@ impl<'a> Replay<'a> {
         let mut from = Reader(payload);
         if kind != WRITE {
             self.join_writes();
+        }
+        if kind != PART {
+            // What is known of all of a function counts once all of it is there.
+            self.parts.join()?;
         }
         let done = match kind {
             LIFE => from.u64().map(|id| self.life = ReplicaId(id)),
@@ -246,17 +311,18 @@ impl<'a> Replay<'a> {
                 let origin = ReplicaId(from.u64()?);
                 let range = (from.varint()?, from.varint()?);
                 if self.lossy {
-                    function.replay_part(None, from.0)?;
+                    function.replay_changes(from.0)?;
                 } else {
                     function.replay_batch(origin, range, from.0)?;
                 }
             }
             PART => {
-                let whole = match from.byte()? {
-                    0 => None,
-                    _ => Some(from.vector()?),
-                };
-                function.replay_part(whole.as_ref(), from.0)?;
+                if from.byte()? == 0 {
+                    return self.parts.push(function, from.0);
+                }
+                let whole = from.vector()?;
+                self.parts.join().ok()?;
+                function.replay_part(&whole, from.0)?;
             }
             _ => {
                 let vector = from.vector()?;
@@ -283,8 +349,9 @@ impl<'a> Replay<'a> {
     }
 
     /// Gives the functions of which a repair has saved something.
-    fn finish(mut self) -> Vec<Arc<Function>> {
+    fn finish(mut self) -> Result<Vec<Arc<Function>>, String> {
         self.join_writes();
+        self.parts.join()?;
         for ((name, writer), made) in &self.made {
             let function = self.store.function(name);
             if *writer == self.store.replica() {
@@ -299,7 +366,7 @@ impl<'a> Replay<'a> {
         for function in self.store.functions() {
             function.recovered();
         }
-        self.saved.into_values().collect()
+        Ok(self.saved.into_values().collect())
     }
 }
 

@@ -283,7 +283,7 @@ impl<'a> ShardGuard<'a> {
         let shard = &mut *self.shard;
         let (held, new) = shard.objects.get_or_insert_hashed(hash, object, Object::default);
         if new {
-            self.function.count_object(true);
+            self.function.count_objects(1);
         }
         let slot = held.get_or_insert(name, K::TYPE);
         let journal = self.function.hooks.journal();
@@ -321,7 +321,7 @@ impl<'a> ShardGuard<'a> {
         }
         if blank && held.settle(name) {
             shard.objects.remove(object);
-            self.function.count_object(false);
+            self.function.count_objects(-1);
         }
         if let Some(own) = own {
             shard.note_ungathered(self.function, object, name, &own);
@@ -383,7 +383,7 @@ impl<'a> ShardGuard<'a> {
         });
         if held.settle(name) {
             shard.objects.remove(object);
-            self.function.count_object(false);
+            self.function.count_objects(-1);
         }
         for own in ungathered {
             shard.note_ungathered(self.function, object, name, &own);
