@@ -525,7 +525,7 @@ mod tests {
             let mut added = BTreeSet::new();
             for message in subset.iter().map(|which| which.get(&messages)) {
                 let touched = message.delta.touched.iter();
-                added.extend(touched.filter(|(e, t)| e[0] < 4 && !t.added.is_empty()).map(|(e, _)| e.clone()));
+                added.extend(touched.filter(|(e, t)| e[0] < 4 && !t.added.is_empty()).map(|(e, _)| e.to_vec()));
                 reader.receive(message);
                 for element in &added {
                     prop_assert!(reader.state.contains(element));

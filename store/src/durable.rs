@@ -451,6 +451,7 @@ impl Writes {
     /// (`client-query-buffer-limit`), so it takes an object of tens of millions of names to get here.
     const LONGEST: usize = 2 << 30;
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.record.is_empty()
     }

@@ -187,7 +187,7 @@ fn transact(function: &Function) {
             let key = (hash, &[n][..], b"s".as_slice());
             let added = shard.write::<kind::OrSet, _>(key, |s, mint, d| s.add(b"a", mint, d));
             assert!(added.expect("a set").0);
-            assert_eq!(shard.delete(hash, &[n], b"n"), true);
+            assert!(shard.delete(hash, &[n], b"n"));
         });
     }
 }
