@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 
 use crate::context::{Context, Writers};
 use crate::dot::{Dot, ReplicaId, Writer};
+use crate::parts::Parts;
 
 /// Room that an encoder keeps for its next message.
 const KEEP: usize = 4 << 10;
@@ -96,6 +97,7 @@ impl Encoder {
     }
 
     /// A number in 1 to 10 bytes.
+    #[inline]
     pub fn varint(&mut self, mut n: u64) {
         while n >= 0x80 {
             self.body.push(n as u8 | 0x80);
@@ -225,6 +227,12 @@ impl<'a> Decoder<'a> {
         self.rest.is_empty()
     }
 
+    /// What has not been read.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// One byte.
     ///
     /// # Errors
@@ -339,10 +347,11 @@ impl<'a> Decoder<'a> {
         &mut self,
         least: usize,
         mut read: impl FnMut(&mut Self) -> Result<(Box<[u8]>, T), DecodeError>,
-    ) -> Result<BTreeMap<Box<[u8]>, T>, DecodeError> {
+    ) -> Result<Parts<T>, DecodeError> {
         let count = self.count(least)?;
         if count == 1 {
-            return Ok(BTreeMap::from([read(self)?]));
+            let (key, part) = read(self)?;
+            return Ok(Parts::One(key, part));
         }
         // They come in order from who wrote them out of such a map; then no key is looked for. Not
         // all at once: that would take the room twice, and for no more than a claim.
@@ -355,7 +364,7 @@ impl<'a> Decoder<'a> {
             let (key, value) = read(self)?;
             all.insert(key, value);
         }
-        Ok(all)
+        Ok(Parts::Many(all))
     }
 
     /// Makes sure that nothing is left, and that every writer was named.
@@ -363,9 +372,15 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// If not.
     pub fn close(&self) -> Result<(), DecodeError> {
-        if !self.rest.is_empty() {
-            Err(DecodeError::Trailing)
-        } else if self.named < self.table.len() {
+        if self.rest.is_empty() { self.close_before_more() } else { Err(DecodeError::Trailing) }
+    }
+
+    /// Makes sure that every writer was named; something else may follow.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn close_before_more(&self) -> Result<(), DecodeError> {
+        if self.named < self.table.len() {
             Err(DecodeError::Invalid("writer that nothing names"))
         } else {
             Ok(())

@@ -30,6 +30,7 @@ pub mod ew_flag;
 mod laws;
 pub mod mv_register;
 pub mod or_map;
+mod parts;
 pub mod set;
 pub mod table;
 pub mod thin;
@@ -378,6 +379,24 @@ macro_rules! types {
             /// proportion to the message, and leaves `writers` as they were.
             pub fn decode(message: &[u8], writers: &mut Writers) -> Result<Delta, DecodeError> {
                 let known = writers.len();
+                match Delta::decode_first(message, writers)? {
+                    (delta, []) => Ok(delta),
+                    _ => {
+                        writers.truncate(known);
+                        Err(DecodeError::Trailing)
+                    }
+                }
+            }
+
+            /// As [`Delta::decode`] of a message behind which others may follow; gives those.
+            ///
+            /// # Errors
+            /// As there.
+            pub fn decode_first<'a>(
+                message: &'a [u8],
+                writers: &mut Writers,
+            ) -> Result<(Delta, &'a [u8]), DecodeError> {
+                let known = writers.len();
                 let read = Delta::read(message, writers);
                 if read.is_err() {
                     writers.truncate(known);
@@ -385,11 +404,14 @@ macro_rules! types {
                 read
             }
 
-            fn read(message: &[u8], writers: &mut Writers) -> Result<Delta, DecodeError> {
+            fn read<'a>(
+                message: &'a [u8],
+                writers: &mut Writers,
+            ) -> Result<(Delta, &'a [u8]), DecodeError> {
                 let (tag, mut decoder) = Decoder::open(message, writers)?;
                 let delta = Delta::body(tag, &mut decoder)?;
-                decoder.close()?;
-                Ok(delta)
+                decoder.close_before_more()?;
+                Ok((delta, decoder.rest()))
             }
         }
     };

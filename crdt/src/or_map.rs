@@ -8,7 +8,6 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -19,7 +18,7 @@ use crate::context::{Context, Events, Seen, Writers};
 use crate::counter::{Counter, CounterDelta, Overflow, bounded, complete, join_cleared, saturate};
 use crate::dot::Dot;
 use crate::mv_register::{MvRegister, RegisterDelta};
-use crate::set::join_touched;
+use crate::parts::Parts;
 use crate::table::Table;
 
 /// What a field holds.
@@ -50,7 +49,7 @@ struct FieldDelta {
 /// register and counter are without a cleared context of their own.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct MapDelta {
-    touched: BTreeMap<Box<[u8]>, FieldDelta>,
+    touched: Parts<FieldDelta>,
     cleared: Option<Context>,
 }
 
@@ -364,10 +363,7 @@ impl MapDelta {
     }
 
     fn touch(&mut self, field: &[u8]) -> &mut FieldDelta {
-        if !self.touched.contains_key(field) {
-            self.touched.insert(Box::from(field), FieldDelta::default());
-        }
-        self.touched.get_mut(field).expect("inserted above")
+        self.touched.touch(field)
     }
 
     fn forget_if_empty(&mut self, field: &[u8]) {
@@ -412,13 +408,13 @@ impl Crdt for OrMap {
         if delta.cleared.is_some() {
             let silent = FieldDelta::default();
             self.fields.retain(|name, field| {
-                if !delta.touched.contains_key(name) {
+                if !delta.touched.contains(name) {
                     new |= apply_field(field, &mut self.live, seen, &delta.cleared, &silent);
                 }
                 !field.is_blank()
             });
         }
-        for (name, change) in &delta.touched {
+        for (name, change) in delta.touched.iter() {
             let (field, _) = self.fields.get_or_insert_with(name, Field::default);
             new |= apply_field(field, &mut self.live, seen, &delta.cleared, change);
             if field.is_blank() {
@@ -454,9 +450,8 @@ impl Crdt for OrMap {
     }
 
     fn join_delta(delta: &mut MapDelta, other: &MapDelta) {
-        join_touched(
-            (&mut delta.touched, &delta.cleared),
-            (&other.touched, &other.cleared),
+        delta.touched.join(
+            (&other.touched, &delta.cleared, &other.cleared),
             |field, mine, theirs, other| {
                 field.register.join(mine, theirs, &other.register);
                 field.counter.join(mine, theirs, &other.counter);
@@ -491,13 +486,13 @@ impl Crdt for OrMap {
         let touched = delta.touched.iter().map(|(name, field)| (name, gone(field)));
         let touched = touched.filter(|(_, change)| !change.is_empty());
         MapDelta {
-            touched: touched.map(|(name, change)| (name.clone(), change)).collect(),
+            touched: touched.map(|(name, change)| (Box::from(name), change)).collect(),
             cleared: delta.cleared.clone(),
         }
     }
 
     fn learn(delta: &MapDelta, context: &mut Context) {
-        delta.touched.values().for_each(|field| field.register.learn(context));
+        delta.touched.iter().for_each(|(_, field)| field.register.learn(context));
         delta.cleared.iter().for_each(|cleared| context.join(cleared));
     }
 
@@ -517,7 +512,7 @@ impl Crdt for OrMap {
 impl Encode for MapDelta {
     fn encode(&self, to: &mut Encoder) {
         to.count(self.touched.len());
-        for (name, field) in &self.touched {
+        for (name, field) in self.touched.iter() {
             to.bytes(name);
             field.register.encode_parts(to);
             field.counter.encode_parts(to);
@@ -540,6 +535,7 @@ impl Encode for MapDelta {
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeMap;
     use alloc::format;
     use alloc::string::String;
 

@@ -7,7 +7,6 @@
 //! Source: Bieniusa et al. 2012, an optimised conflict-free replicated set.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::Crdt;
@@ -16,6 +15,7 @@ use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
 use crate::counter::{complete, join_cleared};
 use crate::dots::{Dots, Touch};
+use crate::parts::Parts;
 use crate::table::{self, Table};
 
 /// How many elements of a change are looked up ahead.
@@ -30,7 +30,7 @@ pub struct Set {
 /// A change of a set: `| touched: varint n, n x (element, touch) | cleared |`.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct SetDelta {
-    touched: BTreeMap<Box<[u8]>, Touch>,
+    touched: Parts<Touch>,
     cleared: Option<Context>,
 }
 
@@ -151,10 +151,7 @@ impl SetDelta {
     }
 
     fn touch(&mut self, element: &[u8]) -> &mut Touch {
-        if !self.touched.contains_key(element) {
-            self.touched.insert(Box::from(element), Touch::default());
-        }
-        self.touched.get_mut(element).expect("inserted above")
+        self.touched.touch(element)
     }
 
     fn forget_if_empty(&mut self, element: &[u8]) {
@@ -179,7 +176,7 @@ impl Crdt for Set {
         let mut new = false;
         if let Some(cleared) = &delta.cleared {
             self.elements.retain(|element, dots| {
-                if !delta.touched.contains_key(element) {
+                if !delta.touched.contains(element) {
                     new |= dots.retain(|dot| !cleared.seen(dot));
                 }
                 !dots.is_empty()
@@ -227,9 +224,8 @@ impl Crdt for Set {
     }
 
     fn join_delta(delta: &mut SetDelta, other: &SetDelta) {
-        join_touched(
-            (&mut delta.touched, &delta.cleared),
-            (&other.touched, &other.cleared),
+        delta.touched.join(
+            (&other.touched, &delta.cleared, &other.cleared),
             |touch, mine, theirs, other| {
                 touch.join(mine, theirs, other);
                 !touch.is_empty()
@@ -253,18 +249,18 @@ impl Crdt for Set {
     fn removals(delta: &SetDelta) -> SetDelta {
         let gone = delta.touched.iter().filter(|(_, touch)| !touch.removed.is_empty());
         SetDelta {
-            touched: gone.map(|(e, touch)| (e.clone(), touch.removals())).collect(),
+            touched: gone.map(|(e, touch)| (Box::from(e), touch.removals())).collect(),
             cleared: delta.cleared.clone(),
         }
     }
 
     fn learn(delta: &SetDelta, context: &mut Context) {
-        delta.touched.values().for_each(|touch| touch.learn(context));
+        delta.touched.iter().for_each(|(_, touch)| touch.learn(context));
         delta.cleared.iter().for_each(|cleared| context.join(cleared));
     }
 
     fn prefetch(&self, delta: &SetDelta) {
-        if let (1, Some((element, _))) = (delta.touched.len(), delta.touched.first_key_value()) {
+        if let (1, Some((element, _))) = (delta.touched.len(), delta.touched.iter().next()) {
             self.elements.prefetch_bucket(table::hash(element));
         }
     }
@@ -275,31 +271,10 @@ impl Crdt for Set {
     }
 }
 
-/// Joins two keyed changes: each key by `join(mine, my cleared, their cleared, theirs)`, which
-/// answers whether the result says anything.
-pub(crate) fn join_touched<T: Default>(
-    (mine, my_cleared): (&mut BTreeMap<Box<[u8]>, T>, &Option<Context>),
-    (theirs, their_cleared): (&BTreeMap<Box<[u8]>, T>, &Option<Context>),
-    join: impl Fn(&mut T, &Option<Context>, &Option<Context>, &T) -> bool,
-) {
-    let silent = T::default();
-    mine.retain(|key, touch| {
-        join(touch, my_cleared, their_cleared, theirs.get(key).unwrap_or(&silent))
-    });
-    for (key, touch) in
-        theirs.iter().filter(|(key, _)| !mine.contains_key(*key)).collect::<Vec<_>>()
-    {
-        let mut fresh = T::default();
-        if join(&mut fresh, my_cleared, their_cleared, touch) {
-            mine.insert(key.clone(), fresh);
-        }
-    }
-}
-
 impl Encode for SetDelta {
     fn encode(&self, to: &mut Encoder) {
         to.count(self.touched.len());
-        for (element, touch) in &self.touched {
+        for (element, touch) in self.touched.iter() {
             to.bytes(element);
             touch.encode(to);
         }
@@ -550,7 +525,7 @@ mod tests {
             let mut added = BTreeSet::new();
             for message in subset.iter().map(|which| which.get(&messages)) {
                 let touched = message.delta.touched.iter();
-                added.extend(touched.filter(|(e, t)| e[0] < 4 && !t.added.is_empty()).map(|(e, _)| e.clone()));
+                added.extend(touched.filter(|(e, t)| e[0] < 4 && !t.added.is_empty()).map(|(e, _)| e.to_vec()));
                 reader.receive(message);
                 for element in &added {
                     prop_assert!(reader.state.contains(element));

@@ -368,7 +368,7 @@ impl Replicator {
             stream.tidy_at.get_or_insert(tidy_at);
         }
         let is_it = |frozen: &Frozen| frozen.by == peer && frozen.by == by.0;
-        if function.covers(&vec![by]) && self.retiring.frozen.get(name).is_some_and(is_it) {
+        if function.covers(&[by]) && self.retiring.frozen.get(name).is_some_and(is_it) {
             self.thaw(name);
         }
         self.schedule(now, name);

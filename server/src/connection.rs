@@ -209,6 +209,10 @@ impl Connection {
                 next = match next {
                     Next::Read => {
                         self.flush().await?;
+                        // A call may have come while a command waited.
+                        if self.is_over() {
+                            return Ok(None);
+                        }
                         if let Some(place) = self.elsewhere() {
                             return Ok(Some(place));
                         }
@@ -307,7 +311,7 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
-    /// Whether the process is stopping: then nothing more is read, and nothing waited for.
+    /// Whether the process is stopping: then nothing more is read, and nobody else waited for.
     fn is_over(&self) -> bool {
         self.shared.stopping.load(Ordering::Acquire)
     }
@@ -319,17 +323,23 @@ impl Connection {
         self.client.is_killed()
     }
 
-    /// Waits for a reply, or until somebody unblocks it; what to answer, none if the connection
-    /// ended.
+    /// Waits for a reply, or until somebody unblocks it or the process ends; what to answer, none if the
+    /// connection ended.
     async fn wait(&mut self, wait: Box<Wait>) -> io::Result<Option<Vec<u8>>> {
-        let Wait { mut reply, mut at_once, silent } = *wait;
-        let _blocked = at_once.is_some().then(|| self.shared.clients.block(&self.client));
+        let Wait { mut reply, mut at_once, blocks, silent } = *wait;
+        let _blocked = blocks.then(|| self.shared.clients.block(&self.client));
         let client = Arc::clone(&self.client);
         let reply = loop {
+            // At the end others are not waited for: what is true by now is the answer, as after a timeout.
+            if self.is_over()
+                && let Some(now) = at_once.take()
+            {
+                reply = now;
+            }
             match self.idle(&mut reply).await? {
                 Woken::Ready(reply) => break reply,
                 Woken::Closed => return Ok(None),
-                Woken::Called if self.take_messages() || self.is_over() => return Ok(None),
+                Woken::Called if self.take_messages() => return Ok(None),
                 Woken::Called => match client.unblocked() {
                     Some(Unblocked::Error) => break UNBLOCKED.to_vec(),
                     Some(Unblocked::Timeout) if at_once.is_some() => {

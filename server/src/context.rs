@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use miso_protocol::reply::{Reply, Resp};
+use miso_protocol::request::Args;
 use miso_store::crdt::Type;
 use miso_store::{Function, Held, ShardGuard};
 
@@ -22,9 +23,11 @@ pub(crate) type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 pub(crate) struct Wait {
     /// The reply.
     pub(crate) reply: Answering,
-    /// What it answers if it may not wait: within EXEC, and once CLIENT UNBLOCK ends it. None if it
-    /// waits for this node alone: then it does not count as blocked.
+    /// What it answers if it may not wait: within EXEC, once CLIENT UNBLOCK ends it, and when the process
+    /// ends. None if it waits for this node alone.
     pub(crate) at_once: Option<Answering>,
+    /// Whether it counts as blocked, and CLIENT UNBLOCK ends it.
+    pub(crate) blocks: bool,
     /// Whether the client does not want to see the reply.
     pub(crate) silent: bool,
 }
@@ -32,7 +35,18 @@ pub(crate) struct Wait {
 impl Wait {
     /// A reply that waits for this node alone.
     pub(crate) fn soon(reply: impl Future<Output = Vec<u8>> + Send + 'static) -> Box<Wait> {
-        Box::new(Wait { reply: Box::pin(reply), at_once: None, silent: false })
+        Box::new(Wait { reply: Box::pin(reply), at_once: None, blocks: false, silent: false })
+    }
+
+    /// What is to be there before a command runs, if it comes in time.
+    pub(crate) fn before(coming: impl Future<Output = ()> + Send + 'static) -> Box<Wait> {
+        let reply = async move {
+            coming.await;
+            Vec::new()
+        };
+        let at_once: Answering = Box::pin(std::future::ready(Vec::new()));
+        let at_once = Some(at_once);
+        Box::new(Wait { reply: Box::pin(reply), at_once, blocks: false, silent: false })
     }
 
     /// A reply that may take as long as others please, and what it is without waiting.
@@ -40,7 +54,9 @@ impl Wait {
         reply: impl Future<Output = Vec<u8>> + Send + 'static,
         at_once: impl Future<Output = Vec<u8>> + Send + 'static,
     ) -> Box<Wait> {
-        Box::new(Wait { reply: Box::pin(reply), at_once: Some(Box::pin(at_once)), silent: false })
+        let at_once: Answering = Box::pin(at_once);
+        let at_once = Some(at_once);
+        Box::new(Wait { reply: Box::pin(reply), at_once, blocks: true, silent: false })
     }
 
     /// The reply without waiting for others.
@@ -165,6 +181,20 @@ impl Context<'_> {
         let function = self.session.function.as_ref().expect("set above");
         let mut guard = function.lock(function.shard_of(hash));
         work(&mut guard, hash, &mut self.reply)
+    }
+
+    /// Works on several objects with all their shards locked: what is done to them is journaled as one.
+    pub(crate) fn with_objects<R>(
+        &mut self,
+        objects: Args<'_>,
+        work: impl FnOnce(&mut Held<'_>) -> R,
+    ) -> R {
+        if let Some(held) = &mut self.held {
+            return work(held);
+        }
+        let function = self.function();
+        let shards = objects.iter().map(|object| function.shard_index(object)).collect();
+        work(&mut Held::shards(&function, shards))
     }
 
     /// Works on the whole function.

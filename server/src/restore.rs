@@ -71,7 +71,7 @@ pub(crate) fn first(
         return None;
     }
     session.restored = true;
-    Some(Wait::soon(fetch(Arc::clone(shared), Bytes::copy_from_slice(function.name()), keys)))
+    Some(Wait::before(fetch(Arc::clone(shared), Bytes::copy_from_slice(function.name()), keys)))
 }
 
 /// Adds what a command touches.
@@ -92,7 +92,7 @@ fn is_absent(function: &Function, (object, name): &Key) -> bool {
     }
 }
 
-async fn fetch(shared: Arc<Shared>, function: Bytes, keys: Vec<Key>) -> Vec<u8> {
+async fn fetch(shared: Arc<Shared>, function: Bytes, keys: Vec<Key>) {
     let time = shared.settings.duration("restore-timeout");
     if let Some(peers) = shared.peers.get() {
         let until = peers.now() + time;
@@ -106,5 +106,4 @@ async fn fetch(shared: Arc<Shared>, function: Bytes, keys: Vec<Key>) -> Vec<u8> 
         // Replication answers in time, unless it is busy.
         let _ = tokio::time::timeout(time, asked.join_all()).await;
     }
-    Vec::new()
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! LIFE   | replica u64 |                                   the writer of what follows
-//! WRITE  | function | events: varint n, n x varint | object | name | change |   the writer's own
+//! WRITE  | function | write* |                              the writer's own, made by one command
+//! write  | events: varint n, n x varint | object | name | change |
 //! BATCH  | function | origin u64 | first | last | changes |                     a peer's batch
 //! PART   | function | 0, or 1 and a vector | changes |      of a sync, or fetched; with what it covers
 //! KNOWN  | function | vector |                              all of these events stand before this
@@ -17,6 +18,11 @@
 //! while changes go on: it says at least what was known when it began, and the records since then
 //! say the rest.
 //!
+//! What a command does under one hold of its locks is one record, made when they are let go of: all
+//! names of an object that is deleted, all of a transaction, also where it is about several shards.
+//! Recovery finds all of it or nothing. A checkpoint may have met one half of it; it gets its name only
+//! once the log has, durably, all that was done until then.
+//!
 //! What a repair has saved stands between two LOST. It is joined, and claims nothing: who knew of an
 //! event and has lost the value would else take it for removed, and have others remove it too. The
 //! node knows no events then, as a new one, and gets them from its peers with all that they have; and
@@ -28,9 +34,12 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use miso_crdt::{Change, Context, Delta, Dot, ReplicaId, SEQ_MAX, Writers};
+use miso_crdt::{Change, Context, Delta, Dot, Encoder, ReplicaId, SEQ_MAX, Writers};
 
 use crate::function::{Function, LOCAL};
 use crate::journal::{
@@ -54,6 +63,13 @@ const TOGETHER_BYTES: usize = 1 << 20;
 
 /// Bytes of a record of a checkpoint, about.
 const PART_BYTES: usize = 256 << 10;
+
+/// So many such records for each processor are read, and then joined side by side: enough that the
+/// processors end at about the same time.
+const PARTS_EACH: usize = 4;
+
+/// And no more than so many bytes of them.
+const PARTS_BYTES: usize = 16 << 20;
 
 /// What recovery found.
 #[derive(Debug)]
@@ -119,7 +135,8 @@ fn replay(opened: journal::Recovery, config: Config) -> Result<Replayed, OpenErr
     let store = Store::new(config);
     let mut replay = Replay::new(&store);
     let recovered = opened.replay(|kind, payload| replay.record(kind, payload))?;
-    let saved = replay.finish();
+    let refused = |what| OpenError::Refused { file: "journal".to_owned(), offset: 0, what };
+    let saved = replay.finish().map_err(refused)?;
     Ok(Replayed { store, recovered, saved })
 }
 
@@ -141,6 +158,54 @@ struct Together {
     bytes: usize,
 }
 
+/// Parts of a checkpoint that are joined side by side.
+struct Beside {
+    processors: usize,
+    parts: Vec<(Arc<Function>, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Beside {
+    fn new() -> Beside {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        Beside { processors, parts: Vec::new(), bytes: 0 }
+    }
+
+    /// None if it makes no sense, or one before does not.
+    fn push(&mut self, function: Arc<Function>, message: &[u8]) -> Option<()> {
+        if self.processors == 1 {
+            return function.replay_changes(message);
+        }
+        self.bytes += message.len();
+        self.parts.push((function, message.to_vec()));
+        if self.parts.len() < self.processors * PARTS_EACH && self.bytes < PARTS_BYTES {
+            return Some(());
+        }
+        self.join().ok()
+    }
+
+    fn join(&mut self) -> Result<(), String> {
+        self.bytes = 0;
+        let parts = mem::take(&mut self.parts);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some((function, message)) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                function.replay_changes(message)?;
+            }
+            Some(())
+        };
+        let sound = thread::scope(|scope| {
+            let others: Vec<_> =
+                (1..self.processors.min(parts.len())).map(|_| scope.spawn(work)).collect();
+            let mine = work().is_some();
+            let theirs =
+                others.into_iter().map(|other| other.join().expect("no record makes it panic"));
+            theirs.fold(mine, |all, one| all && one.is_some())
+        });
+        if sound { Ok(()) } else { Err("a record before this one makes no sense".to_owned()) }
+    }
+}
+
 /// Records on their way into a store.
 struct Replay<'a> {
     store: &'a Store,
@@ -150,6 +215,7 @@ struct Replay<'a> {
     /// The functions of what was read then.
     saved: BTreeMap<Box<[u8]>, Arc<Function>>,
     writes: Together,
+    parts: Beside,
     /// Events that were made, by function and writer: they may stand in another order than they were
     /// made in, and the last may be lost.
     made: BTreeMap<(Box<[u8]>, ReplicaId), Context>,
@@ -163,6 +229,7 @@ impl<'a> Replay<'a> {
             lossy: false,
             saved: BTreeMap::new(),
             writes: Together::default(),
+            parts: Beside::new(),
             made: BTreeMap::new(),
         }
     }
@@ -171,6 +238,10 @@ impl<'a> Replay<'a> {
         let mut from = Reader(payload);
         if kind != WRITE {
             self.join_writes();
+        }
+        if kind != PART {
+            // What is known of all of a function counts once all of it is there.
+            self.parts.join()?;
         }
         let done = match kind {
             LIFE => from.u64().map(|id| self.life = ReplicaId(id)),
@@ -185,7 +256,7 @@ impl<'a> Replay<'a> {
         done.ok_or_else(|| format!("a record of kind {kind} that makes no sense"))
     }
 
-    /// Reads a write; it is joined with those that follow.
+    /// Reads writes; they are joined with those that follow.
     fn write(&mut self, from: &mut Reader<'_>) -> Option<()> {
         let name = from.bytes()?;
         let function = match &self.writes.function {
@@ -197,14 +268,19 @@ impl<'a> Replay<'a> {
                 function
             }
         };
-        for _ in 0..from.varint()? {
-            self.writes.events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
-        }
-        let (object, held_name) = (from.bytes()?, from.bytes()?);
-        self.writes.bytes += object.len() + held_name.len() + from.0.len();
-        self.writes.changes.push(function.read_write(object, held_name, from.0)?);
-        if self.writes.changes.len() >= TOGETHER || self.writes.bytes >= TOGETHER_BYTES {
-            self.join_writes();
+        while !from.0.is_empty() {
+            for _ in 0..from.varint()? {
+                self.writes.events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
+            }
+            let before = from.0.len();
+            let (object, held_name) = (from.bytes()?, from.bytes()?);
+            let (change, rest) = function.read_write(object, held_name, from.0)?;
+            from.0 = rest;
+            self.writes.bytes += before - rest.len();
+            self.writes.changes.push(change);
+            if self.writes.changes.len() >= TOGETHER || self.writes.bytes >= TOGETHER_BYTES {
+                self.join_writes();
+            }
         }
         Some(())
     }
@@ -238,17 +314,18 @@ impl<'a> Replay<'a> {
                 let origin = ReplicaId(from.u64()?);
                 let range = (from.varint()?, from.varint()?);
                 if self.lossy {
-                    function.replay_part(None, from.0)?;
+                    function.replay_changes(from.0)?;
                 } else {
                     function.replay_batch(origin, range, from.0)?;
                 }
             }
             PART => {
-                let whole = match from.byte()? {
-                    0 => None,
-                    _ => Some(from.vector()?),
-                };
-                function.replay_part(whole.as_ref(), from.0)?;
+                if from.byte()? == 0 {
+                    return self.parts.push(function, from.0);
+                }
+                let whole = from.vector()?;
+                self.parts.join().ok()?;
+                function.replay_part(&whole, from.0)?;
             }
             RETIRED => {
                 let by = (ReplicaId(from.u64()?), from.varint().filter(|seq| *seq <= SEQ_MAX)?);
@@ -279,8 +356,9 @@ impl<'a> Replay<'a> {
     }
 
     /// Gives the functions of which a repair has saved something.
-    fn finish(mut self) -> Vec<Arc<Function>> {
+    fn finish(mut self) -> Result<Vec<Arc<Function>>, String> {
         self.join_writes();
+        self.parts.join()?;
         for ((name, writer), made) in &self.made {
             let function = self.store.function(name);
             if *writer == self.store.replica() {
@@ -295,7 +373,7 @@ impl<'a> Replay<'a> {
         for function in self.store.functions() {
             function.recovered();
         }
-        self.saved.into_values().collect()
+        Ok(self.saved.into_values().collect())
     }
 }
 
@@ -365,23 +443,75 @@ fn vector(vector: &Vector, out: &mut Vec<u8>) {
     }
 }
 
-/// Journals an update of the local writer's. Called under the shard's lock.
-pub(crate) fn write(
-    journal: &Journal,
-    function: &Function,
-    events: &[u64],
-    (object, name): (&[u8], &[u8]),
-    delta: &Delta,
-    (encoder, writers): (&mut miso_crdt::Encoder, &Writers),
-) {
-    journal.append(WRITE, |out| {
-        bytes(function.name(), out);
+/// The record of what the local writer does under a shard's lock, until that is let go of.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    record: Vec<u8>,
+    /// Room for a change, kept.
+    encoder: Encoder,
+}
+
+impl Writes {
+    /// Room that is kept for the next record.
+    const KEPT: usize = 4 << 10;
+    /// A record is not made longer: its length has 32 bits. What a command may bring is limited far below
+    /// (`client-query-buffer-limit`), so it takes an object of tens of millions of names to get here.
+    const LONGEST: usize = 2 << 30;
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.record.is_empty()
+    }
+
+    /// Notes an update.
+    pub(crate) fn push(
+        &mut self,
+        (journal, function): (&Journal, &Function),
+        events: &[u64],
+        (object, name): (&[u8], &[u8]),
+        delta: &Delta,
+        writers: &Writers,
+    ) {
+        if self.record.len() > Writes::LONGEST {
+            self.journal(journal);
+        }
+        if self.record.is_empty() {
+            bytes(function.name(), &mut self.record);
+        }
+        let out = &mut self.record;
         varint(events.len() as u64, out);
         events.iter().for_each(|seq| varint(*seq, out));
         bytes(object, out);
         bytes(name, out);
-        delta.encode_with(encoder, writers, out);
-    });
+        delta.encode_with(&mut self.encoder, writers, out);
+    }
+
+    /// Takes over what `other` has noted of the same function, unless that is too long for one record.
+    pub(crate) fn take(&mut self, other: &mut Writes) {
+        if self.record.is_empty() {
+            mem::swap(&mut self.record, &mut other.record);
+        } else if self.record.len() + other.record.len() <= Writes::LONGEST {
+            let mut writes = Reader(&other.record);
+            // Behind the function's name.
+            if writes.bytes().is_some() {
+                self.record.extend_from_slice(writes.0);
+            }
+            other.empty();
+        }
+    }
+
+    /// Appends the record to the journal, if anything is noted.
+    pub(crate) fn journal(&mut self, journal: &Journal) {
+        if !self.record.is_empty() {
+            journal.append_made(WRITE, &self.record);
+            self.empty();
+        }
+    }
+
+    fn empty(&mut self) {
+        self.record.clear();
+        self.record.shrink_to(Writes::KEPT);
+    }
 }
 
 pub(crate) fn batch(

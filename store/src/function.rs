@@ -162,12 +162,10 @@ impl Function {
         self.objects.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn count_object(&self, new: bool) {
-        if new {
-            self.objects.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.objects.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// Notes that there are so many objects more.
+    pub(crate) fn count_objects(&self, more: isize) {
+        // Modulo 2^64, so that less is more.
+        self.objects.fetch_add(more as usize, Ordering::Relaxed);
     }
 
     /// Sets `flag` when `object` next changes.

@@ -2,7 +2,8 @@
 //!
 //! Whoever works on a function goes through a [`Held`]: outside a transaction it holds nothing and
 //! locks a shard for each step; within one it holds the shards of the objects concerned, taken once
-//! in ascending order, so that no step locks twice and no two transactions wait for each other.
+//! in ascending order, so that no step locks twice and no two transactions wait for each other. All
+//! that is done to the shards held is journaled as one.
 
 use crate::function::Function;
 use crate::object::Object;
@@ -13,6 +14,15 @@ use crate::shard::ShardGuard;
 pub struct Held<'a> {
     function: &'a Function,
     guards: Vec<(usize, ShardGuard<'a>)>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // The first guard is let go of first, and journals what it has; until then all are held.
+        if let Some(((_, first), others)) = self.guards.split_first_mut() {
+            others.iter_mut().for_each(|(_, other)| first.take_writes(other));
+        }
+    }
 }
 
 impl<'a> Held<'a> {
@@ -44,6 +54,16 @@ impl<'a> Held<'a> {
             Some((_, guard)) => work(guard),
             None => work(&mut self.function.lock(shard)),
         }
+    }
+
+    /// Works on the shard of `object`, with the object's hash.
+    pub fn with_object<R>(
+        &mut self,
+        object: &[u8],
+        work: impl FnOnce(&mut ShardGuard<'_>, u64) -> R,
+    ) -> R {
+        let hash = crate::hash(object);
+        self.with(self.function.shard_of(hash), |guard| work(guard, hash))
     }
 
     /// Visits about `count` objects from `cursor` on (0 begins); answers the cursor to go on from,

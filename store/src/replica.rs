@@ -552,12 +552,18 @@ impl Function {
         }
     }
 
-    /// Reads what the local writer, or a former one of this node, did to one value.
-    pub(crate) fn read_write(&self, object: &[u8], name: &[u8], message: &[u8]) -> Option<Change> {
+    /// Reads what the local writer, or a former one of this node, did to one value; gives as well what
+    /// stands behind that in `message`.
+    pub(crate) fn read_write<'a>(
+        &self,
+        object: &[u8],
+        name: &[u8],
+        message: &'a [u8],
+    ) -> Option<(Change, &'a [u8])> {
         let mut joining = self.joining.lock();
-        let delta = Delta::decode(message, &mut joining.writers).ok()?;
+        let (delta, rest) = Delta::decode_first(message, &mut joining.writers).ok()?;
         self.share_writers(&mut joining);
-        Some(Change { object: object.into(), name: name.into(), delta })
+        Some((Change { object: object.into(), name: name.into(), delta }, rest))
     }
 
     /// Joins again what [`Function::read_write`] has read.
@@ -579,21 +585,19 @@ impl Function {
         }
     }
 
-    pub(crate) fn replay_part(&self, whole: Option<&Vector>, message: &[u8]) -> Option<()> {
-        match whole {
-            Some(vector) => self.join_whole(vector, message),
-            None => return self.replay_changes(message),
-        }
-        .ok()
-        .map(drop)
+    pub(crate) fn replay_part(&self, whole: &Vector, message: &[u8]) -> Option<()> {
+        self.join_whole(whole, message).ok().map(drop)
     }
 
     /// Joins changes a few at a time: what has just been read is near, and one object's names may be
-    /// a million.
-    fn replay_changes(&self, message: &[u8]) -> Option<()> {
-        let mut joining = self.joining.lock();
-        let mut reading = Reading::open(message, LONGEST, &mut joining.writers).ok()?;
-        self.share_writers(&mut joining);
+    /// a million. Others may do the same meanwhile, if nothing else is done.
+    pub(crate) fn replay_changes(&self, message: &[u8]) -> Option<()> {
+        let mut reading = {
+            let mut joining = self.joining.lock();
+            let reading = Reading::open(message, LONGEST, &mut joining.writers).ok()?;
+            self.share_writers(&mut joining);
+            reading
+        };
         loop {
             let mut changes = Vec::new();
             while changes.len() < TOGETHER
@@ -604,7 +608,7 @@ impl Function {
             if changes.is_empty() {
                 return Some(());
             }
-            self.join(&joining, changes, Claim::Delta, (LOCAL, 0));
+            self.join_beside(changes, Claim::Delta, (LOCAL, 0));
         }
     }
 
@@ -664,6 +668,16 @@ impl Function {
         claim: Claim<'_>,
         event: (Writer, u64),
     ) -> (Joined, Changes) {
+        self.join_beside(changes, claim, event)
+    }
+
+    /// As [`Function::join`], for who knows that nothing else becomes known meanwhile.
+    fn join_beside(
+        &self,
+        changes: Vec<Change>,
+        claim: Claim<'_>,
+        event: (Writer, u64),
+    ) -> (Joined, Changes) {
         let mut joined = Joined { named: changes.len(), changed: 0 };
         let mut gone = Changes::new();
         let known = self.known();
@@ -684,6 +698,7 @@ impl Function {
             let mut left = TURN;
             let mut near = 0;
             let mut before: Option<&[u8]> = None;
+            let mut objects = 0;
             while let Some(((shard_of, hash, at), behind)) = rest.split_first() {
                 let change = &changes[*at];
                 let within = before == Some(&*change.object);
@@ -700,7 +715,8 @@ impl Function {
                 rest = behind;
                 before = Some(&change.object);
                 let (object, name) = (&*change.object, &*change.name);
-                let changed = shard.join(self, (&known, self.seq()), *hash, change, claim);
+                let seen = (&*known, self.seq());
+                let changed = shard.join(&mut objects, seen, *hash, change, claim);
                 if let Some(removed) =
                     shard.note_removals((&known, self.seq()), event, object, name, &change.delta)
                 {
@@ -714,6 +730,8 @@ impl Function {
                     }
                 }
             }
+            // All at once: others that join want to count, too.
+            self.count_objects(objects);
         }
         if let Some(observer) = observer {
             for (at, kind) in heard {
@@ -1075,10 +1093,11 @@ impl Shard {
         }
     }
 
-    /// Joins a change; whether the value is different now.
+    /// Joins a change, and counts by how many `objects` there are more; whether the value is different
+    /// now.
     fn join(
         &mut self,
-        function: &Function,
+        objects: &mut isize,
         (known, own): (&Context, u64),
         hash: u64,
         change: &Change,
@@ -1094,9 +1113,7 @@ impl Shard {
             pending: self.pending_removals(&key),
         };
         let (held, new) = self.objects.get_or_insert_hashed(hash, object, Default::default);
-        if new {
-            function.count_object(true);
-        }
+        *objects += isize::from(new);
         let slot = held.get_or_insert(name, kind);
         let value = slot.value_mut(kind);
         let changed = match claim {
@@ -1109,7 +1126,7 @@ impl Shard {
         };
         if held.settle(name) {
             self.objects.remove(object);
-            function.count_object(false);
+            *objects -= 1;
         }
         self.key = key;
         changed
@@ -1256,7 +1273,7 @@ impl Shard {
             });
             if held.settle(name) {
                 self.objects.remove(object);
-                function.count_object(false);
+                function.count_objects(-1);
             }
             if left {
                 self.floored.insert(key);

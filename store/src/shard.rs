@@ -5,10 +5,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use miso_crdt::{Context, Crdt, Delta, Dot, Encoder, Kind, Table, Type, Value, Writer, Writers};
+use miso_crdt::{Context, Crdt, Delta, Dot, Kind, Table, Type, Value, Writer, Writers};
 use parking_lot::MutexGuard;
 
-use crate::durable;
+use crate::durable::Writes;
 use crate::function::{Function, LOCAL};
 use crate::mint::Mint;
 use crate::object::{Object, Slot};
@@ -40,9 +40,9 @@ pub struct Shard {
     pub(crate) floored: HashSet<Box<[u8]>>,
     /// Room for a pending key, kept.
     pub(crate) key: Vec<u8>,
-    /// Room for a journal's record, kept.
-    encoder: Encoder,
-    /// Room for what such a record says of a counter, kept.
+    /// What has been done under the lock that is held, for the journal.
+    pub(crate) writes: Writes,
+    /// Room for what a record says of a counter, kept.
     own: Delta,
 }
 
@@ -58,7 +58,7 @@ impl Shard {
             ahead: HashMap::new(),
             floored: HashSet::new(),
             key: Vec::new(),
-            encoder: Encoder::new(),
+            writes: Writes::default(),
             own: Delta::empty(Type::GCounter),
         }
     }
@@ -238,11 +238,21 @@ impl Shard {
     }
 }
 
-/// A shard, locked.
+/// A shard, locked. What is done to it is journaled as one, before the lock is let go of.
 #[derive(Debug)]
 pub struct ShardGuard<'a> {
     function: &'a Function,
     shard: MutexGuard<'a, Shard>,
+}
+
+impl Drop for ShardGuard<'_> {
+    // Shards are locked more often than they are written to.
+    #[inline]
+    fn drop(&mut self) {
+        if !self.shard.writes.is_empty() {
+            self.journal();
+        }
+    }
 }
 
 impl Deref for ShardGuard<'_> {
@@ -273,7 +283,7 @@ impl<'a> ShardGuard<'a> {
         let shard = &mut *self.shard;
         let (held, new) = shard.objects.get_or_insert_hashed(hash, object, Object::default);
         if new {
-            self.function.count_object(true);
+            self.function.count_objects(1);
         }
         let slot = held.get_or_insert(name, K::TYPE);
         let journal = self.function.hooks.journal();
@@ -299,9 +309,8 @@ impl<'a> ShardGuard<'a> {
                 Some(own) => own,
                 None => own_entry(&mut shard.own, slot, K::TYPE, self.function.writer()),
             };
-            let room = (&mut shard.encoder, &*shard.writers);
-            let key = (object, name);
-            durable::write(journal, self.function, &mint.minted, key, delta, room);
+            let (to, key) = ((journal, self.function), (object, name));
+            shard.writes.push(to, &mint.minted, key, delta, &shard.writers);
         }
         if shard.tracked && !mint.minted.is_empty() {
             if let Some(own) = own.as_ref().filter(|_| !counts) {
@@ -312,7 +321,7 @@ impl<'a> ShardGuard<'a> {
         }
         if blank && held.settle(name) {
             shard.objects.remove(object);
-            self.function.count_object(false);
+            self.function.count_objects(-1);
         }
         if let Some(own) = own {
             shard.note_ungathered(self.function, object, name, &own);
@@ -402,9 +411,8 @@ impl<'a> ShardGuard<'a> {
             let mut own = Delta::empty(kind);
             change(value, &mut mint, Some(&mut own));
             if mint.used() {
-                let room = (&mut shard.encoder, &*shard.writers);
-                let key = (object, name);
-                durable::write(journal, self.function, &mint.minted, key, &own, room);
+                let (to, key) = ((journal, self.function), (object, name));
+                shard.writes.push(to, &mint.minted, key, &own, &shard.writers);
             }
             match group {
                 Some(group) => group.join(&own),
@@ -413,7 +421,7 @@ impl<'a> ShardGuard<'a> {
         });
         if held.settle(name) {
             shard.objects.remove(object);
-            self.function.count_object(false);
+            self.function.count_objects(-1);
         }
         for own in ungathered {
             shard.note_ungathered(self.function, object, name, &own);
@@ -431,6 +439,19 @@ impl<'a> ShardGuard<'a> {
             None => return 0,
         };
         names.iter().filter(|name| self.delete(hash, object, name)).count()
+    }
+
+    fn journal(&mut self) {
+        if let Some(journal) = self.function.hooks.journal() {
+            self.shard.writes.journal(journal);
+        }
+    }
+
+    /// Takes over what is to be journaled of another shard of the function, so that it is one record.
+    pub(crate) fn take_writes(&mut self, other: &mut ShardGuard<'_>) {
+        if !other.shard.writes.is_empty() {
+            self.shard.writes.take(&mut other.shard.writes);
+        }
     }
 
     /// The function that the shard is of.

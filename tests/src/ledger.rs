@@ -43,6 +43,8 @@ enum Op {
     Delete(&'static str),
     DeleteAll,
     Shared(u64),
+    /// A transaction: all of it, or nothing.
+    Together(Vec<Op>),
 }
 
 /// What the object holds.
@@ -63,6 +65,13 @@ const NAMES: [&str; 7] = ["count", "moved", "collected", "set", "register", "fla
 
 impl Op {
     fn random(rng: &mut Rng) -> Op {
+        match rng.below(40) {
+            0 => Op::Together((0..2 + rng.below(4)).map(|_| Op::single(rng)).collect()),
+            _ => Op::single(rng),
+        }
+    }
+
+    fn single(rng: &mut Rng) -> Op {
         let n = rng.below(MEMBERS);
         match rng.below(40) {
             0..=5 => Op::Count(1 + rng.below(9)),
@@ -82,8 +91,9 @@ impl Op {
         }
     }
 
-    fn line(&self, object: &str) -> String {
-        match self {
+    /// The commands that it is, each of which is answered.
+    fn lines(&self, object: &str) -> Vec<String> {
+        let line = match self {
             Op::Count(n) => format!("GCOUNTER.ADD {object} count {n}"),
             Op::Move(n) => format!("PNCOUNTER.ADD {object} moved {n}"),
             Op::Collect(n) => format!("GSET.ADD {object} collected {n}"),
@@ -98,7 +108,13 @@ impl Op {
             Op::Delete(name) => format!("MISO.DEL {object} {name}"),
             Op::DeleteAll => format!("MISO.DEL {object}"),
             Op::Shared(n) => format!("GCOUNTER.ADD shared {SHARED} {n}"),
-        }
+            Op::Together(ops) => {
+                let within = ops.iter().flat_map(|op| op.lines(object));
+                let lines = std::iter::once("MULTI".to_owned()).chain(within);
+                return lines.chain(["EXEC".to_owned()]).collect();
+            }
+        };
+        vec![line]
     }
 }
 
@@ -145,6 +161,31 @@ impl State {
                 self.shared += n;
                 None
             }
+            Op::Together(ops) => {
+                ops.iter().for_each(|op| _ = self.apply(op));
+                None
+            }
+        }
+    }
+
+    /// Does what the node has done, and says what is wrong with its answer, if anything is.
+    fn answered(&mut self, op: &Op, answer: Frame) -> Result<(), String> {
+        if let Op::Together(ops) = op {
+            if answer.is_error() {
+                return Err(format!("{op:?} is answered with {answer}"));
+            }
+            let answers = answer.items();
+            if answers.len() != ops.len() {
+                return Err(format!("{op:?} is answered with {answers:?}"));
+            }
+            return ops.iter().zip(answers).try_for_each(|(op, answer)| self.answered(op, answer));
+        }
+        let expected = self.apply(op);
+        let right = expected.as_ref().map_or(!answer.is_error(), |right| *right == answer);
+        if right {
+            Ok(())
+        } else {
+            Err(format!("{op:?} is answered with {answer}, not {expected:?}"))
         }
     }
 
@@ -159,17 +200,6 @@ impl State {
             "map" => !std::mem::take(&mut self.map).is_empty(),
             other => unreachable!("no name {other}"),
         }
-    }
-
-    /// What a node may have that died while it deleted the object: the journal gets each name for itself, so some may be
-    /// gone. Nobody was answered.
-    fn half_deleted(&self) -> impl Iterator<Item = State> + '_ {
-        (0..1_u32 << NAMES.len()).map(|which| {
-            let mut state = self.clone();
-            let chosen = NAMES.iter().enumerate().filter(|(at, _)| which >> at & 1 == 1);
-            chosen.for_each(|(_, name)| _ = state.delete(name));
-            state
-        })
     }
 
     /// What a node should say of the object. A counter at 0 and none read the same, and are told apart by
@@ -190,6 +220,11 @@ impl State {
         let mut copy = self.clone();
         NAMES.into_iter().filter(|name| copy.delete(name)).collect()
     }
+}
+
+/// Whether a command was refused because the disk takes nothing, or a transaction because of such a one.
+fn is_full(frame: &Frame) -> bool {
+    matches!(frame, Frame::Error(line) if line.contains("MISCONF "))
 }
 
 /// Bounds of a sum of which some commands may or may not have been done.
@@ -228,26 +263,24 @@ impl Ledger {
         let mut bytes = Vec::new();
         for _ in 0..depth {
             let op = Op::random(&mut self.rng);
-            bytes.extend(encode(&split(&op.line(&self.object))));
+            op.lines(&self.object).iter().for_each(|line| bytes.extend(encode(&split(line))));
             self.open.push_back(op);
         }
         // A node that dies may have read the beginning.
         wire.send(&bytes)?;
         let mut refused = Ok(());
         while let Some(op) = self.open.front() {
-            let frame = wire.read()?;
-            if let Frame::Error(line) = &frame
-                && line.starts_with("MISCONF ")
-            {
-                refused = Err(io::Error::new(io::ErrorKind::StorageFull, line.clone()));
+            let mut frame = wire.read()?;
+            let mut full = is_full(&frame);
+            for _ in 1..op.lines(&self.object).len() {
+                frame = wire.read()?;
+                full |= is_full(&frame);
+            }
+            if full {
+                refused = Err(io::Error::new(io::ErrorKind::StorageFull, frame.to_string()));
+            } else if let Err(wrong) = self.state.answered(op, frame) {
+                panic!("{}: {wrong}", self.object);
             } else {
-                let expected = self.state.apply(op);
-                let right = expected.as_ref().map_or(!frame.is_error(), |right| *right == frame);
-                assert!(
-                    right,
-                    "{}: {op:?} is answered with {frame}, not {expected:?}",
-                    self.object
-                );
                 answered.fetch_add(1, Ordering::Relaxed);
             }
             self.open.pop_front();
@@ -268,10 +301,6 @@ impl Ledger {
         let mut fits = None;
         for done in 0..=open.len() {
             if done > 0 {
-                if matches!(open[done - 1], Op::DeleteAll) {
-                    let half = state.half_deleted().find(|half| half.text() == found);
-                    fits = half.or(fits);
-                }
                 state.apply(&open[done - 1]);
             }
             if state.text() == found {

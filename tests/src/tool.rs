@@ -189,6 +189,14 @@ impl Tool {
         self.child.id()
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.pid()).expect("process ids are small");
+        // SAFETY: kill(2) with the id of a child that has not been waited for, so it is still this very process.
+        let result = unsafe { libc::kill(pid, signal) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    }
+
     /// Ends it and says what it wrote.
     pub fn stop(mut self) -> Output {
         // Fails only if it has ended by itself.

@@ -58,6 +58,50 @@ fn an_orderly_end_under_load_keeps_what_was_answered() {
     let _ = std::fs::remove_dir_all(directory);
 }
 
+/// What waits for others is answered with what is true by then, and what was read behind it is run.
+#[test]
+fn a_command_that_waits_is_answered_at_the_end() {
+    let elsewhere = Node::start();
+    elsewhere.session().run("GCOUNTER.ADD o n 1");
+    let token = elsewhere.session().run("MISO.TOKEN").text();
+    let directory = Node::scratch();
+    let path = directory.join("data").display().to_string();
+    let mut node = Node::with(&["--data-dir", &path]);
+    let await_token = format!("MISO.AWAIT {token} 0");
+    let waiting = [
+        ("WAIT 1 0", "0"),
+        ("WAITAOF 0 1 0", "[0, 0]"),
+        (await_token.as_str(), "0"),
+        ("DEBUG SLEEP 600", "OK"),
+    ];
+    let mut wires: Vec<_> = waiting
+        .iter()
+        .map(|(line, _)| {
+            let mut wire = node.wire();
+            wire.command("GCOUNTER.ADD o n 1");
+            wire.read().expect("an answer");
+            wire.command(line);
+            wire.command("GCOUNTER.ADD o n 1");
+            wire.command(line);
+            wire
+        })
+        .collect();
+    wait_until("all to wait", || node.info("blocked_clients") == "4");
+    node.signal(libc::SIGTERM);
+    let began = Instant::now();
+    for ((line, answer), wire) in waiting.iter().zip(&mut wires) {
+        let answers = [0; 3].map(|_| wire.read().expect("an answer").to_string());
+        assert_eq!([&answers[0], &answers[2]], [answer, answer], "{line}");
+        assert!(wire.read().is_err(), "{line}: more was answered than asked");
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(node.wait_for_end().code(), Some(0), "{}", node.log());
+    let node = Node::with(&["--data-dir", &path]);
+    assert_eq!(node.session().run("GCOUNTER.GET o n").integer(), 8);
+    drop(node);
+    let _ = std::fs::remove_dir_all(directory);
+}
+
 /// Who asks twice does not wait: here for a peer that stands still and takes nothing.
 #[test]
 fn a_second_signal_ends_it_at_once() {

@@ -456,6 +456,23 @@ fn without_an_answer_a_touch_goes_on_from_empty() {
     wait_until("it is merged", || b.run("GCOUNTER.GET o n") == Frame::Integer(6));
 }
 
+/// The command runs, as it would after `restore-timeout`.
+#[test]
+fn a_touch_that_waits_is_answered_at_the_end() {
+    let flags = ["--restore-timeout", "10m", "--node-timeout", "10m"];
+    let cluster = Cluster::with(2, &flags);
+    let mut a = cluster.session_of(0, "f");
+    a.script("GCOUNTER.ADD o n 5 => 5");
+    wait_until("it is known", || functions_of(&cluster, 1, 0) == ["f"]);
+    cluster.net().around(0, Way::Frozen);
+    let mut wire = cluster.node(1).wire();
+    wire.ask("AUTH f -");
+    wire.command("GCOUNTER.ADD o n 1");
+    assert_eq!(wire.read_within(Duration::from_millis(50)), None);
+    cluster.node(1).signal(libc::SIGTERM);
+    assert_eq!(wire.read_within(Duration::from_secs(5)), Some(Frame::Integer(1)));
+}
+
 #[test]
 fn one_batch_an_interval_however_much_is_written() {
     let cluster = Cluster::with(2, &["--replication-interval", "200ms now=0"]);

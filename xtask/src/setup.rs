@@ -16,6 +16,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
+    ("strace", "strace"),
 ];
 
 /// Installs the programs of the tests that are missing.

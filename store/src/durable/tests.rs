@@ -1,10 +1,11 @@
-//! What a node takes away between its start and its first peer.
+//! What a store finds again, of what was cut off, and of what went on while a checkpoint was made.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::{PART, part_record};
 use crate::journal::{Disk, FaultyDisk, Options};
-use crate::{Config, Function, Store};
+use crate::{Config, Function, Held, Store};
 use miso_crdt::{ReplicaId, kind};
 
 fn config(replica: ReplicaId) -> Config {
@@ -12,6 +13,10 @@ fn config(replica: ReplicaId) -> Config {
 }
 
 fn start(disk: &FaultyDisk) -> Store {
+    start_as(disk, config)
+}
+
+fn start_as(disk: &FaultyDisk, config: impl Fn(ReplicaId) -> Config) -> Store {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let options = Options { background: false, ..Options::default() };
     crate::recover(&disk, options, config, || 1).expect("a sound journal").store
@@ -145,4 +150,101 @@ fn a_checkpoint_in_pieces_misses_nothing() {
     let again = recovered.function(b"f");
     assert_eq!(again.digests(256), function.digests(256));
     assert_eq!(again.seq(), function.seq());
+}
+
+/// Objects of these tests: some in each of the shards.
+const OBJECTS: u8 = 16;
+
+fn in_shards(replica: ReplicaId) -> Config {
+    Config::new(replica, 4, Arc::new(|| 0))
+}
+
+/// An object of many names, and objects in all shards with one each.
+fn fill(function: &Function) {
+    let mut held = Held::none(function);
+    for n in 0..20_u8 {
+        count(&mut held, b"many", &[n], 1);
+    }
+    for n in 0..OBJECTS {
+        count(&mut held, &[n], b"n", 1);
+    }
+}
+
+fn count(held: &mut Held<'_>, object: &[u8], name: &[u8], by: u64) {
+    held.with_object(object, |shard, hash| {
+        let key = (hash, object, name);
+        let counted = shard.write::<kind::GCounter, _>(key, |c, mint, _| c.add(by, 0, mint));
+        counted.expect("a counter").0.expect("no overflow");
+    });
+}
+
+/// A transaction over all shards, of several types.
+fn transact(function: &Function) {
+    let mut held = Held::shards(function, (0..function.shards()).collect());
+    for n in 0..OBJECTS {
+        count(&mut held, &[n], b"n", 5);
+        held.with_object(&[n], |shard, hash| {
+            let key = (hash, &[n][..], b"s".as_slice());
+            let added = shard.write::<kind::OrSet, _>(key, |s, mint, d| s.add(b"a", mint, d));
+            assert!(added.expect("a set").0);
+            assert!(shard.delete(hash, &[n], b"n"));
+        });
+    }
+}
+
+fn delete_many(function: &Function) {
+    Held::none(function).with_object(b"many", |shard, hash| {
+        assert_eq!(shard.delete_object(hash, b"many"), 20);
+    });
+}
+
+#[test]
+fn of_a_command_all_is_found_again_or_nothing() {
+    const SEGMENT: &str = "journal-00000000000000000001.log";
+    for change in [transact, delete_many] {
+        let disk = FaultyDisk::new(1);
+        let store = start_as(&disk, in_shards);
+        let function = store.function(b"f");
+        fill(&function);
+        store.commit().expect("the disk works");
+        let before = (function.digests(64), disk.contents(SEGMENT).expect("it is written").len());
+        change(&function);
+        store.commit().expect("the disk works");
+        let after = (function.digests(64), disk.contents(SEGMENT).expect("it is written"));
+        for cut in before.1..=after.1.len() {
+            let torn = disk.fork(1).kill();
+            torn.put(SEGMENT, &after.1[..cut]);
+            let found = start_as(&torn, in_shards).function(b"f").digests(64);
+            let right = if cut == after.1.len() { &after.0 } else { &before.0 };
+            assert_eq!(&found, right, "cut at {cut} of {}", after.1.len());
+        }
+    }
+}
+
+/// The process dies as soon as the checkpoint has its name, before anybody was answered.
+#[test]
+fn a_checkpoint_that_met_half_of_a_command_leaves_no_half() {
+    for which in 0..4 {
+        let disk = FaultyDisk::new(1);
+        let store = start_as(&disk, in_shards);
+        let function = store.function(b"f");
+        fill(&function);
+        store.commit().expect("the disk works");
+        let mut checkpoint = store.journal().expect("it has one").begin().expect("the disk works");
+        let mut pieces = 0;
+        let exported = function.export_pieces(1, |message| {
+            let put = checkpoint.put(PART, |out| part_record(&function, None, message, out));
+            // The shards before have been walked over, and those after have not.
+            if pieces == which {
+                transact(&function);
+            }
+            pieces += 1;
+            put
+        });
+        exported.expect("the disk works");
+        assert_eq!(pieces, 4, "a piece of each shard");
+        checkpoint.finish().expect("the disk works");
+        let found = start_as(&disk.kill(), in_shards).function(b"f").digests(64);
+        assert_eq!(found, function.digests(64), "between {which} and the next");
+    }
 }

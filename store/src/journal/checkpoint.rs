@@ -97,6 +97,9 @@ impl Checkpoint {
     /// Makes it the checkpoint from which the next start begins, and removes what is older. If an
     /// fsync of the log had failed before it was begun, the journal is well again.
     ///
+    /// It may hold one half of what a record of the log tells, if that was done while it was made. So
+    /// the log is made durable first, as far as it goes by now.
+    ///
     /// # Errors
     /// It is not on the disk. If only the removal fails, that is left to the next checkpoint.
     pub fn finish(mut self) -> Result<CheckpointSummary, Failed> {
@@ -104,6 +107,7 @@ impl Checkpoint {
             // The directory may be somebody else's by now.
             return Err(Failed("the journal is closed".to_owned()));
         }
+        self.shared.settle()?;
         let disk = Arc::clone(&self.shared.disk);
         let file = self.file.take().expect("it has its file until it is finished");
         let summary = file.finish(&*disk);

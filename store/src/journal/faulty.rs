@@ -51,6 +51,8 @@ struct State {
     room: Option<u64>,
     fail_syncs: u64,
     sync_delay: Duration,
+    /// Syncs that wait that long.
+    delayed: u64,
 }
 
 /// The disk. Clones are the same disk.
@@ -78,6 +80,7 @@ impl FaultyDisk {
             room: None,
             fail_syncs: 0,
             sync_delay: Duration::ZERO,
+            delayed: 0,
         };
         FaultyDisk { state: Arc::new(Mutex::new(state)), life: 0 }
     }
@@ -148,6 +151,12 @@ impl FaultyDisk {
     /// Each sync of a file takes so long.
     pub fn set_sync_delay(&self, delay: Duration) {
         self.state.lock().sync_delay = delay;
+    }
+
+    /// How many syncs wait that long just now.
+    #[must_use]
+    pub fn delayed_syncs(&self) -> u64 {
+        self.state.lock().delayed
     }
 
     /// What a file holds.
@@ -392,7 +401,9 @@ impl DiskFile for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         let delay = self.disk.state.lock().sync_delay;
         if !delay.is_zero() {
+            self.disk.state.lock().delayed += 1;
             std::thread::sleep(delay);
+            self.disk.state.lock().delayed -= 1;
         }
         let mut state = self.disk.step()?;
         if state.fail_syncs > 0 {

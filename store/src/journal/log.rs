@@ -36,6 +36,8 @@ const GATHER_TIMES: u32 = 2;
 /// Where the last sync took no longer, in microseconds, who needs one makes it himself: to hand it over
 /// and to be woken again would cost as much as the sync.
 const FAST_US: u64 = 500;
+/// Nor does he wait longer for another's.
+const FAST_PATIENCE: Duration = Duration::from_micros(4 * FAST_US);
 /// A buffer that has grown beyond this is given back once it is empty.
 const BUFFER_KEPT: usize = 4 << 20;
 
@@ -260,6 +262,18 @@ impl Journal {
         position
     }
 
+    /// As [`Journal::append`] of a payload that has been made: copied once, under the lock.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn append_made(&self, kind: u8, payload: &[u8]) -> Position {
+        assert!(kind < record::OWN_KINDS, "kinds from {} on are the journal's", record::OWN_KINDS);
+        let mut buffer = self.shared.buffer.lock();
+        let position = buffer.append_made(self.shared.seed, kind, payload);
+        self.shared.buffered.store(buffer.bytes.len(), Ordering::Relaxed);
+        position
+    }
+
     /// Writes all records up to `position`, if nobody has: from here on they outlive the process.
     ///
     /// # Errors
@@ -453,10 +467,19 @@ impl Drop for Journal {
 
 impl Buffer {
     fn append(&mut self, seed: Seed, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Position {
-        let seq = self.next;
-        record::encode(&mut self.bytes, seed, seq, kind, self.scratch.fill(fill));
+        record::encode(&mut self.bytes, seed, self.next, kind, self.scratch.fill(fill));
+        self.passed()
+    }
+
+    fn append_made(&mut self, seed: Seed, kind: u8, payload: &[u8]) -> Position {
+        record::encode(&mut self.bytes, seed, self.next, kind, payload);
+        self.passed()
+    }
+
+    /// The number of the record that has just been put there.
+    fn passed(&mut self) -> Position {
         self.next += 1;
-        Position(seq)
+        Position(self.next - 1)
     }
 }
 
@@ -513,6 +536,17 @@ impl Shared {
                 self.done.wait(&mut waiting);
             }
         }
+    }
+
+    /// Makes durable all that has been appended. Not where an fsync has failed, after which nothing is
+    /// written before the checkpoint is there: no command is let in meanwhile, either.
+    pub(super) fn settle(&self) -> Result<(), Failed> {
+        if self.is_broken() {
+            return Ok(());
+        }
+        let last = self.buffer.lock().next - 1;
+        self.commit(Position(last))?;
+        self.sync()
     }
 
     /// Writes what has been appended so far.
@@ -616,18 +650,21 @@ impl Shared {
     }
 
     /// Makes an fsync for a record that has been written, or has the thread make it; see [`FAST_US`].
-    /// What fails shows in the journal's status.
+    /// What fails shows in the journal's status. An fsync that hangs takes with it who makes it, and
+    /// nobody else.
     fn sync_for(&self, position: Position) {
-        let done = || self.synced.load(Ordering::Acquire) >= position.0;
+        let done = |upto: u64| self.synced.load(Ordering::Acquire) >= upto;
         if self.options.background
             && (1..=FAST_US).contains(&self.last_sync_us.load(Ordering::Relaxed))
+            // One that runs may be all that is needed.
+            && (done(position.0) || self.syncing.try_lock_for(FAST_PATIENCE).is_some())
+            && !done(position.0)
         {
-            if !done() {
-                // One that runs may be all that is needed.
-                drop(self.syncing.lock());
-            }
-            if !done() {
-                let _ = self.sync();
+            let (file, target) = self.to_sync();
+            if let Some(one) = self.syncing.try_lock_for(FAST_PATIENCE)
+                && !done(target)
+            {
+                let _ = self.sync_file(one, &*file, target);
             }
         }
         self.want_sync(position);
@@ -660,21 +697,28 @@ impl Shared {
         waiting.sync_wanted = false;
     }
 
+    /// What an fsync now would be of, and all records up to which it makes durable.
+    fn to_sync(&self) -> (Arc<dyn DiskFile>, u64) {
+        let writer = self.writer.lock();
+        (Arc::clone(&writer.file), self.written.load(Ordering::Acquire))
+    }
+
     /// Makes durable what has been written.
     fn sync(&self) -> Result<(), Failed> {
-        let (file, target) = {
-            let writer = self.writer.lock();
-            (Arc::clone(&writer.file), self.written.load(Ordering::Acquire))
-        };
+        let (file, target) = self.to_sync();
         if self.synced.load(Ordering::Acquire) >= target && !self.is_broken() {
             return Ok(());
         }
-        self.sync_file(&*file, target)
+        self.sync_file(self.syncing.lock(), &*file, target)
     }
 
-    /// Syncs `file`, after which all records up to `target` are durable.
-    fn sync_file(&self, file: &dyn DiskFile, target: u64) -> Result<(), Failed> {
-        let _one = self.syncing.lock();
+    /// Syncs `file`, after which all records up to `target` are durable. One at a time.
+    fn sync_file(
+        &self,
+        _one: MutexGuard<'_, ()>,
+        file: &dyn DiskFile,
+        target: u64,
+    ) -> Result<(), Failed> {
         // The kernel tells of a failure once: who comes after it must not believe a yes.
         if self.health.load(Ordering::Acquire) >= BROKEN {
             return Err(self.failed());
@@ -760,7 +804,7 @@ impl Shared {
         let cut = writer.file.set_len(writer.offset);
         cut.map_err(|error| Failed::io("the segment cannot be ended", &error))?;
         writer.ahead = writer.offset;
-        self.sync_file(&*writer.file, next - 1)?;
+        self.sync_file(self.syncing.lock(), &*writer.file, next - 1)?;
         self.begin_segment(writer, next)
     }
 

@@ -875,3 +875,45 @@ fn a_slow_fsync_holds_writers_back_after_two_seconds() {
     assert_eq!(journal.status(), Status::Closed);
     assert!(journal.commit(append(&journal, n + 1)).is_err());
 }
+
+/// Where syncs are fast, who needs one makes it. If it hangs, others are not drawn in.
+#[test]
+fn a_sync_that_hangs_holds_up_only_who_makes_it() {
+    let disk = FaultyDisk::new(4);
+    let options = Options { background: true, ..options(SyncPolicy::Always) };
+    let (_, recovered) = recover(&disk).expect("an empty disk");
+    let journal = recovered.start(Identity::new(1, SALT), options).expect("an empty disk");
+    let mut task = Context::from_waker(Waker::noop());
+    let mut ask = |n: u64| {
+        let mut synced = journal.on_synced(append(&journal, n));
+        (std::pin::Pin::new(&mut synced).poll(&mut task).is_ready(), synced)
+    };
+    // A sync that takes some time, and not much, on a machine that may be busy.
+    disk.set_sync_delay(Duration::from_micros(50));
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut n = 0;
+    loop {
+        n += 1;
+        if ask(n).0 {
+            break;
+        }
+        journal.wait_synced(journal.appended()).expect("no fault");
+        assert!(Instant::now() < until, "never made at once");
+    }
+    let hang = Duration::from_secs(3);
+    disk.set_sync_delay(hang);
+    std::thread::scope(|scope| {
+        let before = Instant::now();
+        let first = scope.spawn(|| drop(journal.on_synced(append(&journal, n + 1))));
+        while disk.delayed_syncs() == 0 {
+            assert!(Instant::now() < until, "no sync");
+            std::thread::yield_now();
+        }
+        let begun = Instant::now();
+        let (ready, _synced) = ask(n + 2);
+        assert!(!ready && begun.elapsed() < hang / 2, "{:?}", begun.elapsed());
+        first.join().expect("no panic");
+        assert!(before.elapsed() >= hang, "the first did not make the sync");
+    });
+    disk.set_sync_delay(Duration::ZERO);
+}
