@@ -466,6 +466,17 @@ impl Stream {
         here.is_empty() || here.iter().any(has_all)
     }
 
+    /// Owes all peers word of how much of theirs is here. What came by a sync is in no batch that would
+    /// be acknowledged, and what was owed on an earlier link was not sent: that it is on the disk here
+    /// would never be told.
+    pub(crate) fn owe_acks(&mut self, at: Time) {
+        for (peer, target) in self.peers.iter_mut().filter(|(_, target)| target.link.is_some()) {
+            if self.function.upto(*peer) > 0 {
+                target.ack_at = Some(target.ack_at.map_or(at, |ack_at| ack_at.min(at)));
+            }
+        }
+    }
+
     /// Answers the waits that are over.
     fn check_waits(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut waits = std::mem::take(&mut self.waits);
@@ -591,7 +602,7 @@ impl Replicator {
         self.sync_at.clear();
     }
 
-    fn ack_delay(&self) -> Duration {
+    pub(crate) fn ack_delay(&self) -> Duration {
         self.config.ack_delay.max((self.pace * 2).min(ACK_DELAY_MAX))
     }
 
@@ -857,6 +868,7 @@ impl Replicator {
         let vector = payload::read_vector(word.vector.as_ref())?;
         let (own, limit) = (self.config.replica, self.config.queue_bytes);
         let (link, tidy_at) = (self.peers[&peer].link, now + self.config.word_delay);
+        let ack_at = now + self.ack_delay();
         let runs = self.peers[&peer].functions.contains(&word.function);
         if !self.streams.contains_key(&word.function) && self.store.find(&word.function).is_none() {
             return Ok(());
@@ -891,6 +903,9 @@ impl Replicator {
         target.word = vector;
         target.acked = target.acked.max(theirs.min(sent));
         if word.answer {
+            if stream.function.upto(peer) > 0 {
+                target.ack_at.get_or_insert(ack_at);
+            }
             target.live = target.runs;
             if let Some(link) = link.filter(|_| target.runs) {
                 let first = stream.queue.front().map_or(u64::MAX, |oldest| oldest.first);

@@ -427,6 +427,7 @@ impl Replicator {
 
     /// All parts are here: raises the vector, unless objects must be fetched again.
     fn try_finish(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) -> Result<(), Fault> {
+        let ack_at = now + self.ack_delay();
         let Some(stream) = self.streams.get_mut(name) else { return Ok(()) };
         let Some(sync) = &mut stream.sync else { return Ok(()) };
         let Some(vector) = &sync.done else { return Ok(()) };
@@ -463,6 +464,7 @@ impl Replicator {
         }
         let peer = sync.peer;
         stream.sync = None;
+        stream.owe_acks(ack_at);
         stream.now_unsure();
         stream.set_restoring(false, out);
         self.advance(now, name, out)?;

@@ -1,6 +1,7 @@
 //! A replicator and peers that are made up: what they say, and what it says to them.
 
-use miso_protocol::peer::{Ack, Vector as Told, Word};
+use miso_protocol::peer::state::Kind;
+use miso_protocol::peer::{Ack, Batch, State, Vector as Told, Word};
 use miso_store::crdt::kind;
 
 use super::*;
@@ -157,7 +158,7 @@ fn a_sync_keeps_to_its_rate_and_streams_go_ahead() {
                     assert!(frame.len() < 150 << 10, "{}", frame.len());
                     let Some(Body::State(state)) = body(frame) else { panic!("not a part") };
                     taken.insert(link.0, (state.id, state.part + 1));
-                    if state.kind() == peer::state::Kind::Done {
+                    if state.kind() == Kind::Done {
                         ended[peer] = Some(scene.now);
                     }
                 }
@@ -225,7 +226,7 @@ fn a_low_rate_makes_small_parts() {
 
 fn is_end(effect: &Effect) -> bool {
     let Effect::SendBehind { frame, .. } = effect else { return false };
-    matches!(body(frame.clone()), Some(Body::State(s)) if s.kind() == peer::state::Kind::Done)
+    matches!(body(frame.clone()), Some(Body::State(s)) if s.kind() == Kind::Done)
 }
 
 /// Whoever has acknowledged and is gone does not count, whether it may come back or not; and counts
@@ -365,8 +366,58 @@ fn a_node_that_leaves_waits_for_newcomers_if_nobody_has_what_it_has() {
     assert_eq!(scene.ask(1, ask), Some(Answer::Done));
 }
 
+/// What is in the messages that are sent.
+fn said<T>(out: &[Effect], what: impl Fn(Body) -> Option<T>) -> Vec<T> {
+    let frames = out.iter().filter_map(|effect| match effect {
+        Effect::Send { frame, .. } => Some(frame.clone()),
+        _ => None,
+    });
+    let bodies = frames.flat_map(|frame| peer::open(frame).collect::<Vec<_>>());
+    bodies.filter_map(|message| what(message.expect("well-formed").body?)).collect()
+}
+
+fn acks(out: &[Effect]) -> Vec<u64> {
+    said(out, |body| match body {
+        Body::Ack(ack) => Some(ack.last),
+        _ => None,
+    })
+}
+
+/// No batch brings what a sync brings, nor what came before a link was lost: it is acknowledged all
+/// the same, or nobody would hear that it is on this disk.
+#[test]
+fn what_no_batch_brings_is_acknowledged_too() {
+    let mut scene = Scene::new();
+    scene.meet(2);
+    let empty = miso_store::crdt::Changes::new().finish(&Default::default());
+    let batch = |last| {
+        let changes = empty.clone().into();
+        Body::Batch(Batch { function: F, origin: 2, first: 1, last, changes, ..Batch::default() })
+    };
+    scene.says(2, batch(4));
+    // The link is lost before the acknowledgement is sent.
+    scene.down(2);
+    assert_eq!(acks(&scene.pass(1_000)), []);
+    scene.up(2);
+    scene.word(2, &[(2, 4)]);
+    assert_eq!(acks(&scene.pass(1_000)), [4]);
+
+    // It has more than it can send again: that is pulled.
+    let vector = Some(Told { writers: vec![2], lasts: vec![9] });
+    let word = Word { function: F, vector: vector.clone(), kept_from: 10, ..Word::default() };
+    let out = scene.says(2, Body::Word(word));
+    let pulls = said(&out, |body| match body {
+        Body::Pull(pull) => Some(pull.id),
+        _ => None,
+    });
+    let done = State { function: F, id: pulls[0], vector, ..State::default() };
+    let done = State { kind: Kind::Done as i32, ..done };
+    scene.says(2, Body::State(done));
+    assert_eq!(acks(&scene.pass(1_000)), [9]);
+}
+
 mod retirement {
-    use miso_protocol::peer::{Batch, Grant, Retire, Retired};
+    use miso_protocol::peer::{Grant, Retire, Retired};
 
     use super::*;
 
@@ -394,15 +445,6 @@ mod retirement {
             Body::Retired(retired) => Some(retired),
             _ => None,
         })
-    }
-
-    fn said<T>(out: &[Effect], what: impl Fn(Body) -> Option<T>) -> Vec<T> {
-        let frames = out.iter().filter_map(|effect| match effect {
-            Effect::Send { frame, .. } => Some(frame.clone()),
-            _ => None,
-        });
-        let bodies = frames.flat_map(|frame| peer::open(frame).collect::<Vec<_>>());
-        bodies.filter_map(|message| what(message.expect("well-formed").body?)).collect()
     }
 
     fn frozen(scene: &Scene) -> bool {
