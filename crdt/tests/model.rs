@@ -665,7 +665,8 @@ impl Node {
     fn collect(&mut self, vectors: &BTreeMap<ReplicaId, Vector>, rules: Rules) {
         let (writers, vector) = (&self.writers, &self.vector);
         let words = if rules.word_in_stream { &self.words } else { vectors };
-        let applied = |writer: Writer, reset: Dot| {
+        let applied = |update: Dot, reset: Dot| {
+            let writer = update.writer();
             if writer == Writer(0) {
                 return true;
             }

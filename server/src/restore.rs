@@ -83,13 +83,13 @@ fn add(row: &Row, args: Args<'_>, keys: &mut Vec<Key>) {
     keys.extend(row.keys(args).map(|object| (Bytes::copy_from_slice(object), name.clone())));
 }
 
+/// Whether there is more of it than is here, perhaps. Of an object some names may have been fetched, or
+/// written here, and others not.
 fn is_absent(function: &Function, (object, name): &Key) -> bool {
+    let Some(name) = name else { return true };
     let hash = miso_store::hash(object);
     let shard = function.lock(function.shard_of(hash));
-    match name {
-        None => shard.object(hash, object).is_none(),
-        Some(name) => shard.slot(hash, object, name).is_none(),
-    }
+    shard.slot(hash, object, name).is_none()
 }
 
 async fn fetch(shared: Arc<Shared>, function: Bytes, keys: Vec<Key>) {
