@@ -149,8 +149,8 @@ impl Replicator {
         self.retiring.begin_at.is_some_and(|at| at <= now)
     }
 
-    /// Begins rounds for the functions that run here. `others`: all nodes but this one that are not
-    /// forgotten, their names and incarnations.
+    /// Begins rounds for the functions that run here. `others`: all nodes but this one of which nobody
+    /// has said that they do not come back, their names and incarnations.
     pub fn begin_rounds(&mut self, now: Time, others: &[(&str, ReplicaId)], out: &mut Vec<Effect>) {
         self.retiring.begin_at = None;
         let living: BTreeSet<ReplicaId> = others.iter().map(|(_, id)| *id).collect();
