@@ -391,6 +391,11 @@ impl Stream {
             .filter_map(|(id, t)| Some((*id, t.link?)))
     }
 
+    /// Whether nothing is being synced.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.sync.is_none() && !self.restoring
+    }
+
     /// Whether own events may be pending.
     fn has_unsent(&self) -> bool {
         self.function.seq() > self.function.sent()
@@ -613,6 +618,7 @@ impl Replicator {
         let known = self.peers.entry(peer).or_default();
         known.link = Some(link);
         let functions = known.functions.clone();
+        self.retirement_met(now, peer, out);
         for function in functions {
             self.meet(now, peer, &function, out);
         }
@@ -1016,6 +1022,7 @@ impl Replicator {
                 }
                 self.advance(now, &batch.function, out)?;
                 self.check_round(now, &batch.function, out);
+                self.thaw_if_over(&batch.function);
             }
             // It is told when it says what it knows.
             Err(Refused::Retired) => {}

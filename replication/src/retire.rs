@@ -19,7 +19,7 @@ use bytes::Bytes;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{self, Grant, Retire, Retired};
 use miso_store::crdt::{ReplicaId, SEQ_MAX};
-use miso_store::{Retirement, Vector};
+use miso_store::{Function, Retirement, Vector};
 
 use crate::replicator::{Replicator, Stream, refused};
 use crate::{Effect, Fault, LinkId, Note, Time, payload};
@@ -37,7 +37,11 @@ const SETTLE: Duration = Duration::from_millis(10);
 /// How soon a round that failed is tried again, and how soon other nodes try than the one that was told.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// The most writers that one round retires.
+/// Each time that rounds end because something does not come, the next begin twice as late, so many
+/// times at most: deletes wait while one lasts.
+const DOUBLED: u32 = 7;
+
+/// The most writers that one round retires, and that are remembered as gone.
 const WRITERS: usize = 1 << 16;
 
 /// A round that this node leads.
@@ -60,27 +64,54 @@ struct Frozen {
     round: u64,
     /// When it is granted; none once it is.
     grant_at: Option<Time>,
+    /// The event by which it was taken over, once that is told.
+    over: Option<(ReplicaId, u64)>,
     until: Time,
 }
 
 /// What a node knows of retirement.
 #[derive(Debug, Default)]
 pub(crate) struct Retiring {
-    /// Incarnations that will never write again.
-    gone: BTreeSet<ReplicaId>,
+    /// Incarnations that will never write again: a person has said so.
+    forgotten: BTreeSet<ReplicaId>,
+    /// Those in whose place newer ones are.
+    replaced: BTreeSet<ReplicaId>,
     rounds: BTreeMap<Bytes, Round>,
     frozen: BTreeMap<Bytes, Frozen>,
     /// When rounds are to begin.
     begin_at: Option<Time>,
+    /// How often in a row rounds have ended because something did not come.
+    failed: u32,
     /// Whom they wait for, as was said last.
     waits_for: Vec<String>,
 }
 
 impl Retiring {
+    /// Somebody lives.
+    fn lives(&mut self, replica: ReplicaId) {
+        self.forgotten.remove(&replica);
+        self.replaced.remove(&replica);
+    }
+
     pub(crate) fn deadline(&self) -> Option<Time> {
         let rounds = self.rounds.values().map(|round| round.until);
         let frozen = self.frozen.values().map(|frozen| frozen.grant_at.unwrap_or(frozen.until));
         rounds.chain(frozen).chain(self.begin_at).min()
+    }
+}
+
+impl Retiring {
+    /// Those whom a round is to retire. Where anybody's counts were or are to be taken over, that is
+    /// everybody who was forgotten, also who is not known to have written: it is not asked, and may
+    /// itself have taken over when it was cut off. Then nothing of that may ever be let in.
+    fn wanted(&self, function: &Function) -> Vec<ReplicaId> {
+        let here = function.unretired(self.forgotten.union(&self.replaced));
+        let met = here.iter().any(|(_, last)| *last > 0);
+        if !met && function.retired_count() == 0 {
+            return Vec::new();
+        }
+        let wanted = here.iter().filter(|(id, last)| *last > 0 || self.forgotten.contains(id));
+        wanted.map(|(id, _)| *id).take(WRITERS).collect()
     }
 }
 
@@ -90,23 +121,26 @@ impl Replicator {
         if replica == ReplicaId(0) || replica == self.config.replica {
             return;
         }
-        let new = self.retiring.gone.insert(replica);
+        let room = here || self.retiring.forgotten.len() < WRITERS;
+        let new = room && self.retiring.forgotten.insert(replica);
         // The node that was told goes first, so that seldom two want the same.
         let at = if here { now } else { now + self.retry_delay() };
         if here || new {
+            self.retiring.failed = 0;
             self.retiring.begin_at = Some(self.retiring.begin_at.map_or(at, |begin| begin.min(at)));
         }
     }
 
     /// A newer incarnation has taken the place of this one: it is retired along with the next.
     pub fn replaced(&mut self, replica: ReplicaId) {
-        if self.retiring.gone.len() < WRITERS && replica != self.config.replica {
-            self.retiring.gone.insert(replica);
+        if self.retiring.replaced.len() < WRITERS && replica != self.config.replica {
+            self.retiring.replaced.insert(replica);
         }
     }
 
     fn retry_delay(&self) -> Duration {
-        RETRY + Duration::from_millis(self.config.replica.0 % 1_000)
+        RETRY * (1 << self.retiring.failed.min(DOUBLED))
+            + Duration::from_millis(self.config.replica.0 % 1_000)
     }
 
     /// Whether [`Replicator::begin_rounds`] is due.
@@ -115,25 +149,28 @@ impl Replicator {
         self.retiring.begin_at.is_some_and(|at| at <= now)
     }
 
-    /// Begins rounds for the functions that run here. `others`: all nodes but this one that are not
-    /// forgotten, their names and incarnations.
+    /// Begins rounds for the functions that run here. `others`: all nodes but this one of which nobody
+    /// has said that they do not come back, their names and incarnations.
     pub fn begin_rounds(&mut self, now: Time, others: &[(&str, ReplicaId)], out: &mut Vec<Effect>) {
         self.retiring.begin_at = None;
         let living: BTreeSet<ReplicaId> = others.iter().map(|(_, id)| *id).collect();
-        let gone: Vec<ReplicaId> = self.retiring.gone.difference(&living).copied().collect();
-        let wanted = |stream: &Stream| {
-            let writers = stream.function.unretired(gone.iter().take(WRITERS));
-            writers.into_iter().map(|(id, _)| id).collect::<Vec<ReplicaId>>()
-        };
-        let running = self.streams.iter().filter(|(name, stream)| {
-            stream.runs
-                && !(self.retiring.rounds.contains_key(*name)
-                    || self.retiring.frozen.contains_key(*name))
-        });
-        let work: Vec<(Bytes, Vec<ReplicaId>)> = running
-            .map(|(name, stream)| (name.clone(), wanted(stream)))
+        living.iter().for_each(|id| self.retiring.lives(*id));
+        let wanting = self.streams.iter().filter(|(_, stream)| stream.runs);
+        let wanting: Vec<(Bytes, Vec<ReplicaId>)> = wanting
+            .map(|(name, stream)| (name.clone(), self.retiring.wanted(&stream.function)))
             .filter(|(_, writers)| !writers.is_empty())
             .collect();
+        if wanting.is_empty() {
+            return;
+        }
+        // Whoever leads a round meanwhile may not come to its end.
+        self.retiring.begin_at = Some(now + self.retry_delay());
+        let idle = |(name, _): &(Bytes, Vec<ReplicaId>)| {
+            let (rounds, frozen) = (&self.retiring.rounds, &self.retiring.frozen);
+            let busy = rounds.contains_key(name) || frozen.contains_key(name);
+            !busy && self.streams[name].is_settled()
+        };
+        let work: Vec<(Bytes, Vec<ReplicaId>)> = wanting.into_iter().filter(idle).collect();
         if work.is_empty() {
             return;
         }
@@ -144,7 +181,6 @@ impl Replicator {
             .map(|(name, _)| (*name).to_owned())
             .collect();
         let links: Vec<LinkId> = others.iter().filter_map(|(_, id)| link(id)).collect();
-        self.retiring.begin_at = Some(now + self.retry_delay());
         if !away.is_empty() {
             if self.retiring.waits_for != away {
                 out.push(Effect::Note(Note::Warn(format!(
@@ -206,8 +242,7 @@ impl Replicator {
         // Of two that want the same the smaller gets it.
         let mine = self.retiring.rounds.contains_key(name) && self.config.replica < peer;
         let known = self.streams.contains_key(name) || self.store.find(name).is_some();
-        let unsettled =
-            self.streams.get(name).is_some_and(|stream| stream.sync.is_some() || stream.restoring);
+        let unsettled = self.streams.get(name).is_some_and(|stream| !stream.is_settled());
         if !living.is_empty() || other || mine || unsettled {
             let grant = Grant {
                 function: name.clone(),
@@ -232,6 +267,7 @@ impl Replicator {
             by: peer,
             round: ask.round,
             grant_at: Some(now + SETTLE),
+            over: None,
             until: now + FREEZE,
         };
         self.retiring.frozen.insert(name.clone(), frozen);
@@ -263,9 +299,7 @@ impl Replicator {
             return Ok(());
         }
         if grant.refused {
-            for id in &grant.living {
-                self.retiring.gone.remove(&ReplicaId(*id));
-            }
+            grant.living.iter().for_each(|id| self.retiring.lives(ReplicaId(*id)));
             self.end_round(now, &grant.function, out);
             return Ok(());
         }
@@ -297,19 +331,32 @@ impl Replicator {
     /// Takes over, if all have granted it and all is known here that they know.
     pub(crate) fn check_round(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) {
         let Some(round) = self.retiring.rounds.get(name) else { return };
+        let known: Vector = round.known.iter().map(|(id, seq)| (*id, *seq)).collect();
         if now >= round.until {
+            let lacks = self.streams.get(name).map_or(Vec::new(), |s| s.function.lacks(&known));
+            let show = |id: &ReplicaId| format!("{:016x}", id.0);
+            let silent: Vec<String> = round.unanswered.iter().map(show).collect();
+            let lacks: Vec<String> = lacks.iter().map(|(id, _)| show(id)).collect();
+            out.push(Effect::Note(Note::Warn(format!(
+                "function {}: what forgotten nodes have counted was not taken over; no answer of: \
+                 [{}], and known to others, but not here, are events of: [{}]",
+                String::from_utf8_lossy(name),
+                silent.join(", "),
+                lacks.join(", ")
+            ))));
+            self.retiring.failed += 1;
             self.end_round(now, name, out);
             return;
         }
-        let known: Vector = round.known.iter().map(|(id, seq)| (*id, *seq)).collect();
         let Some(stream) = self.streams.get_mut(name) else { return };
-        let settled = stream.runs && stream.sync.is_none() && !stream.restoring;
+        let settled = stream.runs && stream.is_settled();
         if !round.unanswered.is_empty() || !settled || !stream.function.covers(&known) {
             return;
         }
         let function = stream.function.clone();
         let writers = function.unretired(&round.writers);
         self.retiring.rounds.remove(name);
+        self.retiring.failed = 0;
         let names = function.take_over(&writers);
         // Who hears of the retirement must have the taking over before it.
         (stream.dirty, stream.urgent) = (true, true);
@@ -367,12 +414,25 @@ impl Replicator {
         if function.retire(&Retirement { by, writers }).map_err(refused)? {
             stream.tidy_at.get_or_insert(tidy_at);
         }
-        let is_it = |frozen: &Frozen| frozen.by == peer && frozen.by == by.0;
-        if function.covers(&[by]) && self.retiring.frozen.get(name).is_some_and(is_it) {
-            self.thaw(name);
+        if let Some(frozen) = self.retiring.frozen.get_mut(name)
+            && frozen.by == peer
+            && frozen.by == by.0
+        {
+            frozen.over = Some(by);
         }
+        self.thaw_if_over(name);
         self.schedule(now, name);
         Ok(())
+    }
+
+    /// Lets deletes happen again, if the taking over that they wait for is known here.
+    pub(crate) fn thaw_if_over(&mut self, name: &Bytes) {
+        let Some(over) = self.retiring.frozen.get(name).and_then(|frozen| frozen.over) else {
+            return;
+        };
+        if self.streams.get(name).is_none_or(|stream| stream.function.covers(&[over])) {
+            self.thaw(name);
+        }
     }
 
     /// Tells a peer who is retired.
@@ -382,6 +442,14 @@ impl Replicator {
             let frame = peer::frame(Body::Retired(message(stream.name(), &retirement)));
             out.push(Effect::Send { links: vec![link], frame });
         }
+    }
+
+    /// A peer is here: it is not gone, whatever was said.
+    pub(crate) fn retirement_met(&mut self, now: Time, peer: ReplicaId, out: &mut Vec<Effect>) {
+        self.retiring.lives(peer);
+        let wrong = self.retiring.rounds.iter().filter(|(_, r)| r.writers.contains(&peer));
+        let wrong: Vec<Bytes> = wrong.map(|(name, _)| name.clone()).collect();
+        wrong.iter().for_each(|name| self.end_round(now, name, out));
     }
 
     /// A peer is away: rounds that need it are given up.
@@ -410,6 +478,8 @@ impl Replicator {
         let over = self.retiring.frozen.iter().filter(|(_, frozen)| frozen.until <= now);
         let over: Vec<Bytes> = over.map(|(name, _)| name.clone()).collect();
         over.iter().for_each(|name| self.thaw(name));
+        let frozen: Vec<Bytes> = self.retiring.frozen.keys().cloned().collect();
+        frozen.iter().for_each(|name| self.thaw_if_over(name));
         let rounds: Vec<Bytes> = self.retiring.rounds.keys().cloned().collect();
         rounds.iter().for_each(|name| self.check_round(now, name, out));
     }

@@ -82,16 +82,17 @@ impl Function {
         self.frozen.load(Ordering::Acquire)
     }
 
-    /// Those of `writers` that have been met here and are not retired, and their last known events.
+    /// Those of `writers` that are not retired, and their last known events: 0 if there are none.
     #[must_use]
     pub fn unretired<'a>(&self, writers: impl IntoIterator<Item = &'a ReplicaId>) -> Vector {
         let joining = self.joining.lock();
         let known = self.known();
-        let met = writers.into_iter().filter_map(|id| {
-            let writer = joining.writers.index(*id).filter(|writer| *writer != LOCAL)?;
-            joining.retired.find(writer).is_err().then(|| (*id, known.upto(writer)))
+        let unretired = writers.into_iter().filter_map(|id| match joining.writers.index(*id) {
+            Some(LOCAL) => None,
+            Some(writer) if joining.retired.find(writer).is_ok() => None,
+            writer => Some((*id, writer.map_or(0, |writer| known.upto(writer)))),
         });
-        met.filter(|(_, last)| *last > 0).collect()
+        unretired.collect()
     }
 
     /// Takes over what `writers` have counted up to their last events, wherever that is. Linear in what the function holds;

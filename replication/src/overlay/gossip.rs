@@ -170,7 +170,9 @@ impl Overlay {
             return;
         }
         self.forget_up_to(now, &record.node, record.generation, record.retired);
-        if record.retired && self.table.get(&record.node).is_none() {
+        if record.retired && self.table.is_gone(&record.node, record.generation) {
+            // Time alone may have forgotten it here.
+            self.table.retire(&record.node);
             let replica = ReplicaId(record.replica);
             self.events.push_back(Event::Retired { replica, here: false });
         }

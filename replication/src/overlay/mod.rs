@@ -267,7 +267,8 @@ impl Overlay {
         self.links.get(&link)?.peer.as_ref().map(|peer| peer.replica)
     }
 
-    /// The other nodes that are not forgotten: their names and incarnations.
+    /// The other nodes of which nobody has said that they do not come back: their names and
+    /// incarnations.
     pub fn others(&self) -> impl Iterator<Item = (&str, ReplicaId)> {
         self.table.others(&self.config.node).map(|(name, replica)| (name, ReplicaId(replica)))
     }

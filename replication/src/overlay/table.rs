@@ -105,10 +105,22 @@ impl Table {
         self.forgotten(node)
     }
 
-    /// The nodes other than `own`, with their incarnations.
+    /// Whether a node is not known, nor was in a later generation.
+    pub(super) fn is_gone(&self, node: &str, generation: u64) -> bool {
+        !self.records.contains_key(node)
+            && self.forgotten.get(node).is_none_or(|f| f.generation <= generation)
+    }
+
+    /// The nodes other than `own` that may have something to say, with their incarnations: also those
+    /// that were away so long that they are forgotten, but of which nobody has said that they do not
+    /// come back.
     pub(super) fn others(&self, own: &str) -> impl Iterator<Item = (&str, u64)> {
         let others = self.records.values().filter(move |record| record.node != own);
-        others.map(|record| (record.node.as_str(), record.replica))
+        let away = self.forgotten.iter().filter(|(node, forgotten)| {
+            !forgotten.retired && !self.records.contains_key(node.as_str())
+        });
+        let others = others.map(|record| (record.node.as_str(), record.replica));
+        others.chain(away.map(|(node, forgotten)| (node.as_str(), forgotten.replica)))
     }
 
     /// As it is told to others.

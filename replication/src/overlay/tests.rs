@@ -539,6 +539,13 @@ fn the_long_dead_are_forgotten_by_themselves() {
     assert_eq!(world.liveness(0, "n2"), Some(Liveness::Dead));
     world.run(10 * SECOND);
     assert!(world.view(0, "n2").is_none() && world.view(1, "n2").is_none());
+    // It may come back with updates that nobody else has, until a person says that it does not.
+    let awaited =
+        |world: &World, at: usize| world.nodes[&at].others().any(|(name, _)| name == "n2");
+    assert!(awaited(&world, 0) && awaited(&world, 1));
+    world.at(0, |node, now, out| node.forget(now, "n2", out)).expect("it was known");
+    world.run(SECOND);
+    assert!(!awaited(&world, 0) && !awaited(&world, 1));
     world.run(100 * SECOND);
     assert!(world.view(0, "n2").is_none() && world.view(1, "n2").is_none());
 }

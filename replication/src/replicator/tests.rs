@@ -456,7 +456,17 @@ mod retirement {
         let mut scene = Scene::new();
         scene.meet(2);
         scene.meet(3);
-        let there = Arc::new(Store::new(miso_store::Config::new(ReplicaId(3), 1, Arc::new(|| 0))));
+        let batch = counted_by(3);
+        scene.says(3, Body::Batch(of_three(batch.first, batch.last, batch.message)));
+        scene.turn(|replicator, now, out| replicator.peer_gone(now, ReplicaId(3), out));
+        assert_eq!(value(&scene), 7);
+        scene
+    }
+
+    /// A peer's first event: 7 more in `o`, `c`.
+    fn counted_by(peer: u64) -> miso_store::Outgoing {
+        let config = miso_store::Config::new(ReplicaId(peer), 1, Arc::new(|| 0));
+        let there = Arc::new(Store::new(config));
         there.track();
         let function = there.function(&F);
         let hash = miso_store::hash(b"o");
@@ -465,11 +475,7 @@ mod retirement {
         let counted = shard.write::<kind::GCounter, _>(key, |c, mint, _| c.add(7, 0, mint));
         counted.expect("a counter").0.expect("it fits");
         drop(shard);
-        let batch = function.take_batch().expect("an event");
-        scene.says(3, Body::Batch(of_three(batch.first, batch.last, batch.message)));
-        scene.turn(|replicator, now, out| replicator.peer_gone(now, ReplicaId(3), out));
-        assert_eq!(value(&scene), 7);
-        scene
+        function.take_batch().expect("an event")
     }
 
     fn of_three(first: u64, last: u64, changes: Bytes) -> Batch {
@@ -635,5 +641,97 @@ mod retirement {
         let out = told(&mut scene, seq);
         let apart = |effect: &Effect| matches!(effect, Effect::Note(Note::Fatal(note)) if note.contains("stays apart"));
         assert!(out.iter().any(apart), "{out:?}");
+    }
+
+    /// It took over what 3 had counted, was cut off before anybody heard of it, and was forgotten: what
+    /// others have taken over since would count twice.
+    #[test]
+    fn who_is_forgotten_and_never_wrote_is_retired_as_well() {
+        let mut scene = bereaved();
+        scene.turn(|replicator, now, _| replicator.retire(now, ReplicaId(5), true));
+        let out = begin(&mut scene, &TWO);
+        let [ask] = &asks(&out)[..] else { panic!("{out:?}") };
+        assert_eq!(ask.writers, [3, 5]);
+        let out = grant(&mut scene, ask.round, &[]);
+        let told = retirements(&out)[0].writers.clone().expect("some");
+        assert_eq!((told.writers, told.lasts), (vec![3, 5], vec![1, 0]));
+        scene.up(5);
+        scene.peer_runs(5, &[F]);
+        let changes = counted_by(5).message;
+        scene.says(5, Body::Batch(Batch { origin: 5, ..of_three(1, 1, changes) }));
+        assert_eq!(value(&scene), 7);
+        assert_eq!(retirements(&scene.word(5, &[(5, 1)])).len(), 1, "it hears why");
+        // Where nobody's counts are taken over, nothing is kept of who never wrote.
+        let mut scene = Scene::new();
+        scene.meet(2);
+        assert!(asks(&begin(&mut scene, &TWO)).is_empty());
+    }
+
+    #[test]
+    fn who_comes_back_is_not_retired() {
+        let mut scene = bereaved();
+        let round = asks(&begin(&mut scene, &TWO))[0].round;
+        let out = scene.up(3);
+        assert!(
+            said(&out, |body| matches!(body, Body::Retire(ask) if ask.over).then_some(())).len()
+                == 1
+        );
+        assert!(retirements(&grant(&mut scene, round, &[])).is_empty());
+        // Nor when it is away once more, and time alone has forgotten it.
+        scene.turn(|replicator, now, out| replicator.peer_gone(now, ReplicaId(3), out));
+        scene.pass(60_000);
+        let out = scene.turn(|replicator, now, out| replicator.begin_rounds(now, &TWO, out));
+        assert!(asks(&out).is_empty());
+    }
+
+    #[test]
+    fn another_tries_if_who_leads_does_not_come_to_an_end() {
+        let mut scene = bereaved();
+        scene.turn(|replicator, now, _| replicator.retire(now, ReplicaId(3), false));
+        ask(&mut scene, 2, 9, &[3]);
+        scene.pass(4_000);
+        assert!(scene.replicator.wants_to_retire(scene.now) && frozen(&scene));
+        let again = |scene: &mut Scene| {
+            scene.turn(|replicator, now, out| replicator.begin_rounds(now, &[], out))
+        };
+        assert!(retirements(&again(&mut scene)).is_empty());
+        scene.turn(|replicator, now, out| replicator.peer_gone(now, ReplicaId(2), out));
+        scene.pass(6_001);
+        assert!(scene.replicator.wants_to_retire(scene.now) && !frozen(&scene));
+        assert_eq!(retirements(&again(&mut scene)).len(), 0, "nobody is here to be told");
+        assert_eq!(scene.store.function(&F).retired_count(), 1);
+    }
+
+    /// Deletes wait while a round lasts: one that cannot succeed must not be there most of the time.
+    #[test]
+    fn rounds_that_nobody_answers_become_seldom() {
+        let mut scene = bereaved();
+        begin(&mut scene, &TWO);
+        let mut rounds = 1;
+        for _ in 0..3_600 {
+            let out = scene.pass(1_000);
+            if scene.replicator.wants_to_retire(scene.now) {
+                let begins = |replicator: &mut Replicator, now, out: &mut Vec<Effect>| {
+                    replicator.begin_rounds(now, &TWO, out);
+                };
+                rounds += asks(&scene.turn(begins)).len();
+            }
+            let says = |effect: &Effect| matches!(effect, Effect::Note(Note::Warn(_)));
+            assert!(out.iter().filter(|effect| says(effect)).count() <= 1);
+        }
+        assert!((10..20).contains(&rounds), "{rounds} in an hour");
+    }
+
+    #[test]
+    fn deletes_go_on_once_the_taking_over_comes() {
+        let mut scene = bereaved();
+        ask(&mut scene, 2, 9, &[3]);
+        scene.pass(10);
+        let writers = Some(Told { writers: vec![3], lasts: vec![1] });
+        scene.says(2, Body::Retired(Retired { function: F, by: 2, event: 1, writers }));
+        assert!(frozen(&scene), "it has not come");
+        let nothing = miso_store::crdt::Changes::new().finish(&Default::default()).into();
+        scene.says(2, Body::Batch(Batch { origin: 2, ..of_three(1, 1, nothing) }));
+        assert!(!frozen(&scene));
     }
 }

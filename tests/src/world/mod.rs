@@ -515,8 +515,8 @@ impl World {
                 for (writer, last) in &entry.1.writers {
                     self.check_taken_once(&name, *writer, &known);
                     assert_eq!(
-                        known.get(writer),
-                        Some(last),
+                        known.get(writer).copied().unwrap_or(0),
+                        *last,
                         "n{at}: what it knows of the retired"
                     );
                 }
