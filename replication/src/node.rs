@@ -254,11 +254,24 @@ impl Node {
             | Body::Digest(_)
             | Body::Records(_)
             | Body::Goodbye(_) => self.overlay.received(now, link, body, out),
+            // Of whom this node has heard lately, it may hear more: a node that came back, and is not
+            // linked yet.
+            Body::Retire(ask) if self.knows_any(&ask.writers) => {
+                if let Some(peer) = self.overlay.peer(link) {
+                    self.replicator.refuse_round(peer, &ask, Vec::new(), out);
+                }
+                Ok(())
+            }
             body => match self.overlay.peer(link) {
                 Some(peer) => self.replicator.received(now, peer, body, out),
                 None => Err(Fault("its first message is not Hello".into())),
             },
         }
+    }
+
+    /// Whether one of these is a node of the table.
+    fn knows_any(&self, writers: &[u64]) -> bool {
+        self.overlay.others().any(|(_, id)| writers.contains(&id.0))
     }
 
     /// Tells peers what runs here: functions that have ended too, while they drain.
@@ -284,7 +297,6 @@ impl Node {
                     self.replicator.peer_runs(now, peer, &functions, out);
                 }
                 Event::Retired { replica, here } => self.replicator.retire(now, replica, here),
-                Event::Replaced(replica) => self.replicator.replaced(replica),
             }
         }
     }

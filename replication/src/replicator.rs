@@ -774,6 +774,7 @@ impl Replicator {
                 continue;
             }
             stream.runs = true;
+            self.retire_in_new(now);
             let peers: Vec<ReplicaId> = self
                 .peers
                 .iter()

@@ -74,8 +74,6 @@ struct Frozen {
 pub(crate) struct Retiring {
     /// Incarnations that will never write again: a person has said so.
     forgotten: BTreeSet<ReplicaId>,
-    /// Those in whose place newer ones are.
-    replaced: BTreeSet<ReplicaId>,
     rounds: BTreeMap<Bytes, Round>,
     frozen: BTreeMap<Bytes, Frozen>,
     /// When rounds are to begin.
@@ -90,7 +88,6 @@ impl Retiring {
     /// Somebody lives.
     fn lives(&mut self, replica: ReplicaId) {
         self.forgotten.remove(&replica);
-        self.replaced.remove(&replica);
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -105,13 +102,12 @@ impl Retiring {
     /// everybody who was forgotten, also who is not known to have written: it is not asked, and may
     /// itself have taken over when it was cut off. Then nothing of that may ever be let in.
     fn wanted(&self, function: &Function) -> Vec<ReplicaId> {
-        let here = function.unretired(self.forgotten.union(&self.replaced));
+        let here = function.unretired(&self.forgotten);
         let met = here.iter().any(|(_, last)| *last > 0);
         if !met && function.retired_count() == 0 {
             return Vec::new();
         }
-        let wanted = here.iter().filter(|(id, last)| *last > 0 || self.forgotten.contains(id));
-        wanted.map(|(id, _)| *id).take(WRITERS).collect()
+        here.iter().map(|(id, _)| *id).take(WRITERS).collect()
     }
 }
 
@@ -131,10 +127,11 @@ impl Replicator {
         }
     }
 
-    /// A newer incarnation has taken the place of this one: it is retired along with the next.
-    pub fn replaced(&mut self, replica: ReplicaId) {
-        if self.retiring.replaced.len() < WRITERS && replica != self.config.replica {
-            self.retiring.replaced.insert(replica);
+    /// A function begins to run here: what forgotten nodes have counted in it is to be taken over, too.
+    pub(crate) fn retire_in_new(&mut self, now: Time) {
+        if !self.retiring.forgotten.is_empty() {
+            let at = now + self.retry_delay();
+            self.retiring.begin_at = Some(self.retiring.begin_at.map_or(at, |begin| begin.min(at)));
         }
     }
 
@@ -244,14 +241,7 @@ impl Replicator {
         let known = self.streams.contains_key(name) || self.store.find(name).is_some();
         let unsettled = self.streams.get(name).is_some_and(|stream| !stream.is_settled());
         if !living.is_empty() || other || mine || unsettled {
-            let grant = Grant {
-                function: name.clone(),
-                round: ask.round,
-                refused: true,
-                living,
-                vector: None,
-            };
-            self.answer(peer, grant, out);
+            self.refuse_round(peer, ask, living, out);
             return;
         }
         if self.retiring.rounds.contains_key(name) {
@@ -271,6 +261,18 @@ impl Replicator {
             until: now + FREEZE,
         };
         self.retiring.frozen.insert(name.clone(), frozen);
+    }
+
+    /// Refuses a round for now; `living` are those of its writers that are linked.
+    pub(crate) fn refuse_round(
+        &self,
+        peer: ReplicaId,
+        ask: &Retire,
+        living: Vec<u64>,
+        out: &mut Vec<Effect>,
+    ) {
+        let (function, round) = (ask.function.clone(), ask.round);
+        self.answer(peer, Grant { function, round, refused: true, living, vector: None }, out);
     }
 
     fn answer(&self, peer: ReplicaId, grant: Grant, out: &mut Vec<Effect>) {

@@ -109,6 +109,27 @@ fn who_is_away_holds_it_back() {
     all_say(&mut s, "ORMAP.GET o m f", "\"10\"");
 }
 
+/// A node without a disk is another one each time that it is started, and leaves those that it was.
+#[test]
+fn what_a_living_node_was_before_is_forgotten_too() {
+    let mut cluster = Cluster::with(3, &FLAGS);
+    let mut s = cluster.sessions();
+    count_everywhere(&mut s);
+    let mut told = cluster.session(0);
+    told.script("MISO.FORGET node-2 => -ERR node 'node-2' is not dead");
+    cluster.kill(2);
+    cluster.restart(2);
+    cluster.wait_for_mesh();
+    let mut s = cluster.sessions();
+    all_have(&mut s, 1..=3);
+    s[2].script("GCOUNTER.ADD o g 4 => 10");
+    told.script("MISO.FORGET node-2 => OK");
+    wait_for_retired(&cluster, &[0, 1, 2], "1");
+    all_say(&mut s, "GCOUNTER.GET o g", "10");
+    all_say(&mut s, "PNCOUNTER.GET o p", "-6");
+    told.script("MISO.FORGET node-2 => -ERR node 'node-2' is not dead");
+}
+
 /// All nodes may be told, as Redis's users are used to: one does it.
 #[test]
 fn all_nodes_may_be_told() {

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::{Effect, Fault, LinkId, Liveness, Note, Time};
 
+/// So many former incarnations of a node are remembered.
+const FORMER_MAX: usize = 10_000;
+
 impl Overlay {
     pub(super) fn send_digest(&mut self, now: Time, link: LinkId, out: &mut Out) {
         let Some(to) = self.links.get_mut(&link) else { return };
@@ -118,9 +121,26 @@ impl Overlay {
         let linked = self.nodes.get(name).and_then(|node| node.link);
         let peer = linked.and_then(|link| self.links.get(&link)?.peer.as_ref());
         if peer.is_none_or(|peer| peer.replica.0 != before.replica) {
-            self.events.push_back(Event::Replaced(ReplicaId(before.replica)));
+            self.note_former(name, ReplicaId(before.replica));
             self.events.push_back(Event::Gone(ReplicaId(before.replica)));
         }
+    }
+
+    /// A newer incarnation has come. Whether the former one has ended for good, only a person knows.
+    pub(super) fn note_former(&mut self, name: &str, replica: ReplicaId) {
+        let former = self.former.entry(name.to_owned()).or_default();
+        if former.len() < FORMER_MAX {
+            former.insert(replica);
+        }
+    }
+
+    /// A person has said that the former incarnations of a node do not come back; whether there are any.
+    fn retire_former(&mut self, name: &str) -> bool {
+        let former = self.former.remove(name).unwrap_or_default();
+        let any = !former.is_empty();
+        let retired = |replica| Event::Retired { replica, here: true };
+        self.events.extend(former.into_iter().map(retired));
+        any
     }
 
     /// Somebody has a record of this node's name.
@@ -186,6 +206,8 @@ impl Overlay {
     }
 
     /// Forgets a dead node, here and everywhere: it will not come back. Saying it again does no harm.
+    /// Of one that lives it forgets what it was before it was started last, as far as this node has
+    /// seen that.
     ///
     /// # Errors
     /// If it was never known, or is not dead: the error line for the client.
@@ -202,6 +224,9 @@ impl Overlay {
         };
         let generation = record.generation;
         if matches!(self.liveness(now, node), Liveness::Alive | Liveness::Suspect) {
+            if self.retire_former(node) {
+                return Ok(());
+            }
             return Err(format!("ERR node '{}' is not dead", node.escape_debug()));
         }
         // The silence that its link will be closed for may just have reached its end.
@@ -217,6 +242,7 @@ impl Overlay {
 
     fn tell_forgotten(&mut self, record: NodeRecord, out: &mut Out) {
         let replica = ReplicaId(record.replica);
+        self.retire_former(&record.node);
         self.events.push_back(Event::Retired { replica, here: true });
         let links: Vec<LinkId> = self.peers().collect();
         send_records(&links, vec![record], out);

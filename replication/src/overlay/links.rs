@@ -127,7 +127,7 @@ impl Overlay {
         let record = self.table.get(&peer.node);
         if record.is_none_or(|record| record.replica != peer.replica.0) {
             if record.is_some() {
-                self.events.push_back(Event::Replaced(peer.replica));
+                self.note_former(&peer.node, peer.replica);
             }
             self.events.push_back(Event::Gone(peer.replica));
         }

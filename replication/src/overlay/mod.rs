@@ -133,8 +133,6 @@ pub enum Event {
         /// Whether it was said here.
         here: bool,
     },
-    /// It will never write again: a newer incarnation has taken its place.
-    Replaced(ReplicaId),
 }
 
 /// The state of the overlay.
@@ -145,6 +143,8 @@ pub struct Overlay {
     table: Table,
     /// All nodes of the table but this one.
     nodes: BTreeMap<String, Node>,
+    /// By name, the incarnations in whose place newer ones have come.
+    former: BTreeMap<String, BTreeSet<ReplicaId>>,
     links: BTreeMap<LinkId, Link>,
     dialer: Dialer,
     random: Random,
@@ -230,6 +230,7 @@ impl Overlay {
             table: Table::new(own),
             hello,
             nodes: BTreeMap::new(),
+            former: BTreeMap::new(),
             links: BTreeMap::new(),
             dialer,
             random: Random::new(config.seed),

@@ -77,7 +77,8 @@ pub(super) const NODES: &[Command] = &[
             complexity: "O(N) with N functions; one node goes over all objects afterwards, once",
             summary: "Forgets a node that has left or is dead and will not come back. What it wrote stays; \
                       another node takes over what it counted, once all others are here. If it comes \
-                      back all the same with updates that no other node has seen, it stays apart",
+                      back all the same with updates that no other node has seen, it stays apart. \
+                      Of a node that lives, forgets what it was before it was started last",
             reply: "OK",
             example: &[("MISO.FORGET edge-3", "(error) ERR no such node 'edge-3'")],
             ..MISO
