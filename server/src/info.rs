@@ -349,6 +349,10 @@ fn peers(shared: &Shared, nodes: &[NodeView], text: &mut String) {
     line(text, "miso_links", counters.links);
     line(text, "miso_lag_events", most(|node| node.lag_events));
     line(text, "miso_lag_ms", most(|node| node.lag_ms));
+    // Who holds back what is kept for others.
+    let last = others.iter().max_by_key(|node| (node.lag_ms, node.lag_events));
+    let last = last.filter(|node| node.lag_events > 0).map_or("", |node| &node.name);
+    line(text, "miso_lag_node", last);
     line(text, "miso_lag_bytes", most(|node| node.lag_bytes));
     line(text, "miso_batches_sent", done.batches_sent);
     line(text, "miso_changes_sent", done.changes_sent);

@@ -139,7 +139,7 @@ fn one_node(sync: &str, seed: u64) {
     let path = data.to_str().expect("a plain path");
     let (mut rng, mut ledgers, mut met) = (Rng::new(seed), ledgers("client", seed), Met::default());
     let (mut shared, mut incarnation) = (0, None::<String>);
-    let rounds = rounds(16);
+    let rounds = rounds(75);
     for round in 0..=rounds {
         if round % 4 == 3 {
             die_while_starting(path, sync, &mut rng);
@@ -197,7 +197,7 @@ fn three_nodes(sync: &str, seed: u64) {
         (0..3).map(|node| ledgers(&format!("node-{node}"), seed + 10 * node)).collect();
     let mut sessions = cluster.sessions();
     let mut shared = 0;
-    let rounds = rounds(6);
+    let rounds = rounds(30);
     for round in 0..rounds {
         let victim = rng.below(3) as usize;
         let who = cluster.node(victim).info("incarnation");

@@ -328,6 +328,8 @@ fn p4_7_a_dead_node_does_not_make_memory_grow() {
     round(&mut s, 0, 15_000);
     let before = [0, 1].map(|node| used(cluster.node(node)));
     round(&mut s, 15_000, 45_000);
+    // And it is said who holds it back.
+    assert_eq!(cluster.node(0).info("miso_lag_node"), "node-2");
     for node in [0, 1] {
         wait_until("memory to be what it was", || {
             used(cluster.node(node)) < before[node] + 4 * MIB
