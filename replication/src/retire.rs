@@ -95,9 +95,7 @@ impl Retiring {
         let frozen = self.frozen.values().map(|frozen| frozen.grant_at.unwrap_or(frozen.until));
         rounds.chain(frozen).chain(self.begin_at).min()
     }
-}
 
-impl Retiring {
     /// Those whom a round is to retire. Where anybody's counts were or are to be taken over, that is
     /// everybody who was forgotten, also who is not known to have written: it is not asked, and may
     /// itself have taken over when it was cut off. Then nothing of that may ever be let in.
