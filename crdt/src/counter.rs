@@ -272,10 +272,14 @@ impl Counter {
 
     /// The entry of `writer`: what the writer tells others at a flush.
     #[must_use]
+    #[inline]
     pub fn entry(&self, writer: Writer) -> Option<Entry> {
-        match self {
-            Counter::Many(many) => many.find(writer).ok().map(|at| many.entries[at]),
-            _ => self.entries().find(|entry| entry.dot.writer() == writer),
+        match *self {
+            Counter::One { birth, dot, p, n } if dot.writer() == writer => {
+                Some(Entry { dot, birth: unpack(birth), p, n, floor: None })
+            }
+            Counter::Many(ref many) => many.find(writer).ok().map(|at| many.entries[at]),
+            _ => None,
         }
     }
 
@@ -635,6 +639,10 @@ impl Crdt for Counter {
 
     fn is_blank(&self) -> bool {
         matches!(self, Counter::None)
+    }
+
+    fn counted(&self, writer: Writer) -> Option<Entry> {
+        self.entry(writer)
     }
 
     fn apply(&mut self, seen: &impl Seen, delta: &CounterDelta) -> bool {

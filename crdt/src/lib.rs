@@ -41,7 +41,7 @@ use core::fmt::Debug;
 pub use batch::{Change, Changes};
 pub use codec::{DecodeError, Decoder, Encode, Encoder};
 pub use context::{Context, Events, Seen, Writers};
-pub use counter::{Counter, CounterDelta, Overflow};
+pub use counter::{Counter, CounterDelta, Entry, Overflow};
 pub use dot::{Dot, ReplicaId, SEQ_MAX, Writer};
 pub use ew_flag::{EwFlag, FlagDelta};
 pub use mv_register::{MvRegister, RegisterDelta};
@@ -119,6 +119,11 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// removals that are pending and for values that were fetched ahead of the vector, and a whole
     /// state that goes out must cover it. `tests/model.rs` shows what else a replicator must keep.
     fn learn(delta: &Self::Delta, context: &mut Context);
+
+    /// What `writer` has counted, if this is a counter: all that there is to tell of its updates.
+    fn counted(&self, _writer: Writer) -> Option<Entry> {
+        None
+    }
 
     /// Asks for what `delta` is about to be brought near, where that is a single place: a long
     /// change looks ahead by itself when it is applied.

@@ -508,7 +508,7 @@ impl Connection {
         if std::mem::take(&mut batch.wrote)
             && let Some(journal) = self.shared.store.journal()
         {
-            self.unkept = Some(journal.appended());
+            self.unkept = Some(journal.added());
         }
         if !output.is_empty() {
             let at_once = self.unsent.is_empty() && self.unkept.is_none();

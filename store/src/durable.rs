@@ -1,9 +1,9 @@
 //! A store on disk: what its journal's records say, and how a store is made of them again.
 //!
 //! ```text
-//! LIFE   | replica u64 |                                   the writer of what follows
-//! WRITE  | function | write* |                              the writer's own, made by one command
+//! WRITES | function | writer u64 | write* |                 the writer's own, each command's together
 //! write  | events: varint n, n x varint | object | name | change |
+//!        | 0 | type | event | object | name | age | p | n |    a counter's entry, `age` events old
 //! BATCH  | function | origin u64 | first | last | changes |                     a peer's batch
 //! PART   | function | 0, or 1 and a vector | changes |      of a sync, or fetched; with what it covers
 //! KNOWN  | function | vector |                              all of these events stand before this
@@ -18,8 +18,9 @@
 //! while changes go on: it says at least what was known when it began, and the records since then
 //! say the rest.
 //!
-//! What a command does under one hold of its locks is one record, made when they are let go of: all
-//! names of an object that is deleted, all of a transaction, also where it is about several shards.
+//! What a command does under one hold of its locks is in one record, where it is added when they are let
+//! go of: all names of an object that is deleted, all of a transaction, also where it is about several
+//! shards. A thread's commands in a row share a record.
 //! Recovery finds all of it or nothing. A checkpoint may have met one half of it; it gets its name only
 //! once the log has, durably, all that was done until then.
 //!
@@ -39,7 +40,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use miso_crdt::{Change, Context, Delta, Dot, Encoder, ReplicaId, SEQ_MAX, Writers};
+use miso_crdt::{
+    Change, Context, CounterDelta, Delta, Dot, Encoder, Entry, ReplicaId, SEQ_MAX, Type, Writer, Writers,
+};
 
 use crate::function::{Function, LOCAL};
 use crate::journal::{
@@ -50,13 +53,15 @@ use crate::replica::{TOGETHER, Vector};
 use crate::retire::Retirement;
 use crate::{Config, Store};
 
-const LIFE: u8 = 1;
-const WRITE: u8 = 2;
 const BATCH: u8 = 3;
 const PART: u8 = 4;
 const KNOWN: u8 = 5;
 const LOST: u8 = 6;
 const RETIRED: u8 = 7;
+const WRITES: u8 = 8;
+
+const G_COUNTER: u8 = Type::GCounter as u8;
+const PN_COUNTER: u8 = Type::PnCounter as u8;
 
 /// So many bytes of writes are joined together at most, beside [`TOGETHER`].
 const TOGETHER_BYTES: usize = 1 << 20;
@@ -113,8 +118,6 @@ pub fn recover(
     let Replayed { store, recovered, saved } = replayed;
     let summary = recovered.summary.clone();
     let journal = recovered.start(identity, options)?;
-    let life = store.replica().0.to_le_bytes();
-    journal.append(LIFE, |out| out.extend_from_slice(&life));
     for function in saved {
         known(&journal, &function, &vec![(store.replica(), 1)]);
     }
@@ -151,7 +154,7 @@ pub fn repair(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
 /// Writes of one writer in one function that are joined together: their cache misses overlap.
 #[derive(Default)]
 struct Together {
-    function: Option<Arc<Function>>,
+    of: Option<(Arc<Function>, ReplicaId)>,
     changes: Vec<Change>,
     events: Vec<u64>,
     /// Of the records that they stand in.
@@ -209,7 +212,6 @@ impl Beside {
 /// Records on their way into a store.
 struct Replay<'a> {
     store: &'a Store,
-    life: ReplicaId,
     /// Some of what is being read is lost.
     lossy: bool,
     /// The functions of what was read then.
@@ -225,7 +227,6 @@ impl<'a> Replay<'a> {
     fn new(store: &'a Store) -> Replay<'a> {
         Replay {
             store,
-            life: store.replica(),
             lossy: false,
             saved: BTreeMap::new(),
             writes: Together::default(),
@@ -236,7 +237,7 @@ impl<'a> Replay<'a> {
 
     fn record(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
         let mut from = Reader(payload);
-        if kind != WRITE {
+        if kind != WRITES {
             self.join_writes();
         }
         if kind != PART {
@@ -244,12 +245,11 @@ impl<'a> Replay<'a> {
             self.parts.join()?;
         }
         let done = match kind {
-            LIFE => from.u64().map(|id| self.life = ReplicaId(id)),
             LOST => from.byte().map(|begins| {
                 self.lossy = begins == 1;
-                self.writes.function = None;
+                self.writes.of = None;
             }),
-            WRITE => self.write(&mut from),
+            WRITES => self.writes(&mut from),
             BATCH | PART | KNOWN | RETIRED => self.of_function(kind, &mut from),
             other => return Err(format!("a record of unknown kind {other}")),
         };
@@ -257,26 +257,35 @@ impl<'a> Replay<'a> {
     }
 
     /// Reads writes; they are joined with those that follow.
-    fn write(&mut self, from: &mut Reader<'_>) -> Option<()> {
-        let name = from.bytes()?;
-        let function = match &self.writes.function {
-            Some(function) if function.name() == name => Arc::clone(function),
+    fn writes(&mut self, from: &mut Reader<'_>) -> Option<()> {
+        let (name, writer) = (from.bytes()?, ReplicaId(from.u64()?));
+        let function = match &self.writes.of {
+            Some((function, of)) if function.name() == name && *of == writer => {
+                Arc::clone(function)
+            }
             _ => {
                 self.join_writes();
                 let function = self.function(name);
-                self.writes.function = Some(Arc::clone(&function));
+                self.writes.of = Some((Arc::clone(&function), writer));
                 function
             }
         };
+        let local = function.intern(writer)?;
         while !from.0.is_empty() {
-            for _ in 0..from.varint()? {
-                self.writes.events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
-            }
             let before = from.0.len();
-            let (object, held_name) = (from.bytes()?, from.bytes()?);
-            let (change, rest) = function.read_write(object, held_name, from.0)?;
-            from.0 = rest;
-            self.writes.bytes += before - rest.len();
+            let change = match from.varint()? {
+                0 => self.count(local, from)?,
+                events => {
+                    for _ in 0..events {
+                        self.writes.events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
+                    }
+                    let (object, held_name) = (from.bytes()?, from.bytes()?);
+                    let (change, rest) = function.read_write(object, held_name, from.0)?;
+                    from.0 = rest;
+                    change
+                }
+            };
+            self.writes.bytes += before - from.0.len();
             self.writes.changes.push(change);
             if self.writes.changes.len() >= TOGETHER || self.writes.bytes >= TOGETHER_BYTES {
                 self.join_writes();
@@ -285,17 +294,34 @@ impl<'a> Replay<'a> {
         Some(())
     }
 
+    fn count(&mut self, writer: Writer, from: &mut Reader<'_>) -> Option<Change> {
+        let kind = from.byte()?;
+        let seq = from.varint()?;
+        let dot = Dot::new(writer, seq)?;
+        let (object, name) = (from.bytes()?.into(), from.bytes()?.into());
+        let birth = seq.checked_sub(from.varint()?).filter(|birth| *birth > 0)?;
+        let mut delta = CounterDelta::default();
+        delta.note(Entry { dot, birth, p: from.varint()?, n: from.varint()?, floor: None });
+        let delta = match kind {
+            G_COUNTER => Delta::GCounter(delta),
+            PN_COUNTER => Delta::PnCounter(delta),
+            _ => return None,
+        };
+        self.writes.events.push(seq);
+        Some(Change { object, name, delta })
+    }
+
     fn join_writes(&mut self) {
-        let Together { function: Some(function), changes, events, .. } =
+        let Together { of: Some((function, writer)), changes, events, .. } =
             mem::take(&mut self.writes)
         else {
             return;
         };
         function.replay_writes(changes);
         if !self.lossy {
-            self.made(&function, self.life, &events);
+            self.made(&function, writer, &events);
         }
-        self.writes.function = Some(function);
+        self.writes.of = Some((function, writer));
     }
 
     fn function(&mut self, name: &[u8]) -> Arc<Function> {
@@ -395,8 +421,11 @@ impl<'a> Reader<'a> {
 
     fn varint(&mut self) -> Option<u64> {
         let mut n = 0;
-        for shift in (0..63).step_by(7) {
+        for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
+            if shift == 63 && byte > 1 {
+                return None; // beyond 64 bits
+            }
             n |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Some(n);
@@ -430,6 +459,14 @@ fn varint(mut n: u64, out: &mut Vec<u8>) {
     out.push(n as u8);
 }
 
+/// What the records of what `writer` does in `function` begin with.
+pub(crate) fn writes_head(function: &[u8], writer: ReplicaId) -> Box<[u8]> {
+    let mut head = Vec::new();
+    bytes(function, &mut head);
+    head.extend_from_slice(&writer.0.to_le_bytes());
+    head.into()
+}
+
 fn bytes(bytes: &[u8], out: &mut Vec<u8>) {
     varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
@@ -443,7 +480,7 @@ fn vector(vector: &Vector, out: &mut Vec<u8>) {
     }
 }
 
-/// The record of what the local writer does under a shard's lock, until that is let go of.
+/// What the local writer does under a shard's lock, until that is let go of, as the record will say it.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     record: Vec<u8>,
@@ -472,18 +509,50 @@ impl Writes {
         delta: &Delta,
         writers: &Writers,
     ) {
-        if self.record.len() > Writes::LONGEST {
-            self.journal(journal);
-        }
-        if self.record.is_empty() {
-            bytes(function.name(), &mut self.record);
-        }
-        let out = &mut self.record;
+        let out = self.room(journal, function);
         varint(events.len() as u64, out);
         events.iter().for_each(|seq| varint(*seq, out));
         bytes(object, out);
         bytes(name, out);
-        delta.encode_with(&mut self.encoder, writers, out);
+        delta.encode_with(&mut self.encoder, writers, &mut self.record);
+    }
+
+    /// Notes an update of a counter, of which the local writer's entry says all; none if the update
+    /// has left it none.
+    #[inline]
+    pub(crate) fn count(
+        &mut self,
+        to: (&Journal, &Function),
+        events: &[u64],
+        (object, name): (&[u8], &[u8]),
+        (kind, entry): (Type, Option<Entry>),
+        writers: &Writers,
+    ) {
+        let (Some(Entry { birth, p, n, floor: None, .. }), [event]) = (entry, events)
+        else {
+            let mut delta = Delta::empty(kind);
+            if let (Delta::GCounter(delta) | Delta::PnCounter(delta), Some(entry)) =
+                (&mut delta, entry)
+            {
+                delta.note(entry);
+            }
+            return self.push(to, events, (object, name), &delta, writers);
+        };
+        let out = self.room(to.0, to.1);
+        out.extend_from_slice(&[0, kind as u8]);
+        varint(*event, out);
+        bytes(object, out);
+        bytes(name, out);
+        varint(*event - birth, out);
+        varint(p, out);
+        varint(n, out);
+    }
+
+    fn room(&mut self, journal: &Journal, function: &Function) -> &mut Vec<u8> {
+        if self.record.len() > Writes::LONGEST {
+            self.journal(journal, function);
+        }
+        &mut self.record
     }
 
     /// Takes over what `other` has noted of the same function, unless that is too long for one record.
@@ -491,21 +560,16 @@ impl Writes {
         if self.record.is_empty() {
             mem::swap(&mut self.record, &mut other.record);
         } else if self.record.len() + other.record.len() <= Writes::LONGEST {
-            let mut writes = Reader(&other.record);
-            // Behind the function's name.
-            if writes.bytes().is_some() {
-                self.record.extend_from_slice(writes.0);
-            }
+            self.record.extend_from_slice(&other.record);
             other.empty();
         }
     }
 
-    /// Appends the record to the journal, if anything is noted.
-    pub(crate) fn journal(&mut self, journal: &Journal) {
-        if !self.record.is_empty() {
-            journal.append_made(WRITE, &self.record);
-            self.empty();
-        }
+    /// Adds to the journal what is noted.
+    #[inline]
+    pub(crate) fn journal(&mut self, journal: &Journal, function: &Function) {
+        journal.add(WRITES, function.writes_head(), &self.record);
+        self.empty();
     }
 
     fn empty(&mut self) {
@@ -591,8 +655,6 @@ impl Store {
     pub fn checkpoint(&self) -> Result<Option<CheckpointSummary>, Failed> {
         let Some(journal) = self.journal() else { return Ok(None) };
         let mut checkpoint = journal.begin()?;
-        let life = self.replica().0.to_le_bytes();
-        checkpoint.put(LIFE, |out| out.extend_from_slice(&life))?;
         for function in self.functions() {
             // Read before the walk: whatever it covers is there to be walked over.
             let known = function.token();

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::hooks::Hooks;
 use crate::replica::Joining;
 use crate::shard::{Shard, ShardGuard};
-use crate::{Config, HybridClock};
+use crate::{Config, HybridClock, durable};
 
 /// The local writer is the first that a function interns.
 pub(crate) const LOCAL: Writer = Writer(0);
@@ -20,6 +20,8 @@ pub(crate) const LOCAL: Writer = Writer(0);
 pub struct Function {
     me: Weak<Function>,
     name: Box<[u8]>,
+    /// What the journal's records of what is done here begin with.
+    writes_head: Box<[u8]>,
     pub(crate) shards: Box<[Mutex<Shard>]>,
     /// The number of the local writer's newest event. One sequence for all CRDTs of the function,
     /// so that a vector says all that a node knows of it (`semantics.md` 3.1, rule 2).
@@ -54,6 +56,7 @@ impl Function {
         let function = Arc::new_cyclic(|me| Function {
             me: Weak::clone(me),
             name: Box::from(name),
+            writes_head: durable::writes_head(name, config.replica),
             shards: (0..config.shards).map(|_| shard()).collect(),
             seq: AtomicU64::new(0),
             objects: AtomicUsize::new(0),
@@ -76,6 +79,10 @@ impl Function {
     #[must_use]
     pub fn name(&self) -> &[u8] {
         &self.name
+    }
+
+    pub(crate) fn writes_head(&self) -> &[u8] {
+        &self.writes_head
     }
 
     /// The local writer.

@@ -566,6 +566,14 @@ impl Function {
         Some((Change { object: object.into(), name: name.into(), delta }, rest))
     }
 
+    /// The number that a writer of the journal has here.
+    pub(crate) fn intern(&self, writer: ReplicaId) -> Option<Writer> {
+        let mut joining = self.joining.lock();
+        let writer = joining.writers.intern(writer);
+        self.share_writers(&mut joining);
+        writer
+    }
+
     /// Joins again what [`Function::read_write`] has read.
     pub(crate) fn replay_writes(&self, changes: Vec<Change>) {
         let joining = self.joining.lock();

@@ -42,8 +42,6 @@ pub struct Shard {
     pub(crate) key: Vec<u8>,
     /// What has been done under the lock that is held, for the journal.
     pub(crate) writes: Writes,
-    /// Room for what a record says of a counter, kept.
-    own: Delta,
 }
 
 impl Shard {
@@ -59,7 +57,6 @@ impl Shard {
             floored: HashSet::new(),
             key: Vec::new(),
             writes: Writes::default(),
-            own: Delta::empty(Type::GCounter),
         }
     }
 
@@ -305,12 +302,14 @@ impl<'a> ShardGuard<'a> {
         if let Some(journal) = journal
             && mint.used()
         {
-            let delta = match &own {
-                Some(own) => own,
-                None => own_entry(&mut shard.own, slot, K::TYPE, self.function.writer()),
-            };
             let (to, key) = ((journal, self.function), (object, name));
-            shard.writes.push(to, &mint.minted, key, delta, &shard.writers);
+            match &own {
+                Some(own) => shard.writes.push(to, &mint.minted, key, own, &shard.writers),
+                None => {
+                    let entry = state.counted(LOCAL);
+                    shard.writes.count(to, &mint.minted, key, (K::TYPE, entry), &shard.writers);
+                }
+            }
         }
         if shard.tracked && !mint.minted.is_empty() {
             if let Some(own) = own.as_ref().filter(|_| !counts) {
@@ -443,7 +442,7 @@ impl<'a> ShardGuard<'a> {
 
     fn journal(&mut self) {
         if let Some(journal) = self.function.hooks.journal() {
-            self.shard.writes.journal(journal);
+            self.shard.writes.journal(journal, self.function);
         }
     }
 
@@ -459,23 +458,6 @@ impl<'a> ShardGuard<'a> {
     pub fn function(&self) -> &'a Function {
         self.function
     }
-}
-
-/// The local writer's entry of a counter, as a change, for which there is `room`.
-fn own_entry<'a>(room: &'a mut Delta, slot: &Slot, kind: Type, writer: Writer) -> &'a Delta {
-    if room.kind() != kind {
-        *room = Delta::empty(kind);
-    }
-    if let Delta::GCounter(delta) | Delta::PnCounter(delta) = &mut *room {
-        delta.clear();
-        let value = slot.values().iter().find(|value| value.kind() == kind);
-        if let Some(Value::GCounter(counter) | Value::PnCounter(counter)) = value
-            && let Some(entry) = counter.entry(writer)
-        {
-            delta.note(entry);
-        }
-    }
-    room
 }
 
 /// Deletes all that is seen of a value.

@@ -1,7 +1,7 @@
 //! The running journal: buffer, writer, syncs, rotation.
 //!
-//! Three locks, taken in this order: `writer` (held over a write, or a rotation), `syncing` (held
-//! over an fsync), then either of `buffer` (held over an append) and `waiting`. So an append waits
+//! Locks are taken in this order: `writer` (held over a write, or a rotation), `syncing` (held over an
+//! fsync), then either of `buffer` (held over an append) and `waiting`; last, a lane. So an append waits
 //! for no I/O; a write does not wait for an fsync, unless that takes two seconds.
 
 use std::future::Future;
@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::checkpoint::Checkpoint;
 use super::disk::{Disk, DiskFile};
+use super::lanes::Lanes;
 use super::meta::{Identity, State};
 use super::record::{self, FILE_HEAD, FileHead, LOG_MAGIC, MARK, Scratch, Seed};
 use super::{Failed, Options, Position, Status, SyncPolicy, segment_name};
@@ -80,6 +81,7 @@ pub(super) struct Shared {
     policy: AtomicU8,
     pub(super) salt: u64,
     pub(super) seed: Seed,
+    lanes: Lanes,
     buffer: Mutex<Buffer>,
     /// Of `buffer`, to be read without its lock.
     buffered: AtomicUsize,
@@ -188,6 +190,7 @@ impl Journal {
             policy: AtomicU8::new(policy as u8),
             salt,
             seed: Seed::new(salt),
+            lanes: Lanes::new(),
             buffer: Mutex::new(Buffer {
                 bytes: Vec::new(),
                 scratch: Scratch::default(),
@@ -249,29 +252,41 @@ impl Journal {
         Ok(())
     }
 
-    /// Appends a record, whose payload `fill` appends to what it is given. No I/O; meant to be called
-    /// under the lock under which the change was made.
+    /// Appends a record, whose payload `fill` appends to what it is given, behind all that any thread
+    /// has added until now. No I/O; meant to be called under the lock under which the change was made.
     ///
     /// # Panics
     /// `kind` is not below [`KINDS`](super::KINDS), or the payload is 4 GiB or longer.
     pub fn append(&self, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Position {
         assert!(kind < record::OWN_KINDS, "kinds from {} on are the journal's", record::OWN_KINDS);
-        let mut buffer = self.shared.buffer.lock();
+        let mut buffer = self.shared.gathered();
         let position = buffer.append(self.shared.seed, kind, fill);
         self.shared.buffered.store(buffer.bytes.len(), Ordering::Relaxed);
         position
     }
 
-    /// As [`Journal::append`] of a payload that has been made: copied once, under the lock.
+    /// Adds to a record that this thread is making, of `kind` and beginning with `head`: so what a
+    /// thread does in a row is one record, and threads do not wait for each other. `more` is in one
+    /// record as a whole. What different threads add goes into the log in any order, but before what is
+    /// appended later. Meant to be called as [`Journal::append`] is.
     ///
     /// # Panics
     /// As there.
-    pub fn append_made(&self, kind: u8, payload: &[u8]) -> Position {
+    #[inline]
+    pub fn add(&self, kind: u8, head: &[u8], more: &[u8]) {
         assert!(kind < record::OWN_KINDS, "kinds from {} on are the journal's", record::OWN_KINDS);
+        if self.shared.lanes.add(kind, head, more) {
+            self.added();
+        }
+    }
+
+    /// Ends the record that this thread is making. Up to the position that this gives there is all that
+    /// the thread has added.
+    pub fn added(&self) -> Position {
         let mut buffer = self.shared.buffer.lock();
-        let position = buffer.append_made(self.shared.seed, kind, payload);
+        self.shared.lanes.empty_own(|kind, payload| buffer.record(self.shared.seed, kind, payload));
         self.shared.buffered.store(buffer.bytes.len(), Ordering::Relaxed);
-        position
+        buffer.last()
     }
 
     /// Writes all records up to `position`, if nobody has: from here on they outlive the process.
@@ -325,10 +340,10 @@ impl Journal {
         self.shared.sync()
     }
 
-    /// The last record appended.
+    /// The last record of all that any thread has appended and added.
     #[must_use]
     pub fn appended(&self) -> Position {
-        Position(self.shared.buffer.lock().next - 1)
+        self.shared.gathered().last()
     }
 
     /// All records up to this one are in the file.
@@ -468,17 +483,16 @@ impl Drop for Journal {
 impl Buffer {
     fn append(&mut self, seed: Seed, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Position {
         record::encode(&mut self.bytes, seed, self.next, kind, self.scratch.fill(fill));
-        self.passed()
-    }
-
-    fn append_made(&mut self, seed: Seed, kind: u8, payload: &[u8]) -> Position {
-        record::encode(&mut self.bytes, seed, self.next, kind, payload);
-        self.passed()
-    }
-
-    /// The number of the record that has just been put there.
-    fn passed(&mut self) -> Position {
         self.next += 1;
+        self.last()
+    }
+
+    fn record(&mut self, seed: Seed, kind: u8, payload: &[u8]) {
+        record::encode(&mut self.bytes, seed, self.next, kind, payload);
+        self.next += 1;
+    }
+
+    fn last(&self) -> Position {
         Position(self.next - 1)
     }
 }
@@ -486,6 +500,14 @@ impl Buffer {
 impl Shared {
     fn policy(&self) -> SyncPolicy {
         SyncPolicy::from_u8(self.policy.load(Ordering::Acquire))
+    }
+
+    /// The buffer, with all in it that threads have added.
+    fn gathered(&self) -> MutexGuard<'_, Buffer> {
+        let mut buffer = self.buffer.lock();
+        self.lanes.empty_all(|kind, payload| buffer.record(self.seed, kind, payload));
+        self.buffered.store(buffer.bytes.len(), Ordering::Relaxed);
+        buffer
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -544,8 +566,8 @@ impl Shared {
         if self.is_broken() {
             return Ok(());
         }
-        let last = self.buffer.lock().next - 1;
-        self.commit(Position(last))?;
+        let last = self.gathered().last();
+        self.commit(last)?;
         self.sync()
     }
 
@@ -843,7 +865,7 @@ impl Shared {
     /// be mistaken for proof that what is missing before it was durable.
     fn abandon(&self, writer: &mut Writer) -> Result<u64, Failed> {
         let first = {
-            let mut buffer = self.buffer.lock();
+            let mut buffer = self.gathered();
             buffer.bytes.clear();
             self.buffered.store(0, Ordering::Relaxed);
             buffer.next

@@ -67,6 +67,7 @@ mod checkpoint;
 mod disk;
 #[cfg(any(test, feature = "faulty-disk"))]
 mod faulty;
+mod lanes;
 mod log;
 mod meta;
 mod record;
