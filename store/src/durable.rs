@@ -41,7 +41,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use miso_crdt::{
-    Change, Context, CounterDelta, Delta, Dot, Encoder, Entry, ReplicaId, SEQ_MAX, Type, Writer, Writers,
+    Change, Context, CounterDelta, Delta, Dot, Encoder, Entry, ReplicaId, SEQ_MAX, Type, Writer,
+    Writers,
 };
 
 use crate::function::{Function, LOCAL};
@@ -528,8 +529,7 @@ impl Writes {
         (kind, entry): (Type, Option<Entry>),
         writers: &Writers,
     ) {
-        let (Some(Entry { birth, p, n, floor: None, .. }), [event]) = (entry, events)
-        else {
+        let (Some(Entry { birth, p, n, floor: None, .. }), [event]) = (entry, events) else {
             let mut delta = Delta::empty(kind);
             if let (Delta::GCounter(delta) | Delta::PnCounter(delta), Some(entry)) =
                 (&mut delta, entry)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{PART, part_record};
-use crate::journal::{Disk, FaultyDisk, Options};
+use super::{PART, Replay, WRITES, part_record};
+use crate::journal::{Disk, FaultyDisk, Journal, Options};
 use crate::{Config, Function, Held, Store};
 use miso_crdt::{ReplicaId, kind};
 
@@ -246,5 +246,83 @@ fn a_checkpoint_that_met_half_of_a_command_leaves_no_half() {
         checkpoint.finish().expect("the disk works");
         let found = start_as(&disk.kill(), in_shards).function(b"f").digests(64);
         assert_eq!(found, function.digests(64), "between {which} and the next");
+    }
+}
+
+/// One update of one of a few values of all types, which it may also delete.
+fn update(function: &Function, rng: &mut fastrand::Rng) {
+    let object = [rng.u8(..3)];
+    let (part, hash) = ([rng.u8(..3)], crate::hash(&object));
+    let context = function.context();
+    let mut shard = function.lock(function.shard_of(hash));
+    let writers = shard.shared_writers();
+    macro_rules! write {
+        ($kind:ident, $name:literal, $update:expr) => {
+            _ = shard.write::<kind::$kind, _>((hash, &object, $name), $update).expect("its type")
+        };
+    }
+    match rng.u8(..16) {
+        0 => write!(GCounter, b"g", |c, mint, _| c.add(1, 0, mint).is_ok()),
+        1 => write!(PnCounter, b"p", |c, mint, _| c.add(1, 3, mint).is_ok()),
+        2 => write!(GSet, b"gs", |s, mint, d| s.add(&part, mint, d)),
+        3 | 4 => write!(OrSet, b"s", |s, mint, d| s.add(&part, mint, d)),
+        5 => write!(OrSet, b"s", |s, mint, d| s.remove(&part, mint, d)),
+        6 => write!(OrSet, b"s", |s, mint, d| s.clear(&context, mint, d) > 0),
+        7 => write!(MvRegister, b"r", |r, mint, d| r.set(&part, mint, d)),
+        8 => write!(EwFlag, b"f", |f, mint, d| f.enable(mint, d)),
+        9 => write!(EwFlag, b"f", |f, mint, d| f.disable(mint, d)),
+        10 => write!(OrMap, b"m", |m, mint, d| m.set(&part, b"1", mint, d)),
+        11 => write!(OrMap, b"m", |m, mint, d| m.add(&part, 2, &writers, mint, d).is_ok()),
+        12 => write!(OrMap, b"m", |m, mint, d| m.remove(&part, mint, d)),
+        13 => write!(OrMap, b"m", |m, mint, d| m.clear(&context, mint, d) > 0),
+        14 => {
+            _ = shard.delete(
+                hash,
+                &object,
+                rng.choice([&b"g"[..], b"p", b"s", b"r", b"m"]).expect("one"),
+            )
+        }
+        _ => _ = shard.delete_object(hash, &object),
+    }
+}
+
+/// What threads add to their records at the same time goes into the log in any order.
+#[test]
+fn writes_are_found_again_in_any_order() {
+    for seed in 0..300 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let disk = FaultyDisk::new(seed);
+        let store = start_as(&disk, in_shards);
+        let function = store.function(b"f");
+        for _ in 0..rng.usize(2..60) {
+            update(&function, &mut rng);
+            if rng.bool() {
+                store.journal().expect("it has one").added();
+            }
+        }
+        store.commit().expect("the disk works");
+        let mut records = Vec::new();
+        let disk: Arc<dyn Disk> = Arc::new(disk.kill());
+        let read = Journal::open(disk).expect("sound").replay(|kind, payload| {
+            assert_eq!(kind, WRITES);
+            records.push(payload.to_vec());
+            Ok(())
+        });
+        read.expect("sound");
+        for _ in 0..10 {
+            rng.shuffle(&mut records);
+            let other = Store::new(in_shards(store.replica()));
+            let mut replay = Replay::new(&other);
+            for record in &records {
+                replay.record(WRITES, record).expect("as it was made");
+                if rng.bool() {
+                    replay.join_writes();
+                }
+            }
+            replay.finish().expect("as they were made");
+            let found = other.function(b"f");
+            let all = (function.digests(64), function.seq());
+            assert_eq!((found.digests(64), found.seq()), all, "seed {seed}");
+        }
     }
 }
