@@ -15,7 +15,6 @@
 //! its size; one that is refused leaves no writer behind.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::context::{Context, Writers};
@@ -25,7 +24,7 @@ use crate::parts::Parts;
 /// Room that an encoder keeps for its next message.
 const KEEP: usize = 4 << 10;
 
-/// So many keys are made a map of at once: more than a piece of a checkpoint has.
+/// Room is made for so many keys at once: more than a piece of a checkpoint has.
 const AT_ONCE: usize = 8 << 10;
 
 /// The version that this build writes, and the only one that it reads.
@@ -353,18 +352,12 @@ impl<'a> Decoder<'a> {
             let (key, part) = read(self)?;
             return Ok(Parts::One(key, part));
         }
-        // They come in order from who wrote them out of such a map; then no key is looked for. Not
-        // all at once: that would take the room twice, and for no more than a claim.
-        let mut first = Vec::with_capacity(count.min(AT_ONCE));
-        while first.len() < count.min(AT_ONCE) {
-            first.push(read(self)?);
+        // Not room for all at once: that is no more than a claim.
+        let mut all = Vec::with_capacity(count.min(AT_ONCE));
+        for _ in 0..count {
+            all.push(read(self)?);
         }
-        let mut all: BTreeMap<_, _> = first.into_iter().collect();
-        for _ in AT_ONCE..count {
-            let (key, value) = read(self)?;
-            all.insert(key, value);
-        }
-        Ok(Parts::Many(all))
+        Ok(Parts::List(all))
     }
 
     /// Makes sure that nothing is left, and that every writer was named.

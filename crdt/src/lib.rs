@@ -463,6 +463,10 @@ impl<T: Crdt> Crdt for alloc::boxed::Box<T> {
         (**self).since(known)
     }
 
+    fn counted(&self, writer: Writer) -> Option<Entry> {
+        (**self).counted(writer)
+    }
+
     fn parts(&self) -> usize {
         (**self).parts()
     }

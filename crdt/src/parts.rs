@@ -1,9 +1,10 @@
-//! What a change says of the parts of a value, by their keys in order: elements of a set, fields of a
-//! map. A single part, the usual change, takes no tree.
+//! What a change says of the parts of a value, by their keys: elements of a set, fields of a map. A
+//! single part, the usual change, takes no tree, nor do many that are read only to be applied.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, btree_map};
-use core::mem;
+use alloc::vec::Vec;
+use core::{mem, slice};
 
 use crate::context::Context;
 
@@ -14,6 +15,9 @@ pub(crate) enum Parts<T> {
     None,
     One(Box<[u8]>, T),
     Many(BTreeMap<Box<[u8]>, T>),
+    /// In no order. Not while something is cleared as well: then it matters what is not among them,
+    /// and nobody is to look through all of them for that.
+    List(Vec<(Box<[u8]>, T)>),
 }
 
 impl<T> Parts<T> {
@@ -22,6 +26,14 @@ impl<T> Parts<T> {
             Parts::None => 0,
             Parts::One(..) => 1,
             Parts::Many(parts) => parts.len(),
+            Parts::List(parts) => parts.len(),
+        }
+    }
+
+    /// Makes a tree of a list. Of two parts of one key the later one stays.
+    pub(crate) fn settle(&mut self) {
+        if let Parts::List(parts) = self {
+            *self = Parts::Many(mem::take(parts).into_iter().collect());
         }
     }
 
@@ -34,6 +46,7 @@ impl<T> Parts<T> {
             Parts::None => None,
             Parts::One(only, part) => (**only == *key).then_some(part),
             Parts::Many(parts) => parts.get(key),
+            Parts::List(parts) => parts.iter().rfind(|(k, _)| **k == *key).map(|(_, part)| part),
         }
     }
 
@@ -42,8 +55,9 @@ impl<T> Parts<T> {
     }
 
     fn get_mut(&mut self, key: &[u8]) -> Option<&mut T> {
+        self.settle();
         match self {
-            Parts::None => None,
+            Parts::None | Parts::List(_) => None,
             Parts::One(only, part) => (**only == *key).then_some(part),
             Parts::Many(parts) => parts.get_mut(key),
         }
@@ -54,6 +68,7 @@ impl<T> Parts<T> {
     where
         T: Default,
     {
+        self.settle();
         match self {
             // The usual change, which has just been made.
             Parts::None => *self = Parts::One(Box::from(key), T::default()),
@@ -67,6 +82,7 @@ impl<T> Parts<T> {
     }
 
     fn insert(&mut self, key: Box<[u8]>, part: T) {
+        self.settle();
         match mem::take(self) {
             Parts::None => *self = Parts::One(key, part),
             Parts::One(only, first) => {
@@ -76,20 +92,23 @@ impl<T> Parts<T> {
                 parts.insert(key, part);
                 *self = Parts::Many(parts);
             }
+            Parts::List(_) => unreachable!("it has just been settled"),
         }
     }
 
     pub(crate) fn remove(&mut self, key: &[u8]) {
+        self.settle();
         match self {
             Parts::One(only, _) if **only == *key => *self = Parts::None,
-            Parts::None | Parts::One(..) => {}
+            Parts::None | Parts::One(..) | Parts::List(_) => {}
             Parts::Many(parts) => _ = parts.remove(key),
         }
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&[u8], &mut T) -> bool) {
+        self.settle();
         match self {
-            Parts::None => {}
+            Parts::None | Parts::List(_) => {}
             Parts::One(key, part) => {
                 if !keep(key, part) {
                     *self = Parts::None;
@@ -104,6 +123,7 @@ impl<T> Parts<T> {
             Parts::None => Iter::One(None),
             Parts::One(key, part) => Iter::One(Some((key, part))),
             Parts::Many(parts) => Iter::Many(parts.iter()),
+            Parts::List(parts) => Iter::List(parts.iter()),
         }
     }
 
@@ -116,6 +136,7 @@ impl<T> Parts<T> {
     ) where
         T: Default,
     {
+        self.settle();
         // What the others neither name nor clear stays as it is, and need not be looked at.
         if their_cleared.is_some() {
             let silent = T::default();
@@ -144,7 +165,12 @@ impl<T> Parts<T> {
 // What has become one again is as good as what always was.
 impl<T: PartialEq> PartialEq for Parts<T> {
     fn eq(&self, other: &Parts<T>) -> bool {
-        self.len() == other.len() && self.iter().eq(other.iter())
+        match (self, other) {
+            (Parts::List(_), _) | (_, Parts::List(_)) => {
+                self.iter().collect::<BTreeMap<_, _>>() == other.iter().collect()
+            }
+            _ => self.len() == other.len() && self.iter().eq(other.iter()),
+        }
     }
 }
 
@@ -161,10 +187,11 @@ impl<T> FromIterator<(Box<[u8]>, T)> for Parts<T> {
     }
 }
 
-/// The parts, in the order of their keys.
+/// The parts, in the order of their keys but for a list's.
 pub(crate) enum Iter<'a, T> {
     One(Option<(&'a [u8], &'a T)>),
     Many(btree_map::Iter<'a, Box<[u8]>, T>),
+    List(slice::Iter<'a, (Box<[u8]>, T)>),
 }
 
 impl<T> Clone for Iter<'_, T> {
@@ -172,6 +199,7 @@ impl<T> Clone for Iter<'_, T> {
         match self {
             Iter::One(part) => Iter::One(*part),
             Iter::Many(parts) => Iter::Many(parts.clone()),
+            Iter::List(parts) => Iter::List(parts.clone()),
         }
     }
 }
@@ -183,6 +211,7 @@ impl<'a, T> Iterator for Iter<'a, T> {
         match self {
             Iter::One(part) => part.take(),
             Iter::Many(parts) => parts.next().map(|(key, part)| (&**key, part)),
+            Iter::List(parts) => parts.next().map(|(key, part)| (&**key, part)),
         }
     }
 
@@ -190,6 +219,7 @@ impl<'a, T> Iterator for Iter<'a, T> {
         let left = match self {
             Iter::One(part) => usize::from(part.is_some()),
             Iter::Many(parts) => parts.len(),
+            Iter::List(parts) => parts.len(),
         };
         (left, Some(left))
     }

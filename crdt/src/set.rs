@@ -14,6 +14,7 @@ use crate::batch::{digest_of, fact};
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
 use crate::counter::{complete, join_cleared};
+use crate::dot::Dot;
 use crate::dots::{Dots, Touch};
 use crate::parts::Parts;
 use crate::table::{self, Table};
@@ -150,6 +151,25 @@ impl SetDelta {
         self.touched.is_empty() && self.cleared.is_none()
     }
 
+    /// A change that adds `element` under `dot`, and nothing else.
+    #[must_use]
+    pub fn addition(element: &[u8], dot: Dot) -> SetDelta {
+        let touch = Touch { added: Dots::One(dot), removed: Dots::None };
+        SetDelta { touched: Parts::One(Box::from(element), touch), cleared: None }
+    }
+
+    /// The element and its dot, if that is all that it says.
+    #[must_use]
+    pub fn as_addition(&self) -> Option<(&[u8], Dot)> {
+        match self {
+            SetDelta {
+                touched: Parts::One(element, Touch { added: Dots::One(dot), removed: Dots::None }),
+                cleared: None,
+            } => Some((element, *dot)),
+            _ => None,
+        }
+    }
+
     fn touch(&mut self, element: &[u8]) -> &mut Touch {
         self.touched.touch(element)
     }
@@ -220,7 +240,7 @@ impl Crdt for Set {
         let next = self.elements.scan(cursor, most, |element, dots| {
             touched.push((Box::from(element), Touch::adding(dots.iter())));
         });
-        (SetDelta { touched: touched.into_iter().collect(), cleared: None }, next)
+        (SetDelta { touched: Parts::List(touched), cleared: None }, next)
     }
 
     fn join_delta(delta: &mut SetDelta, other: &SetDelta) {
@@ -235,6 +255,7 @@ impl Crdt for Set {
     }
 
     fn complete(delta: &mut SetDelta, context: &Context) -> bool {
+        delta.touched.settle();
         complete(&mut delta.cleared, context)
     }
 
@@ -282,11 +303,15 @@ impl Encode for SetDelta {
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let touched = from.map(5, |from| {
+        let mut touched = from.map(5, |from| {
             let (element, touch) = (from.boxed()?, Touch::decode(from)?);
             if touch.is_empty() { Err(DecodeError::Invalid("touch")) } else { Ok((element, touch)) }
         })?;
-        Ok(SetDelta { touched, cleared: Option::decode(from)? })
+        let cleared = Option::decode(from)?;
+        if cleared.is_some() {
+            touched.settle();
+        }
+        Ok(SetDelta { touched, cleared })
     }
 }
 

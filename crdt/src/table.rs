@@ -528,6 +528,7 @@ impl<H> Table<H> {
             let part = &self.parts[self.directory[slot] as usize];
             let width = 1u64 << (ORDER_BITS - u32::from(part.depth));
             let part_end = (at / width + 1) * width;
+            part.prefetch();
             let mut found: Vec<(u64, &Thin<H>)> = part
                 .keys()
                 .map(|thin| (order(hash(thin.bytes())), thin))

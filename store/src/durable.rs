@@ -3,7 +3,9 @@
 //! ```text
 //! WRITES | function | writer u64 | write* |                 the writer's own, each command's together
 //! write  | events: varint n, n x varint | object | name | change |
-//!        | 0 | type | event | object | name | age | p | n |    a counter's entry, `age` events old
+//!        | 0 | type | event | object | name | short |           most updates
+//! short  | age | p | n |                         a counter's entry, `age` events old; or
+//!        | element |                             of a set, which it had not
 //! BATCH  | function | origin u64 | first | last | changes |                     a peer's batch
 //! PART   | function | 0, or 1 and a vector | changes |      of a sync, or fetched; with what it covers
 //! KNOWN  | function | vector |                              all of these events stand before this
@@ -41,8 +43,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use miso_crdt::{
-    Change, Context, CounterDelta, Delta, Dot, Encoder, Entry, ReplicaId, SEQ_MAX, Type, Writer,
-    Writers,
+    Change, Context, CounterDelta, Delta, Dot, Encoder, Entry, ReplicaId, SEQ_MAX, SetDelta, Type,
+    Writer, Writers,
 };
 
 use crate::function::{Function, LOCAL};
@@ -63,6 +65,8 @@ const WRITES: u8 = 8;
 
 const G_COUNTER: u8 = Type::GCounter as u8;
 const PN_COUNTER: u8 = Type::PnCounter as u8;
+const G_SET: u8 = Type::GSet as u8;
+const OR_SET: u8 = Type::OrSet as u8;
 
 /// So many bytes of writes are joined together at most, beside [`TOGETHER`].
 const TOGETHER_BYTES: usize = 1 << 20;
@@ -275,7 +279,7 @@ impl<'a> Replay<'a> {
         while !from.0.is_empty() {
             let before = from.0.len();
             let change = match from.varint()? {
-                0 => self.count(local, from)?,
+                0 => self.short(local, from)?,
                 events => {
                     for _ in 0..events {
                         self.writes.events.push(from.varint().filter(|seq| *seq <= SEQ_MAX)?);
@@ -295,17 +299,23 @@ impl<'a> Replay<'a> {
         Some(())
     }
 
-    fn count(&mut self, writer: Writer, from: &mut Reader<'_>) -> Option<Change> {
+    /// Reads a write that is told in short.
+    fn short(&mut self, writer: Writer, from: &mut Reader<'_>) -> Option<Change> {
         let kind = from.byte()?;
         let seq = from.varint()?;
         let dot = Dot::new(writer, seq)?;
         let (object, name) = (from.bytes()?.into(), from.bytes()?.into());
-        let birth = seq.checked_sub(from.varint()?).filter(|birth| *birth > 0)?;
-        let mut delta = CounterDelta::default();
-        delta.note(Entry { dot, birth, p: from.varint()?, n: from.varint()?, floor: None });
+        let entry = |from: &mut Reader<'_>| {
+            let birth = seq.checked_sub(from.varint()?).filter(|birth| *birth > 0)?;
+            let mut delta = CounterDelta::default();
+            delta.note(Entry { dot, birth, p: from.varint()?, n: from.varint()?, floor: None });
+            Some(delta)
+        };
         let delta = match kind {
-            G_COUNTER => Delta::GCounter(delta),
-            PN_COUNTER => Delta::PnCounter(delta),
+            G_COUNTER => Delta::GCounter(entry(from)?),
+            PN_COUNTER => Delta::PnCounter(entry(from)?),
+            G_SET => Delta::GSet(SetDelta::addition(from.bytes()?, dot)),
+            OR_SET => Delta::OrSet(SetDelta::addition(from.bytes()?, dot)),
             _ => return None,
         };
         self.writes.events.push(seq);
@@ -504,17 +514,24 @@ impl Writes {
     /// Notes an update.
     pub(crate) fn push(
         &mut self,
-        (journal, function): (&Journal, &Function),
+        to: (&Journal, &Function),
         events: &[u64],
-        (object, name): (&[u8], &[u8]),
+        key: (&[u8], &[u8]),
         delta: &Delta,
         writers: &Writers,
     ) {
-        let out = self.room(journal, function);
+        if let (Delta::GSet(set) | Delta::OrSet(set), [event]) = (delta, events)
+            && let Some((element, dot)) = set.as_addition()
+            && dot.seq() == *event
+        {
+            bytes(element, self.short(to, delta.kind(), *event, key));
+            return;
+        }
+        let out = self.room(to);
         varint(events.len() as u64, out);
         events.iter().for_each(|seq| varint(*seq, out));
-        bytes(object, out);
-        bytes(name, out);
+        bytes(key.0, out);
+        bytes(key.1, out);
         delta.encode_with(&mut self.encoder, writers, &mut self.record);
     }
 
@@ -525,7 +542,7 @@ impl Writes {
         &mut self,
         to: (&Journal, &Function),
         events: &[u64],
-        (object, name): (&[u8], &[u8]),
+        key: (&[u8], &[u8]),
         (kind, entry): (Type, Option<Entry>),
         writers: &Writers,
     ) {
@@ -536,19 +553,33 @@ impl Writes {
             {
                 delta.note(entry);
             }
-            return self.push(to, events, (object, name), &delta, writers);
+            return self.push(to, events, key, &delta, writers);
         };
-        let out = self.room(to.0, to.1);
-        out.extend_from_slice(&[0, kind as u8]);
-        varint(*event, out);
-        bytes(object, out);
-        bytes(name, out);
+        let out = self.short(to, kind, *event, key);
         varint(*event - birth, out);
         varint(p, out);
         varint(n, out);
     }
 
-    fn room(&mut self, journal: &Journal, function: &Function) -> &mut Vec<u8> {
+    /// Begins a write that is told in short.
+    #[inline]
+    fn short(
+        &mut self,
+        to: (&Journal, &Function),
+        kind: Type,
+        event: u64,
+        (object, name): (&[u8], &[u8]),
+    ) -> &mut Vec<u8> {
+        let out = self.room(to);
+        out.extend_from_slice(&[0, kind as u8]);
+        varint(event, out);
+        bytes(object, out);
+        bytes(name, out);
+        out
+    }
+
+    #[inline]
+    fn room(&mut self, (journal, function): (&Journal, &Function)) -> &mut Vec<u8> {
         if self.record.len() > Writes::LONGEST {
             self.journal(journal, function);
         }
