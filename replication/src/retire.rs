@@ -31,8 +31,8 @@ const ROUND: Duration = Duration::from_secs(5);
 /// takes to arrive.
 const FREEZE: Duration = Duration::from_secs(10);
 
-/// Between the last delete that was let through and the grant that says what is known.
-const SETTLE: Duration = Duration::from_millis(10);
+/// How often it is looked whether the deletes have run that were let through before a freeze.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How soon a round that failed is tried again, and how soon other nodes try than the one that was told.
 const RETRY: Duration = Duration::from_secs(3);
@@ -254,7 +254,7 @@ impl Replicator {
         let frozen = Frozen {
             by: peer,
             round: ask.round,
-            grant_at: Some(now + SETTLE),
+            grant_at: Some(now),
             over: None,
             until: now + FREEZE,
         };
@@ -465,6 +465,12 @@ impl Replicator {
         let granted: Vec<Bytes> = granted.map(|(name, _)| name.clone()).collect();
         for name in granted {
             let stream = self.stream(&name);
+            if stream.function.deletes_run() {
+                if let Some(frozen) = self.retiring.frozen.get_mut(&name) {
+                    frozen.grant_at = Some(now + LOOK);
+                }
+                continue;
+            }
             (stream.dirty, stream.urgent) = (true, true);
             let vector = payload::vector(&stream.function.token());
             self.flush(now, &name, out);

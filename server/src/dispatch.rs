@@ -17,7 +17,7 @@ use crate::restore;
 use crate::session::{Queued, ReplyMode, Session};
 use crate::shared::Shared;
 use crate::stats::Worker;
-use crate::thaw;
+use crate::thaw::{self, Turn};
 
 /// A command that was found and has the right number of arguments.
 #[derive(Clone, Copy)]
@@ -290,10 +290,11 @@ fn attempt(
         Some(transaction) => found.row.name == "EXEC" && transaction.resets,
         None => flags.has(Flags::RESETS),
     };
+    let mut _deleting = None;
     if resets {
         match thaw::first(session) {
-            Ok(None) => {}
-            Ok(Some(wait)) => return After::Restore(wait),
+            Ok(Turn::Run(deleting)) => _deleting = Some(deleting),
+            Ok(Turn::Wait(wait)) => return After::Restore(wait),
             Err(error) => return reject(shared, session, &args[0], &error, out),
         }
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use miso_store::Function;
+use miso_store::{Deleting, Function};
 
 use crate::context::Wait;
 use crate::error::CommandError;
@@ -17,15 +17,23 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// What must be waited for before a delete runs; none if nothing.
+/// What a delete is told.
+pub(crate) enum Turn {
+    /// To run, and to keep this until it has.
+    Run(Deleting),
+    /// To wait first.
+    Wait(Box<Wait>),
+}
+
+/// Whether a delete may run.
 ///
 /// # Errors
 /// It has waited long enough.
-pub(crate) fn first(session: &mut Session) -> Result<Option<Box<Wait>>, CommandError> {
+pub(crate) fn first(session: &mut Session) -> Result<Turn, CommandError> {
     let waited = std::mem::take(&mut session.thawed);
     let function = session.function();
-    if !function.frozen() {
-        return Ok(None);
+    if let Some(deleting) = function.begin_delete() {
+        return Ok(Turn::Run(deleting));
     }
     if waited {
         return Err(CommandError::text(
@@ -33,7 +41,7 @@ pub(crate) fn first(session: &mut Session) -> Result<Option<Box<Wait>>, CommandE
         ));
     }
     session.thawed = true;
-    Ok(Some(Wait::soon(thawed(function))))
+    Ok(Turn::Wait(Wait::soon(thawed(function))))
 }
 
 async fn thawed(function: Arc<Function>) -> Vec<u8> {

@@ -33,6 +33,8 @@ pub struct Function {
     restoring: AtomicBool,
     /// Whether deletes are to wait: see [`Function::freeze`].
     pub(crate) frozen: AtomicBool,
+    /// How many deletes run that were let through before.
+    pub(crate) deleting: AtomicUsize,
     /// Whether something has changed since the last batch was taken.
     pub(crate) dirty: AtomicBool,
     pub(crate) joining: Mutex<Joining>,
@@ -64,6 +66,7 @@ impl Function {
             hooks,
             restoring: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
+            deleting: AtomicUsize::new(0),
             dirty: AtomicBool::new(false),
             joining: Mutex::new(Joining::new(writers)),
             vector: Mutex::default(),

@@ -39,7 +39,7 @@ pub use miso_crdt as crdt;
 pub use miso_crdt::table::{hash, seed_hashes};
 pub use object::{Names, Object, Slot};
 pub use replica::{Buckets, Joined, Named, Outgoing, Refused, Vector};
-pub use retire::Retirement;
+pub use retire::{Deleting, Retirement};
 pub use shard::{Shard, ShardGuard, WrongType};
 
 /// How a store is made.

@@ -11,6 +11,7 @@
 //! `miso_replication`'s `retire`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use miso_crdt::{Context, Dot, ReplicaId, Seen, Value, Writer};
@@ -69,17 +70,43 @@ impl Retired {
     }
 }
 
+/// A delete that runs: see [`Function::begin_delete`].
+#[derive(Debug)]
+pub struct Deleting(Arc<Function>);
+
+impl Drop for Deleting {
+    fn drop(&mut self) {
+        self.0.deleting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Function {
     /// Says whether deletes are to wait: while another node takes over what writers have counted, a
     /// delete that does not see it would leave that behind.
     pub fn freeze(&self, frozen: bool) {
-        self.frozen.store(frozen, Ordering::Release);
+        self.frozen.store(frozen, Ordering::SeqCst);
     }
 
     /// Whether deletes are to wait.
     #[must_use]
     pub fn frozen(&self) -> bool {
-        self.frozen.load(Ordering::Acquire)
+        self.frozen.load(Ordering::SeqCst)
+    }
+
+    /// Lets a delete through, unless deletes are to wait: it runs as long as what this answers lives.
+    #[must_use]
+    pub fn begin_delete(self: &Arc<Self>) -> Option<Deleting> {
+        // First counted and then looked, as a freeze is first said and then counts are looked at: so
+        // either this sees the freeze, or whoever froze sees this.
+        self.deleting.fetch_add(1, Ordering::SeqCst);
+        let deleting = Deleting(Arc::clone(self));
+        (!self.frozen()).then_some(deleting)
+    }
+
+    /// Whether deletes run that have been let through.
+    #[must_use]
+    pub fn deletes_run(&self) -> bool {
+        self.deleting.load(Ordering::SeqCst) > 0
     }
 
     /// Those of `writers` that are not retired, and their last known events: 0 if there are none.

@@ -660,7 +660,7 @@ fn shutdown() {
 fn protected_mode() {
     let script = r#"
         ip link set lo up && ip addr add 192.0.2.7/32 dev lo || exit 9
-        "$0" --bind 0.0.0.0 --port 7000 >/dev/null 2>&1 &
+        "$0" --bind 0.0.0.0 --port 7000 --data-dir none >/dev/null 2>&1 &
         trap 'kill $!' EXIT
         near() { redis-cli -h 127.0.0.1 -p 7000 "$@"; }
         far() { redis-cli -h 192.0.2.7 -p 7000 "$@"; }

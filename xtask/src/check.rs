@@ -3,7 +3,7 @@
 use crate::process::{cargo, installed};
 use crate::{Outcome, docs, setup};
 
-const CHECKS: [&str; 6] = ["fmt", "clippy", "doc", "deny", "docs", "instructions"];
+const CHECKS: [&str; 7] = ["fmt", "clippy", "doc", "deny", "docs", "fuzz", "instructions"];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     if let Some(unknown) = args.iter().find(|arg| !CHECKS.contains(&arg.as_str())) {
@@ -23,6 +23,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
                 .env("RUSTDOCFLAGS", "-D warnings")
                 .run()?,
             "deny" => deny()?,
+            "fuzz" => fuzz()?,
             "instructions" => instructions()?,
             _ => docs::run(&["--check".to_owned()])?,
         };
@@ -44,6 +45,13 @@ fn instructions() -> Outcome {
     setup::install_missing(&[("valgrind", "valgrind")])?;
     let run = ["run", "--release", "--package", "miso-benches", "--"];
     cargo(&run).args(["instructions", "--tolerance", "10"]).run()
+}
+
+/// The fuzz targets stand beside the workspace and need another compiler to run; that they fit the code, any can say.
+fn fuzz() -> Outcome {
+    setup::install_missing(&[("c++", "g++")])?;
+    let check = ["check", "--manifest-path", "store/fuzz/Cargo.toml"];
+    cargo(&check).args(["--target-dir", "target/fuzz"]).run()
 }
 
 /// Licences, bans and sources. Advisories are left out: their database comes over the network, and a build must not

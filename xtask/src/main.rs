@@ -14,7 +14,8 @@ Usage: cargo xtask <command>
 
   test [suite...]   installs what the tests need, builds, and runs all suites
                     (suites: rust, doc, python, node, allreduce)
-  check [what...]   what CI checks beside the tests (fmt, clippy, doc, deny, docs, instructions)
+  check [what...]   what CI checks beside the tests (fmt, clippy, doc, deny, docs, fuzz,
+                    instructions)
   docs [--check]    writes docs/commands.md and docs/settings.md from the server's own tables;
                     with --check, fails if they are stale
   bench [args...]   runs the benchmarks of benches/ in release mode";

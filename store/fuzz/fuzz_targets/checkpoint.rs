@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     journal.append(1, |out| out.extend_from_slice(b"before"));
     let mut checkpoint = journal.begin().expect("no fault");
     for _ in 0..input.byte() % 32 {
-        let kind = input.byte() % 0xf0;
+        let kind = input.byte() % damage::LOST;
         let payload = input.bytes();
         checkpoint.put(kind, |out| out.extend_from_slice(&payload)).expect("no fault");
     }

@@ -18,7 +18,12 @@ fuzz_target!(|data: &[u8]| {
     for _ in 0..input.byte() % 32 {
         let kind = input.byte();
         let payload = input.bytes();
-        let last = journal.append(kind % 0xf0, |out| out.extend_from_slice(&payload));
+        let last = if kind < 0x80 {
+            journal.append(kind, |out| out.extend_from_slice(&payload))
+        } else {
+            journal.add(kind % damage::LOST, b"head", &payload);
+            journal.added()
+        };
         match kind % 4 {
             0 => {}
             1 => journal.commit(last).expect("no fault"),

@@ -1,11 +1,13 @@
 //! The journal: what a node acknowledged, on its own disk.
 //!
 //! Records are opaque bytes here. Whoever uses this appends one for each change while it holds the
-//! lock under which it made the change, so the order of records is the order of changes; before it
-//! replies it commits. Replaying records must be idempotent, as joins are.
+//! lock under which it made the change, so the order of records is the order of changes; or adds to
+//! one that its thread is making, where the order among threads does not matter. Before it replies it
+//! commits. Replaying records must be idempotent, as joins are.
 //!
 //! ```text
-//! append  -> a buffer in memory, under a short lock          (no I/O)
+//! add     -> a record in the making, each thread its own     (no I/O)
+//! append  -> a buffer in memory, under a short lock          (no I/O; behind all that was added)
 //! commit  -> write(2) of the whole buffer, by one for all    (a dead process loses nothing)
 //! synced  -> fdatasync by a thread, one for all that waits   (a dead machine loses nothing)
 //!
