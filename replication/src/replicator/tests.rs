@@ -592,12 +592,13 @@ mod retirement {
         let ends: [&dyn Fn(&mut Scene); 3] = [&over, &done, &silence];
         for end in ends {
             let mut scene = bereaved();
-            assert!(
-                grants(&ask(&mut scene, 2, 9, &[3])).is_empty(),
-                "not before deletes have ended"
-            );
-            assert!(frozen(&scene));
-            let [grant] = &grants(&scene.pass(10))[..] else { panic!() };
+            let function = scene.store.function(&F);
+            let running = function.begin_delete().expect("nothing holds it back");
+            assert!(grants(&ask(&mut scene, 2, 9, &[3])).is_empty());
+            assert!(frozen(&scene) && function.begin_delete().is_none());
+            assert!(grants(&scene.pass(50)).is_empty(), "not before deletes have ended");
+            drop(running);
+            let [grant] = &grants(&scene.pass(2))[..] else { panic!() };
             let vector = grant.vector.clone().expect("what it knows");
             assert!(!grant.refused && vector.writers == [3] && vector.lasts == [1]);
             end(&mut scene);
