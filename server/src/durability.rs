@@ -42,8 +42,9 @@ pub(crate) struct Saving {
     pub(crate) took: AtomicI64,
     /// Its length.
     pub(crate) bytes: AtomicU64,
-    /// The last record of the journal that it covers.
-    pub(crate) covers: AtomicU64,
+    /// How many of the changes since the start it covers; less than none if there were changes before
+    /// the start that it does not cover.
+    pub(crate) covers: AtomicI64,
     /// How many there were since the start.
     pub(crate) count: AtomicU64,
     /// How many failed since the last that did not.
@@ -56,7 +57,7 @@ impl Saving {
     /// What is known of the checkpoint that the last run left.
     pub(crate) fn recovered(&self, summary: &RecoveredSummary) {
         self.bytes.store(summary.checkpoint_bytes, Ordering::Relaxed);
-        self.covers.store(summary.last.saturating_sub(summary.log_records), Ordering::Relaxed);
+        self.covers.store(-(summary.log_records as i64), Ordering::Relaxed);
     }
 }
 
@@ -71,7 +72,7 @@ impl Default for Saving {
             failed: AtomicBool::new(false),
             took: AtomicI64::new(-1),
             bytes: AtomicU64::new(0),
-            covers: AtomicU64::new(0),
+            covers: AtomicI64::new(0),
             count: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             turn: Mutex::new(()),
@@ -243,6 +244,7 @@ pub(crate) fn save(shared: &Shared) -> Result<(), Failed> {
     let began = Instant::now();
     saving.began_ms.store(unix_ms(), Ordering::Relaxed);
     saving.running.store(true, Ordering::Relaxed);
+    let changes = shared.store.journal().map_or(0, |journal| journal.stats().changes);
     let saved = shared.store.checkpoint();
     saving.running.store(false, Ordering::Relaxed);
     saving.took.store(began.elapsed().as_secs() as i64, Ordering::Relaxed);
@@ -256,7 +258,7 @@ pub(crate) fn save(shared: &Shared) -> Result<(), Failed> {
     saving.last.store(unix_ms() / 1000, Ordering::Relaxed);
     if let Some(summary) = summary {
         saving.bytes.store(summary.bytes, Ordering::Relaxed);
-        saving.covers.store(summary.first - 1, Ordering::Relaxed);
+        saving.covers.store(changes as i64, Ordering::Relaxed);
     }
     Ok(())
 }

@@ -146,7 +146,7 @@ fn persistence(shared: &Shared, _: &[NodeView], text: &mut String) {
     let stats = journal.map(Journal::stats).unwrap_or_default();
     let saves = saving.count.load(Ordering::Relaxed);
     let covers = saving.covers.load(Ordering::Relaxed);
-    let changes = journal.map_or(0, |journal| journal.appended().0.saturating_sub(covers));
+    let changes = (stats.changes as i64).saturating_sub(covers).max(0);
     let current = match running {
         0 => -1,
         _ => unix_ms().saturating_sub(saving.began_ms.load(Ordering::Relaxed)) as i64 / 1000,
@@ -190,7 +190,7 @@ fn persistence(shared: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "aof_base_size", saving.bytes.load(Ordering::Relaxed));
     line(text, "aof_pending_rewrite", 0);
     line(text, "aof_buffer_length", stats.buffered_bytes);
-    line(text, "aof_pending_bio_fsync", journal.appended().0.saturating_sub(journal.synced().0));
+    line(text, "aof_pending_bio_fsync", u8::from(stats.syncing));
     line(text, "aof_delayed_fsync", stats.delayed);
     line(
         text,

@@ -546,7 +546,8 @@ impl Writes {
         (kind, entry): (Type, Option<Entry>),
         writers: &Writers,
     ) {
-        let (Some(Entry { birth, p, n, floor: None, .. }), [event]) = (entry, events) else {
+        let short = |entry: &Entry| entry.floor.is_none() && events == [entry.dot.seq()];
+        let Some(Entry { dot, birth, p, n, .. }) = entry.filter(short) else {
             let mut delta = Delta::empty(kind);
             if let (Delta::GCounter(delta) | Delta::PnCounter(delta), Some(entry)) =
                 (&mut delta, entry)
@@ -555,8 +556,8 @@ impl Writes {
             }
             return self.push(to, events, key, &delta, writers);
         };
-        let out = self.short(to, kind, *event, key);
-        varint(*event - birth, out);
+        let out = self.short(to, kind, dot.seq(), key);
+        varint(dot.seq() - birth, out);
         varint(p, out);
         varint(n, out);
     }

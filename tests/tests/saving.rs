@@ -67,6 +67,11 @@ fn a_tool_saves_in_the_background_and_waits_for_it() {
         assert_ne!(now, known);
         known = now;
     }
+    // Each change counts, also those that the journal has in one record.
+    let mut wire = node.wire();
+    wire.send(&b"GCOUNTER.ADD o n 1\r\n".repeat(16)).expect("a connection");
+    (0..16).for_each(|_| _ = wire.read().expect("a reply"));
+    assert_eq!(persistence(&mut session, "rdb_changes_since_last_save"), "16");
     session
         .script("BGSAVE NONSENSE => -ERR syntax error\nBGSAVE SCHEDULE more => -ERR syntax error");
 }

@@ -40,6 +40,8 @@ struct Payload {
     kind: u8,
     /// How long the head is.
     head: usize,
+    /// How often something was added.
+    adds: u64,
     /// Where it ends.
     end: usize,
 }
@@ -81,34 +83,35 @@ impl Lanes {
             {
                 bytes.extend_from_slice(more);
                 last.end = bytes.len();
+                last.adds += 1;
             }
             _ => {
                 bytes.extend_from_slice(head);
                 bytes.extend_from_slice(more);
-                records.push(Payload { kind, head: head.len(), end: bytes.len() });
+                records.push(Payload { kind, head: head.len(), adds: 1, end: bytes.len() });
             }
         }
         bytes.len() >= LANE_FULL
     }
 
-    /// Hands on what this thread has made: kinds and payloads.
-    pub(super) fn empty_own(&self, record: impl FnMut(u8, &[u8])) {
+    /// Hands on what this thread has made: kinds, payloads, and how often something was added.
+    pub(super) fn empty_own(&self, record: impl FnMut(u8, &[u8], u64)) {
         self.own().empty(record);
     }
 
     /// Hands on what all threads have made.
-    pub(super) fn empty_all(&self, mut record: impl FnMut(u8, &[u8])) {
+    pub(super) fn empty_all(&self, mut record: impl FnMut(u8, &[u8], u64)) {
         self.0.iter().for_each(|lane| lane.empty(&mut record));
     }
 }
 
 impl Lane {
-    fn empty(&self, mut record: impl FnMut(u8, &[u8])) {
+    fn empty(&self, mut record: impl FnMut(u8, &[u8], u64)) {
         let mut making = self.0.lock();
         let Making { bytes, records } = &mut *making;
         let mut start = 0;
         for payload in records.drain(..) {
-            record(payload.kind, &bytes[start..payload.end]);
+            record(payload.kind, &bytes[start..payload.end], payload.adds);
             start = payload.end;
         }
         bytes.clear();

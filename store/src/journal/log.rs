@@ -58,6 +58,8 @@ pub struct Journal {
 /// Figures for INFO and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// How many changes there were since the start.
+    pub changes: u64,
     /// Bytes of records written since the start.
     pub written_bytes: u64,
     /// Writes since the start.
@@ -66,6 +68,8 @@ pub struct Stats {
     pub syncs: u64,
     /// How long the last sync took.
     pub last_sync: Duration,
+    /// Whether one goes on.
+    pub syncing: bool,
     /// How often a writer had to wait for a slow sync.
     pub delayed: u64,
     /// Bytes of the log since the last checkpoint: when to make the next is the caller's decision.
@@ -116,6 +120,8 @@ struct Buffer {
     bytes: Vec<u8>,
     scratch: Scratch,
     next: u64,
+    /// A record that a thread has made may hold many.
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -195,6 +201,7 @@ impl Journal {
                 bytes: Vec::new(),
                 scratch: Scratch::default(),
                 next: start.next,
+                changes: 0,
             }),
             buffered: AtomicUsize::new(0),
             writer: Mutex::new(Writer {
@@ -261,6 +268,7 @@ impl Journal {
         assert!(kind < record::OWN_KINDS, "kinds from {} on are the journal's", record::OWN_KINDS);
         let mut buffer = self.shared.gathered();
         let position = buffer.append(self.shared.seed, kind, fill);
+        buffer.changes += 1;
         self.shared.buffered.store(buffer.bytes.len(), Ordering::Relaxed);
         position
     }
@@ -284,7 +292,8 @@ impl Journal {
     /// the thread has added.
     pub fn added(&self) -> Position {
         let mut buffer = self.shared.buffer.lock();
-        self.shared.lanes.empty_own(|kind, payload| buffer.record(self.shared.seed, kind, payload));
+        let seed = self.shared.seed;
+        self.shared.lanes.empty_own(|kind, payload, adds| buffer.record(seed, kind, payload, adds));
         self.shared.buffered.store(buffer.bytes.len(), Ordering::Relaxed);
         buffer.last()
     }
@@ -375,10 +384,12 @@ impl Journal {
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let shared = &self.shared;
         Stats {
+            changes: shared.gathered().changes,
             written_bytes: load(&shared.written_bytes),
             writes: load(&shared.writes),
             syncs: load(&shared.syncs),
             last_sync: Duration::from_micros(load(&shared.last_sync_us)),
+            syncing: shared.sync_running.load(Ordering::Relaxed),
             delayed: load(&shared.delayed),
             log_bytes: load(&shared.log_bytes),
             buffered_bytes: shared.buffered.load(Ordering::Relaxed) as u64,
@@ -487,9 +498,10 @@ impl Buffer {
         self.last()
     }
 
-    fn record(&mut self, seed: Seed, kind: u8, payload: &[u8]) {
+    fn record(&mut self, seed: Seed, kind: u8, payload: &[u8], changes: u64) {
         record::encode(&mut self.bytes, seed, self.next, kind, payload);
         self.next += 1;
+        self.changes += changes;
     }
 
     fn last(&self) -> Position {
@@ -505,7 +517,8 @@ impl Shared {
     /// The buffer, with all in it that threads have added.
     fn gathered(&self) -> MutexGuard<'_, Buffer> {
         let mut buffer = self.buffer.lock();
-        self.lanes.empty_all(|kind, payload| buffer.record(self.seed, kind, payload));
+        let seed = self.seed;
+        self.lanes.empty_all(|kind, payload, adds| buffer.record(seed, kind, payload, adds));
         self.buffered.store(buffer.bytes.len(), Ordering::Relaxed);
         buffer
     }
