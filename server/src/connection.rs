@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use miso_protocol::reply::Reply;
 use miso_protocol::request::{Limits, Parser, ProtocolError};
-use miso_store::journal::{Position, SyncPolicy};
+use miso_store::journal::{SyncPolicy, Ticket};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -126,7 +126,7 @@ pub(crate) struct Connection {
     unsent: Vec<u8>,
     sent: usize,
     /// What must be in the journal before they go out.
-    unkept: Option<Position>,
+    unkept: Option<Ticket>,
 }
 
 /// Takes a connection over into this thread's runtime.
@@ -380,8 +380,8 @@ impl Connection {
     /// Writes what waits to be written. A client that does not read waits here; one that is
     /// killed, or passes the limit, does not come back.
     async fn flush(&mut self) -> io::Result<()> {
-        if let Some(position) = self.unkept.take() {
-            self.keep(position).await?;
+        if let Some(ticket) = self.unkept.take() {
+            self.keep(ticket).await?;
         }
         if self.unsent.is_empty() {
             return Ok(());
@@ -414,13 +414,14 @@ impl Connection {
     ///
     /// # Errors
     /// It has not. What was written may come to be known all the same, so no reply is right.
-    async fn keep(&self, position: Position) -> io::Result<()> {
+    async fn keep(&self, ticket: Ticket) -> io::Result<()> {
         let Some(journal) = self.shared.store.journal() else { return Ok(()) };
         tokio::task::yield_now().await;
-        let kept = if journal.policy() == SyncPolicy::Always {
-            Box::pin(journal.on_synced(position)).await
-        } else {
-            journal.commit(position)
+        let kept = match journal.commit_added(ticket) {
+            Ok(position) if journal.policy() == SyncPolicy::Always => {
+                Box::pin(journal.on_synced(position)).await
+            }
+            written => written.map(drop),
         };
         kept.map_err(|failed| {
             tracing::warn!(id = self.client.id, "a client's writes are not kept: {failed}");
@@ -508,7 +509,7 @@ impl Connection {
         if std::mem::take(&mut batch.wrote)
             && let Some(journal) = self.shared.store.journal()
         {
-            self.unkept = Some(journal.added());
+            self.unkept = Some(journal.ticket());
         }
         if !output.is_empty() {
             let at_once = self.unsent.is_empty() && self.unkept.is_none();

@@ -495,6 +495,9 @@ fn vector(vector: &Vector, out: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     record: Vec<u8>,
+    /// An event of it. Who changes something that another has changed has a greater one: both hold its
+    /// lock when they mint it. So the journal's order is that of the changes.
+    event: u64,
     /// Room for a change, kept.
     encoder: Encoder,
 }
@@ -527,7 +530,8 @@ impl Writes {
             bytes(element, self.short(to, delta.kind(), *event, key));
             return;
         }
-        let out = self.room(to);
+        let event = events.first().copied().expect("with a journal, each update has an event");
+        let out = self.room(to, event);
         varint(events.len() as u64, out);
         events.iter().for_each(|seq| varint(*seq, out));
         bytes(key.0, out);
@@ -571,7 +575,7 @@ impl Writes {
         event: u64,
         (object, name): (&[u8], &[u8]),
     ) -> &mut Vec<u8> {
-        let out = self.room(to);
+        let out = self.room(to, event);
         out.extend_from_slice(&[0, kind as u8]);
         varint(event, out);
         bytes(object, out);
@@ -580,9 +584,12 @@ impl Writes {
     }
 
     #[inline]
-    fn room(&mut self, (journal, function): (&Journal, &Function)) -> &mut Vec<u8> {
+    fn room(&mut self, (journal, function): (&Journal, &Function), event: u64) -> &mut Vec<u8> {
         if self.record.len() > Writes::LONGEST {
             self.journal(journal, function);
+        }
+        if self.record.is_empty() {
+            self.event = event;
         }
         &mut self.record
     }
@@ -591,6 +598,7 @@ impl Writes {
     pub(crate) fn take(&mut self, other: &mut Writes) {
         if self.record.is_empty() {
             mem::swap(&mut self.record, &mut other.record);
+            self.event = other.event;
         } else if self.record.len() + other.record.len() <= Writes::LONGEST {
             self.record.extend_from_slice(&other.record);
             other.empty();
@@ -600,7 +608,7 @@ impl Writes {
     /// Adds to the journal what is noted.
     #[inline]
     pub(crate) fn journal(&mut self, journal: &Journal, function: &Function) {
-        journal.add(WRITES, function.writes_head(), &self.record);
+        journal.add(WRITES, function.writes_head(), self.event, &self.record);
         self.empty();
     }
 

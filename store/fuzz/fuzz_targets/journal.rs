@@ -15,14 +15,14 @@ fuzz_target!(|data: &[u8]| {
     let mut input = damage::Input(data);
     let disk = FaultyDisk::new(1);
     let journal = damage::start(&disk);
-    for _ in 0..input.byte() % 32 {
+    for n in 0..u64::from(input.byte() % 32) {
         let kind = input.byte();
         let payload = input.bytes();
         let last = if kind < 0x80 {
             journal.append(kind, |out| out.extend_from_slice(&payload))
         } else {
-            journal.add(kind % damage::LOST, b"head", &payload);
-            journal.added()
+            journal.add(kind % damage::LOST, b"head", n, &payload);
+            journal.appended()
         };
         match kind % 4 {
             0 => {}

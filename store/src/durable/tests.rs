@@ -286,7 +286,7 @@ fn update(function: &Function, rng: &mut fastrand::Rng) {
     }
 }
 
-/// What threads add to their records at the same time goes into the log in any order.
+/// Joins ask for no order: once all of it is there, it does not matter in which it came.
 #[test]
 fn writes_are_found_again_in_any_order() {
     for seed in 0..300 {
@@ -297,7 +297,7 @@ fn writes_are_found_again_in_any_order() {
         for _ in 0..rng.usize(2..60) {
             update(&function, &mut rng);
             if rng.bool() {
-                store.journal().expect("it has one").added();
+                let _ = store.journal().expect("it has one").appended();
             }
         }
         store.commit().expect("the disk works");
@@ -325,4 +325,113 @@ fn writes_are_found_again_in_any_order() {
             assert_eq!((found.digests(64), found.seq()), all, "seed {seed}");
         }
     }
+}
+
+fn add_up(held: &mut Held<'_>, object: &[u8], by: u64) {
+    held.with_object(object, |shard, hash| {
+        let key = (hash, object, b"c".as_slice());
+        let counted = shard.write::<kind::PnCounter, _>(key, |c, mint, _| c.add(by, 0, mint));
+        counted.expect("a counter").0.expect("no overflow");
+    });
+}
+
+fn value(function: &Function, object: &[u8]) -> i64 {
+    let hash = crate::hash(object);
+    let shard = function.lock(function.shard_of(hash));
+    shard.read::<kind::PnCounter>(hash, object, b"c").expect("a counter").map_or(0, |c| c.value())
+}
+
+/// As a connection does before it replies.
+fn reply(store: &Store) {
+    let journal = store.journal().expect("it has one");
+    journal.commit_added(journal.ticket()).expect("the disk works");
+}
+
+/// Peer 2 has counted 100 in `o`, and this node 5.
+fn with_peer(disk: &FaultyDisk) -> Store {
+    let there = Store::new(in_shards(ReplicaId(2)));
+    there.track();
+    let there = there.function(b"f");
+    add_up(&mut Held::none(&there), b"o", 100);
+    let batch = there.take_batch().expect("something");
+    let store = start_as(disk, in_shards);
+    store.track();
+    let function = store.function(b"f");
+    function.join_batch(ReplicaId(2), (batch.first, batch.last), &batch.message).expect("a batch");
+    add_up(&mut Held::none(&function), b"o", 5);
+    store.commit().expect("the disk works");
+    store
+}
+
+/// What another thread did, and nobody was told of, is there as a whole if what builds on it is: it
+/// would else be counted twice, or half of it would be gone.
+#[test]
+fn what_an_answered_write_builds_on_is_found_again() {
+    fn take_over(function: &Function) {
+        assert_eq!(function.take_over(&vec![(ReplicaId(2), 1)]), 1);
+    }
+    fn delete(function: &Function) {
+        let hash = crate::hash(b"o");
+        assert!(function.lock(function.shard_of(hash)).delete(hash, b"o", b"c"));
+    }
+    fn transact(function: &Function) {
+        let mut held = Held::shards(function, (0..function.shards()).collect());
+        [b"o", b"y"].iter().for_each(|object| add_up(&mut held, *object, 1));
+    }
+    let all: [(fn(&Function), _); 3] =
+        [(take_over, [106, 0]), (delete, [1, 0]), (transact, [107, 1])];
+    for (unanswered, right) in all {
+        let disk = FaultyDisk::new(7);
+        let store = with_peer(&disk);
+        let function = store.function(b"f");
+        std::thread::scope(|scope| _ = scope.spawn(|| unanswered(&function)));
+        add_up(&mut Held::none(&function), b"o", 1);
+        reply(&store);
+        let again = start_as(&disk.kill(), in_shards).function(b"f");
+        assert_eq!([value(&again, b"o"), value(&again, b"y")], right);
+    }
+}
+
+/// Threads count in two of three objects each at a time, and the log is cut anywhere.
+#[test]
+fn no_cut_comes_between_what_threads_did_and_what_builds_on_it() {
+    const SEGMENT: &str = "journal-00000000000000000001.log";
+    const EACH: u32 = 1500;
+    let disk = FaultyDisk::new(3);
+    let store = start_as(&disk, in_shards);
+    let function = store.function(b"f");
+    let together = std::sync::Barrier::new(3);
+    std::thread::scope(|scope| {
+        for pair in [[b"x", b"y"], [b"y", b"z"], [b"z", b"x"]] {
+            let (store, function, together) = (&store, &function, &together);
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    together.wait();
+                    let shards = pair.map(|object| function.shard_index(object)).to_vec();
+                    let mut held = Held::shards(function, shards);
+                    pair.iter().for_each(|object| add_up(&mut held, *object, 1));
+                    drop(held);
+                    // Seldom, so that what is gathered is more than a record.
+                    if n % 400 == 0 {
+                        reply(store);
+                    }
+                }
+            });
+        }
+    });
+    store.commit().expect("the disk works");
+    let log = disk.contents(SEGMENT).expect("it is written");
+    let counts = |function: &Function| [b"x", b"y", b"z"].map(|object| value(function, object));
+    assert_eq!(counts(&function), [i64::from(EACH) * 2; 3]);
+    let mut seen = std::collections::BTreeSet::new();
+    for cut in (40..log.len()).step_by(499).chain([log.len()]) {
+        let torn = disk.fork(1).kill();
+        torn.put(SEGMENT, &log[..cut]);
+        let [x, y, z] = counts(&start_as(&torn, in_shards).function(b"f"));
+        // Of each pair, so many have been found.
+        let (xy, yz, zx) = (x + y - z, y + z - x, z + x - y);
+        assert!([xy, yz, zx].iter().all(|n| n % 2 == 0 && *n >= 0), "cut at {cut}: {x} {y} {z}");
+        seen.insert((x, y, z));
+    }
+    assert!(seen.len() > 10, "{seen:?}");
 }

@@ -17,10 +17,10 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::checkpoint::Checkpoint;
 use super::disk::{Disk, DiskFile};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Room};
 use super::meta::{Identity, State};
 use super::record::{self, FILE_HEAD, FileHead, LOG_MAGIC, MARK, Scratch, Seed};
-use super::{Failed, Options, Position, Status, SyncPolicy, segment_name};
+use super::{Failed, Options, Position, Status, SyncPolicy, Ticket, segment_name};
 
 /// Room that is kept for the next write.
 const PENDING_KEEP: usize = 1 << 20;
@@ -91,6 +91,10 @@ pub(super) struct Shared {
     buffered: AtomicUsize,
     writer: Mutex<Writer>,
     syncing: Mutex<()>,
+    /// How often it was begun to gather what is to be written.
+    gathers: AtomicU64,
+    /// What was gathered up to then is in the file.
+    gathers_written: AtomicU64,
     /// All records up to here are in the file.
     written: AtomicU64,
     /// All records up to here are durable.
@@ -120,8 +124,9 @@ struct Buffer {
     bytes: Vec<u8>,
     scratch: Scratch,
     next: u64,
-    /// A record that a thread has made may hold many.
+    /// A record of what threads have added may hold many.
     changes: u64,
+    room: Room,
 }
 
 #[derive(Debug)]
@@ -134,6 +139,8 @@ struct Writer {
     /// Taken from the buffer and not yet written, and the number of its last record.
     pending: Vec<u8>,
     pending_last: u64,
+    /// The last gathering of which it is.
+    pending_gather: u64,
     tried: Option<Instant>,
     /// What the last mark said.
     marked: u64,
@@ -191,18 +198,22 @@ impl Journal {
         let (salt, policy) = (start.identity.salt, start.options.sync);
         let written = start.next - 1;
         let synced = if start.broken.is_some() { start.sound } else { written };
+        let lanes = Lanes::new();
         let shared = Arc::new(Shared {
             disk: start.disk,
             policy: AtomicU8::new(policy as u8),
             salt,
             seed: Seed::new(salt),
-            lanes: Lanes::new(),
             buffer: Mutex::new(Buffer {
                 bytes: Vec::new(),
                 scratch: Scratch::default(),
                 next: start.next,
                 changes: 0,
+                room: lanes.room(),
             }),
+            lanes,
+            gathers: AtomicU64::new(0),
+            gathers_written: AtomicU64::new(0),
             buffered: AtomicUsize::new(0),
             writer: Mutex::new(Writer {
                 file: start.file,
@@ -211,6 +222,7 @@ impl Journal {
                 ahead: FILE_HEAD as u64,
                 pending: Vec::new(),
                 pending_last: written,
+                pending_gather: 0,
                 tried: None,
                 marked: synced,
                 healing: None,
@@ -244,7 +256,8 @@ impl Journal {
     }
 
     /// Whether a change may be made now: asked before it is made, without holding a store's lock.
-    /// One load if all is well; if the buffer has grown too long, it is written here.
+    /// One load if all is well; if the buffer has grown too long, it is written here. What is in lanes
+    /// does not count: a megabyte for each thread at most.
     ///
     /// # Errors
     /// The journal takes no writes.
@@ -273,29 +286,36 @@ impl Journal {
         position
     }
 
-    /// Adds to a record that this thread is making, of `kind` and beginning with `head`: so what a
-    /// thread does in a row is one record, and threads do not wait for each other. `more` is in one
-    /// record as a whole. What different threads add goes into the log in any order, but before what is
-    /// appended later. Meant to be called as [`Journal::append`] is.
+    /// Adds to a record of `kind` that begins with `head`. Threads do not wait for each other here, and
+    /// what was added to the same since the last write becomes one record, if it is not too long; `more`
+    /// is in one record as a whole. In the log it stands behind what was added to the same with a smaller
+    /// `order`, and before what is appended later. Meant to be called as [`Journal::append`] is, and so
+    /// that `order` grows from one change to what builds on it.
     ///
     /// # Panics
     /// As there.
     #[inline]
-    pub fn add(&self, kind: u8, head: &[u8], more: &[u8]) {
+    pub fn add(&self, kind: u8, head: &[u8], order: u64, more: &[u8]) {
         assert!(kind < record::OWN_KINDS, "kinds from {} on are the journal's", record::OWN_KINDS);
-        if self.shared.lanes.add(kind, head, more) {
-            self.added();
+        if self.shared.lanes.add(kind, head, order, more) {
+            drop(self.shared.gathered());
         }
     }
 
-    /// Ends the record that this thread is making. Up to the position that this gives there is all that
-    /// the thread has added.
-    pub fn added(&self) -> Position {
-        let mut buffer = self.shared.buffer.lock();
-        let seed = self.shared.seed;
-        self.shared.lanes.empty_own(|kind, payload, adds| buffer.record(seed, kind, payload, adds));
-        self.shared.buffered.store(buffer.bytes.len(), Ordering::Relaxed);
-        buffer.last()
+    /// What to wait for so that all that has been added is written, by this thread and, of what others
+    /// have added, all that this thread can know of. For [`Journal::commit_added`].
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        // Whoever has begun to gather may have passed by already.
+        Ticket(self.shared.gathers.load(Ordering::Acquire) + 1)
+    }
+
+    /// As [`Journal::commit`]; answers a position that all of it stands before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn commit_added(&self, ticket: Ticket) -> Result<Position, Failed> {
+        self.shared.commit_added(ticket)
     }
 
     /// Writes all records up to `position`, if nobody has: from here on they outlive the process.
@@ -498,12 +518,6 @@ impl Buffer {
         self.last()
     }
 
-    fn record(&mut self, seed: Seed, kind: u8, payload: &[u8], changes: u64) {
-        record::encode(&mut self.bytes, seed, self.next, kind, payload);
-        self.next += 1;
-        self.changes += changes;
-    }
-
     fn last(&self) -> Position {
         Position(self.next - 1)
     }
@@ -516,11 +530,15 @@ impl Shared {
 
     /// The buffer, with all in it that threads have added.
     fn gathered(&self) -> MutexGuard<'_, Buffer> {
-        let mut buffer = self.buffer.lock();
-        let seed = self.seed;
-        self.lanes.empty_all(|kind, payload, adds| buffer.record(seed, kind, payload, adds));
-        self.buffered.store(buffer.bytes.len(), Ordering::Relaxed);
-        buffer
+        let mut guard = self.buffer.lock();
+        let Buffer { bytes, next, changes, room, .. } = &mut *guard;
+        self.lanes.gather(room, |kind, payload, adds| {
+            record::encode(bytes, self.seed, *next, kind, payload);
+            *next += 1;
+            *changes += adds;
+        });
+        self.buffered.store(bytes.len(), Ordering::Relaxed);
+        guard
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -540,9 +558,28 @@ impl Shared {
         if broken && self.synced.load(Ordering::Acquire) < position.0 {
             return Err(self.failed());
         }
-        if self.written.load(Ordering::Acquire) < position.0 {
+        self.write_upto(&self.written, position.0)
+    }
+
+    fn commit_added(&self, ticket: Ticket) -> Result<Position, Failed> {
+        let written = || Position(self.written.load(Ordering::Acquire));
+        let broken = self.health.load(Ordering::Acquire) >= BROKEN;
+        let kept = || {
+            let gathered = self.gathers_written.load(Ordering::Acquire) >= ticket.0;
+            gathered && self.synced.load(Ordering::Acquire) >= written().0
+        };
+        if broken && !kept() {
+            return Err(self.failed());
+        }
+        self.write_upto(&self.gathers_written, ticket.0)?;
+        Ok(written())
+    }
+
+    /// Writes until `done` says that what is wanted is written.
+    fn write_upto(&self, done: &AtomicU64, wanted: u64) -> Result<(), Failed> {
+        if done.load(Ordering::Acquire) < wanted {
             let mut writer = self.writer.lock();
-            if self.written.load(Ordering::Acquire) < position.0 {
+            if done.load(Ordering::Acquire) < wanted {
                 self.write_out(&mut writer)?;
             }
             if writer.offset >= self.options.segment_bytes && self.options.background {
@@ -601,7 +638,8 @@ impl Shared {
     /// Takes the whole buffer to be written, and ends it with a mark if more is durable than the last
     /// one says.
     fn take(&self, writer: &mut Writer) {
-        let mut buffer = self.buffer.lock();
+        writer.pending_gather = self.gathers.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut buffer = self.gathered();
         let synced = self.synced.load(Ordering::Acquire);
         if buffer.bytes.is_empty() {
             return;
@@ -617,6 +655,7 @@ impl Shared {
 
     fn write_pending(&self, writer: &mut Writer) -> Result<(), Failed> {
         if writer.pending.is_empty() {
+            self.gathers_written.store(writer.pending_gather, Ordering::Release);
             return Ok(());
         }
         let count = writer.pending.len() as u64;
@@ -639,6 +678,7 @@ impl Shared {
         writer.pending.shrink_to(PENDING_KEEP);
         writer.pending.shrink_to(BUFFER_KEPT);
         self.written.store(writer.pending_last, Ordering::Release);
+        self.gathers_written.store(writer.pending_gather, Ordering::Release);
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.written_bytes.fetch_add(count, Ordering::Relaxed);
         self.log_bytes.fetch_add(count, Ordering::Relaxed);

@@ -2,11 +2,11 @@
 //!
 //! Records are opaque bytes here. Whoever uses this appends one for each change while it holds the
 //! lock under which it made the change, so the order of records is the order of changes; or adds to
-//! one that its thread is making, where the order among threads does not matter. Before it replies it
-//! commits. Replaying records must be idempotent, as joins are.
+//! one, and says in which order. Before it replies it commits. Replaying records must be idempotent, as
+//! joins are.
 //!
 //! ```text
-//! add     -> a record in the making, each thread its own     (no I/O)
+//! add     -> a lane in memory, each thread its own           (no I/O)
 //! append  -> a buffer in memory, under a short lock          (no I/O; behind all that was added)
 //! commit  -> write(2) of the whole buffer, by one for all    (a dead process loses nothing)
 //! synced  -> fdatasync by a thread, one for all that waits   (a dead machine loses nothing)
@@ -175,6 +175,10 @@ impl Default for Options {
 /// The number of a record: the first is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
+
+/// What [`Journal::ticket`] gives. The default asks for nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
 
 /// How the journal is.
 #[derive(Clone, Debug, PartialEq, Eq)]
