@@ -357,7 +357,11 @@ impl<'a> Decoder<'a> {
         for _ in 0..count {
             all.push(read(self)?);
         }
-        Ok(Parts::List(all))
+        // Who writes them has them in order, each once.
+        if !all.is_sorted_by(|(a, _): &(Box<[u8]>, T), (b, _)| a < b) {
+            return Err(DecodeError::Invalid("order of parts"));
+        }
+        Ok(if all.is_empty() { Parts::None } else { Parts::List(all) })
     }
 
     /// Makes sure that nothing is left, and that every writer was named.

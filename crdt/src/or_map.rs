@@ -440,7 +440,7 @@ impl Crdt for OrMap {
                 touched.push((Box::from(name), change));
             }
         });
-        (MapDelta { touched: Parts::List(touched), cleared: None }, next)
+        (MapDelta { touched: Parts::list(touched), cleared: None }, next)
     }
 
     fn since(&self, known: &impl Seen) -> MapDelta {
@@ -462,7 +462,6 @@ impl Crdt for OrMap {
     }
 
     fn complete(delta: &mut MapDelta, context: &Context) -> bool {
-        delta.touched.settle();
         complete(&mut delta.cleared, context)
     }
 
@@ -522,7 +521,7 @@ impl Encode for MapDelta {
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let mut touched = from.map(4, |from| {
+        let touched = from.map(4, |from| {
             let name = from.boxed()?;
             let field = FieldDelta {
                 register: RegisterDelta::decode_parts(from)?,
@@ -530,11 +529,7 @@ impl Encode for MapDelta {
             };
             if field.is_empty() { Err(DecodeError::Invalid("field")) } else { Ok((name, field)) }
         })?;
-        let cleared = Option::decode(from)?;
-        if cleared.is_some() {
-            touched.settle();
-        }
-        Ok(MapDelta { touched, cleared })
+        Ok(MapDelta { touched, cleared: Option::decode(from)? })
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a change says of the parts of a value, by their keys: elements of a set, fields of a map. A
-//! single part, the usual change, takes no tree, nor do many that are read only to be applied.
+//! What a change says of the parts of a value, by their keys in order: elements of a set, fields of a
+//! map. A single part, the usual change, takes no tree, nor do many to which none is added.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, btree_map};
@@ -14,9 +14,9 @@ pub(crate) enum Parts<T> {
     #[default]
     None,
     One(Box<[u8]>, T),
+    /// To which more are added.
     Many(BTreeMap<Box<[u8]>, T>),
-    /// In no order. Not while something is cleared as well: then it matters what is not among them,
-    /// and nobody is to look through all of them for that.
+    /// In the order of their keys, each once.
     List(Vec<(Box<[u8]>, T)>),
 }
 
@@ -30,8 +30,21 @@ impl<T> Parts<T> {
         }
     }
 
-    /// Makes a tree of a list. Of two parts of one key the later one stays.
-    pub(crate) fn settle(&mut self) {
+    /// Parts in any order. Of two of one key the first stays.
+    pub(crate) fn list(mut parts: Vec<(Box<[u8]>, T)>) -> Parts<T> {
+        if !parts.is_sorted_by(|(a, _), (b, _)| a < b) {
+            parts.sort_by(|(a, _), (b, _)| a.cmp(b));
+            parts.dedup_by(|(later, _), (first, _)| later == first);
+        }
+        match parts.len() {
+            0 => Parts::None,
+            1 => parts.pop().map_or(Parts::None, |(key, part)| Parts::One(key, part)),
+            _ => Parts::List(parts),
+        }
+    }
+
+    /// Makes a tree of a list, to change it.
+    fn settle(&mut self) {
         if let Parts::List(parts) = self {
             *self = Parts::Many(mem::take(parts).into_iter().collect());
         }
@@ -46,7 +59,10 @@ impl<T> Parts<T> {
             Parts::None => None,
             Parts::One(only, part) => (**only == *key).then_some(part),
             Parts::Many(parts) => parts.get(key),
-            Parts::List(parts) => parts.iter().rfind(|(k, _)| **k == *key).map(|(_, part)| part),
+            Parts::List(parts) => {
+                let at = parts.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
+                Some(&parts[at].1)
+            }
         }
     }
 
@@ -165,12 +181,7 @@ impl<T> Parts<T> {
 // What has become one again is as good as what always was.
 impl<T: PartialEq> PartialEq for Parts<T> {
     fn eq(&self, other: &Parts<T>) -> bool {
-        match (self, other) {
-            (Parts::List(_), _) | (_, Parts::List(_)) => {
-                self.iter().collect::<BTreeMap<_, _>>() == other.iter().collect()
-            }
-            _ => self.len() == other.len() && self.iter().eq(other.iter()),
-        }
+        self.len() == other.len() && self.iter().eq(other.iter())
     }
 }
 
@@ -181,13 +192,13 @@ impl<T> FromIterator<(Box<[u8]>, T)> for Parts<T> {
         let mut parts = parts.into_iter();
         match (parts.next(), parts.next()) {
             (Some((key, part)), None) => Parts::One(key, part),
-            (Some(one), Some(two)) => Parts::Many([one, two].into_iter().chain(parts).collect()),
+            (Some(one), Some(two)) => Parts::list([one, two].into_iter().chain(parts).collect()),
             (None, _) => Parts::None,
         }
     }
 }
 
-/// The parts, in the order of their keys but for a list's.
+/// The parts, in the order of their keys.
 pub(crate) enum Iter<'a, T> {
     One(Option<(&'a [u8], &'a T)>),
     Many(btree_map::Iter<'a, Box<[u8]>, T>),

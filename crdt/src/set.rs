@@ -240,7 +240,7 @@ impl Crdt for Set {
         let next = self.elements.scan(cursor, most, |element, dots| {
             touched.push((Box::from(element), Touch::adding(dots.iter())));
         });
-        (SetDelta { touched: Parts::List(touched), cleared: None }, next)
+        (SetDelta { touched: Parts::list(touched), cleared: None }, next)
     }
 
     fn join_delta(delta: &mut SetDelta, other: &SetDelta) {
@@ -255,7 +255,6 @@ impl Crdt for Set {
     }
 
     fn complete(delta: &mut SetDelta, context: &Context) -> bool {
-        delta.touched.settle();
         complete(&mut delta.cleared, context)
     }
 
@@ -303,15 +302,11 @@ impl Encode for SetDelta {
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let mut touched = from.map(5, |from| {
+        let touched = from.map(5, |from| {
             let (element, touch) = (from.boxed()?, Touch::decode(from)?);
             if touch.is_empty() { Err(DecodeError::Invalid("touch")) } else { Ok((element, touch)) }
         })?;
-        let cleared = Option::decode(from)?;
-        if cleared.is_some() {
-            touched.settle();
-        }
-        Ok(SetDelta { touched, cleared })
+        Ok(SetDelta { touched, cleared: Option::decode(from)? })
     }
 }
 
@@ -466,6 +461,23 @@ mod tests {
             }
         }
         assert_eq!((joined, pieces), (site.state, 3));
+    }
+
+    /// A part that came twice would say two things of one element.
+    #[test]
+    fn parts_out_of_order_are_refused() {
+        let writers = Writers::of(crate::ReplicaId(1));
+        let part = |element: &[u8], seq| {
+            let dot = Dot::new(crate::Writer(0), seq).expect("small");
+            (Box::from(element), Touch::adding([dot].into_iter()))
+        };
+        for (keys, right) in [([b"a", b"b"], true), ([b"b", b"a"], false), ([b"a", b"a"], false)] {
+            let touched = Parts::List(vec![part(keys[0], 1), part(keys[1], 2)]);
+            let delta = crate::Delta::OrSet(SetDelta { touched, cleared: None });
+            let read = crate::Delta::decode(&delta.encode(&writers), &mut writers.clone());
+            let refused = Err(DecodeError::Invalid("order of parts"));
+            assert_eq!(read, if right { Ok(delta) } else { refused });
+        }
     }
 
     /// Defect 9 of the original: deletes were local, and the next touch brought the value back.

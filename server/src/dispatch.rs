@@ -290,14 +290,12 @@ fn attempt(
         Some(transaction) => found.row.name == "EXEC" && transaction.resets,
         None => flags.has(Flags::RESETS),
     };
-    let mut _deleting = None;
-    if resets {
-        match thaw::first(session) {
-            Ok(Turn::Run(deleting)) => _deleting = Some(deleting),
-            Ok(Turn::Wait(wait)) => return After::Restore(wait),
-            Err(error) => return reject(shared, session, &args[0], &error, out),
-        }
-    }
+    let _deleting = match resets.then(|| thaw::first(session)).transpose() {
+        Ok(None) => None,
+        Ok(Some(Turn::Run(deleting))) => Some(deleting),
+        Ok(Some(Turn::Wait(wait))) => return After::Restore(wait),
+        Err(error) => return reject(shared, session, &args[0], &error, out),
+    };
     if restore::may_wait(session, args) {
         let wait = restore::first(shared, session, found.leaf(), args);
         if let Some(wait) = wait {

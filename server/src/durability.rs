@@ -42,8 +42,8 @@ pub(crate) struct Saving {
     pub(crate) took: AtomicI64,
     /// Its length.
     pub(crate) bytes: AtomicU64,
-    /// How many of the changes since the start it covers; less than none if there were changes before
-    /// the start that it does not cover.
+    /// How many of the changes since the start it covers; less than none if the start found records that
+    /// it does not cover, of one change at least each.
     pub(crate) covers: AtomicI64,
     /// How many there were since the start.
     pub(crate) count: AtomicU64,

@@ -15,14 +15,14 @@
 //! function, object, name: varint length, bytes; vector: varint n, n x (u64, varint)
 //! ```
 //!
-//! A record is made under the lock under which its change is made, and is what a peer would be sent;
+//! A record is made under the lock under which its change is made, and says what a peer would be sent;
 //! so to recover is to join, in any order and any number of times, and a checkpoint may be written
 //! while changes go on: it says at least what was known when it began, and the records since then
 //! say the rest.
 //!
-//! What a command does under one hold of its locks is in one record, where it is added when they are let
-//! go of: all names of an object that is deleted, all of a transaction, also where it is about several
-//! shards. A thread's commands in a row share a record.
+//! What a command does under one hold of its locks is in one record, to which it is added when they are
+//! let go of: all names of an object that is deleted, all of a transaction, also where it is about several
+//! shards. What is added until the next write shares a record, in the order of its events.
 //! Recovery finds all of it or nothing. A checkpoint may have met one half of it; it gets its name only
 //! once the log has, durably, all that was done until then.
 //!

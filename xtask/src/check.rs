@@ -50,8 +50,12 @@ fn instructions() -> Outcome {
 /// The fuzz targets stand beside the workspace and need another compiler to run; that they fit the code, any can say.
 fn fuzz() -> Outcome {
     setup::install_missing(&[("c++", "g++")])?;
-    let check = ["check", "--manifest-path", "store/fuzz/Cargo.toml"];
-    cargo(&check).args(["--target-dir", "target/fuzz"]).run()
+    let mut all = true;
+    for manifest in ["protocol/fuzz/Cargo.toml", "store/fuzz/Cargo.toml"] {
+        let check = ["check", "--locked", "--manifest-path", manifest];
+        all &= cargo(&check).args(["--target-dir", "target/fuzz"]).run()?;
+    }
+    Ok(all)
 }
 
 /// Licences, bans and sources. Advisories are left out: their database comes over the network, and a build must not

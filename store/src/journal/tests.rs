@@ -757,6 +757,19 @@ fn four_threads_keep_their_order_and_lose_nothing() {
                 let journal = &journal;
                 scope.spawn(move || {
                     for round in 0..rounds {
+                        // What is added is numbered by all threads together.
+                        let order = round * 4 + u64::from(thread);
+                        journal.add(
+                            9,
+                            b"head",
+                            order,
+                            &[&order.to_le_bytes()[..], &[thread; 20]].concat(),
+                        );
+                        let ticket = journal.ticket();
+                        if round % 7 == 0 {
+                            let position = journal.commit_added(ticket).expect("room");
+                            assert!(journal.written() >= position);
+                        }
                         let mut position = Position(0);
                         for n in 0..5 {
                             let next = journal.append(thread, |out| {
@@ -780,10 +793,24 @@ fn four_threads_keep_their_order_and_lose_nothing() {
         // As if the process had died here.
         drop(journal);
         let mut next = [0u64; 4];
+        let mut added = [0u64; 4];
         let mut read = |recovery: Recovery| {
-            next = [0; 4];
+            (next, added) = ([0; 4], [0; 4]);
             recovery
                 .replay(|thread, payload| {
+                    if thread == 9 {
+                        assert_eq!(&payload[..4], b"head");
+                        for what in payload[4..].chunks(28) {
+                            let order = record::u64_at(what, 0);
+                            let n = &mut added[(order % 4) as usize];
+                            assert_eq!((order / 4, what[8]), (*n, (order % 4) as u8));
+                            *n += 1;
+                        }
+                        return Ok(());
+                    }
+                    // What a thread has added before it appended stands before that.
+                    let n = record::u64_at(payload, 0);
+                    assert!(added[usize::from(thread)] > n / 5);
                     let n = &mut next[usize::from(thread)];
                     assert_eq!(record::u64_at(payload, 0), *n);
                     *n += 1;
