@@ -110,6 +110,9 @@ impl Config {
     }
 }
 
+/// So many words in a row carry a digest, where something may be here that the vector does not say.
+const SURE_AFTER: u8 = 2;
+
 /// The journal is forced to disk so often, and a little more.
 const SYNC_PERIOD: Duration = Duration::from_millis(1_100);
 
@@ -249,7 +252,7 @@ pub(crate) struct Stream {
     /// Full comparisons that somebody asked for.
     pub(crate) forced: VecDeque<(AskId, ReplicaId)>,
     /// Values may be here of events beyond the vector, as syncs and fetches bring them. If their
-    /// origin is gone, no stream tells the others: so many words more carry a digest.
+    /// origin is gone, no stream tells the others: so many words more carry a digest, whoever is met.
     pub(crate) unsure: u8,
     /// What the last word said.
     said: Option<miso_store::Vector>,
@@ -430,7 +433,7 @@ impl Stream {
 
     /// Says that values of events beyond the vector may have come.
     pub(crate) fn now_unsure(&mut self) {
-        self.unsure = 2;
+        self.unsure = SURE_AFTER;
         self.digest = None;
     }
 
@@ -812,6 +815,8 @@ impl Replicator {
             Self::ask_for_stream(stream, now, peer, out);
             Self::tell_retired(stream, peer, out);
             stream.word_by(word_at);
+            // Who has come may lack what a sync brought that found no end, in this life or before it.
+            stream.unsure = SURE_AFTER;
         }
         self.schedule(now, name);
     }

@@ -416,6 +416,35 @@ fn what_no_batch_brings_is_acknowledged_too() {
     assert_eq!(acks(&scene.pass(1_000)), [9]);
 }
 
+/// A sync brought values, and its other side was lost before it said of which events they are. The others
+/// know the same, by their vectors; and have started anew, with nothing.
+#[test]
+fn whoever_is_met_is_told_a_digest_of_what_no_vector_says() {
+    let there = Store::new(miso_store::Config::new(ReplicaId(9), 1, Arc::new(|| 0)));
+    let there = there.function(&F);
+    let hash = miso_store::hash(b"o");
+    let key = (hash, b"o".as_slice(), b"s".as_slice());
+    let added = there.lock(0).write::<kind::OrSet, _>(key, |s, mint, d| s.add(b"a", mint, d));
+    assert!(added.expect("a set").0);
+    let (half, _) = there.export(&Vec::new(), 0, 1 << 20).expect("no writer is unknown");
+    let mut scene = Scene::new();
+    scene.store.function(&F).join_changes(&half).expect("changes");
+    for peer in [2, 3] {
+        scene.meet(peer);
+        let mut digests = 0;
+        for _ in 0..100 {
+            let out = scene.pass(1_000);
+            digests += said(&out, |body| match body {
+                Body::Word(word) => word.digest,
+                _ => None,
+            })
+            .len();
+        }
+        assert!((1..=4).contains(&digests), "{digests} to {peer}");
+        scene.down(peer);
+    }
+}
+
 mod retirement {
     use miso_protocol::peer::{Grant, Retire, Retired};
 

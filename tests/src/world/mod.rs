@@ -428,7 +428,8 @@ impl World {
             host.disk = Some(disk);
             if self.hosts[at].replica != replica {
                 self.lost.insert(replica);
-                self.hosts[at].emptied = true;
+                // What a power cut has left may be more than others have seen.
+                self.hosts[at].emptied = forgets && !cut;
                 let kept = !forgets || (cut && self.plan.disks == Some(SyncPolicy::Always));
                 assert!(!kept, "{name} has lost what it was");
             }
