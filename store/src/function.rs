@@ -14,6 +14,11 @@ use crate::{Config, HybridClock, durable};
 /// The local writer is the first that a function interns.
 pub(crate) const LOCAL: Writer = Writer(0);
 
+/// What all threads write, in cache lines of its own: what stands beside it is read by all of them.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
 /// A namespace of objects, replicated as one. Locks are taken in this order: joining, shards in
 /// ascending order, vector.
 #[derive(Debug)]
@@ -25,8 +30,8 @@ pub struct Function {
     pub(crate) shards: Box<[Mutex<Shard>]>,
     /// The number of the local writer's newest event. One sequence for all CRDTs of the function,
     /// so that a vector says all that a node knows of it (`semantics.md` 3.1, rule 2).
-    seq: AtomicU64,
-    objects: AtomicUsize,
+    seq: Apart<AtomicU64>,
+    objects: Apart<AtomicUsize>,
     clock: Arc<HybridClock>,
     pub(crate) hooks: Arc<Hooks>,
     /// Whether a first sync with a peer is awaited: then what is absent here may be there.
@@ -60,8 +65,8 @@ impl Function {
             name: Box::from(name),
             writes_head: durable::writes_head(name, config.replica),
             shards: (0..config.shards).map(|_| shard()).collect(),
-            seq: AtomicU64::new(0),
-            objects: AtomicUsize::new(0),
+            seq: Apart(AtomicU64::new(0)),
+            objects: Apart(AtomicUsize::new(0)),
             clock,
             hooks,
             restoring: AtomicBool::new(false),
@@ -106,18 +111,18 @@ impl Function {
     }
 
     pub(crate) fn next_dot(&self) -> Dot {
-        let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        let seq = self.seq.0.fetch_add(1, Ordering::Relaxed) + 1;
         Dot::new(LOCAL, seq).expect("2^48 events outlast the hardware")
     }
 
     /// The number of the local writer's newest event.
     #[must_use]
     pub fn seq(&self) -> u64 {
-        self.seq.load(Ordering::Relaxed)
+        self.seq.0.load(Ordering::Relaxed)
     }
 
     pub(crate) fn seq_at_least(&self, seq: u64) {
-        self.seq.fetch_max(seq, Ordering::Relaxed);
+        self.seq.0.fetch_max(seq, Ordering::Relaxed);
     }
 
     pub(crate) fn tick(&self) -> u64 {
@@ -169,13 +174,13 @@ impl Function {
     /// How many objects it has. Takes no lock.
     #[must_use]
     pub fn object_count(&self) -> usize {
-        self.objects.load(Ordering::Relaxed)
+        self.objects.0.load(Ordering::Relaxed)
     }
 
     /// Notes that there are so many objects more.
     pub(crate) fn count_objects(&self, more: isize) {
         // Modulo 2^64, so that less is more.
-        self.objects.fetch_add(more as usize, Ordering::Relaxed);
+        self.objects.0.fetch_add(more as usize, Ordering::Relaxed);
     }
 
     /// Sets `flag` when `object` next changes.
