@@ -39,6 +39,8 @@ const GATHER_TIMES: u32 = 2;
 const FAST_US: u64 = 500;
 /// Nor does he wait longer for another's.
 const FAST_PATIENCE: Duration = Duration::from_micros(4 * FAST_US);
+/// Of so many gatherings it is known where they end.
+const GATHERS_KEPT: usize = 64;
 /// A buffer that has grown beyond this is given back once it is empty.
 const BUFFER_KEPT: usize = 4 << 20;
 
@@ -95,6 +97,8 @@ pub(super) struct Shared {
     gathers: AtomicU64,
     /// What was gathered up to then is in the file.
     gathers_written: AtomicU64,
+    /// The last records of the last gatherings, by their numbers modulo how many are kept.
+    gathered_upto: [AtomicU64; GATHERS_KEPT],
     /// All records up to here are in the file.
     written: AtomicU64,
     /// All records up to here are durable.
@@ -214,6 +218,7 @@ impl Journal {
             lanes,
             gathers: AtomicU64::new(0),
             gathers_written: AtomicU64::new(0),
+            gathered_upto: std::array::from_fn(|_| AtomicU64::new(written)),
             buffered: AtomicUsize::new(0),
             writer: Mutex::new(Writer {
                 file: start.file,
@@ -310,7 +315,7 @@ impl Journal {
         Ticket(self.shared.gathers.load(Ordering::Acquire) + 1)
     }
 
-    /// As [`Journal::commit`]; answers a position that all of it stands before.
+    /// As [`Journal::commit`]; answers a position up to which all of it stands.
     ///
     /// # Errors
     /// As there.
@@ -572,7 +577,11 @@ impl Shared {
             return Err(self.failed());
         }
         self.write_upto(&self.gathers_written, ticket.0)?;
-        Ok(written())
+        // No further than needed: an fsync that runs may be all that this one has to wait for.
+        let upto = self.gathered_upto[ticket.0 as usize % GATHERS_KEPT].load(Ordering::Acquire);
+        let begun = self.gathers.load(Ordering::Acquire);
+        let kept = begun < ticket.0 + GATHERS_KEPT as u64;
+        Ok(if kept { Position(upto) } else { written() })
     }
 
     /// Writes until `done` says that what is wanted is written.
@@ -640,6 +649,8 @@ impl Shared {
     fn take(&self, writer: &mut Writer) {
         writer.pending_gather = self.gathers.fetch_add(1, Ordering::AcqRel) + 1;
         let mut buffer = self.gathered();
+        let ends = &self.gathered_upto[writer.pending_gather as usize % GATHERS_KEPT];
+        ends.store(buffer.last().0, Ordering::Release);
         let synced = self.synced.load(Ordering::Acquire);
         if buffer.bytes.is_empty() {
             return;
