@@ -1,6 +1,6 @@
 //! mimalloc, counting what is in use: `maxmemory` and INFO ask for it.
 //!
-//! Each thread counts for itself and tells the others in steps of 64 KiB, so an allocation costs a
+//! PerKind thread counts for itself and tells the others in steps of 64 KiB, so an allocation costs a
 //! thread-local addition more and no contended cache line.
 
 use std::alloc::{GlobalAlloc, Layout};

@@ -709,7 +709,7 @@ impl Settings {
 
     /// When what is written is forced to disk.
     pub(crate) fn append_sync(&self) -> SyncPolicy {
-        crate::durability::policy(&self.text("appendfsync"))
+        self.text("appendfsync").parse().unwrap_or(SyncPolicy::EverySecond)
     }
 
     /// Takes the texts over into what the hot path reads.

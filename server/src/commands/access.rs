@@ -5,8 +5,8 @@ use miso_protocol::request::Args;
 use miso_store::crdt::{Crdt, Kind};
 use miso_store::{Mint, Shard, ShardGuard};
 
-use crate::context::Context;
-use crate::error::CommandError;
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
 
 /// Reads the state of type `K` that `args[1]` (object) and `args[2]` (name) say, and replies. An
 /// absent one is given as none; nothing is created.
@@ -69,7 +69,7 @@ pub(super) fn with_shard<R>(
 
 /// Refuses an object's or a name's bytes beyond `key-max-bytes`.
 pub(super) fn check_key(cx: &Context<'_>, key: &[u8]) -> Result<(), CommandError> {
-    let max = cx.shared.settings.key_max_bytes();
+    let max = cx.node.settings.key_max_bytes();
     if key.len() > max {
         return Err(CommandError::Other(
             format!("ERR object or name is longer than key-max-bytes ({max})").into(),
