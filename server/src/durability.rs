@@ -1,4 +1,4 @@
-//! The node's disk: where its store comes from, and who looks after the journal while it runs.
+//! The node's disk: opens the store from it, and writes checkpoints while the node runs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::process::within;
 use crate::random;
 use crate::settings::Settings;
 
-/// A log this long is followed by a checkpoint, if it is as long as the last one as well.
+/// A checkpoint is written when the log is longer than this and longer than the last checkpoint.
 const LOG_BYTES: u64 = 64 << 20;
 
-/// How long the checkpoint of the end may take. With the rest of the end it stays below the half
-/// minute after which Kubernetes kills.
+/// How long the last checkpoint may take. The whole end stays below 30 seconds, after which Kubernetes
+/// kills the process.
 const LAST_SAVE: Duration = Duration::from_secs(12);
 /// How long the last fsync may take.
 const LAST_SYNC: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ fn refused(directory: &str, error: &OpenError) -> String {
     format!("data-dir: {directory} {}", sentence(&error.to_string(), directory))
 }
 
-/// What an error says of the directory, as the end of a line that begins with its name.
+/// An error about the directory, as the end of a line that begins with the directory's name.
 fn sentence(error: &str, directory: &str) -> String {
     error.replace(
         "run `miso-server --repair` on it",
@@ -48,7 +48,7 @@ fn sentence(error: &str, directory: &str) -> String {
     )
 }
 
-/// The store, as the last run left it, and what was read for that.
+/// Opens the store as the last run left it. Returns it, and what was read.
 ///
 /// # Errors
 /// If the directory cannot be used: a line that says why and what to do.
@@ -92,14 +92,14 @@ pub(crate) fn check(directory: &Path) -> Result<(), String> {
     if report.is_sound() {
         Ok(())
     } else {
-        Err(format!("{name} is damaged; mend it with `miso-server --repair {name}`"))
+        Err(format!("{name} is damaged; repair it with `miso-server --repair {name}`"))
     }
 }
 
-/// Mends a directory as far as it can be, and prints what was done.
+/// Repairs a directory as far as possible, and prints what was done.
 ///
 /// # Errors
-/// If it could not be mended.
+/// If it cannot be used all the same.
 pub(crate) fn repair(directory: &Path) -> Result<(), String> {
     let (name, disk) = existing(directory)?;
     let report = miso_store::repair(&disk).map_err(|error| refused(&name, &error))?;
@@ -107,12 +107,12 @@ pub(crate) fn repair(directory: &Path) -> Result<(), String> {
     if report.is_sound() {
         return Ok(());
     }
-    // Files of others are not touched, and are in the way still.
+    // Files that are not of a journal are not touched, and may still be in the way.
     let after = journal::check(&disk).map_err(|error| refused(&name, &error))?;
     match after.problems.first() {
         None => {
             println!(
-                "{name} is mended: its node starts as a new incarnation, and asks its peers for the rest"
+                "{name} is repaired: its node starts as a new incarnation, and asks its peers for what is missing"
             );
             Ok(())
         }
@@ -141,7 +141,7 @@ fn print(report: &journal::Report, name: &str) {
     }
 }
 
-/// Looks after the journal in a thread of its own, until the process ends.
+/// Starts the thread that writes checkpoints, until the process ends.
 ///
 /// # Errors
 /// If the thread cannot be started.
@@ -200,8 +200,8 @@ pub(crate) fn save(node: &Node) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Ends the journal in order: all is durable, and the next start knows it. A disk that hangs is not
-/// waited for: what was answered is in the journal, and a start without the last checkpoint only
+/// Closes the journal: everything is durable, and the next start knows that. A disk that hangs is not
+/// waited for: what was acknowledged is in the journal, and a start without the last checkpoint only
 /// takes longer.
 ///
 /// # Errors
@@ -222,13 +222,13 @@ pub(crate) fn close(node: &Arc<Node>) -> Result<(), String> {
         Some(Some(Err(failed))) => failed.to_string(),
         None => format!("the disk does not answer within {LAST_SYNC:?}"),
     };
-    Err(format!("the journal did not end in order: {why}"))
+    Err(format!("the journal could not be closed: {why}"))
 }
 
 /// Whether a write may run now.
 ///
 /// # Errors
-/// The line that says why not, in Redis's words.
+/// If the journal does not accept records; the error line, in Redis's words.
 pub(crate) fn admit(node: &Node) -> Result<(), String> {
     let Some(journal) = node.store.journal() else { return Ok(()) };
     journal.admit().map_err(|failed| format!("MISCONF Errors writing to the AOF file: {failed}"))

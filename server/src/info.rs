@@ -10,11 +10,10 @@ use miso_replication::{Liveness, NodeView};
 use miso_store::journal::{Journal, Status};
 
 use crate::clock::unix_ms;
-use crate::node::Node;
-use crate::node::REDIS_VERSION;
-use crate::node::subscriptions::ChannelKind;
+use crate::node::subscriptions::ChannelKind as Kind;
+use crate::node::{Node as Shared, REDIS_VERSION};
 
-type Render = fn(&Node, &[NodeView], &mut String);
+type Render = fn(&Shared, &[NodeView], &mut String);
 
 /// The sections: name, whether INFO shows it unasked, and what writes it.
 const SECTIONS: &[(&str, bool, Render)] = &[
@@ -41,7 +40,7 @@ pub(crate) fn tells_of_nodes(wanted: &[Vec<u8>]) -> bool {
 }
 
 /// The sections that are asked for, in lower case; those shown unasked if none is.
-pub(crate) fn render(shared: &Node, nodes: &[NodeView], wanted: &[Vec<u8>]) -> String {
+pub(crate) fn render(shared: &Shared, nodes: &[NodeView], wanted: &[Vec<u8>]) -> String {
     let has = |word: &str| wanted.iter().any(|known| known == word.as_bytes());
     let all = has("all") || has("everything");
     let default = wanted.is_empty() || has("default");
@@ -72,7 +71,7 @@ fn human(bytes: u64) -> String {
     }
 }
 
-fn server(shared: &Node, _: &[NodeView], text: &mut String) {
+fn server(shared: &Shared, _: &[NodeView], text: &mut String) {
     let seconds = shared.uptime_ms() / 1000;
     line(text, "redis_version", REDIS_VERSION);
     line(text, "server_name", "miso");
@@ -96,7 +95,7 @@ fn server(shared: &Node, _: &[NodeView], text: &mut String) {
     line(text, "io_threads_active", 0);
 }
 
-fn clients(shared: &Node, _: &[NodeView], text: &mut String) {
+fn clients(shared: &Shared, _: &[NodeView], text: &mut String) {
     let all = shared.clients.list();
     line(text, "connected_clients", shared.clients.count());
     line(text, "cluster_connections", 0);
@@ -116,7 +115,7 @@ fn resident() -> u64 {
     pages * 4096
 }
 
-fn memory(shared: &Node, _: &[NodeView], text: &mut String) {
+fn memory(shared: &Shared, _: &[NodeView], text: &mut String) {
     let used = crate::allocator::used_bytes();
     let peak = shared.stats.peak_memory.fetch_max(used, Ordering::Relaxed).max(used);
     let resident = resident();
@@ -136,7 +135,7 @@ fn memory(shared: &Node, _: &[NodeView], text: &mut String) {
     line(text, "lazyfree_pending_objects", 0);
 }
 
-fn persistence(shared: &Node, _: &[NodeView], text: &mut String) {
+fn persistence(shared: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "loading", 0);
     line(text, "async_loading", 0);
     let saving = &shared.saving;
@@ -215,7 +214,7 @@ fn persistence(shared: &Node, _: &[NodeView], text: &mut String) {
     line(text, "former_incarnations", journal.identity().former.len());
 }
 
-fn stats(shared: &Node, _: &[NodeView], text: &mut String) {
+fn stats(shared: &Shared, _: &[NodeView], text: &mut String) {
     let sums = shared.stats.sums();
     let rates = shared.stats.rates();
     line(text, "total_connections_received", shared.stats.connections.load(Ordering::Relaxed));
@@ -231,15 +230,15 @@ fn stats(shared: &Node, _: &[NodeView], text: &mut String) {
     line(text, "keyspace_hits", sums.hits);
     line(text, "keyspace_misses", sums.misses);
     let listened = shared.pubsub.counts();
-    line(text, "pubsub_channels", listened.of(ChannelKind::Channel));
-    line(text, "pubsub_patterns", listened.of(ChannelKind::Pattern));
-    line(text, "pubsubshard_channels", listened.of(ChannelKind::Shard));
+    line(text, "pubsub_channels", listened.of(Kind::Channel));
+    line(text, "pubsub_patterns", listened.of(Kind::Pattern));
+    line(text, "pubsubshard_channels", listened.of(Kind::Shard));
     line(text, "latest_fork_usec", 0);
     let errors: u64 = shared.stats.errors().values().sum();
     line(text, "total_error_replies", errors);
 }
 
-fn replication(shared: &Node, _: &[NodeView], text: &mut String) {
+fn replication(shared: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "role", "master");
     // Peers are no replicas to read from by RESP: a client that looks for those must not find them.
     line(text, "connected_slaves", 0);
@@ -249,7 +248,7 @@ fn replication(shared: &Node, _: &[NodeView], text: &mut String) {
     line(text, "repl_backlog_active", 0);
 }
 
-fn cpu(_: &Node, _: &[NodeView], text: &mut String) {
+fn cpu(_: &Shared, _: &[NodeView], text: &mut String) {
     // SAFETY: the structure is plain numbers and lives for the call.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
@@ -263,11 +262,11 @@ fn cpu(_: &Node, _: &[NodeView], text: &mut String) {
     line(text, "used_cpu_user_children", "0.000000");
 }
 
-fn modules(_: &Node, _: &[NodeView], text: &mut String) {
+fn modules(_: &Shared, _: &[NodeView], text: &mut String) {
     text.push_str("module:name=miso,ver=100,api=1,filters=0,usedby=[],using=[],options=[]\r\n");
 }
 
-fn command_stats(shared: &Node, _: &[NodeView], text: &mut String) {
+fn command_stats(shared: &Shared, _: &[NodeView], text: &mut String) {
     for (row, sums) in shared.table.iter().zip(shared.stats.sums().commands) {
         if sums.calls + sums.rejected > 0 {
             let each = sums.micros as f64 / sums.calls.max(1) as f64;
@@ -281,13 +280,13 @@ fn command_stats(shared: &Node, _: &[NodeView], text: &mut String) {
     }
 }
 
-fn error_stats(shared: &Node, _: &[NodeView], text: &mut String) {
+fn error_stats(shared: &Shared, _: &[NodeView], text: &mut String) {
     for (prefix, count) in shared.stats.errors() {
         let _ = write!(text, "errorstat_{prefix}:count={count}\r\n");
     }
 }
 
-fn latency_stats(shared: &Node, _: &[NodeView], text: &mut String) {
+fn latency_stats(shared: &Shared, _: &[NodeView], text: &mut String) {
     for (row, sums) in shared.table.iter().zip(shared.stats.sums().commands) {
         if sums.calls > 0 {
             let name = row.name.to_ascii_lowercase();
@@ -300,18 +299,18 @@ fn latency_stats(shared: &Node, _: &[NodeView], text: &mut String) {
     }
 }
 
-fn cluster(_: &Node, _: &[NodeView], text: &mut String) {
+fn cluster(_: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "cluster_enabled", 0);
 }
 
-fn keyspace(shared: &Node, _: &[NodeView], text: &mut String) {
+fn keyspace(shared: &Shared, _: &[NodeView], text: &mut String) {
     let objects: usize = shared.store.functions().iter().map(|f| f.object_count()).sum();
     if objects > 0 {
         let _ = write!(text, "db0:keys={objects},expires=0,avg_ttl=0\r\n");
     }
 }
 
-fn miso(shared: &Node, nodes: &[NodeView], text: &mut String) {
+fn miso(shared: &Shared, nodes: &[NodeView], text: &mut String) {
     let running = shared.registry.running(Instant::now(), shared.settings.function_linger());
     line(text, "miso_node", shared.node_name());
     line(text, "miso_cluster", shared.settings.text("cluster-name"));
@@ -339,7 +338,7 @@ fn miso(shared: &Node, nodes: &[NodeView], text: &mut String) {
 }
 
 /// The other nodes, and what has gone to and come from them.
-fn peers(shared: &Node, nodes: &[NodeView], text: &mut String) {
+fn peers(shared: &Shared, nodes: &[NodeView], text: &mut String) {
     let others = nodes.get(1..).unwrap_or_default();
     let counters = shared.peers.get().map(Handle::counters).unwrap_or_default();
     let done = counters.replicator;

@@ -2,7 +2,7 @@
 //!
 //! The modules stand on floors, and each imports only lower floors and its neighbours: `settings`,
 //! `clock`, `process`, `random`; `node`, the state that all connections share; `durability`, `peers`,
-//! `cluster`, the node's duties; `engine`, which runs a command for anybody; `commands`, the rows and
+//! `cluster`, the node's duties; `engine`, which runs a command for any caller; `commands`, the rows and
 //! their handlers; `front`, which serves sockets; and this file, which wires them.
 //! `cargo xtask check arrows` holds that. ARCHITECTURE.md is the map.
 

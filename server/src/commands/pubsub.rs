@@ -1,4 +1,5 @@
-//! Messages: channels of one's own, and `__miso__:function:object` for what changed.
+//! Publish and subscribe. The channel `__miso__:function:object` gets a message for each change of that
+//! object.
 
 use std::sync::Arc;
 
@@ -135,7 +136,7 @@ pub(super) const PUBSUB: &[Command] = &[
                 sub(
                     "CHANNELS",
                     &[Arg::pattern("pattern").optional()],
-                    "The channels that somebody listens to",
+                    "The channels that have a listener",
                     "Array",
                 ),
                 sub(
@@ -144,11 +145,11 @@ pub(super) const PUBSUB: &[Command] = &[
                     "How many listen to channels",
                     "Array of channels and counts in turn",
                 ),
-                sub("NUMPAT", &[], "How many patterns somebody listens to", "Integer"),
+                sub("NUMPAT", &[], "How many patterns have a listener", "Integer"),
                 sub(
                     "SHARDCHANNELS",
                     &[Arg::pattern("pattern").optional()],
-                    "The shard channels that somebody listens to",
+                    "The shard channels that have a listener",
                     "Array",
                 ),
                 sub(
@@ -172,7 +173,7 @@ pub(super) const PUBSUB: &[Command] = &[
     ),
 ];
 
-/// What a kind's commands are called, lower-case: their answers begin with it.
+/// The names of a kind's commands in lower case, with which their replies begin.
 const fn named(kind: ChannelKind) -> (&'static str, &'static str) {
     match kind {
         ChannelKind::Channel => ("subscribe", "unsubscribe"),
@@ -181,8 +182,8 @@ const fn named(kind: ChannelKind) -> (&'static str, &'static str) {
     }
 }
 
-/// Says what was done, and how many are held now: channels and patterns are counted together, as
-/// Redis does, and shard channels by themselves.
+/// Replies with what was done, and how many subscriptions the session has now. As in Redis, channels
+/// and patterns are counted together, and shard channels by themselves.
 fn tell(cx: &mut Context<'_>, kind: ChannelKind, what: &str, channel: Option<&[u8]>) {
     let held = cx.session.subscriptions();
     let sharded = *held.of(ChannelKind::Shard);

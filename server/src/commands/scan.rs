@@ -12,7 +12,7 @@ pub(super) const CURSOR: Arg = Arg::integer("cursor");
 pub(super) const MATCH: Arg = Arg::pattern("pattern").with_token("MATCH").optional();
 pub(super) const COUNT: Arg = Arg::integer("count").with_token("COUNT").optional();
 
-/// How many keys a call visits unless told, as in Redis.
+/// How many keys a call visits by default, as in Redis.
 const COUNT_DEFAULT: usize = 10;
 
 /// The options of one call.

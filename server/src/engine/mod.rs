@@ -1,4 +1,4 @@
-//! Runs a command for anybody: a RESP connection, an HTTP request, a test. It knows no socket.
+//! Runs a command for any caller: a RESP connection, an HTTP request, a test. It knows no socket.
 //!
 //! [`Engine::run`] is the only way in. It finds the command, decides whether it may run now
 //! ([`admit`]), runs its handler ([`call`]) and says what comes after it ([`wait::After`]).

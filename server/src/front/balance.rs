@@ -61,7 +61,7 @@ struct Load {
 
 impl Balance {
     /// Adds a worker, to be sent connections.
-    pub(crate) fn add(&self, work: UnboundedSender<Work>, metrics: RuntimeMetrics) {
+    pub(super) fn add(&self, work: UnboundedSender<Work>, metrics: RuntimeMetrics) {
         self.workers.lock().push(Slot { work, metrics });
         self.active.fetch_max(1, Ordering::Relaxed);
     }
@@ -75,7 +75,7 @@ impl Balance {
     }
 
     /// Sends a connection to a worker; dropped if the process is stopping.
-    pub(crate) fn send(&self, worker: usize, work: Work) {
+    pub(super) fn send(&self, worker: usize, work: Work) {
         if let Some(slot) = self.workers.lock().get(worker) {
             // It fails when the worker has ended, and the connection with it.
             let _ = slot.work.send(work);

@@ -1,9 +1,9 @@
 //! One connection: reads what is there, runs every complete command in it, writes all replies at
 //! once.
 //!
-//! Buffers belong to the worker thread, so an idle connection holds none: only the rest of an
-//! incomplete command, and replies that the socket did not take, are kept by the connection. While
-//! replies wait to be taken, nothing more is read.
+//! Buffers belong to the worker thread, so an idle connection holds none. A connection keeps only an
+//! incomplete command and replies that the socket did not take. While there are such replies, nothing
+//! more is read.
 
 use std::future::poll_fn;
 use std::io;
@@ -39,7 +39,7 @@ const REST_KEEP: usize = 64 << 10;
 
 /// Longer than any process runs.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
-/// What a blocked command answers once CLIENT UNBLOCK ERROR ended it.
+/// The answer of a blocked command that CLIENT UNBLOCK ended with ERROR.
 const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
 
 /// What the connection does after a batch.
@@ -48,7 +48,7 @@ enum Next {
     Read,
     /// Goes on with what was read already.
     Again,
-    /// Takes what others sent.
+    /// Takes the messages of other connections.
     Called,
     /// Waits for a reply, and goes on.
     Wait(Box<Wait>),
@@ -59,7 +59,7 @@ enum Next {
 
 /// Why a wait ended.
 enum Woken<T> {
-    /// What was waited for is there.
+    /// The result is there.
     Ready(T),
     Called,
     Closed,
@@ -77,14 +77,14 @@ pub(crate) struct Connection {
     parser: Parser,
     /// Input that is not run yet: an incomplete command, or what waits for replies to be taken.
     rest: Vec<u8>,
-    /// Replies that the socket did not take, but for the first `sent` bytes.
+    /// Replies that the socket has not taken; it has taken the first `sent` bytes.
     unsent: Vec<u8>,
     sent: usize,
-    /// What must be in the journal before they go out.
+    /// The position that the journal must have reached before they go out.
     unkept: Option<Ticket>,
 }
 
-/// Takes a connection over into this thread's runtime.
+/// Registers a connection with this thread's runtime.
 ///
 /// # Errors
 /// If the runtime cannot watch its socket.
@@ -134,7 +134,7 @@ impl Connection {
                         self.front.balance.send(place, work);
                     }
                     Err(error) => {
-                        tracing::warn!(id = client.id, %error, "a connection did not move")
+                        tracing::warn!(id = client.id, %error, "a connection could not move to another worker")
                     }
                 },
                 Err(error) => {
@@ -148,13 +148,14 @@ impl Connection {
         &self.front.engine.node
     }
 
-    /// Where it should be, if not here: then it moves, unless something is half done.
+    /// The worker that it belongs to, if that is another one and it can move: it has neither input nor
+    /// replies left.
     fn elsewhere(&self) -> Option<usize> {
         let place = self.front.balance.place(self.client.id);
         (place != self.place && self.rest.is_empty() && self.unsent.is_empty()).then_some(place)
     }
 
-    /// Serves it until it ends (none), or shall move to another worker.
+    /// Serves it until it ends (none), or is to move to another worker.
     async fn run(&mut self) -> io::Result<Option<usize>> {
         // The connection is one task all its life, so its waker need not be given again.
         poll_fn(|task| {
@@ -216,7 +217,7 @@ impl Connection {
         }
     }
 
-    /// Reads once and runs what is complete, or says that somebody called.
+    /// Reads once and runs the complete commands; or returns that the connection was called.
     ///
     /// Reading by `poll_read` matters: it takes a short read for the end of what is there, where
     /// `try_read` costs a second system call to find that out.
@@ -243,7 +244,7 @@ impl Connection {
         })
     }
 
-    /// Reads more of what is not complete yet; how many bytes, 0 at the end of the stream.
+    /// Reads more of an incomplete command. Returns how many bytes, 0 at the end of the stream.
     fn poll_read_more(&mut self, task: &mut std::task::Context<'_>) -> Poll<io::Result<usize>> {
         let known = self.rest.len();
         let wanted = self.parser.wanted(known);
@@ -270,26 +271,26 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
-    /// Whether the process is stopping: then nothing more is read, and nobody else waited for.
+    /// Whether the process is stopping. Then nothing more is read, and no other node is waited for.
     fn is_over(&self) -> bool {
         self.node().stopping.load(Ordering::Acquire)
     }
 
-    /// Takes what others sent; whether the connection is to end.
+    /// Takes the messages of other connections. Returns whether this connection is to end.
     fn take_messages(&mut self) -> bool {
         let messages = self.client.take_messages();
         self.unsent.extend_from_slice(&messages);
         self.client.is_killed()
     }
 
-    /// Waits for a reply, or until somebody unblocks it or the process ends; what to answer, none if the
-    /// connection ended.
+    /// Waits for a reply, or until CLIENT UNBLOCK or the end of the process. Returns the reply; none if
+    /// the connection has ended.
     async fn wait(&mut self, wait: Box<Wait>) -> io::Result<Option<Vec<u8>>> {
         let Wait { mut reply, mut at_once, blocks, silent } = *wait;
         let _blocked = blocks.then(|| self.node().clients.block(&self.client));
         let client = Arc::clone(&self.client);
         let reply = loop {
-            // At the end others are not waited for: what is true by now is the answer, as after a timeout.
+            // When the process ends, the answer is what is true now, as after a timeout.
             if self.is_over()
                 && let Some(now) = at_once.take()
             {
@@ -311,7 +312,7 @@ impl Connection {
         Ok(Some(if silent { Vec::new() } else { reply }))
     }
 
-    /// Waits for `what`, a call, or the end of the stream. What arrives meanwhile is kept.
+    /// Waits for `what`, a call, or the end of the stream. Input that arrives meanwhile is kept.
     async fn idle<T>(
         &mut self,
         what: &mut (impl Future<Output = T> + Send + Unpin),
@@ -329,7 +330,9 @@ impl Connection {
                     return Poll::Ready(Ok(Woken::Closed));
                 }
                 if self.rest.len() > limit {
-                    return Poll::Ready(Err(io::Error::other("client-query-buffer-limit passed")));
+                    return Poll::Ready(Err(io::Error::other(
+                        "client-query-buffer-limit exceeded",
+                    )));
                 }
             }
         })
@@ -368,11 +371,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Makes sure that the journal has what this connection wrote: on its way to the disk, and under
-    /// `always` on it. Others that are ready write first, so that one write serves all.
+    /// Waits until the journal has what this connection wrote: handed to the system, and with
+    /// `appendfsync always` on the disk. Other connections that are ready run first, so that one write
+    /// serves all of them.
     ///
     /// # Errors
-    /// It has not. What was written may come to be known all the same, so no reply is right.
+    /// If it has not. The writes may still become known to other connections and peers, so neither a reply
+    /// nor an error would be right.
     async fn keep(&self, ticket: Ticket) -> io::Result<()> {
         let Some(journal) = self.node().store.journal() else { return Ok(()) };
         tokio::task::yield_now().await;
@@ -383,12 +388,16 @@ impl Connection {
             written => written.map(drop),
         };
         kept.map_err(|failed| {
-            tracing::warn!(id = self.client.id, "a client's writes are not kept: {failed}");
-            io::Error::other("the journal does not take writes")
+            tracing::warn!(
+                id = self.client.id,
+                "a client's writes are not in the journal: {failed}"
+            );
+            io::Error::other("the journal does not accept records")
         })
     }
 
-    /// Checks what the client has not read against the limit; until when it may stay so.
+    /// Checks the bytes that the client has not read against its limit. Returns until when they may stay
+    /// above the soft limit.
     fn note_unread(&self, over_soft: &mut Option<Instant>) -> io::Result<Option<Instant>> {
         let unread = self.unsent.len() - self.sent;
         self.client.unread.store(unread, Ordering::Relaxed);
@@ -399,15 +408,15 @@ impl Connection {
             *over_soft = None;
         }
         if (limit.hard > 0 && unread > limit.hard) || until.is_some_and(|at| at <= Instant::now()) {
-            tracing::warn!(id = self.client.id, unread, "client-output-buffer-limit passed");
-            return Err(io::Error::other("client-output-buffer-limit passed"));
+            tracing::warn!(id = self.client.id, unread, "client-output-buffer-limit exceeded");
+            return Err(io::Error::other("client-output-buffer-limit exceeded"));
         }
         Ok(until)
     }
 
     /// Waits until the socket takes more, or `until`.
     async fn wait_writable(&self, until: Option<Instant>) -> io::Result<()> {
-        // Messages gather in the outbox meanwhile, under its own limit.
+        // Meanwhile, messages gather in the outbox, which has the same limit.
         let writable = poll_fn(|task| {
             if self.client.is_killed() {
                 return Poll::Ready(Err(io::Error::other("killed")));
@@ -420,7 +429,7 @@ impl Connection {
         }
     }
 
-    /// Runs what was read before.
+    /// Runs the input that was kept.
     fn run_rest(&mut self) -> Next {
         if self.rest.is_empty() {
             return Next::Read;
@@ -445,7 +454,7 @@ impl Connection {
         next
     }
 
-    /// Runs the complete commands at the start of `input`; what to do next, and how many bytes are
+    /// Runs the complete commands at the start of `input`. Returns what to do next, and how many bytes are
     /// done with. Replies go out at once as far as the socket takes them.
     fn run_batch(
         &mut self,
@@ -482,8 +491,8 @@ impl Connection {
         (next, done)
     }
 
-    /// Reads ahead up to [`AHEAD`] commands, has what they are about brought near, runs them, and
-    /// so on.
+    /// Reads up to [`AHEAD`] commands ahead, prefetches their objects and runs them, until no complete
+    /// command is left.
     fn run_commands(
         &mut self,
         input: &[u8],
@@ -494,7 +503,7 @@ impl Connection {
         let mut at = 0;
         loop {
             let limits = self.limits();
-            // What a client may send depends on whether AUTH went well.
+            // The limits of the next command depend on whether AUTH succeeded.
             let window = if limits.unauthenticated { 1 } else { AHEAD };
             let (count, stop) = ahead.read(&mut self.parser, input, at, window, &limits);
             if let Some(function) = &self.session.function {
@@ -524,7 +533,7 @@ impl Connection {
             match stop {
                 Stop::Full => {}
                 Stop::Incomplete if input.len() - at > self.node().settings.query_bytes() => {
-                    tracing::warn!(id = self.client.id, "client-query-buffer-limit passed");
+                    tracing::warn!(id = self.client.id, "client-query-buffer-limit exceeded");
                     return (Next::Close, input.len());
                 }
                 Stop::Incomplete => return (Next::Read, at),
@@ -571,7 +580,7 @@ impl Connection {
         }
         self.session.generation = generation;
         match &self.session.user {
-            // Nobody may need to authenticate any more.
+            // The default user may need no password any more.
             None => self.session.user = self.node().acl.anonymous(),
             Some(user) => match self.node().acl.get(&user.name) {
                 Some(user) => {

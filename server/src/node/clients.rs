@@ -1,5 +1,5 @@
-//! The connections of this process, as others see them: CLIENT LIST and KILL, and messages from one
-//! connection to another.
+//! The clients of this process, as other connections see them: for CLIENT LIST and KILL, and for
+//! messages from one connection to another.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::node::subscriptions::{ChannelKind, PerKind};
 use crate::settings::OutputLimit;
 
-/// What a client said of itself, and what it is about.
+/// What CLIENT LIST shows of a client.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct About {
     pub(crate) name: Box<[u8]>,
@@ -32,11 +32,11 @@ pub(crate) struct About {
     pub(crate) no_touch: bool,
 }
 
-/// What others have for a client to read, and its waker.
+/// Messages of other connections that a client has not taken yet, and the waker of its connection.
 #[derive(Debug, Default)]
 struct Outbox {
     bytes: Vec<u8>,
-    /// Since when it has been beyond the soft limit.
+    /// Since when its length has been above the soft limit.
     over_soft: Option<Instant>,
     waker: Option<Waker>,
 }
@@ -59,16 +59,16 @@ pub(crate) struct Client {
     /// Bytes that it has not read.
     pub(crate) unread: AtomicUsize,
     outbox: Mutex<Outbox>,
-    /// Whether something stands in the outbox, or it is to be closed.
+    /// Whether its connection is to look at the outbox, or at whether it is to be closed.
     called: AtomicBool,
     killed: AtomicBool,
     block: Mutex<Block>,
 }
 
-/// How CLIENT UNBLOCK ends a wait.
+/// How CLIENT UNBLOCK ended a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unblocked {
-    /// As if its time were over.
+    /// As at its timeout.
     Timeout,
     /// With an error.
     Error,
@@ -114,8 +114,8 @@ impl Client {
         }
     }
 
-    /// Puts a message into its outbox. A client that does not read is closed once the limit is
-    /// passed, so what it costs stays bounded.
+    /// Puts a message into its outbox. A client that does not read is closed above `limit`, so the memory
+    /// it takes stays bounded.
     pub(crate) fn send(&self, message: &[u8], limit: OutputLimit) {
         let mut outbox = self.outbox.lock();
         if self.is_killed() {
@@ -145,7 +145,7 @@ impl Client {
         self.wake();
     }
 
-    /// Has the connection look at what changed for it.
+    /// Has its connection look at what has changed for it.
     pub(crate) fn wake(&self) {
         self.call(&self.outbox.lock());
     }
@@ -166,7 +166,7 @@ impl Client {
         self.called.load(Ordering::Acquire)
     }
 
-    /// Wakes `waker` whenever it is called from now on.
+    /// Sets the waker of its connection.
     pub(crate) fn listen(&self, waker: &Waker) {
         self.outbox.lock().waker = Some(waker.clone());
     }
@@ -209,14 +209,14 @@ impl Client {
         }
     }
 
-    /// Takes what others sent.
+    /// Takes the messages out of its outbox.
     pub(crate) fn take_messages(&self) -> Vec<u8> {
         let mut outbox = self.outbox.lock();
         self.called.store(false, Ordering::Release);
         std::mem::take(&mut outbox.bytes)
     }
 
-    /// Whether it takes messages of others: then the pub/sub limit holds for it.
+    /// Whether it is subscribed to anything. The output limit of class pubsub holds for it then.
     pub(crate) fn subscribed(&self) -> bool {
         let about = self.about.lock();
         about.subscriptions.sum() > 0
@@ -290,7 +290,7 @@ struct Pause {
 }
 
 impl Clients {
-    /// A new connection, unless there are `max` already.
+    /// Registers a new connection; none if there are `max` already.
     pub(crate) fn open(
         &self,
         address: SocketAddr,
@@ -323,7 +323,7 @@ impl Clients {
         self.all.lock().values().cloned().collect()
     }
 
-    /// Marks a connection as waiting for as long as the answer lives.
+    /// Marks a connection as blocked until the result is dropped.
     pub(crate) fn block(&self, client: &Arc<Client>) -> Blocked {
         *client.block.lock() = Block::Waits;
         self.blocked.fetch_add(1, Ordering::Relaxed);
@@ -340,7 +340,7 @@ impl Clients {
         self.all.lock().get(&id).cloned()
     }
 
-    /// Makes commands wait. While a pause lasts, another one can only make it longer and stricter.
+    /// CLIENT PAUSE. During a pause, another one can only make it longer and stricter.
     pub(crate) fn pause(&self, duration: Duration, writes_only: bool) {
         let now = Instant::now();
         let mut pause = Pause { until: now + duration, writes_only };
@@ -364,7 +364,7 @@ impl Clients {
         self.paused.lock().map_or_else(Instant::now, |pause| pause.until)
     }
 
-    /// Whether commands wait now. One relaxed load while nobody pauses.
+    /// Whether commands wait now. One relaxed load while there is no pause.
     pub(crate) fn is_paused(&self, write: bool) -> bool {
         if !self.pausing.load(Ordering::Relaxed) {
             return false;
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_clients_as_allowed_get_in() {
+    fn no_more_clients_than_allowed_are_let_in() {
         let clients = Clients::default();
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let first = clients.open(address, address, 0, 1).expect("there is room");
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_waits_is_unblocked() {
+    fn only_a_client_that_waits_is_unblocked() {
         let clients = Clients::default();
         let client = client();
         assert!(!client.unblock(Unblocked::Timeout));

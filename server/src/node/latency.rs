@@ -1,4 +1,4 @@
-//! LATENCY: the worst delays of late, when `latency-monitor-threshold` asks for them.
+//! LATENCY: the latest delays above `latency-monitor-threshold`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,14 +17,14 @@ pub(crate) struct Series {
     pub(crate) worst: u64,
 }
 
-/// The events that were seen.
+/// The delays that were noted, by event.
 #[derive(Debug, Default)]
 pub(crate) struct Latency {
     events: Mutex<BTreeMap<&'static str, Series>>,
 }
 
 impl Latency {
-    /// Notes that `event` took `took`, if that is beyond `threshold` milliseconds.
+    /// Notes that `event` took `took`, if that is at least `threshold` milliseconds. 0 turns this off.
     pub(crate) fn note(&self, event: &'static str, took: Duration, threshold: i64) {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         if threshold <= 0 || millis < threshold.unsigned_abs() {

@@ -1,4 +1,4 @@
-//! MONITOR: every command that runs, to those who ask.
+//! MONITOR: sends every command that runs to the clients that asked for it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use crate::clock::unix_micros;
 use crate::node::clients::Client;
 use crate::settings::{OutputLimit, Settings};
 
-/// Who monitors.
+/// The clients that monitor.
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
@@ -32,12 +32,12 @@ impl Monitors {
         self.any.store(!clients.is_empty(), Ordering::Relaxed);
     }
 
-    /// Whether anybody monitors: all that a command asks.
+    /// Whether any client monitors. One relaxed load, for every command.
     pub(crate) fn any(&self) -> bool {
         self.any.load(Ordering::Relaxed)
     }
 
-    /// Tells of a command of `client`.
+    /// Sends a command of `client` to all clients that monitor.
     pub(crate) fn tell(&self, client: &Client, args: Args<'_>, settings: &Settings) {
         let micros = unix_micros();
         let mut line =
@@ -47,7 +47,7 @@ impl Monitors {
             quote(arg, &mut line);
         }
         line.push_str("\r\n");
-        // Plain clients may have no limit; one that others fill needs one.
+        // Class normal may have no limit. An outbox that other clients fill needs one.
         let limit = match settings.output_limit(false) {
             OutputLimit { hard: 0, .. } => settings.output_limit(true),
             limit => limit,

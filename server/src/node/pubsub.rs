@@ -1,4 +1,4 @@
-//! Channels, patterns and shard channels, and who listens to them.
+//! Channels, patterns and shard channels, and the clients that are subscribed to them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,17 +9,18 @@ use miso_protocol::reply::{Reply, Resp};
 use parking_lot::RwLock;
 
 use crate::node::clients::Client;
+use crate::node::subscriptions::{ChannelKind, PerKind};
 use crate::settings::Settings;
 
 type Listeners = BTreeMap<u64, Arc<Client>>;
 
 type Table = HashMap<Box<[u8]>, Listeners>;
 
-/// Who listens to what.
+/// All subscriptions of this node.
 #[derive(Debug, Default)]
 pub(crate) struct PubSub {
     tables: RwLock<PerKind<Table>>,
-    /// Whether anybody listens to anything: all that a write asks.
+    /// Whether any client is subscribed to a channel or a pattern. One relaxed load, for every write.
     pub(crate) listened: AtomicBool,
 }
 
@@ -27,7 +28,7 @@ impl PubSub {
     fn change(&self, kind: ChannelKind, change: impl FnOnce(&mut Table)) {
         let mut tables = self.tables.write();
         change(tables.of_mut(kind));
-        // Changes of objects are told to channels and patterns alone.
+        // Changes of objects are published to channels and patterns, not to shard channels.
         let plain = [ChannelKind::Channel, ChannelKind::Pattern];
         let listened = plain.iter().any(|kind| !tables.of(*kind).is_empty());
         self.listened.store(listened, Ordering::Relaxed);
@@ -50,7 +51,7 @@ impl PubSub {
         });
     }
 
-    /// Sends `message` to all who listen to `channel`; how many got it.
+    /// Sends `message` to all subscribers of `channel`, and of patterns that match it. Returns to how many.
     pub(crate) fn publish(&self, channel: &[u8], message: &[u8], settings: &Settings) -> usize {
         let tables = self.tables.read();
         let limit = settings.output_limit(true);
@@ -70,7 +71,7 @@ impl PubSub {
         got
     }
 
-    /// Sends `message` to all who listen to the shard channel; how many got it.
+    /// Sends `message` to all subscribers of a shard channel. Returns to how many.
     pub(crate) fn publish_sharded(
         &self,
         channel: &[u8],
@@ -86,19 +87,19 @@ impl PubSub {
         listeners.inspect(|client| send(client)).count()
     }
 
-    /// The channels of a kind that somebody listens to and that match.
+    /// The channels of a kind that have a subscriber and match.
     pub(crate) fn channels(&self, kind: ChannelKind, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
         let tables = self.tables.read();
         let wanted = |channel: &[u8]| pattern.is_none_or(|p| glob::matches(p, channel, false));
         tables.of(kind).keys().filter(|channel| wanted(channel)).cloned().collect()
     }
 
-    /// How many listen to `channel` by its name.
+    /// How many clients are subscribed to `channel` by its name.
     pub(crate) fn listeners(&self, kind: ChannelKind, channel: &[u8]) -> usize {
         listeners(&self.tables.read(), kind, channel).count()
     }
 
-    /// How many channels, patterns and shard channels somebody listens to.
+    /// How many channels, patterns and shard channels have a subscriber.
     pub(crate) fn counts(&self) -> PerKind<usize> {
         self.tables.read().map(Table::len)
     }

@@ -1,9 +1,9 @@
 //! Which functions run here, and which replicas of them.
 //!
 //! A function is registered while a connection that touched one of its objects is open, and for
-//! `function-linger` beyond; or by MISO.REGISTER, held by the connection, or past its end for the
-//! TTL that was given. Functions that come and go per invocation need no register call, and
-//! scaling to zero and back does not flap.
+//! `function-linger` after that. A replica is registered by MISO.REGISTER, while its connection is open
+//! or for its TTL after that. Functions that start for one invocation need no register call, and scaling
+//! to zero and back does not make them appear and disappear.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -18,21 +18,21 @@ use parking_lot::Mutex;
 struct Replica {
     /// How many connections hold it.
     connections: usize,
-    /// Until when it stays without any.
+    /// Until when it stays registered without a connection.
     until: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// How many connections have touched it.
+    /// How many open connections have touched it.
     connections: usize,
-    /// When the last of them went.
+    /// When the last of them was closed.
     idle_since: Option<Instant>,
     replicas: BTreeMap<Box<[u8]>, Replica>,
 }
 
 impl Entry {
-    /// Forgets what has run out; whether anything is left.
+    /// Forgets what has expired. Returns whether anything is left.
     fn expire(&mut self, now: Instant, linger: Duration) -> bool {
         self.replicas.retain(|_, replica| {
             replica.connections > 0 || replica.until.is_some_and(|until| until > now)
@@ -45,12 +45,12 @@ impl Entry {
 /// What runs here: functions, and the replicas registered by name of each.
 pub(crate) type Running = BTreeMap<Bytes, Vec<Bytes>>;
 
-/// Hears of what runs here, under the registry's lock.
+/// Is told what runs here, under the registry's lock.
 pub(crate) trait Listener: Send + Sync + std::fmt::Debug {
-    /// A function begins to run here. Before [`Listener::runs`] tells of it.
+    /// A function begins to run here. Called before [`Listener::runs`].
     fn begins(&self, function: &Function);
 
-    /// What runs here now; different from the last time.
+    /// What runs here now. Called when that has changed.
     fn runs(&self, running: &Running);
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Registry {
     listener: OnceLock<Box<dyn Listener>>,
 }
 
-/// A connection's hold on a function or one of its replicas; gone when dropped.
+/// A connection's hold on a function or one of its replicas, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Registration {
     registry: Arc<Registry>,
@@ -88,7 +88,7 @@ pub(crate) struct Registered {
 }
 
 impl Registry {
-    /// Tells `listener` what runs here from now on. Once only, before anything does.
+    /// Tells `listener` what runs here from now on. Called once, before anything runs.
     pub(crate) fn listen(&self, listener: Box<dyn Listener>) {
         assert!(self.listener.set(listener).is_ok(), "a registry has one listener");
     }
@@ -126,7 +126,7 @@ impl Registry {
         if begins && let Some(listener) = self.listener.get() {
             listener.begins(function);
         }
-        // Most touches change nothing that others hear of.
+        // Most touches change nothing that the listener is told of.
         if begins || (replica.is_some() && first) {
             self.tell(&mut entries);
         }
@@ -138,7 +138,7 @@ impl Registry {
         }
     }
 
-    /// Forgets `replica` of `function`, or the whole function; whether it was registered.
+    /// Forgets `replica` of `function`, or the whole function. Returns whether it was registered.
     pub(crate) fn unregister(&self, function: &[u8], replica: Option<&[u8]>) -> bool {
         let mut entries = self.entries.lock();
         let was = match replica {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_touch_lasts_as_long_as_its_connections_and_lingers() {
+    fn a_touch_lasts_until_its_connections_end_and_lingers() {
         let registry = Arc::new(Registry::default());
         let held = registry.touch(&function(b"f"));
         let later = Instant::now() + LINGER * 10;
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn others_hear_of_what_changes_and_of_nothing_else() {
+    fn the_listener_is_told_of_changes_only() {
         let (registry, heard) = (Arc::new(Registry::default()), Heard::default());
         registry.listen(Box::new(heard.clone()));
         let (f, now) = (function(b"f"), Instant::now());

@@ -36,7 +36,7 @@ pub(crate) struct Saving {
 }
 
 impl Saving {
-    /// Takes over what is known of the checkpoint that the last run left.
+    /// Notes the checkpoint that the last run left, and the log records that it does not cover.
     pub(crate) fn recovered(&self, summary: &RecoveredSummary) {
         self.bytes.store(summary.checkpoint_bytes, Ordering::Relaxed);
         self.covers.store(-(summary.log_records as i64), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! SLOWLOG: the commands that took long.
+//! SLOWLOG: the latest commands that took longer than `slowlog-log-slower-than`.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,18 +1,18 @@
 //! The kinds of channels that a connection can subscribe to, and a value for each kind.
 
-/// What may be listened to.
+/// What a client can subscribe to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ChannelKind {
     /// A channel, by its name.
     Channel,
     /// All channels that match a pattern.
     Pattern,
-    /// A shard channel: names of their own, which no pattern reaches. A node is its whole cluster's
-    /// keyspace, so every one of them is here.
+    /// A shard channel. Their names are apart from those of channels, and no pattern matches them. A node
+    /// holds the whole keyspace, so all of them are here.
     Shard,
 }
 
-/// One of something for each kind.
+/// A value for each kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PerKind<T>([T; 3]);
 

@@ -1,4 +1,4 @@
-//! The connection itself: PING, HELLO, AUTH, CLIENT, COMMAND …
+//! The connection itself: PING, HELLO, AUTH, SELECT; CLIENT and COMMAND in files of their own.
 
 mod client;
 mod command;
@@ -28,7 +28,7 @@ use rows::{ALWAYS, HELP, row, sub};
 /// The module's version: major * 10000 + minor * 100 + patch.
 pub(crate) const MODULE_VERSION: i64 = 100;
 
-/// A block, since too many words are a syntax error to Redis and not a wrong number.
+/// A block, since Redis answers too many words with a syntax error, not with a wrong number.
 const CREDENTIALS: Arg =
     Arg::block("credentials", &[Arg::string("username").optional(), Arg::string("password")]);
 const AUTH_ARGS: Arg = Arg::block("auth", &[Arg::string("username"), Arg::string("password")]);
@@ -40,7 +40,7 @@ pub(crate) const CONNECTION: &[Command] = &[
             ..row(
                 "PING",
                 &[Arg::string("message").optional()],
-                "Whether the server answers",
+                "Tests whether the server answers",
                 "PONG, or the message",
             )
         },
@@ -93,7 +93,7 @@ pub(crate) const CONNECTION: &[Command] = &[
             ..row(
                 "AUTH",
                 &[CREDENTIALS],
-                "Authenticates; while nobody needs to, the user name is the function",
+                "Authenticates; while there are no passwords, the user name is the function",
                 "OK",
             )
         },
@@ -293,7 +293,7 @@ fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<(), CommandError> {
     if cx.node.acl.open_mode() {
         check_key(cx, name)?;
-        // The default user's name is no function's: clients send it without being told.
+        // Clients send the default user's name by themselves, so it stands for the default function.
         let default = cx.node.settings.text("default-function");
         let function = if name == DEFAULT { default.as_bytes() } else { name };
         cx.bind_function(function)?;
@@ -311,7 +311,7 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
         let default = cx.node.settings.text("default-function");
         let function = match user.function() {
             Some(function) => Some(function),
-            // What the user before was bound to is not this one's.
+            // The function of the previous user is not kept.
             None if was_bound => Some(default.as_bytes()),
             None => None,
         };

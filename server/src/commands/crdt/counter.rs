@@ -26,7 +26,7 @@ pub(crate) const GCOUNTER: &[Command] = &[
             group: Group::GCounter,
             flags: Flags::FAST,
             complexity: "O(1)",
-            summary: "Adds to a grow-only counter; 1 unless told, and 0 creates it",
+            summary: "Adds to a grow-only counter; default 1, and 0 creates it",
             reply: VALUE,
             example: &[
                 ("GCOUNTER.ADD cart-12345 total 2", "(integer) 2"),
@@ -100,7 +100,7 @@ pub(crate) const PNCOUNTER: &[Command] = &[
             group: Group::PnCounter,
             flags: Flags::FAST,
             complexity: "O(1)",
-            summary: "Adds to a counter; 1 unless told, negative takes away, 0 creates it",
+            summary: "Adds to a counter; default 1, a negative number subtracts, 0 creates it",
             reply: VALUE,
             example: &[
                 ("PNCOUNTER.ADD shop stock 10", "(integer) 10"),
@@ -118,7 +118,7 @@ pub(crate) const PNCOUNTER: &[Command] = &[
             group: Group::PnCounter,
             flags: Flags::FAST,
             complexity: "O(1)",
-            summary: "Takes away from a counter; 1 unless told",
+            summary: "Subtracts from a counter; default 1",
             reply: VALUE,
             example: &[("PNCOUNTER.SUB shop stock 2", "(integer) 5")],
             ..ROW
@@ -170,7 +170,7 @@ pub(crate) const PNCOUNTER: &[Command] = &[
     ),
 ];
 
-/// What to add and what to take away.
+/// What to add and what to subtract.
 type Amount = (u64, u64);
 
 fn signed(n: i64) -> Amount {
@@ -271,7 +271,7 @@ fn madd<K: Kind<State = Counter>>(
     Ok(())
 }
 
-/// Events for additions that are only tried.
+/// Events for additions on a copy.
 struct Rehearsal(Writer);
 
 impl Events for Rehearsal {

@@ -65,7 +65,7 @@ pub(crate) const EWFLAG: &[Command] = &[
             group: Group::EwFlag,
             flags: Flags::FAST,
             complexity: "O(1)",
-            summary: "Whether a flag is on; off unless it was turned on",
+            summary: "Whether a flag is on; default off",
             reply: "Integer: 1 or 0 (RESP3: boolean)",
             example: &[("EWFLAG.GET shop open", "(integer) 1")],
             ..ROW

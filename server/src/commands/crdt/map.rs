@@ -55,7 +55,7 @@ pub(crate) const ORMAP: &[Command] = &[
             group: Group::OrMap,
             flags: Flags::FAST,
             complexity: "O(N log N) with N concurrent values",
-            summary: "All concurrent values of a field, bytewise in order",
+            summary: "All concurrent values of a field, in bytewise order",
             reply: "Array of bulk strings, empty if the field is absent",
             example: &[("ORMAP.GETMV user-7 profile name", "1) \"Ada\"")],
             ..ROW
@@ -174,7 +174,7 @@ pub(crate) const ORMAP: &[Command] = &[
             access: Access::Read,
             group: Group::OrMap,
             complexity: "O(1) for each call",
-            summary: "Walks a map step by step; what is in it all the while is returned",
+            summary: "Walks a map step by step; fields that stay in it throughout are returned",
             reply: "Array of the cursor to go on from (0 at the end) and fields and values in turn",
             example: &[("ORMAP.SCAN user-7 profile 0", "1) \"0\"\n2) 1) \"visits\"\n   2) \"1\"")],
             ..ROW

@@ -33,7 +33,7 @@ pub(crate) const MVREG: &[Command] = &[
             group: Group::MvReg,
             flags: Flags::FAST,
             complexity: "O(N log N) with N concurrent values",
-            summary: "All concurrent values of a register, bytewise in order",
+            summary: "All concurrent values of a register, in bytewise order",
             reply: "Array of bulk strings: more than one if it was set concurrently, none if never",
             example: &[("MVREG.GET user-7 theme", "1) \"dark\"")],
             ..ROW

@@ -14,7 +14,7 @@ use crate::engine::error::CommandError;
 const MEMBER: Arg = Arg::string("member");
 const MEMBERS: Arg = Arg::string("member").multiple();
 
-/// A block, since more words are a syntax error to Redis and not a wrong number.
+/// A block, since Redis answers more words with a syntax error, not with a wrong number.
 const COUNT_ARG: Arg = Arg::block("count", &[Arg::integer("count")]).optional();
 
 /// How many members RANDMEMBER repeats at most, so that one command cannot fill the memory.
@@ -108,7 +108,7 @@ macro_rules! rows {
                     access: Access::Read,
                     group: Group::$kind,
                     complexity: "O(1) for each call",
-                    summary: "Walks a set step by step; what is in it all the while is returned",
+                    summary: "Walks a set step by step; members that stay in it throughout are returned",
                     reply: "Array of the cursor to go on from (0 at the end) and the members",
                     example: &[(
                         concat!($prefix, ".SCAN post ", $name, " 0 MATCH r*"),

@@ -18,7 +18,7 @@ use crate::engine::wait::{After, Wait, encoded};
 use crate::node::Node;
 use crate::peers;
 
-/// How long a function that ends waits for replication to say that it has drained.
+/// How long MISO.UNREGISTER waits for replication to drain the function.
 const DRAIN: Duration = Duration::from_secs(6);
 
 const FUNCTION: Arg = Arg::string("function");
@@ -46,9 +46,9 @@ pub(crate) const FUNCTIONS: &[Command] = &[
             group: Group::Miso,
             flags: Flags::BLOCKING,
             complexity: "O(1)",
-            summary: "Takes back a registration: of the connection's function unless told. Of a \
-                      function that ends with it another node or the disk has everything first; \
-                      waits for that for some seconds at most",
+            summary: "Takes back a registration; default: of the connection's function. If the \
+                      function stops running here, waits some seconds until another node or the \
+                      disk has everything of it",
             reply: "Integer: 1 if it was registered",
             example: &[("MISO.UNREGISTER checkout REPLICA pod-1", "(integer) 1")],
             ..ROW
@@ -120,7 +120,8 @@ fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let replica = replica.unwrap_or_else(|| default_replica(cx));
     let function = cx.node.store.function(function);
     let registration = cx.node.registry.register(&function, &replica, ttl);
-    // The new hold comes before the old one goes, so that renewing does not flap.
+    // The new registration is made before the old one ends, so that renewing it changes nothing for
+    // others.
     cx.session.registrations.push(registration);
     let last = cx.session.registrations.len() - 1;
     let mut at = 0;
@@ -170,7 +171,7 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     };
     let at_once = one(&node);
     let drained = async move {
-        // Longer than replication takes, unless its disk hangs.
+        // Longer than replication takes, unless the disk hangs.
         let drained = peers::ask(&node, Ask::Drain { function });
         _ = tokio::time::timeout(DRAIN, drained).await;
         one(&node)
@@ -211,7 +212,7 @@ fn show(node: &Node, nodes: &[NodeView], views: &[FunctionView], reply: &mut Rep
     for function in running {
         let name = &*function.function;
         let view = views.iter().find(|view| view.function == name);
-        // Who runs it beside this node, and with what replicas.
+        // The other nodes that run it, and their replicas of it.
         let others: Vec<(&NodeView, &[Bytes])> = nodes
             .iter()
             .skip(1)

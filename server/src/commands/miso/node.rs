@@ -48,8 +48,8 @@ pub(crate) const NODES: &[Command] = &[
             args: &[],
             complexity: "O(N) with N nodes",
             summary: "All known nodes, this one first: state, functions, when last heard of, how \
-                      far each is behind this node's writes, and by function the number up to \
-                      which it has acknowledged them, and has them on its disk (durable)",
+                      many of this node's writes each has not acknowledged, and by function the \
+                      number up to which it has acknowledged them, and has them on its disk (durable)",
             reply: "Array with, per node, an array of names and values in turn (RESP3: map)",
             example: &[(
                 "MISO.NODES",
@@ -79,9 +79,9 @@ pub(crate) const NODES: &[Command] = &[
             flags: ADMIN,
             complexity: "O(N) with N functions; one node goes over all objects afterwards, once",
             summary: "Forgets a node that has left or is dead and will not come back. What it wrote stays; \
-                      another node takes over what it counted, once all others are here. If it comes \
+                      another node adopts its counts, once all other nodes are reachable. If it comes \
                       back all the same with updates that no other node has seen, it stays apart. \
-                      Of a node that lives, forgets what it was before it was started last",
+                      Of a live node, forgets its incarnations before the last start",
             reply: "OK",
             example: &[("MISO.FORGET edge-3", "(error) ERR no such node 'edge-3'")],
             ..MISO
@@ -94,8 +94,8 @@ pub(crate) const NODES: &[Command] = &[
             args: &[Arg::string("function").optional()],
             flags: BLOCKING,
             complexity: "O(N) with N objects",
-            summary: "Compares a function, or all that run here, with every peer now and takes \
-                      over what differs",
+            summary: "Compares a function, or all that run here, with every peer now and merges \
+                      what differs",
             reply: "Integer: how many CRDTs were repaired here",
             example: &[("MISO.SYNC checkout", "(integer) 0")],
             ..MISO
@@ -138,9 +138,9 @@ pub(crate) const NODES: &[Command] = &[
             group: Group::Server,
             flags: BLOCKING,
             complexity: "O(1)",
-            summary: "Waits until as many peers have acknowledged this connection's writes, at \
+            summary: "Waits until numreplicas peers have acknowledged this connection's writes, at \
                       most timeout milliseconds; 0 is for ever",
-            reply: "Integer: how many have",
+            reply: "Integer: how many peers have",
             ..ROW
         },
         wait,
@@ -153,7 +153,7 @@ pub(crate) const NODES: &[Command] = &[
             flags: BLOCKING,
             complexity: "O(1)",
             summary: "Waits until this connection's writes are on the disk here (numlocal 1) and \
-                      on those of as many peers, at most timeout milliseconds; 0 is for ever",
+                      on the disks of numreplicas peers, at most timeout milliseconds; 0 is for ever",
             reply: "Array: 1 if they are here, and on how many peers' disks they are",
             ..ROW
         },
@@ -161,7 +161,7 @@ pub(crate) const NODES: &[Command] = &[
     ),
 ];
 
-/// Has replication answer a question, and the connection wait for that.
+/// Asks replication a question; the reply waits for the answer.
 pub(crate) fn ask(
     cx: &mut Context<'_>,
     ask: Ask,
@@ -174,7 +174,7 @@ pub(crate) fn ask(
     }));
 }
 
-/// Has replication answer a question once the answer is enough, or the time is over.
+/// Asks replication a question; the reply waits until the answer is enough, or the time is over.
 fn ask_until(
     cx: &mut Context<'_>,
     until: Option<Instant>,
@@ -192,16 +192,16 @@ fn ask_until(
             encoded(&node, resp, |reply| write(answer, reply))
         }
     };
-    // A time that is past by then: it is asked once.
+    // A time that has passed by then, so that the question is asked once.
     let past = Some(Instant::now());
     cx.after = After::Wait(Wait::blocking(answer(until), answer(past)));
 }
 
-/// What no correct replication answers.
+/// The error for an answer that does not fit the question.
 fn unexpected(answer: Answer) -> CommandError {
     match answer {
         Answer::Refused(line) => CommandError::text(line),
-        other => CommandError::text(format!("ERR replication answers {other:?}")),
+        other => CommandError::text(format!("ERR unexpected answer from replication: {other:?}")),
     }
 }
 
@@ -235,7 +235,7 @@ fn reached(answer: Answer, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     }
 }
 
-/// Replicas' ids as they are shown.
+/// A replica's id as it is shown.
 pub(crate) fn id(replica: miso_store::crdt::ReplicaId) -> String {
     format!("{:016x}", replica.0)
 }
@@ -360,7 +360,7 @@ fn sync(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         }
     };
     let ask = move |until| Ask::Sync { function: function.clone(), until };
-    // One round, however long a slice of it takes.
+    // One round only; it is not asked again while it lasts.
     let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
     let round = move |time: Duration| {
         let (node, ask) = (Arc::clone(&node), ask.clone());
@@ -380,7 +380,7 @@ fn causal_token(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Milliseconds to wait, as Redis reads them: until when; none is for ever.
+/// Until when a timeout in milliseconds lasts, as Redis reads it; none for 0, which is for ever.
 fn deadline(arg: &[u8]) -> Result<Option<Instant>, CommandError> {
     let timeout = integer::parse_i64(arg)
         .ok_or_else(|| CommandError::text("ERR timeout is not an integer or out of range"))?;
@@ -415,7 +415,7 @@ fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let peers = integer::parse_i64(&args[1]).ok_or(CommandError::NotInteger)?;
     let until = deadline(&args[2])?;
     let function = cx.function();
-    // EXEC notes what it wrote when it is over.
+    // What EXEC wrote is noted only after it.
     let seq = if cx.held.is_some() { function.seq() } else { cx.session.wrote };
     let peers = usize::try_from(peers).unwrap_or(0);
     let function = Bytes::copy_from_slice(function.name());
@@ -463,7 +463,7 @@ fn wait_aof(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             let on_disk = async {
                 let Some(journal) = node.store.journal().filter(|_| local) else { return };
                 let synced = journal.on_synced(position);
-                // What is not on the disk in time is seen below.
+                // Whether the writes are on the disk in time is seen below.
                 match until {
                     None => drop(synced.await),
                     Some(until) => drop(tokio::time::timeout_at(until.into(), synced).await),

@@ -1,4 +1,4 @@
-//! MISO.NEW, and what is known of objects whatever their types.
+//! MISO.NEW, and commands about objects of any type.
 
 use miso_protocol::command::{Access, Arg, Flags, Group, NAME, OBJECT, Row};
 use miso_protocol::reply::Reply;
@@ -176,7 +176,7 @@ fn size(value: &Value) -> i64 {
     }
 }
 
-/// How many writers have a part in a value.
+/// How many writers a value has updates of.
 fn writers(value: &Value) -> usize {
     let mut writers: Vec<u16> = match value {
         Value::GCounter(counter) | Value::PnCounter(counter) => {
@@ -320,7 +320,7 @@ fn kind(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 /// A name that was deleted, and its type.
 pub(crate) type Deleted = (Box<[u8]>, Type);
 
-/// Deletes a whole object; the names that it had.
+/// Deletes a whole object. Returns the names that it had.
 pub(crate) fn delete_all(shard: &mut ShardGuard<'_>, hash: u64, object: &[u8]) -> Vec<Deleted> {
     let name = |(name, slot): (&[u8], &Slot)| Some((Box::from(name), slot.value()?.kind()));
     let held = shard.object(hash, object);
@@ -331,7 +331,7 @@ pub(crate) fn delete_all(shard: &mut ShardGuard<'_>, hash: u64, object: &[u8]) -
 
 fn del(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let object = &args[1];
-    // Under one lock, so that all or nothing outlives a node that dies.
+    // Under one lock and so in one record: a node that dies keeps all of it or nothing.
     let deleted: Vec<Deleted> = with_shard(cx, object, |shard, hash| {
         if args.len() == 2 {
             return delete_all(shard, hash, object);

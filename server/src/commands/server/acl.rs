@@ -98,7 +98,7 @@ pub(crate) const ACL: &[Command] = &[Command::parent(
             sub(
                 "LOG",
                 &[Arg::string("count-or-reset").optional()],
-                "What was refused of late",
+                "The latest refusals",
                 "Array, or OK for RESET",
             ),
             sub("SAVE", &[], "Writes the users into aclfile", "OK"),
@@ -313,8 +313,8 @@ fn file(cx: &Context<'_>) -> Result<String, CommandError> {
 fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let path = file(cx)?;
     let text: String = cx.node.acl.all().iter().map(|user| user.line() + "\n").collect();
-    let beside = format!("{path}.tmp");
-    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path)).map_err(
+    let temporary = format!("{path}.tmp");
+    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path)).map_err(
         |error| {
             CommandError::text(format!("ERR There was an error trying to save the ACLs: {error}"))
         },

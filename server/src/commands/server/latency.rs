@@ -18,7 +18,7 @@ pub(super) const SLOWLOG: Command = Command::parent(
                 "GET",
                 &[Arg::integer("count").optional()],
                 ADMIN,
-                "The slow commands of late",
+                "The latest slow commands",
                 "Array",
             ),
             sub("LEN", &[], ADMIN, "How many there are", "Integer"),
@@ -48,7 +48,7 @@ pub(super) const LATENCY: Command = Command::parent(
                 "Forgets events",
                 "Integer: how many",
             ),
-            sub("DOCTOR", &[], ADMIN, "Whether delays are in order", "Bulk string"),
+            sub("DOCTOR", &[], ADMIN, "A summary of the delays", "Bulk string"),
             sub(
                 "GRAPH",
                 &[Arg::string("event")],

@@ -25,7 +25,7 @@ pub(super) const MEMORY: Command = Command::parent(
                     "Integer, or nil if it is absent",
                 ),
             ),
-            sub("DOCTOR", &[], PLAIN, "Whether memory is in order", "Bulk string"),
+            sub("DOCTOR", &[], PLAIN, "A summary of memory use", "Bulk string"),
             sub(
                 "STATS",
                 &[],
@@ -56,7 +56,7 @@ fn memory_usage(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError
 }
 
 fn memory_doctor(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    cx.reply.bulk(b"Memory is in order; INFO memory has the figures.");
+    cx.reply.bulk(b"No problem was found; INFO memory has the figures.");
     Ok(())
 }
 

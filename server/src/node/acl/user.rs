@@ -135,7 +135,7 @@ impl User {
         user
     }
 
-    /// Whether anybody may speak as this user, without a password.
+    /// Whether a connection may speak as this user without a password.
     pub(super) fn is_open(&self) -> bool {
         self.enabled && self.nopass
     }
