@@ -1,7 +1,7 @@
-//! mimalloc, counting what is in use: `maxmemory` and INFO ask for it.
+//! mimalloc with a count of the bytes in use, which `maxmemory` and INFO need.
 //!
-//! Each thread counts for itself and tells the others in steps of 64 KiB, so an allocation costs a
-//! thread-local addition more and no contended cache line.
+//! Each thread counts for itself and adds to the common count in steps of 64 KiB. An allocation costs
+//! one thread-local addition and no contended cache line.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
@@ -35,7 +35,7 @@ fn count(bytes: isize) {
     }
 }
 
-/// Bytes in use, as they were asked for; up to 64 KiB per thread behind.
+/// Bytes in use, as they were asked for. Up to 64 KiB of each thread are not counted yet.
 pub(crate) fn used_bytes() -> u64 {
     let local = LOCAL.try_with(Cell::get).unwrap_or(0);
     u64::try_from(USED.load(Ordering::Relaxed) + local).unwrap_or(0)

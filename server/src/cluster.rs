@@ -1,7 +1,7 @@
 //! `miso-server cluster N`: nodes on this host, each a process of its own, that find each other.
 //!
-//! They are this very program. What they log is shown with their names; Ctrl-C or SIGTERM ends all of
-//! them, and if this process dies otherwise, the system ends them.
+//! The nodes run this same program. Each line of their logs is shown after the node's name. Ctrl-C or
+//! SIGTERM ends all of them; if this process dies otherwise, the system ends them.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -18,12 +18,12 @@ use crate::settings::Cluster;
 const PEER_PORT: u16 = 1000;
 /// How long the nodes may take to start.
 const START: Duration = Duration::from_secs(30);
-/// How long they may take to end.
+/// How long the nodes may take to end.
 const END: Duration = Duration::from_secs(5);
-/// How often is looked whether they are there, or gone.
+/// How often it looks whether nodes are ready, or have ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Prints a line. Nobody may be reading any more; the nodes go on.
+/// Prints a line. If the reader has ended, the nodes go on without it.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
@@ -36,7 +36,7 @@ struct Node {
     over: Option<ExitStatus>,
 }
 
-/// Runs the nodes until somebody asks to stop, or none is left.
+/// Runs the nodes until a signal asks to stop, or none is left.
 ///
 /// # Errors
 /// If a node does not start, or the last one has ended by itself.
@@ -52,7 +52,7 @@ pub(crate) fn run(cluster: &Cluster) -> Result<(), String> {
         for port in [port, port + PEER_PORT] {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
                 format!(
-                    "port: 127.0.0.1:{port} cannot be had: {error}; expected a free port (--port)"
+                    "port: 127.0.0.1:{port} cannot be bound: {error}; expected a free port (--port)"
                 )
             })?;
         }
@@ -71,7 +71,7 @@ pub(crate) fn run(cluster: &Cluster) -> Result<(), String> {
     result
 }
 
-/// Has `stop` told when somebody asks to stop.
+/// Sends to `stop` when a signal asks to stop.
 fn listen(stop: Sender<()>) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot take signals: {error}");
     let runtime =
@@ -88,7 +88,7 @@ fn listen(stop: Sender<()>) -> Result<(), String> {
                 _ = interrupt.recv() => {}
             }
         });
-        // Whoever started it may be gone.
+        // Sending fails if this process is ending already.
         let _ = stop.send(());
     });
     Ok(())
@@ -104,7 +104,7 @@ fn start(cluster: &Cluster, nodes: &mut Vec<Node>) -> Result<(), String> {
             others.map(|other| format!("127.0.0.1:{}", other + PEER_PORT)).collect();
         let mut command = Command::new(&program);
         if !cluster.flags.iter().any(|flag| flag == "--mdns") {
-            // They know where the others are; and somebody else's nodes are not for them.
+            // The nodes have each other's addresses, and must not find nodes of other clusters.
             command.args(["--mdns", "no"]);
         }
         command
@@ -117,7 +117,7 @@ fn start(cluster: &Cluster, nodes: &mut Vec<Node>) -> Result<(), String> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is for this process, which ends them.
+            // Ctrl-C reaches this process alone, which then ends the nodes.
             .process_group(0);
         let parent = std::process::id();
         // SAFETY: between fork and exec only prctl and getppid are called, which are
@@ -127,7 +127,7 @@ fn start(cluster: &Cluster, nodes: &mut Vec<Node>) -> Result<(), String> {
                 if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) != 0 {
                     return Err(std::io::Error::last_os_error());
                 }
-                // It may have died before that.
+                // The parent may have died before the call.
                 if libc::getppid().unsigned_abs() != parent {
                     return Err(std::io::Error::other("the parent has ended"));
                 }
@@ -143,7 +143,7 @@ fn start(cluster: &Cluster, nodes: &mut Vec<Node>) -> Result<(), String> {
     Ok(())
 }
 
-/// Where a node keeps its data, made if it is not there yet.
+/// The data directory of a node; made if it does not exist.
 fn data_directory(cluster: &Cluster, node: &str) -> Result<String, String> {
     let Some(data) = &cluster.data else { return Ok("none".to_owned()) };
     let directory = data.join(node);
@@ -169,7 +169,7 @@ fn forward(name: &str, output: Option<impl Read + Send + 'static>) {
 }
 
 impl Node {
-    /// How it has ended, if that is news.
+    /// How it has ended, if it has ended since the last call.
     fn ended(&mut self) -> Option<ExitStatus> {
         if self.over.is_some() {
             return None;
@@ -192,7 +192,7 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// Waits for all nodes; false if somebody asks to stop first.
+/// Waits until all nodes accept connections. Returns false if a signal asks to stop first.
 fn wait_until_ready(nodes: &mut [Node], stopped: &Receiver<()>) -> Result<bool, String> {
     let began = Instant::now();
     let mut ready = vec![false; nodes.len()];
@@ -225,10 +225,10 @@ fn table(nodes: &[Node]) -> String {
             child.id()
         );
     }
-    text + "\nWhat is written on one is on all a moment later. Ctrl-C ends them.\n"
+    text + "\nWhat is written on one node reaches all others a moment later. Ctrl-C ends all of them.\n"
 }
 
-/// Says which nodes end, until somebody asks to stop.
+/// Prints which nodes end, until a signal asks to stop.
 fn watch(nodes: &mut [Node], stopped: &Receiver<()>) -> Result<(), String> {
     while stopped.recv_timeout(LOOK * 5) == Err(RecvTimeoutError::Timeout) {
         for at in 0..nodes.len() {
@@ -245,7 +245,7 @@ fn watch(nodes: &mut [Node], stopped: &Receiver<()>) -> Result<(), String> {
     Ok(())
 }
 
-/// Ends all nodes: they are asked, and after a while they are not.
+/// Ends all nodes: by SIGTERM first, after [`END`] by SIGKILL.
 fn end(nodes: &mut [Node]) {
     for node in nodes.iter_mut().filter(|node| node.over.is_none()) {
         let Ok(pid) = libc::pid_t::try_from(node.child.id()) else { continue };
@@ -256,7 +256,7 @@ fn end(nodes: &mut [Node]) {
     while nodes.iter_mut().any(|node| node.ended().is_none() && node.over.is_none()) {
         if began.elapsed() > END {
             for node in nodes.iter_mut().filter(|node| node.over.is_none()) {
-                say(&format!("{} does not end; killed", node.name));
+                say(&format!("{} did not end after SIGTERM and was killed", node.name));
                 // It fails only if it has ended by itself.
                 let _ = node.child.kill();
                 let _ = node.child.wait();

@@ -1,88 +1,30 @@
-//! The node's disk: where its store comes from, and who looks after the journal while it runs.
+//! The node's disk: opens the store from it, and writes checkpoints while the node runs.
 
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use miso_store::crdt::ReplicaId;
 use miso_store::journal::{
-    self, Disk, Failed, Journal, OpenError, Options, RealDisk, RecoveredSummary, Status, SyncPolicy,
+    self, Disk, Failed, Journal, OpenError, Options, RealDisk, RecoveredSummary, Status,
 };
 use miso_store::{Config, Store};
-use parking_lot::{Condvar, Mutex};
 
+use crate::clock::unix_ms;
+use crate::node::Node;
+use crate::process::within;
+use crate::random;
 use crate::settings::Settings;
-use crate::shared::{Shared, unix_ms};
-use crate::within;
 
-/// A log this long is followed by a checkpoint, if it is as long as the last one as well.
+/// A checkpoint is written when the log is longer than this and longer than the last checkpoint.
 const LOG_BYTES: u64 = 64 << 20;
 
-/// How long the checkpoint of the end may take. With the rest of the end it stays below the half
-/// minute after which Kubernetes kills.
+/// How long the last checkpoint may take. The whole end stays below 30 seconds, after which Kubernetes
+/// kills the process.
 const LAST_SAVE: Duration = Duration::from_secs(12);
 /// How long the last fsync may take.
 const LAST_SYNC: Duration = Duration::from_secs(5);
-
-/// Checkpoints, and who wants one.
-#[derive(Debug)]
-pub(crate) struct Saving {
-    wanted: Mutex<bool>,
-    wake: Condvar,
-    pub(crate) running: AtomicBool,
-    /// When the one that is running began, in milliseconds since 1970.
-    pub(crate) began_ms: AtomicU64,
-    /// When the last one ended well, in seconds since 1970.
-    pub(crate) last: AtomicU64,
-    /// Whether the last one failed.
-    pub(crate) failed: AtomicBool,
-    /// How many seconds the last one took; -1 if there was none.
-    pub(crate) took: AtomicI64,
-    /// Its length.
-    pub(crate) bytes: AtomicU64,
-    /// How many of the changes since the start it covers; less than none if the start found records that
-    /// it does not cover, of one change at least each.
-    pub(crate) covers: AtomicI64,
-    /// How many there were since the start.
-    pub(crate) count: AtomicU64,
-    /// How many failed since the last that did not.
-    pub(crate) failures: AtomicU64,
-    /// One at a time.
-    turn: Mutex<()>,
-}
-
-impl Saving {
-    /// What is known of the checkpoint that the last run left.
-    pub(crate) fn recovered(&self, summary: &RecoveredSummary) {
-        self.bytes.store(summary.checkpoint_bytes, Ordering::Relaxed);
-        self.covers.store(-(summary.log_records as i64), Ordering::Relaxed);
-    }
-}
-
-impl Default for Saving {
-    fn default() -> Saving {
-        Saving {
-            wanted: Mutex::new(false),
-            wake: Condvar::new(),
-            running: AtomicBool::new(false),
-            began_ms: AtomicU64::new(0),
-            last: AtomicU64::new(unix_ms() / 1000),
-            failed: AtomicBool::new(false),
-            took: AtomicI64::new(-1),
-            bytes: AtomicU64::new(0),
-            covers: AtomicI64::new(0),
-            count: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            turn: Mutex::new(()),
-        }
-    }
-}
-
-fn random() -> u64 {
-    RandomState::new().hash_one(0)
-}
 
 fn config(settings: &Settings, replica: ReplicaId) -> Config {
     let shards = (settings.threads() * 8).next_power_of_two().min(64);
@@ -98,7 +40,7 @@ fn refused(directory: &str, error: &OpenError) -> String {
     format!("data-dir: {directory} {}", sentence(&error.to_string(), directory))
 }
 
-/// What an error says of the directory, as the end of a line that begins with its name.
+/// An error about the directory, as the end of a line that begins with the directory's name.
 fn sentence(error: &str, directory: &str) -> String {
     error.replace(
         "run `miso-server --repair` on it",
@@ -106,13 +48,13 @@ fn sentence(error: &str, directory: &str) -> String {
     )
 }
 
-/// The store, as the last run left it, and what was read for that.
+/// Opens the store as the last run left it. Returns it, and what was read.
 ///
 /// # Errors
 /// If the directory cannot be used: a line that says why and what to do.
 pub(crate) fn open(settings: &Settings) -> Result<(Store, RecoveredSummary), String> {
     let Some(directory) = directory(settings) else {
-        let store = Store::new(config(settings, ReplicaId(random())));
+        let store = Store::new(config(settings, ReplicaId(random::seed())));
         return Ok((store, RecoveredSummary::default()));
     };
     let failed = |error: std::io::Error| {
@@ -123,7 +65,7 @@ pub(crate) fn open(settings: &Settings) -> Result<(Store, RecoveredSummary), Str
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(Path::new(&directory)).map_err(failed)?);
     let options = Options { sync: settings.append_sync(), ..Options::default() };
     let began = Instant::now();
-    let recovery = miso_store::recover(&disk, options, |id| config(settings, id), random)
+    let recovery = miso_store::recover(&disk, options, |id| config(settings, id), random::seed)
         .map_err(|error| refused(&directory, &error))?;
     if let Some(cut) = &recovery.summary.cut {
         tracing::warn!("{directory}: {cut}");
@@ -150,14 +92,14 @@ pub(crate) fn check(directory: &Path) -> Result<(), String> {
     if report.is_sound() {
         Ok(())
     } else {
-        Err(format!("{name} is damaged; mend it with `miso-server --repair {name}`"))
+        Err(format!("{name} is damaged; repair it with `miso-server --repair {name}`"))
     }
 }
 
-/// Mends a directory as far as it can be, and prints what was done.
+/// Repairs a directory as far as possible, and prints what was done.
 ///
 /// # Errors
-/// If it could not be mended.
+/// If it cannot be used all the same.
 pub(crate) fn repair(directory: &Path) -> Result<(), String> {
     let (name, disk) = existing(directory)?;
     let report = miso_store::repair(&disk).map_err(|error| refused(&name, &error))?;
@@ -165,12 +107,12 @@ pub(crate) fn repair(directory: &Path) -> Result<(), String> {
     if report.is_sound() {
         return Ok(());
     }
-    // Files of others are not touched, and are in the way still.
+    // Files that are not of a journal are not touched, and may still be in the way.
     let after = journal::check(&disk).map_err(|error| refused(&name, &error))?;
     match after.problems.first() {
         None => {
             println!(
-                "{name} is mended: its node starts as a new incarnation, and asks its peers for the rest"
+                "{name} is repaired: its node starts as a new incarnation, and asks its peers for what is missing"
             );
             Ok(())
         }
@@ -199,33 +141,28 @@ fn print(report: &journal::Report, name: &str) {
     }
 }
 
-/// Looks after the journal in a thread of its own, until the process ends.
+/// Starts the thread that writes checkpoints, until the process ends.
 ///
 /// # Errors
 /// If the thread cannot be started.
-pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
-    if shared.store.journal().is_none() {
+pub(crate) fn start(node: &Arc<Node>) -> std::io::Result<()> {
+    if node.store.journal().is_none() {
         return Ok(());
     }
-    let shared = Arc::clone(shared);
-    std::thread::Builder::new().name("miso-checkpoint".into()).spawn(move || keep(&shared))?;
+    let node = Arc::clone(node);
+    std::thread::Builder::new().name("miso-checkpoint".into()).spawn(move || keep(&node))?;
     Ok(())
 }
 
-fn keep(shared: &Shared) {
-    let saving = &shared.saving;
+fn keep(node: &Node) {
+    let saving = &node.saving;
     loop {
-        let mut wanted = saving.wanted.lock();
-        if !*wanted {
-            saving.wake.wait_for(&mut wanted, Duration::from_secs(1));
-        }
-        let asked = std::mem::take(&mut *wanted);
-        drop(wanted);
-        let Some(journal) = shared.store.journal() else { return };
+        let asked = saving.asked_within(Duration::from_secs(1));
+        let Some(journal) = node.store.journal() else { return };
         let broken = matches!(journal.status(), Status::Broken(_));
         let long = LOG_BYTES.max(saving.bytes.load(Ordering::Relaxed));
         if (asked || broken || journal.stats().log_bytes > long)
-            && let Err(failed) = save(shared)
+            && let Err(failed) = save(node)
         {
             tracing::warn!("the checkpoint failed: {failed}");
             // The reason may pass; until then once a second is enough.
@@ -238,14 +175,14 @@ fn keep(shared: &Shared) {
 ///
 /// # Errors
 /// If it could not be written; what was there before stays.
-pub(crate) fn save(shared: &Shared) -> Result<(), Failed> {
-    let saving = &shared.saving;
-    let _turn = saving.turn.lock();
+pub(crate) fn save(node: &Node) -> Result<(), Failed> {
+    let saving = &node.saving;
+    let _turn = saving.turn();
     let began = Instant::now();
     saving.began_ms.store(unix_ms(), Ordering::Relaxed);
     saving.running.store(true, Ordering::Relaxed);
-    let changes = shared.store.journal().map_or(0, |journal| journal.stats().changes);
-    let saved = shared.store.checkpoint();
+    let changes = node.store.journal().map_or(0, |journal| journal.stats().changes);
+    let saved = node.store.checkpoint();
     saving.running.store(false, Ordering::Relaxed);
     saving.took.store(began.elapsed().as_secs() as i64, Ordering::Relaxed);
     saving.failed.store(saved.is_err(), Ordering::Relaxed);
@@ -263,47 +200,36 @@ pub(crate) fn save(shared: &Shared) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Asks for a checkpoint in the background.
-pub(crate) fn save_soon(shared: &Shared) {
-    *shared.saving.wanted.lock() = true;
-    shared.saving.wake.notify_one();
-}
-
-/// Ends the journal in order: all is durable, and the next start knows it. A disk that hangs is not
-/// waited for: what was answered is in the journal, and a start without the last checkpoint only
+/// Closes the journal: everything is durable, and the next start knows that. A disk that hangs is not
+/// waited for: what was acknowledged is in the journal, and a start without the last checkpoint only
 /// takes longer.
 ///
 /// # Errors
 /// If the next start will find the journal as if the process had died; why.
-pub(crate) fn close(shared: &Arc<Shared>) -> Result<(), String> {
-    if shared.store.journal().is_none() {
+pub(crate) fn close(node: &Arc<Node>) -> Result<(), String> {
+    if node.store.journal().is_none() {
         return Ok(());
     }
-    let saved = Arc::clone(shared);
+    let saved = Arc::clone(node);
     match within(LAST_SAVE, move || save(&saved)) {
         Some(Ok(())) => {}
         Some(Err(failed)) => tracing::warn!("no checkpoint at the end: {failed}"),
         None => tracing::warn!("no checkpoint at the end: it takes longer than {LAST_SAVE:?}"),
     }
-    let closed = Arc::clone(shared);
+    let closed = Arc::clone(node);
     let why = match within(LAST_SYNC, move || closed.store.journal().map(Journal::close)) {
         Some(None | Some(Ok(()))) => return Ok(()),
         Some(Some(Err(failed))) => failed.to_string(),
         None => format!("the disk does not answer within {LAST_SYNC:?}"),
     };
-    Err(format!("the journal did not end in order: {why}"))
+    Err(format!("the journal could not be closed: {why}"))
 }
 
 /// Whether a write may run now.
 ///
 /// # Errors
-/// The line that says why not, in Redis's words.
-pub(crate) fn admit(shared: &Shared) -> Result<(), String> {
-    let Some(journal) = shared.store.journal() else { return Ok(()) };
+/// If the journal does not accept records; the error line, in Redis's words.
+pub(crate) fn admit(node: &Node) -> Result<(), String> {
+    let Some(journal) = node.store.journal() else { return Ok(()) };
     journal.admit().map_err(|failed| format!("MISCONF Errors writing to the AOF file: {failed}"))
-}
-
-/// What `appendfsync` says.
-pub(crate) fn policy(text: &str) -> SyncPolicy {
-    text.parse().unwrap_or(SyncPolicy::EverySecond)
 }

@@ -9,9 +9,9 @@ use miso_replication::{Liveness, NodeView};
 
 use miso_store::journal::{Journal, Status};
 
-use crate::commands::REDIS_VERSION;
-use crate::pubsub::Kind;
-use crate::shared::{Shared, unix_ms};
+use crate::clock::unix_ms;
+use crate::node::subscriptions::ChannelKind as Kind;
+use crate::node::{Node as Shared, REDIS_VERSION};
 
 type Render = fn(&Shared, &[NodeView], &mut String);
 
@@ -84,7 +84,7 @@ fn server(shared: &Shared, _: &[NodeView], text: &mut String) {
     line(text, "process_id", std::process::id());
     line(text, "run_id", &shared.run_id);
     line(text, "tcp_port", shared.port.load(Ordering::Relaxed));
-    line(text, "server_time_usec", crate::shared::unix_micros());
+    line(text, "server_time_usec", crate::clock::unix_micros());
     line(text, "uptime_in_seconds", seconds);
     line(text, "uptime_in_days", seconds / 86_400);
     line(text, "hz", 1);

@@ -1,37 +1,26 @@
 //! `miso-server`: a Redis-protocol server of CRDTs.
 //!
-//! `settings` reads what was asked for, `worker` accepts connections and runs the threads,
-//! `connection` serves one, `dispatch` finds and checks a command, `commands` holds the rows and
-//! what they do. ARCHITECTURE.md is the map.
+//! The modules stand on floors, and each imports only lower floors and its neighbours: `settings`,
+//! `clock`, `process`, `random`; `node`, the state that all connections share; `durability`, `peers`,
+//! `cluster`, the node's duties; `engine`, which runs a command for any caller; `commands`, the rows and
+//! their handlers; `front`, which serves sockets; and this file, which wires them.
+//! `cargo xtask check arrows` holds that. ARCHITECTURE.md is the map.
 
-mod acl;
 mod allocator;
-mod balance;
-mod clients;
+mod clock;
 mod cluster;
 mod commands;
-mod connection;
-mod context;
-mod dispatch;
 mod durability;
-mod error;
+mod engine;
+mod front;
 mod info;
-mod latency;
-mod monitor;
+mod node;
 mod peers;
-mod pubsub;
-mod registry;
-mod restore;
-mod session;
+mod process;
+mod random;
 mod settings;
-mod shared;
-mod slowlog;
 mod stats;
-mod thaw;
-mod token;
-mod worker;
 
-use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal as _, Write as _};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -42,14 +31,17 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
+use engine::Engine;
+use front::{Front, listener, worker};
+use node::Node;
+use process::{end_at_next_signal, raise_descriptors, within};
 use settings::{Page, Settings, Start};
-use shared::Shared;
+
+/// How much longer than the workers' own limit the end waits for them.
+const GRACE: Duration = Duration::from_secs(1);
 
 #[global_allocator]
 static ALLOCATOR: allocator::Counting = allocator::Counting;
-
-/// File descriptors beside those of clients.
-const RESERVED: u64 = 64;
 
 fn main() -> ExitCode {
     match Settings::from_process().map_err(|error| error.to_string()).and_then(start) {
@@ -88,17 +80,19 @@ fn run(settings: Settings) -> Result<(), String> {
         tracing::warn!("maxclients lowered to {clients}: there are no file descriptors for more");
         settings.lower_maxclients(clients);
     }
-    miso_store::seed_hashes(RandomState::new().hash_one(0));
+    miso_store::seed_hashes(random::seed());
     let (store, recovered) = durability::open(&settings)?;
-    let shared = Arc::new(Shared::new(settings, store));
-    shared.saving.recovered(&recovered);
-    load_acl(&shared)?;
-    let listeners = worker::bind(&shared)?;
-    durability::start(&shared).map_err(|error| format!("cannot start: {error}"))?;
-    peers::start(&shared)?;
-    let threads = shared.settings.threads();
+    let (table, handlers) = commands::table();
+    let node = Arc::new(Node::new(settings, store, table));
+    let front = Arc::new(Front::new(Engine::new(Arc::clone(&node), handlers)));
+    node.saving.recovered(&recovered);
+    load_acl(&node)?;
+    let listeners = listener::bind(&node)?;
+    durability::start(&node).map_err(|error| format!("cannot start: {error}"))?;
+    peers::start(&node)?;
+    let threads = node.settings.threads();
     let workers = (0..threads)
-        .map(|number| worker::start(&shared, number))
+        .map(|number| worker::start(&front, number))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("threads: cannot start {threads} workers: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -114,18 +108,19 @@ fn run(settings: Settings) -> Result<(), String> {
             let address = listener.local_addr().map_err(|error| error.to_string())?;
             let listener =
                 tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
-            listening.spawn(worker::accept(listener, Arc::clone(&shared)));
+            listening.spawn(listener::accept(listener, Arc::clone(&front)));
             tracing::info!("Ready to accept connections on {address}");
         }
-        until_stopped(&shared, terminate, interrupt).await?;
+        until_stopped(&front, terminate, interrupt).await?;
         end_at_next_signal();
         Ok::<_, String>(listening)
     })?;
-    // The listeners and channels end, and each worker once its connections have answered what they read.
+    // The listeners and channels end now, and each worker once its connections have answered what they have
+    // read.
     drop(listening);
-    shared.stopping.store(true, Ordering::Release);
-    shared.balance.close();
-    shared.clients.list().iter().for_each(|client| client.wake());
+    node.stopping.store(true, Ordering::Release);
+    front.balance.close();
+    node.clients.list().iter().for_each(|client| client.wake());
     let ended = within(worker::FINISH + GRACE, move || {
         for worker in workers {
             if worker.join().is_err() {
@@ -134,62 +129,35 @@ fn run(settings: Settings) -> Result<(), String> {
         }
     });
     if ended.is_none() {
-        tracing::error!("a command does not end, or the disk does not answer");
+        tracing::error!(
+            "the workers did not end in time: a command does not end, or the disk does not answer"
+        );
     }
-    runtime.block_on(peers::leave(&shared));
-    durability::close(&shared)
+    runtime.block_on(peers::leave(&node));
+    durability::close(&node)
 }
 
-/// So much longer than a thread may take, it is waited for.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// Runs something that may hang, as all can that speaks to a disk: what it came to, none if it takes
-/// longer. Then it goes on beside, and ends with the process.
-pub(crate) fn within<T: Send + 'static>(
-    limit: Duration,
-    what: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let thread = std::thread::Builder::new().name("ending".into());
-    // If nobody waits any more, nobody is told.
-    thread.spawn(move || drop(sender.send(what()))).ok()?;
-    receiver.recv_timeout(limit).ok()
-}
-
-/// Who asks twice does not want to wait: not for peers, nor for a checkpoint or a disk that hangs.
-/// What was acknowledged is in the journal.
-fn end_at_next_signal() {
-    extern "C" fn end(_: libc::c_int) {
-        // SAFETY: _exit may be called in a signal handler; nothing of the process runs on.
-        unsafe { libc::_exit(1) }
-    }
-    let end: extern "C" fn(libc::c_int) = end;
-    for signal in [libc::SIGTERM, libc::SIGINT] {
-        // SAFETY: the handler does nothing but end the process.
-        unsafe { libc::signal(signal, end as libc::sighandler_t) };
-    }
-}
-
-/// Ticks until somebody asks to stop.
+/// Runs what is due every second and every step of the balance, until a signal or SHUTDOWN asks to stop.
 ///
 /// # Errors
-/// If this node must not go on; says why.
+/// If replication reports that this node must not go on; says why.
 async fn until_stopped(
-    shared: &Shared,
+    front: &Front,
     mut terminate: Signal,
     mut interrupt: Signal,
 ) -> Result<(), String> {
     let mut second = tokio::time::interval(Duration::from_secs(1));
-    let mut step = tokio::time::interval(balance::STEP);
-    let balanced = shared.settings.threads() > 1;
-    let mut fatal = pin!(peers::fatal(shared));
-    while !shared.stopping.load(Ordering::Acquire) {
+    let mut step = tokio::time::interval(front::balance::STEP);
+    let node = &*front.engine.node;
+    let balanced = node.settings.threads() > 1;
+    let mut fatal = pin!(peers::fatal(node));
+    while !node.stopping.load(Ordering::Acquire) {
         tokio::select! {
-            _ = second.tick() => shared.tick(),
-            _ = step.tick(), if balanced => shared.balance.look(),
+            _ = second.tick() => node.tick(),
+            _ = step.tick(), if balanced => front.balance.look(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            () = shared.stop.notified() => {}
+            () = node.stop.notified() => {}
             reason = &mut fatal => return Err(reason),
         }
     }
@@ -209,7 +177,7 @@ fn log(settings: &Settings) {
         .with_max_level(level)
         .with_target(false)
         .with_ansi(std::io::stdout().is_terminal())
-        // Nobody may be reading the log any more; the server goes on.
+        // The reader of the log may have ended; the server goes on without it.
         .log_internal_errors(false);
     if settings.text("logformat") == "json" {
         builder.json().init();
@@ -218,46 +186,13 @@ fn log(settings: &Settings) {
     }
 }
 
-fn load_acl(shared: &Shared) -> Result<(), String> {
-    let path = shared.settings.text("aclfile");
+fn load_acl(node: &Node) -> Result<(), String> {
+    let path = node.settings.text("aclfile");
     if path.is_empty() {
         return Ok(());
     }
     let text = std::fs::read_to_string(&path).map_err(|error| {
         format!("aclfile: cannot read {path}: {error}; expected a file of users")
     })?;
-    shared.acl.load(&text, &shared.table).map_err(|error| format!("aclfile: {path}: {error}"))
-}
-
-/// Asks for as many file descriptors as the clients may need, as Redis does; how many clients there
-/// is room for.
-pub(crate) fn raise_descriptors(clients: u64) -> u64 {
-    let wanted = clients + RESERVED;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is valid and lives for the calls; failing changes nothing.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && limit.rlim_cur < wanted {
-            let more = libc::rlimit { rlim_cur: wanted, rlim_max: limit.rlim_max.max(wanted) };
-            if libc::setrlimit(libc::RLIMIT_NOFILE, &more) != 0 {
-                limit.rlim_cur = limit.rlim_max;
-                libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-            }
-        }
-        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-    }
-    limit.rlim_cur.saturating_sub(RESERVED).clamp(1, clients)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_hangs_is_not_waited_for() {
-        assert_eq!(within(Duration::from_secs(60), || 7), Some(7));
-        let hangs = || loop {
-            std::thread::park();
-        };
-        assert_eq!(within(Duration::from_millis(1), hangs), None::<()>);
-    }
+    node.acl.load(&text, &node.table).map_err(|error| format!("aclfile: {path}: {error}"))
 }

@@ -1,8 +1,8 @@
-//! This node among others: starts replication, and passes on what each side has to know.
+//! This node's side of replication: starts it, tells it what is written and what runs here, and asks it
+//! questions.
 //!
-//! The store says what was written and what a peer has changed, the registry what runs here; both
-//! hear of it while locks are held, so all of this only notes and wakes. Questions are asked here
-//! too, so that a node that is alone answers them as one that knows nobody.
+//! The store and the registry call their listeners while they hold locks, so a listener only notes
+//! what happened and wakes replication. A node without peers answers questions itself.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -14,49 +14,52 @@ use miso_replication::shell::{self, Handle, Mdns};
 use miso_replication::{Answer, Ask, Liveness, NodeView, Time, node, overlay, replicator};
 use miso_store::crdt::Type;
 use miso_store::{Function, Observer};
-use parking_lot::Mutex;
 
-use crate::registry::{Listener, Running};
-use crate::shared::Shared;
+use crate::clock::unix_ms;
+use crate::node::Node;
+use crate::node::registry::{Listener, Running};
+use crate::process::within;
+use crate::random::fill_with_random;
 
-/// A question is asked again so often: nobody takes one back whose client has gone.
+/// How long a question may take before it is asked again. A question whose client has gone is not taken
+/// back, so it must end by itself.
 const SLICE: Duration = Duration::from_secs(1);
 /// How long a node that ends waits for its peers to take what it has.
 const LEAVE: Duration = Duration::from_secs(2);
-/// That much more for the answer.
+/// How much longer than [`LEAVE`] the answer may take.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// Listens to the store. Weak: it is a part of what it points to.
+/// Passes on what the store tells. Weak, since the node holds the store, which holds this.
 #[derive(Debug)]
-struct Tells(Weak<Shared>);
+struct StoreObserver(Weak<Node>);
 
-impl Observer for Tells {
+impl Observer for StoreObserver {
     fn wrote(&self, function: &Arc<Function>) {
-        if let Some(shared) = self.0.upgrade()
-            && let Some(peers) = shared.peers.get()
+        if let Some(node) = self.0.upgrade()
+            && let Some(peers) = node.peers.get()
         {
             peers.wrote(function);
         }
     }
 
     fn changed(&self, function: &Function, object: &[u8], name: &[u8], kind: Type) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.object_changed(function.name(), object, name, kind);
+        if let Some(node) = self.0.upgrade() {
+            node.object_changed(function.name(), object, name, kind);
         }
     }
 
     fn listens(&self) -> bool {
-        self.0.upgrade().is_some_and(|shared| shared.pubsub.listened.load(Ordering::Relaxed))
+        self.0.upgrade().is_some_and(|node| node.pubsub.listened.load(Ordering::Relaxed))
     }
 }
 
-/// Listens to the registry.
+/// Passes on what the registry tells.
 #[derive(Debug)]
-struct Publishes(Handle);
+struct RegistryListener(Handle);
 
-impl Listener for Publishes {
+impl Listener for RegistryListener {
     fn begins(&self, function: &Function) {
-        // Until replication has heard of the function: what peers have must not read as absent.
+        // Until replication knows of the function, what peers hold must not read as absent.
         if self.0.links() > 0 {
             function.set_restoring(true);
         }
@@ -67,77 +70,77 @@ impl Listener for Publishes {
     }
 }
 
-/// Starts replication, unless this node is to be alone. The port for clients is known by now.
+/// Starts replication, unless `peer-port` is `none`. The port for clients must be bound already.
 ///
 /// # Errors
-/// If the peer port cannot be had; says which.
-pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
-    let port = shared.port.load(Ordering::Relaxed);
-    let Some(peer_bind) = shared.settings.peer_addresses(port) else { return Ok(()) };
-    let replica = shared.store.replica();
-    let (cluster, name) = (shared.settings.text("cluster-name"), shared.node_name());
-    let mut overlay = overlay::Config::new(&cluster, &name, replica, crate::shared::unix_ms());
-    overlay.node_timeout = shared.settings.duration("node-timeout").max(SHORTEST_TIMEOUT);
+/// If the peer port cannot be bound; says which, and what to do.
+pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
+    let port = node.port.load(Ordering::Relaxed);
+    let Some(peer_bind) = node.settings.peer_addresses(port) else { return Ok(()) };
+    let replica = node.store.replica();
+    let (cluster, name) = (node.settings.text("cluster-name"), node.node_name());
+    let mut overlay = overlay::Config::new(&cluster, &name, replica, unix_ms());
+    overlay.node_timeout = node.settings.duration("node-timeout").max(SHORTEST_TIMEOUT);
     overlay.heartbeat = overlay.node_timeout / 5;
-    overlay.addresses = shared.settings.peer_announce();
-    overlay.secret = shared.settings.cluster_secret().map(|secret| {
+    overlay.addresses = node.settings.peer_announce();
+    overlay.secret = node.settings.cluster_secret().map(|secret| {
         let mut seed = [0; 32];
-        crate::acl::fill_with_random(&mut seed);
+        fill_with_random(&mut seed);
         overlay::Secret::new(secret, seed)
     });
     let is_secured = overlay.secret.is_some();
-    let intervals = shared.settings.intervals();
+    let intervals = node.settings.intervals();
     let replicator =
         replicator::Config { interval: intervals.default, ..replicator::Config::new(replica) };
     let mut settings = shell::Settings::new(peer_bind, node::Config { overlay, replicator });
-    settings.join = shared.settings.join();
-    settings.mdns = (shared.settings.text("mdns") == "yes").then(|| {
-        let port = u16::try_from(shared.settings.number("mdns-port")).ok();
+    settings.join = node.settings.join();
+    settings.mdns = (node.settings.text("mdns") == "yes").then(|| {
+        let port = u16::try_from(node.settings.number("mdns-port")).ok();
         let port = port.filter(|port| *port != MDNS_PORT);
-        Mdns { port, announce: shared.settings.peer_announce() }
+        Mdns { port, announce: node.settings.peer_announce() }
     });
-    let peers = shell::start(settings, Arc::clone(&shared.store)).map_err(|error| {
+    let peers = shell::start(settings, Arc::clone(&node.store)).map_err(|error| {
         let expected = match error.kind() {
             std::io::ErrorKind::AddrInUse => "a free port (--peer-port)",
             _ => "addresses of this host (--peer-bind)",
         };
         format!("peer-port: cannot listen for nodes on {error}; expected {expected}")
     })?;
-    shared.registry.listen(Box::new(Publishes(peers.clone())));
+    node.registry.listen(Box::new(RegistryListener(peers.clone())));
     for address in peers.local_addrs() {
         let secured = if is_secured { "secured " } else { "" };
         tracing::info!("Listening for nodes of {secured}cluster {cluster} on {address} as {name}");
     }
-    assert!(shared.peers.set(peers).is_ok(), "replication is started once");
-    shared.store.observe(Arc::new(Tells(Arc::downgrade(shared))));
-    set_intervals(shared);
-    set_sync_rate(shared);
+    assert!(node.peers.set(peers).is_ok(), "replication is started once");
+    node.store.observe(Arc::new(StoreObserver(Arc::downgrade(node))));
+    set_intervals(node);
+    set_sync_rate(node);
     Ok(())
 }
 
-/// A node that says more often that it lives does nothing else.
+/// The shortest node timeout. With a shorter one a node would do little but send heartbeats.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
-/// The one that all know.
+/// The port of mDNS.
 const MDNS_PORT: u16 = 5353;
 
-/// The port that other nodes reach this one by, for CONFIG GET.
-pub(crate) fn port(shared: &Shared) -> String {
-    let address = shared.peers.get().and_then(Handle::local_addr);
+/// The port for other nodes, or `none`, for CONFIG GET.
+pub(crate) fn port(node: &Node) -> String {
+    let address = node.peers.get().and_then(Handle::local_addr);
     address.map_or_else(|| "none".to_owned(), |address| address.port().to_string())
 }
 
-/// Has replication send syncs as fast as the settings say.
-pub(crate) fn set_sync_rate(shared: &Shared) {
-    let Some(peers) = shared.peers.get() else { return };
-    peers.set_sync_rate(u64::try_from(shared.settings.number("sync-rate")).unwrap_or(u64::MAX));
+/// Passes the setting `sync-rate` to replication.
+pub(crate) fn set_sync_rate(node: &Node) {
+    let Some(peers) = node.peers.get() else { return };
+    peers.set_sync_rate(u64::try_from(node.settings.number("sync-rate")).unwrap_or(u64::MAX));
 }
 
-/// Has replication gather changes as long as the settings say.
-pub(crate) fn set_intervals(shared: &Shared) {
-    let Some(peers) = shared.peers.get() else { return };
-    let intervals = shared.settings.intervals();
+/// Passes the setting `replication-interval` to replication.
+pub(crate) fn set_intervals(node: &Node) {
+    let Some(peers) = node.peers.get() else { return };
+    let intervals = node.settings.intervals();
     peers.set_interval(None, Some(intervals.default));
-    let mut set = shared.own_intervals.lock();
+    let mut set = node.own_intervals.lock();
     let named: BTreeSet<String> = intervals.named.keys().cloned().collect();
     let name = |name: &String| Some(Bytes::copy_from_slice(name.as_bytes()));
     for gone in set.difference(&named) {
@@ -149,44 +152,41 @@ pub(crate) fn set_intervals(shared: &Shared) {
     *set = named;
 }
 
-/// The functions that were given intervals of their own.
-pub(crate) type OwnIntervals = Mutex<BTreeSet<String>>;
-
-/// Waits until this node must not go on; why.
-pub(crate) async fn fatal(shared: &Shared) -> String {
-    match shared.peers.get() {
+/// Waits until replication reports that this node must not go on; why.
+pub(crate) async fn fatal(node: &Node) -> String {
+    match node.peers.get() {
         Some(peers) => peers.fatal().await,
         None => std::future::pending().await,
     }
 }
 
-/// Has peers take what this node has, and says goodbye.
-pub(crate) async fn leave(shared: &Shared) {
-    let Some(peers) = shared.peers.get() else { return };
+/// Waits until peers have what this node has, and announces that it leaves.
+pub(crate) async fn leave(node: &Node) {
+    let Some(peers) = node.peers.get() else { return };
     let left = peers.ask(Ask::Leave { until: peers.now() + LEAVE });
     if tokio::time::timeout(LEAVE + GRACE, left).await.is_err() {
-        tracing::warn!("replication does not end in time");
+        tracing::warn!("replication did not end in time");
         return;
     }
     let peers = peers.clone();
-    // Its thread may hang in an fsync.
-    if crate::within(LEAVE, move || peers.stop()).is_none() {
-        tracing::warn!("the replication thread does not end in time");
+    // Its thread may hang in a call of the disk.
+    if within(LEAVE, move || peers.stop()).is_none() {
+        tracing::warn!("the replication thread did not end in time");
     }
 }
 
-/// Asks replication, or answers as a node that knows nobody.
-pub(crate) async fn ask(shared: &Shared, ask: Ask) -> Answer {
-    match shared.peers.get() {
+/// Asks replication. A node without replication answers for itself alone.
+pub(crate) async fn ask(node: &Node, ask: Ask) -> Answer {
+    match node.peers.get() {
         Some(peers) => peers.ask(ask).await,
-        None => alone(shared, ask),
+        None => alone(node, ask),
     }
 }
 
-/// Asks until the answer is `enough`, or the time is over; none: for ever. `ask` is given until when
-/// it may take.
+/// Asks until the answer is `enough` or the time `until` has come; without a time, for ever. `ask` makes
+/// the question, given the time until which it may be answered.
 pub(crate) async fn ask_until(
-    shared: &Shared,
+    node: &Node,
     until: Option<Instant>,
     ask: impl Fn(Time) -> Ask,
     enough: impl Fn(&Answer) -> bool,
@@ -194,38 +194,38 @@ pub(crate) async fn ask_until(
     loop {
         let now = Instant::now();
         let end = until.map_or(now + SLICE, |until| until.min(now + SLICE));
-        let answer = match shared.peers.get() {
+        let answer = match node.peers.get() {
             Some(peers) => {
                 let left = end.saturating_duration_since(now);
                 peers.ask(ask(peers.now() + left)).await
             }
-            None => alone(shared, ask(Time::default())),
+            None => alone(node, ask(Time::default())),
         };
         let over = until.is_some_and(|until| until <= Instant::now());
         if over || enough(&answer) || matches!(answer, Answer::Refused(_)) {
             return answer;
         }
-        if shared.peers.get().is_none() {
+        if node.peers.get().is_none() {
             tokio::time::sleep_until(end.into()).await;
         }
     }
 }
 
-/// What a node answers that is alone.
-fn alone(shared: &Shared, ask: Ask) -> Answer {
+/// The answer of a node without replication.
+fn alone(node: &Node, ask: Ask) -> Answer {
     match ask {
         Ask::Wait { .. } | Ask::Sync { .. } => Answer::Count(0),
         Ask::Await { function, vector, .. } => {
-            let known = shared.store.find(&function);
+            let known = node.store.find(&function);
             Answer::Reached(known.is_some_and(|function| function.covers(&vector)))
         }
         Ask::Nodes => Answer::Nodes(vec![NodeView {
-            name: shared.node_name(),
-            replica: shared.store.replica(),
+            name: node.node_name(),
+            replica: node.store.replica(),
             addresses: Vec::new(),
             liveness: Liveness::Alive,
             linked: false,
-            functions: running(shared),
+            functions: running(node),
             heard_ms: 0,
             lag_events: 0,
             lag_ms: 0,
@@ -240,8 +240,8 @@ fn alone(shared: &Shared, ask: Ask) -> Answer {
     }
 }
 
-fn running(shared: &Shared) -> Vec<(Bytes, Vec<Bytes>)> {
-    let running = shared.registry.running(Instant::now(), shared.settings.function_linger());
+fn running(node: &Node) -> Vec<(Bytes, Vec<Bytes>)> {
+    let running = node.registry.running(Instant::now(), node.settings.function_linger());
     let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
     let shown = running
         .iter()

@@ -709,7 +709,7 @@ impl Settings {
 
     /// When what is written is forced to disk.
     pub(crate) fn append_sync(&self) -> SyncPolicy {
-        crate::durability::policy(&self.text("appendfsync"))
+        self.text("appendfsync").parse().unwrap_or(SyncPolicy::EverySecond)
     }
 
     /// Takes the texts over into what the hot path reads.
@@ -1098,6 +1098,17 @@ pub(crate) fn reference() -> String {
     page
 }
 
+/// The defaults, and what is given.
+#[cfg(test)]
+pub(crate) fn for_test(given: &[(&str, &str)]) -> Settings {
+    let texts = SETTINGS.iter().map(|setting| {
+        let given = given.iter().find(|(name, _)| *name == setting.name);
+        let text = given.map_or(setting.default, |(_, text)| text);
+        (setting.name, setting.normal(text).expect("a valid setting"))
+    });
+    Settings::new(texts.collect(), None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -1124,11 +1135,7 @@ mod tests {
     }
 
     fn defaults() -> Settings {
-        let texts = SETTINGS
-            .iter()
-            .map(|s| (s.name, s.normal(s.default).expect("defaults are valid")))
-            .collect();
-        Settings::new(texts, None)
+        for_test(&[])
     }
 
     fn set(settings: &Settings, name: &str, text: &str) -> Result<(), String> {

@@ -82,7 +82,7 @@ fn mended(damaged: impl Fn(&Path) -> PathBuf) {
     let checked = look("--check-data", &data);
     assert_eq!(checked.code, Some(1), "{}", checked.stdout);
     assert!(checked.stdout.contains(&format!("{}, offset ", name(&file))), "{}", checked.stdout);
-    let advice = format!("mend it with `miso-server --repair {}`\n", data.display());
+    let advice = format!("repair it with `miso-server --repair {}`\n", data.display());
     assert!(checked.stderr.ends_with(&advice), "{}", checked.stderr);
     // Looking changes nothing.
     assert_refused(&data, &file);

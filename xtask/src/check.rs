@@ -1,9 +1,10 @@
 //! `cargo xtask check`: what must hold beside the tests.
 
 use crate::process::{cargo, installed};
-use crate::{Outcome, docs, setup};
+use crate::{Outcome, arrows, docs, setup};
 
-const CHECKS: [&str; 7] = ["fmt", "clippy", "doc", "deny", "docs", "fuzz", "instructions"];
+const CHECKS: [&str; 8] =
+    ["fmt", "arrows", "clippy", "doc", "deny", "docs", "fuzz", "instructions"];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     if let Some(unknown) = args.iter().find(|arg| !CHECKS.contains(&arg.as_str())) {
@@ -16,6 +17,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         }
         let passed = match name {
             "fmt" => cargo(&["fmt", "--all", "--check"]).run()?,
+            "arrows" => arrows::run()?,
             "clippy" => {
                 cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?
             }

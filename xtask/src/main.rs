@@ -1,6 +1,7 @@
 //! The habits of the workspace. Each is a few lines over cargo, so whoever knows cargo does not need them; `test` and
 //! `docs` also do the set-up that would otherwise be a list of steps in a document.
 
+mod arrows;
 mod check;
 mod docs;
 mod process;
@@ -15,7 +16,7 @@ Usage: cargo xtask <command>
   test [suite...]   installs what the tests need, builds, and runs all suites
                     (suites: rust, doc, python, node, allreduce)
   check [what...]   what CI checks beside the tests (fmt, clippy, doc, deny, docs, fuzz,
-                    instructions)
+                    arrows, instructions)
   docs [--check]    writes docs/commands.md and docs/settings.md from the server's own tables;
                     with --check, fails if they are stale
   bench [args...]   runs the benchmarks of benches/ in release mode";

@@ -1,15 +1,15 @@
-//! How commands reach the value that they are about: one hash, one lock, one look-up.
+//! How commands reach the value that they are about: with one hash, one lock and one look-up.
 
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_store::crdt::{Crdt, Kind};
 use miso_store::{Mint, Shard, ShardGuard};
 
-use crate::context::Context;
-use crate::error::CommandError;
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
 
-/// Reads the state of type `K` that `args[1]` (object) and `args[2]` (name) say, and replies. An
-/// absent one is given as none; nothing is created.
+/// Reads the state of type `K` at the object `args[1]` and the name `args[2]`, and replies. `reply` is
+/// given none if it is absent; nothing is created.
 pub(super) fn read<K: Kind>(
     cx: &mut Context<'_>,
     args: Args<'_>,
@@ -25,7 +25,7 @@ pub(super) fn read<K: Kind>(
     Ok(())
 }
 
-/// Updates the state of type `K` that `args[1]` and `args[2]` say, made if it is absent.
+/// Updates the state of type `K` at `args[1]` and `args[2]`, which is made if it is absent.
 pub(super) fn write<K: Kind, R>(
     cx: &mut Context<'_>,
     args: Args<'_>,
@@ -42,7 +42,7 @@ pub(super) fn write<K: Kind, R>(
     Ok(result)
 }
 
-/// As [`write()`] for updates that create nothing: none if the name reads as absent.
+/// As [`write()`], for updates that create nothing. Returns none if the name is absent.
 pub(super) fn modify<K: Kind, R>(
     cx: &mut Context<'_>,
     args: Args<'_>,
@@ -67,9 +67,9 @@ pub(super) fn with_shard<R>(
     cx.with_shard(object, |shard, hash, _| work(shard, hash))
 }
 
-/// Refuses an object's or a name's bytes beyond `key-max-bytes`.
+/// Refuses an object or a name that is longer than `key-max-bytes`.
 pub(super) fn check_key(cx: &Context<'_>, key: &[u8]) -> Result<(), CommandError> {
-    let max = cx.shared.settings.key_max_bytes();
+    let max = cx.node.settings.key_max_bytes();
     if key.len() > max {
         return Err(CommandError::Other(
             format!("ERR object or name is longer than key-max-bytes ({max})").into(),

@@ -1,16 +1,17 @@
-//! Messages: channels of one's own, and `__miso__:function:object` for what changed.
+//! Publish and subscribe. The channel `__miso__:function:object` gets a message for each change of that
+//! object.
 
 use std::sync::Arc;
 
 use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::request::Args;
 
-use super::connection::help;
-use super::{Command, ROW};
-use crate::context::Context;
-use crate::dispatch;
-use crate::error::CommandError;
-use crate::pubsub::Kind;
+use super::subcommands::help;
+use crate::engine::admit::deny;
+use crate::engine::command::{Command, ROW};
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+use crate::node::subscriptions::ChannelKind;
 
 const FLAGS: Flags = Flags::PUBSUB.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 const LISTEN: Flags = FLAGS.with(Flags::ALLOW_SUBSCRIBED);
@@ -56,7 +57,7 @@ pub(super) const PUBSUB: &[Command] = &[
                 "A message per channel, then what is published",
             )
         },
-        |cx, args| subscribe(cx, args, Kind::Channel),
+        |cx, args| subscribe(cx, args, ChannelKind::Channel),
     ),
     Command::new(
         row(
@@ -65,7 +66,7 @@ pub(super) const PUBSUB: &[Command] = &[
             "Listens to all channels that match",
             "A message per pattern, then what is published",
         ),
-        |cx, args| subscribe(cx, args, Kind::Pattern),
+        |cx, args| subscribe(cx, args, ChannelKind::Pattern),
     ),
     Command::new(
         row(
@@ -74,7 +75,7 @@ pub(super) const PUBSUB: &[Command] = &[
             "Stops listening to channels, or to all",
             "A message per channel",
         ),
-        |cx, args| unsubscribe(cx, args, Kind::Channel),
+        |cx, args| unsubscribe(cx, args, ChannelKind::Channel),
     ),
     Command::new(
         row(
@@ -83,7 +84,7 @@ pub(super) const PUBSUB: &[Command] = &[
             "Stops listening to patterns, or to all",
             "A message per pattern",
         ),
-        |cx, args| unsubscribe(cx, args, Kind::Pattern),
+        |cx, args| unsubscribe(cx, args, ChannelKind::Pattern),
     ),
     Command::new(
         Row {
@@ -95,7 +96,7 @@ pub(super) const PUBSUB: &[Command] = &[
                 "Integer: how many got it",
             )
         },
-        |cx, args| publish(cx, args, Kind::Channel),
+        |cx, args| publish(cx, args, ChannelKind::Channel),
     ),
     Command::new(
         row(
@@ -104,7 +105,7 @@ pub(super) const PUBSUB: &[Command] = &[
             "Listens to shard channels: names of their own, for clients written for a Redis cluster",
             "A message per channel, then what is published",
         ),
-        |cx, args| subscribe(cx, args, Kind::Shard),
+        |cx, args| subscribe(cx, args, ChannelKind::Shard),
     ),
     Command::new(
         row(
@@ -113,7 +114,7 @@ pub(super) const PUBSUB: &[Command] = &[
             "Stops listening to shard channels, or to all",
             "A message per channel",
         ),
-        |cx, args| unsubscribe(cx, args, Kind::Shard),
+        |cx, args| unsubscribe(cx, args, ChannelKind::Shard),
     ),
     Command::new(
         Row {
@@ -126,7 +127,7 @@ pub(super) const PUBSUB: &[Command] = &[
                 "Integer: how many got it",
             )
         },
-        |cx, args| publish(cx, args, Kind::Shard),
+        |cx, args| publish(cx, args, ChannelKind::Shard),
     ),
     Command::parent(
         Row {
@@ -135,7 +136,7 @@ pub(super) const PUBSUB: &[Command] = &[
                 sub(
                     "CHANNELS",
                     &[Arg::pattern("pattern").optional()],
-                    "The channels that somebody listens to",
+                    "The channels that have a listener",
                     "Array",
                 ),
                 sub(
@@ -144,11 +145,11 @@ pub(super) const PUBSUB: &[Command] = &[
                     "How many listen to channels",
                     "Array of channels and counts in turn",
                 ),
-                sub("NUMPAT", &[], "How many patterns somebody listens to", "Integer"),
+                sub("NUMPAT", &[], "How many patterns have a listener", "Integer"),
                 sub(
                     "SHARDCHANNELS",
                     &[Arg::pattern("pattern").optional()],
-                    "The shard channels that somebody listens to",
+                    "The shard channels that have a listener",
                     "Array",
                 ),
                 sub(
@@ -162,31 +163,31 @@ pub(super) const PUBSUB: &[Command] = &[
             ..row("PUBSUB", &[], "About channels", "")
         },
         &[
-            |cx, args| channels(cx, args, Kind::Channel),
-            |cx, args| numsub(cx, args, Kind::Channel),
+            |cx, args| channels(cx, args, ChannelKind::Channel),
+            |cx, args| numsub(cx, args, ChannelKind::Channel),
             numpat,
-            |cx, args| channels(cx, args, Kind::Shard),
-            |cx, args| numsub(cx, args, Kind::Shard),
+            |cx, args| channels(cx, args, ChannelKind::Shard),
+            |cx, args| numsub(cx, args, ChannelKind::Shard),
             help,
         ],
     ),
 ];
 
-/// What a kind's commands are called, lower-case: their answers begin with it.
-const fn named(kind: Kind) -> (&'static str, &'static str) {
+/// The names of a kind's commands in lower case, with which their replies begin.
+const fn named(kind: ChannelKind) -> (&'static str, &'static str) {
     match kind {
-        Kind::Channel => ("subscribe", "unsubscribe"),
-        Kind::Pattern => ("psubscribe", "punsubscribe"),
-        Kind::Shard => ("ssubscribe", "sunsubscribe"),
+        ChannelKind::Channel => ("subscribe", "unsubscribe"),
+        ChannelKind::Pattern => ("psubscribe", "punsubscribe"),
+        ChannelKind::Shard => ("ssubscribe", "sunsubscribe"),
     }
 }
 
-/// Says what was done, and how many are held now: channels and patterns are counted together, as
-/// Redis does, and shard channels by themselves.
-fn tell(cx: &mut Context<'_>, kind: Kind, what: &str, channel: Option<&[u8]>) {
+/// Replies with what was done, and how many subscriptions the session has now. As in Redis, channels
+/// and patterns are counted together, and shard channels by themselves.
+fn tell(cx: &mut Context<'_>, kind: ChannelKind, what: &str, channel: Option<&[u8]>) {
     let held = cx.session.subscriptions();
-    let sharded = *held.of(Kind::Shard);
-    let count = if kind == Kind::Shard { sharded } else { held.sum() - sharded };
+    let sharded = *held.of(ChannelKind::Shard);
+    let count = if kind == ChannelKind::Shard { sharded } else { held.sum() - sharded };
     cx.reply.push(3);
     cx.reply.bulk(what.as_bytes());
     match channel {
@@ -196,12 +197,12 @@ fn tell(cx: &mut Context<'_>, kind: Kind, what: &str, channel: Option<&[u8]>) {
     cx.reply.integer(count as i64);
 }
 
-fn subscribe(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), CommandError> {
+fn subscribe(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
     let (name, _) = named(kind);
     if let Some(user) = cx.session.user.clone() {
         for channel in args.tail(1).iter() {
             if let Err(denied) = user.may_listen(kind, channel) {
-                return Err(dispatch::deny(cx.shared, cx.session, denied, name, args));
+                return Err(deny(cx.node, cx.session, denied, name, args));
             }
         }
     }
@@ -212,7 +213,7 @@ fn subscribe(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), Com
         let held = cx.session.listens.of_mut(kind);
         if !held.iter().any(|known| &**known == channel) {
             held.push(Box::from(channel));
-            cx.shared.pubsub.subscribe(kind, channel, &cx.session.client);
+            cx.node.pubsub.subscribe(kind, channel, &cx.session.client);
         }
         tell(cx, kind, name, Some(channel));
     }
@@ -220,7 +221,11 @@ fn subscribe(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), Com
     Ok(())
 }
 
-fn unsubscribe(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), CommandError> {
+fn unsubscribe(
+    cx: &mut Context<'_>,
+    args: Args<'_>,
+    kind: ChannelKind,
+) -> Result<(), CommandError> {
     let (_, name) = named(kind);
     let leaving: Vec<Box<[u8]>> = match args.len() {
         1 => cx.session.listens.of(kind).clone(),
@@ -231,39 +236,39 @@ fn unsubscribe(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), C
     }
     for channel in leaving {
         cx.session.listens.of_mut(kind).retain(|known| *known != channel);
-        cx.shared.pubsub.unsubscribe(kind, &channel, cx.session.client.id);
+        cx.node.pubsub.unsubscribe(kind, &channel, cx.session.client.id);
         tell(cx, kind, name, Some(&channel));
     }
     cx.session.describe();
     Ok(())
 }
 
-fn publish(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), CommandError> {
+fn publish(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
     let denied = cx.session.user.as_ref().and_then(|user| user.may_listen(kind, &args[1]).err());
     if let Some(denied) = denied {
-        let name = if kind == Kind::Shard { "spublish" } else { "publish" };
-        return Err(dispatch::deny(cx.shared, cx.session, denied, name, args));
+        let name = if kind == ChannelKind::Shard { "spublish" } else { "publish" };
+        return Err(deny(cx.node, cx.session, denied, name, args));
     }
-    let shared = Arc::clone(cx.shared);
+    let node = Arc::clone(cx.node);
     let got = match kind {
-        Kind::Shard => shared.pubsub.publish_sharded(&args[1], &args[2], &shared.settings),
-        _ => shared.pubsub.publish(&args[1], &args[2], &shared.settings),
+        ChannelKind::Shard => node.pubsub.publish_sharded(&args[1], &args[2], &node.settings),
+        _ => node.pubsub.publish(&args[1], &args[2], &node.settings),
     };
     cx.reply.integer(got as i64);
     Ok(())
 }
 
-fn channels(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), CommandError> {
-    let channels = cx.shared.pubsub.channels(kind, args.get(2));
+fn channels(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
+    let channels = cx.node.pubsub.channels(kind, args.get(2));
     cx.reply.array(channels.len());
     channels.iter().for_each(|channel| cx.reply.bulk(channel));
     Ok(())
 }
 
-fn numsub(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), CommandError> {
+fn numsub(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
     cx.reply.array((args.len() - 2) * 2);
     for channel in args.tail(2).iter() {
-        let listeners = cx.shared.pubsub.listeners(kind, channel);
+        let listeners = cx.node.pubsub.listeners(kind, channel);
         cx.reply.bulk(channel);
         cx.reply.integer(listeners as i64);
     }
@@ -271,7 +276,7 @@ fn numsub(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Result<(), Comman
 }
 
 fn numpat(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let patterns = *cx.shared.pubsub.counts().of(Kind::Pattern);
+    let patterns = *cx.node.pubsub.counts().of(ChannelKind::Pattern);
     cx.reply.integer(patterns as i64);
     Ok(())
 }

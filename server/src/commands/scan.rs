@@ -6,13 +6,13 @@ use miso_protocol::integer;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 
-use crate::error::CommandError;
+use crate::engine::error::CommandError;
 
 pub(super) const CURSOR: Arg = Arg::integer("cursor");
 pub(super) const MATCH: Arg = Arg::pattern("pattern").with_token("MATCH").optional();
 pub(super) const COUNT: Arg = Arg::integer("count").with_token("COUNT").optional();
 
-/// How many keys a call visits unless told, as in Redis.
+/// How many keys a call visits by default, as in Redis.
 const COUNT_DEFAULT: usize = 10;
 
 /// The options of one call.
@@ -62,14 +62,14 @@ impl<'a> Scan<'a> {
 /// The reply of a scan: the elements are written while they are visited, before their number and
 /// the cursor to go on from are known.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct ScanReply {
     body: Vec<u8>,
     elements: usize,
 }
 
-impl Found {
-    pub(super) fn new() -> Found {
-        Found { body: Vec::new(), elements: 0 }
+impl ScanReply {
+    pub(super) fn new() -> ScanReply {
+        ScanReply { body: Vec::new(), elements: 0 }
     }
 
     /// One more element.

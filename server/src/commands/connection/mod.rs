@@ -1,0 +1,341 @@
+//! The connection itself: PING, HELLO, AUTH, SELECT; CLIENT and COMMAND in files of their own.
+
+mod client;
+mod command;
+mod rows;
+
+use std::sync::Arc;
+
+use miso_protocol::command::{Arg, Categories, Flags, Row};
+use miso_protocol::integer;
+use miso_protocol::reply::Resp;
+use miso_protocol::request::Args;
+
+use crate::commands::access::check_key;
+use crate::commands::subcommands::help;
+use crate::engine::command::Command;
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+use crate::engine::session::ReplyMode;
+use crate::engine::wait::After;
+use crate::node::REDIS_VERSION;
+use crate::node::acl::log::LogEntry;
+use crate::node::acl::user::DEFAULT;
+
+use client::check_name;
+use rows::{ALWAYS, HELP, row, sub};
+
+/// The module's version: major * 10000 + minor * 100 + patch.
+pub(crate) const MODULE_VERSION: i64 = 100;
+
+/// A block, since Redis answers too many words with a syntax error, not with a wrong number.
+const CREDENTIALS: Arg =
+    Arg::block("credentials", &[Arg::string("username").optional(), Arg::string("password")]);
+const AUTH_ARGS: Arg = Arg::block("auth", &[Arg::string("username"), Arg::string("password")]);
+
+pub(crate) const CONNECTION: &[Command] = &[
+    Command::new(
+        Row {
+            flags: Flags::FAST.with(Flags::ALLOW_SUBSCRIBED),
+            ..row(
+                "PING",
+                &[Arg::string("message").optional()],
+                "Tests whether the server answers",
+                "PONG, or the message",
+            )
+        },
+        ping,
+    ),
+    Command::new(
+        Row {
+            flags: ALWAYS,
+            ..row("ECHO", &[Arg::string("message")], "Answers the message", "Bulk string")
+        },
+        echo,
+    ),
+    Command::new(
+        Row {
+            flags: ALWAYS.with(Flags::NO_AUTH).with(Flags::ALLOW_SUBSCRIBED).with(Flags::IMMEDIATE),
+            ..row("QUIT", &[], "Closes the connection", "OK")
+        },
+        quit,
+    ),
+    Command::new(
+        Row {
+            flags: ALWAYS.with(Flags::NO_AUTH).with(Flags::ALLOW_SUBSCRIBED).with(Flags::IMMEDIATE),
+            ..row("RESET", &[], "Takes the connection back to its beginning", "RESET")
+        },
+        reset,
+    ),
+    Command::new(
+        Row {
+            flags: ALWAYS.with(Flags::NO_AUTH),
+            ..row(
+                "HELLO",
+                &[Arg::block(
+                    "arguments",
+                    &[
+                        Arg::integer("protover"),
+                        AUTH_ARGS.with_token("AUTH").optional(),
+                        Arg::string("clientname").with_token("SETNAME").optional(),
+                    ],
+                )
+                .optional()],
+                "Chooses the protocol version, and authenticates",
+                "Map of what the server is",
+            )
+        },
+        hello,
+    ),
+    Command::new(
+        Row {
+            flags: ALWAYS.with(Flags::NO_AUTH).with(Flags::SKIP_MONITOR).with(Flags::SKIP_SLOWLOG),
+            ..row(
+                "AUTH",
+                &[CREDENTIALS],
+                "Authenticates; while there are no passwords, the user name is the function",
+                "OK",
+            )
+        },
+        auth,
+    ),
+    Command::new(
+        row("SELECT", &[Arg::integer("index")], "Chooses the database; there is one, 0", "OK"),
+        select,
+    ),
+    client::CLIENT,
+    command::COMMAND,
+    Command::new(
+        Row {
+            categories: Categories::NONE,
+            ..row("READONLY", &[], "Refused: this is no cluster", "Error")
+        },
+        no_cluster,
+    ),
+    Command::new(row("READWRITE", &[], "Refused: this is no cluster", "Error"), no_cluster),
+    Command::new(
+        Row {
+            flags: Flags::NONE,
+            ..row(
+                "CLUSTER",
+                &[Arg::string("subcommand").multiple()],
+                "Refused: this is no cluster",
+                "Error",
+            )
+        },
+        no_cluster,
+    ),
+    Command::parent(
+        Row {
+            flags: Flags::NONE,
+            subcommands: &[
+                Row {
+                    flags: Flags::ADMIN,
+                    ..sub("LIST", &[], "The modules that tools look for", "Array of maps")
+                },
+                HELP,
+            ],
+            ..row("MODULE", &[], "About modules", "")
+        },
+        &[module_list, help],
+    ),
+];
+
+fn ping(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if args.len() > 2 {
+        return Err(CommandError::WrongArity("ping".into()));
+    }
+    let message = args.get(1);
+    if cx.session.resp == Resp::V2 && cx.session.listening() {
+        cx.reply.array(2);
+        cx.reply.bulk(b"pong");
+        cx.reply.bulk(message.unwrap_or_default());
+    } else {
+        match message {
+            None => cx.reply.simple("PONG"),
+            Some(message) => cx.reply.bulk(message),
+        }
+    }
+    Ok(())
+}
+
+fn echo(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    cx.reply.bulk(&args[1]);
+    Ok(())
+}
+
+fn quit(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.reply.ok();
+    cx.after = After::Close;
+    Ok(())
+}
+
+fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let node = Arc::clone(cx.node);
+    cx.session.transaction = None;
+    cx.session.leave(&node);
+    cx.session.registrations.clear();
+    cx.session.function = None;
+    cx.session.function_name = node.settings.text("default-function").into_bytes().into();
+    cx.session.resp = Resp::V2;
+    cx.session.replies = ReplyMode::On;
+    cx.session.user = node.acl.anonymous();
+    {
+        let mut about = cx.session.client.about.lock();
+        about.name = Box::default();
+        about.multi = -1;
+        (about.no_evict, about.no_touch) = (false, false);
+    }
+    cx.session.describe();
+    cx.reply.resp = Resp::V2;
+    cx.reply.simple("RESET");
+    Ok(())
+}
+
+fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let mut resp = cx.session.resp;
+    if let Some(version) = args.get(1) {
+        let version = integer::parse_i64(version).ok_or_else(|| {
+            CommandError::text("ERR Protocol version is not an integer or out of range")
+        })?;
+        resp = match version {
+            2 => Resp::V2,
+            3 => Resp::V3,
+            _ => return Err(CommandError::text("NOPROTO unsupported protocol version")),
+        };
+    }
+    let (mut credentials, mut name) = (None, None);
+    let mut at = 2;
+    while let Some(option) = args.get(at) {
+        if option.eq_ignore_ascii_case(b"AUTH") && at + 2 < args.len() {
+            credentials = Some((&args[at + 1], &args[at + 2]));
+            at += 3;
+        } else if option.eq_ignore_ascii_case(b"SETNAME") && at + 1 < args.len() {
+            check_name(&args[at + 1])?;
+            name = Some(&args[at + 1]);
+            at += 2;
+        } else {
+            let option = String::from_utf8_lossy(option);
+            return Err(CommandError::text(format!("ERR Syntax error in HELLO option '{option}'")));
+        }
+    }
+    if let Some((user, password)) = credentials {
+        authenticate(cx, user, password)?;
+    } else if cx.session.user.is_none() {
+        return Err(CommandError::text(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+             HELLO AUTH <user> <pass> option can be used to authenticate the client and \
+             select the RESP protocol version at the same time",
+        ));
+    }
+    if let Some(name) = name {
+        cx.session.client.about.lock().name = Box::from(name);
+    }
+    cx.session.resp = resp;
+    cx.session.describe();
+    cx.reply.resp = resp;
+    cx.reply.map(7);
+    cx.reply.bulk(b"server");
+    cx.reply.bulk(b"redis");
+    cx.reply.bulk(b"version");
+    cx.reply.bulk(REDIS_VERSION.as_bytes());
+    cx.reply.bulk(b"proto");
+    cx.reply.integer(if resp == Resp::V3 { 3 } else { 2 });
+    cx.reply.bulk(b"id");
+    cx.reply.integer(cx.session.client.id as i64);
+    cx.reply.bulk(b"mode");
+    cx.reply.bulk(b"standalone");
+    cx.reply.bulk(b"role");
+    cx.reply.bulk(b"master");
+    cx.reply.bulk(b"modules");
+    modules(cx);
+    Ok(())
+}
+
+fn modules(cx: &mut Context<'_>) {
+    cx.reply.array(1);
+    cx.reply.map(4);
+    cx.reply.bulk(b"name");
+    cx.reply.bulk(b"miso");
+    cx.reply.bulk(b"ver");
+    cx.reply.integer(MODULE_VERSION);
+    cx.reply.bulk(b"path");
+    cx.reply.bulk(b"");
+    cx.reply.bulk(b"args");
+    cx.reply.array(0);
+}
+
+fn module_list(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    modules(cx);
+    Ok(())
+}
+
+fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if args.len() > 3 {
+        return Err(CommandError::Syntax);
+    }
+    if args.len() == 2 {
+        if cx.node.acl.anonymous().is_some() {
+            return Err(CommandError::text(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            ));
+        }
+        authenticate(cx, DEFAULT, &args[1])?;
+    } else {
+        authenticate(cx, &args[1], &args[2])?;
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Makes the connection speak as `name`; in open mode, as the default user for the function `name`.
+fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<(), CommandError> {
+    if cx.node.acl.open_mode() {
+        check_key(cx, name)?;
+        // Clients send the default user's name by themselves, so it stands for the default function.
+        let default = cx.node.settings.text("default-function");
+        let function = if name == DEFAULT { default.as_bytes() } else { name };
+        cx.bind_function(function)?;
+        cx.session.user = cx.node.acl.anonymous();
+    } else {
+        let Some(user) = cx.node.acl.authenticate(name, password) else {
+            let line = cx.node.client_line(&cx.session.client);
+            let object = "AUTH".to_owned();
+            let entry = LogEntry::now("auth", "toplevel", object, name, line);
+            let max = usize::try_from(cx.node.settings.number("acllog-max-len")).unwrap_or(0);
+            cx.node.acl.log.add(entry, max);
+            return Err(CommandError::WrongPass);
+        };
+        let was_bound = cx.session.user.as_ref().is_some_and(|user| user.function().is_some());
+        let default = cx.node.settings.text("default-function");
+        let function = match user.function() {
+            Some(function) => Some(function),
+            // The function of the previous user is not kept.
+            None if was_bound => Some(default.as_bytes()),
+            None => None,
+        };
+        if let Some(function) = function.filter(|function| *function != cx.function_name()) {
+            if cx.held.is_some() {
+                return Err(CommandError::text("ERR the function cannot change inside MULTI"));
+            }
+            cx.session.set_function(function);
+        }
+        cx.session.user = Some(user);
+    }
+    cx.session.describe();
+    Ok(())
+}
+
+fn select(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    match integer::parse_i64(&args[1]) {
+        Some(0) => cx.reply.ok(),
+        Some(_) => return Err(CommandError::text("ERR DB index is out of range")),
+        None => return Err(CommandError::NotInteger),
+    }
+    Ok(())
+}
+
+fn no_cluster(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    Err(CommandError::text("ERR This instance has cluster support disabled"))
+}

@@ -1,0 +1,254 @@
+//! Functions: which one a connection speaks for, and which run here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::integer;
+use miso_protocol::reply::Reply;
+use miso_protocol::request::Args;
+use miso_replication::{Answer, Ask, FunctionView, Liveness, NodeView};
+
+use crate::commands::access::check_key;
+use crate::engine::command::{Command, ROW};
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+use crate::engine::wait::{After, Wait, encoded};
+use crate::node::Node;
+use crate::peers;
+
+/// How long MISO.UNREGISTER waits for replication to drain the function.
+const DRAIN: Duration = Duration::from_secs(6);
+
+const FUNCTION: Arg = Arg::string("function");
+const REPLICA: Arg = Arg::string("id").with_token("REPLICA").optional();
+
+pub(crate) const FUNCTIONS: &[Command] = &[
+    Command::new(
+        Row {
+            name: "MISO.REGISTER",
+            args: &[FUNCTION, REPLICA, Arg::integer("seconds").with_token("TTL").optional()],
+            group: Group::Miso,
+            complexity: "O(1)",
+            summary: "Binds this connection to a function and registers a replica of it, held by \
+                      the connection or for TTL seconds past its end",
+            reply: "OK",
+            example: &[("MISO.REGISTER checkout REPLICA pod-1 TTL 30", "OK")],
+            ..ROW
+        },
+        register,
+    ),
+    Command::new(
+        Row {
+            name: "MISO.UNREGISTER",
+            args: &[FUNCTION.optional(), REPLICA],
+            group: Group::Miso,
+            flags: Flags::BLOCKING,
+            complexity: "O(1)",
+            summary: "Takes back a registration; default: of the connection's function. If the \
+                      function stops running here, waits some seconds until another node or the \
+                      disk has everything of it",
+            reply: "Integer: 1 if it was registered",
+            example: &[("MISO.UNREGISTER checkout REPLICA pod-1", "(integer) 1")],
+            ..ROW
+        },
+        unregister,
+    ),
+    Command::new(
+        Row {
+            name: "MISO.FUNCTION",
+            args: &[],
+            group: Group::Miso,
+            flags: Flags::FAST,
+            complexity: "O(1)",
+            summary: "The function that this connection speaks for",
+            reply: "Bulk string",
+            example: &[("MISO.FUNCTION", "\"checkout\"")],
+            ..ROW
+        },
+        function,
+    ),
+    Command::new(
+        Row {
+            name: "MISO.FUNCTIONS",
+            args: &[],
+            group: Group::Miso,
+            complexity: "O(N) with N functions",
+            summary: "The functions that run here, and of each: the nodes and replicas that run it, \
+                      those in sync with this node, its connections and objects here",
+            reply: "Array (RESP3: map) of each function and its properties",
+            example: &[(
+                "MISO.FUNCTIONS",
+                "1) \"checkout\"\n2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
+            )],
+            ..ROW
+        },
+        functions,
+    ),
+];
+
+/// The id of this connection as a replica unless it gives one: its name, else its address.
+fn default_replica(cx: &Context<'_>) -> Box<[u8]> {
+    let name = cx.session.name();
+    if name.is_empty() { cx.session.address().into_bytes().into() } else { name }
+}
+
+fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let function = &args[1];
+    let (mut replica, mut ttl) = (None, None);
+    for at in (2..args.len()).step_by(2) {
+        let value = args.get(at + 1).ok_or(CommandError::Syntax)?;
+        if args[at].eq_ignore_ascii_case(b"REPLICA") {
+            replica = Some(Box::from(value));
+        } else if args[at].eq_ignore_ascii_case(b"TTL") {
+            let seconds = integer::parse_i64(value).ok_or(CommandError::NotInteger)?;
+            let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+            let seconds = seconds.ok_or(CommandError::Other(
+                "ERR invalid expire time in 'miso.register' command".into(),
+            ))?;
+            ttl = Some(Duration::from_secs(seconds.into()));
+        } else {
+            return Err(CommandError::Syntax);
+        }
+    }
+    check_key(cx, function)?;
+    if function.is_empty() {
+        return Err(CommandError::Other("ERR a function's name is not empty".into()));
+    }
+    cx.bind_function(function)?;
+    let replica = replica.unwrap_or_else(|| default_replica(cx));
+    let function = cx.node.store.function(function);
+    let registration = cx.node.registry.register(&function, &replica, ttl);
+    // The new registration is made before the old one ends, so that renewing it changes nothing for
+    // others.
+    cx.session.registrations.push(registration);
+    let last = cx.session.registrations.len() - 1;
+    let mut at = 0;
+    cx.session.registrations.retain(|held| {
+        at += 1;
+        at > last || !held.is_for(function.name(), Some(&replica))
+    });
+    cx.reply.ok();
+    Ok(())
+}
+
+fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let token = |at: usize| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(b"REPLICA"));
+    let (function, rest) = match args.len() {
+        1 => (None, 1),
+        2 => (Some(&args[1]), 2),
+        3 if token(1) => (None, 1),
+        4 if token(2) => (Some(&args[1]), 2),
+        _ => return Err(CommandError::Syntax),
+    };
+    let function: Box<[u8]> = match function {
+        Some(function) => Box::from(function),
+        None => Box::from(cx.function_name()),
+    };
+    cx.check_function(&function)?;
+    let replica = args.get(rest + 1);
+    let was = cx.node.registry.unregister(&function, replica);
+    if replica.is_none() {
+        // This connection's next touch registers the function again.
+        cx.session.registrations.retain(|held| !held.is_for(&function, None));
+        if cx.function_name() == &*function && cx.held.is_none() {
+            cx.session.function = None;
+        }
+    }
+    if !was || replica.is_some() {
+        cx.reply.integer(i64::from(was));
+        return Ok(());
+    }
+    // Registered again meanwhile, there is nothing to wait for.
+    let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
+    let function = Bytes::from(function);
+    let one = move |node: &Node| {
+        encoded(node, resp, |reply| {
+            reply.integer(1);
+            Ok(())
+        })
+    };
+    let at_once = one(&node);
+    let drained = async move {
+        // Longer than replication takes, unless the disk hangs.
+        let drained = peers::ask(&node, Ask::Drain { function });
+        _ = tokio::time::timeout(DRAIN, drained).await;
+        one(&node)
+    };
+    cx.after = After::Wait(Wait::blocking(drained, std::future::ready(at_once)));
+    Ok(())
+}
+
+fn function(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let name: Box<[u8]> = Box::from(cx.function_name());
+    cx.reply.bulk(&name);
+    Ok(())
+}
+
+fn functions(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
+    cx.after = After::Wait(Wait::soon(async move {
+        let nodes = match peers::ask(&node, Ask::Nodes).await {
+            Answer::Nodes(nodes) => nodes,
+            _ => Vec::new(),
+        };
+        let views = match peers::ask(&node, Ask::Functions).await {
+            Answer::Functions(views) => views,
+            _ => Vec::new(),
+        };
+        encoded(&node, resp, |reply| {
+            show(&node, &nodes, &views, reply);
+            Ok(())
+        })
+    }));
+    Ok(())
+}
+
+fn show(node: &Node, nodes: &[NodeView], views: &[FunctionView], reply: &mut Reply<'_>) {
+    let running = node.registry.running(Instant::now(), node.settings.function_linger());
+    let own = node.node_name();
+    reply.map(running.len());
+    for function in running {
+        let name = &*function.function;
+        let view = views.iter().find(|view| view.function == name);
+        // The other nodes that run it, and their replicas of it.
+        let others: Vec<(&NodeView, &[Bytes])> = nodes
+            .iter()
+            .skip(1)
+            .filter(|node| matches!(node.liveness, Liveness::Alive | Liveness::Suspect))
+            .filter_map(|node| {
+                let runs = node.functions.iter().find(|(function, _)| function == name)?;
+                Some((node, &*runs.1))
+            })
+            .collect();
+        let in_sync =
+            |node: &NodeView| view.is_some_and(|view| view.peers.contains(&(node.replica, true)));
+        let synced: Vec<&str> = others
+            .iter()
+            .filter(|(node, _)| in_sync(node))
+            .map(|(node, _)| node.name.as_str())
+            .collect();
+        reply.bulk(name);
+        reply.map(6);
+        reply.bulk(b"nodes");
+        reply.array(others.len() + 1);
+        reply.bulk(own.as_bytes());
+        others.iter().for_each(|(node, _)| reply.bulk(node.name.as_bytes()));
+        reply.bulk(b"in-sync");
+        reply.array(synced.len());
+        synced.iter().for_each(|name| reply.bulk(name.as_bytes()));
+        reply.bulk(b"restoring");
+        reply.integer(i64::from(view.is_some_and(|view| view.restoring)));
+        reply.bulk(b"replicas");
+        let remote = others.iter().map(|(_, replicas)| replicas.len()).sum::<usize>();
+        reply.array(function.replicas.len() + remote);
+        function.replicas.iter().for_each(|replica| reply.bulk(replica));
+        others.iter().flat_map(|(_, all)| *all).for_each(|replica| reply.bulk(replica));
+        reply.bulk(b"connections");
+        reply.integer(function.connections as i64);
+        reply.bulk(b"objects");
+        let objects = node.store.find(name).map_or(0, |function| function.object_count());
+        reply.integer(objects as i64);
+    }
+}

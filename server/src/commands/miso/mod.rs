@@ -1,0 +1,6 @@
+//! The commands of MISO itself: functions, nodes, objects whatever they hold.
+
+pub(super) mod function;
+pub(super) mod node;
+pub(super) mod object;
+mod token;

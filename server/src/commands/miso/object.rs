@@ -1,0 +1,370 @@
+//! MISO.NEW, and commands about objects of any type.
+
+use miso_protocol::command::{Access, Arg, Flags, Group, NAME, OBJECT, Row};
+use miso_protocol::reply::Reply;
+use miso_protocol::request::Args;
+use miso_store::crdt::{Counter, Type, Value, Writers};
+use miso_store::{ShardGuard, Slot};
+
+use crate::clock::unix_ms;
+use crate::commands::access::with_shard;
+use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
+use crate::engine::command::{Command, ROW};
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+
+const NAMES: Arg = Arg::string("name").multiple().optional();
+
+pub(crate) const OBJECTS: &[Command] = &[
+    Command::new(
+        Row {
+            name: "MISO.NEW",
+            args: &[Arg::string("prefix").with_token("PREFIX").optional()],
+            group: Group::Miso,
+            flags: Flags::FAST,
+            complexity: "O(1)",
+            summary: "A fresh object id, unique without coordination and sortable by time",
+            reply: "Bulk string: the prefix and a ULID",
+            example: &[("MISO.NEW PREFIX cart-", "\"cart-01K9ZV5B0W6Y4M8Q2T3R7X1C5D\"")],
+            ..ROW
+        },
+        new,
+    ),
+    Command::new(
+        Row {
+            name: "MISO.SCAN",
+            args: &[CURSOR, MATCH, COUNT, Arg::string("type").with_token("TYPE").optional()],
+            access: Access::Read,
+            group: Group::Miso,
+            complexity: "O(1) for each call",
+            summary: "Walks this function's objects step by step; TYPE keeps those that hold it",
+            reply: "Array of the cursor to go on from (0 at the end) and object ids",
+            example: &[("MISO.SCAN 0 TYPE gcounter", "1) \"0\"\n2) 1) \"cart-12345\"")],
+            ..ROW
+        },
+        scan,
+    ),
+    Command::new(
+        Row {
+            name: "MISO.INFO",
+            args: &[OBJECT, NAME],
+            access: Access::Read,
+            group: Group::Miso,
+            complexity: "O(N) with N entries or elements",
+            summary: "What a CRDT is made of",
+            reply: "Array of properties and values in turn (RESP3: map), or nil if it is absent",
+            example: &[(
+                "MISO.INFO cart-12345 total",
+                " 1) \"type\"\n 2) \"gcounter\"\n 3) \"size\"\n 4) (integer) 8\n…",
+            )],
+            ..ROW
+        },
+        info,
+    ),
+    Command::new(
+        Row {
+            name: "MISO.OBJECT",
+            args: &[OBJECT],
+            access: Access::Read,
+            group: Group::Miso,
+            complexity: "O(N) with N names",
+            summary: "An object's names, with what they hold",
+            reply: "Array (RESP3: map) of each name and its properties, or nil if it is absent",
+            example: &[(
+                "MISO.OBJECT user-7",
+                "1) \"profile\"\n2)  1) \"type\"\n    2) \"ormap\"\n    3) \"size\"\n    4) (integer) 1\n…",
+            )],
+            ..ROW
+        },
+        describe,
+    ),
+    Command::new(
+        Row {
+            name: "MISO.TYPE",
+            args: &[OBJECT, NAME],
+            access: Access::Read,
+            group: Group::Miso,
+            flags: Flags::FAST,
+            complexity: "O(1)",
+            summary: "The type of a name",
+            reply: "Simple string: gcounter, pncounter, gset, orset, mvreg, ewflag, ormap or none",
+            example: &[("MISO.TYPE user-7 theme", "mvreg")],
+            ..ROW
+        },
+        kind,
+    ),
+    Command::new(
+        Row {
+            name: "MISO.DEL",
+            args: &[OBJECT, NAMES],
+            access: Access::Write,
+            group: Group::Miso,
+            flags: Flags::NO_DENYOOM.with(Flags::RESETS),
+            complexity: "O(N) with N elements removed",
+            summary: "Deletes names, or the whole object, as far as this node has seen them",
+            reply: "Integer: how many names were removed",
+            example: &[("MISO.DEL user-7 theme", "(integer) 1")],
+            ..ROW
+        },
+        del,
+    ),
+    Command::new(
+        Row {
+            name: "MISO.EXISTS",
+            args: &[OBJECT, NAMES],
+            access: Access::Read,
+            group: Group::Miso,
+            flags: Flags::FAST,
+            complexity: "O(N) with N names asked for",
+            summary: "Whether an object exists, or how many of the names it has",
+            reply: "Integer",
+            example: &[("MISO.EXISTS user-7 theme", "(integer) 0")],
+            ..ROW
+        },
+        exists_in,
+    ),
+];
+
+fn new(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let prefix: &[u8] = match (args.get(1), args.get(2)) {
+        (None, _) => b"",
+        (Some(token), Some(prefix)) if token.eq_ignore_ascii_case(b"PREFIX") && args.len() == 3 => {
+            prefix
+        }
+        _ => return Err(CommandError::Syntax),
+    };
+    let mut id = prefix.to_vec();
+    let ulid = ulid::Ulid::from_parts(unix_ms(), fastrand::u128(..));
+    id.extend_from_slice(ulid.to_string().as_bytes());
+    cx.reply.bulk(&id);
+    Ok(())
+}
+
+fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let scan = Scan::parse(args, 1, true)?;
+    let wanted = match scan.kind {
+        None => None,
+        Some(name) => Some(
+            Type::ALL
+                .iter()
+                .find(|kind| name.eq_ignore_ascii_case(kind.name().as_bytes()))
+                .ok_or(CommandError::Other("ERR unknown type name".into()))?,
+        ),
+    };
+    cx.with_held(|held, reply| {
+        let mut found = ScanReply::new();
+        let cursor = held.scan(scan.cursor, scan.count, |id, object| {
+            let holds =
+                |kind: &Type| object.iter().any(|(_, slot)| slot.types().any(|held| held == *kind));
+            if scan.matches(id) && !object.is_absent() && wanted.is_none_or(holds) {
+                found.push(id, reply);
+            }
+        });
+        found.reply(cursor, reply);
+    });
+    Ok(())
+}
+
+/// The value of a counter or flag, or how many values, members or fields there are.
+fn size(value: &Value) -> i64 {
+    match value {
+        Value::GCounter(counter) | Value::PnCounter(counter) => counter.value(),
+        Value::EwFlag(flag) => i64::from(flag.enabled()),
+        Value::GSet(set) | Value::OrSet(set) => set.len() as i64,
+        Value::MvRegister(register) => register.stamped().len() as i64,
+        Value::OrMap(map) => map.len() as i64,
+    }
+}
+
+/// How many writers a value has updates of.
+fn writers(value: &Value) -> usize {
+    let mut writers: Vec<u16> = match value {
+        Value::GCounter(counter) | Value::PnCounter(counter) => {
+            counter.entries().map(|entry| entry.dot.writer().0).collect()
+        }
+        Value::EwFlag(flag) => flag.dots().iter().map(|dot| dot.writer().0).collect(),
+        Value::GSet(set) | Value::OrSet(set) => {
+            let dots = set.elements().iter().flat_map(|(_, dots)| dots.iter());
+            dots.map(|dot| dot.writer().0).collect()
+        }
+        Value::MvRegister(register) => {
+            register.stamped().iter().map(|value| value.header().dot.writer().0).collect()
+        }
+        Value::OrMap(map) => map
+            .fields()
+            .iter()
+            .flat_map(|(_, field)| {
+                let values = field.register.stamped().iter().map(|value| value.header().dot);
+                let counts = field.counter.iter().flat_map(|counter| counter.entries());
+                values.chain(counts.map(|entry| entry.dot)).map(|dot| dot.writer().0)
+            })
+            .collect(),
+    };
+    writers.sort_unstable();
+    writers.dedup();
+    writers.len()
+}
+
+/// How many dots, or entries of a counter, a value is made of.
+fn dots(value: &Value) -> usize {
+    match value {
+        Value::GCounter(counter) | Value::PnCounter(counter) => counter.entries().count(),
+        Value::EwFlag(flag) => flag.dots().iter().len(),
+        Value::GSet(set) | Value::OrSet(set) => {
+            set.elements().iter().map(|(_, dots)| dots.iter().len()).sum()
+        }
+        Value::MvRegister(register) => register.stamped().len(),
+        Value::OrMap(map) => map
+            .fields()
+            .iter()
+            .map(|(_, field)| {
+                let counts = field.counter.as_deref().map_or(0, |c| c.entries().count());
+                field.register.stamped().len() + counts
+            })
+            .sum(),
+    }
+}
+
+fn property(reply: &mut Reply<'_>, name: &str, value: usize) {
+    reply.bulk(name.as_bytes());
+    reply.integer(value as i64);
+}
+
+/// `type`, or the types that clash, and the sizes.
+fn head(slot: &Slot, reply: &mut Reply<'_>) {
+    let types: Vec<&str> = slot.types().map(Type::name).collect();
+    reply.bulk(b"type");
+    reply.bulk(types.join(",").as_bytes());
+    reply.bulk(b"size");
+    reply.integer(slot.value().map_or(0, size));
+}
+
+/// What each writer did to a counter: its id, added, taken away, and how much of each is deleted.
+fn entries(counter: &Counter, writers: &Writers, reply: &mut Reply<'_>) {
+    reply.bulk(b"entries");
+    reply.array(counter.entries().count());
+    for entry in counter.entries() {
+        let id = writers.id(entry.dot.writer()).map_or(0, |id| id.0);
+        let (floor_p, floor_n) = entry.floor.map_or((0, 0), |floor| (floor.p, floor.n));
+        reply.array(5);
+        reply.bulk(format!("{id:016x}").as_bytes());
+        for part in [entry.p, entry.n, floor_p, floor_n] {
+            reply.bulk_display(part);
+        }
+    }
+}
+
+fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let (object, name) = (&args[1], &args[2]);
+    let found = cx.with_shard(object, |shard, hash, reply| {
+        let Some(slot) = shard.slot(hash, object, name) else {
+            reply.null();
+            return false;
+        };
+        let value = slot.value().expect("an absent slot is not found");
+        let counter = match value {
+            Value::GCounter(counter) | Value::PnCounter(counter) => Some(counter),
+            _ => None,
+        };
+        reply.map(8 + usize::from(counter.is_some()));
+        head(slot, reply);
+        property(reply, "replicas", writers(value));
+        property(reply, "dots", dots(value));
+        property(reply, "context-writers", shard.writers().len());
+        property(reply, "bytes", size_of::<Slot>() + value.heap_bytes());
+        property(reply, "pending", usize::from(shard.is_pending(object, name, value.kind())));
+        property(reply, "saturated", usize::from(counter.is_some_and(Counter::saturated)));
+        if let Some(counter) = counter {
+            entries(counter, shard.writers(), reply);
+        }
+        true
+    });
+    cx.hit(found);
+    Ok(())
+}
+
+fn describe(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let object = &args[1];
+    let found = cx.with_shard(object, |shard, hash, reply| {
+        let Some(held) = shard.object(hash, object) else {
+            reply.null();
+            return false;
+        };
+        let mut names: Vec<(&[u8], &Slot)> = held.iter().collect();
+        names.sort_unstable_by_key(|(name, _)| *name);
+        reply.map(names.len());
+        for (name, slot) in names {
+            let value = slot.value().expect("absent names are not iterated");
+            reply.bulk(name);
+            reply.map(6);
+            head(slot, reply);
+            property(reply, "replicas", writers(value));
+            property(reply, "bytes", size_of::<Slot>() + value.heap_bytes());
+            property(reply, "pending", usize::from(shard.is_pending(object, name, value.kind())));
+            property(reply, "conflict", usize::from(slot.types().count() > 1));
+        }
+        true
+    });
+    cx.hit(found);
+    Ok(())
+}
+
+fn kind(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let name = with_shard(cx, &args[1], |shard, hash| {
+        shard.slot(hash, &args[1], &args[2]).and_then(Slot::value).map(|value| value.kind().name())
+    });
+    cx.reply.simple(name.unwrap_or("none"));
+    Ok(())
+}
+
+/// A name that was deleted, and its type.
+pub(crate) type Deleted = (Box<[u8]>, Type);
+
+/// Deletes a whole object. Returns the names that it had.
+pub(crate) fn delete_all(shard: &mut ShardGuard<'_>, hash: u64, object: &[u8]) -> Vec<Deleted> {
+    let name = |(name, slot): (&[u8], &Slot)| Some((Box::from(name), slot.value()?.kind()));
+    let held = shard.object(hash, object);
+    let deleted = held.map_or_else(Vec::new, |held| held.iter().filter_map(name).collect());
+    shard.delete_object(hash, object);
+    deleted
+}
+
+fn del(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let object = &args[1];
+    // Under one lock and so in one record: a node that dies keeps all of it or nothing.
+    let deleted: Vec<Deleted> = with_shard(cx, object, |shard, hash| {
+        if args.len() == 2 {
+            return delete_all(shard, hash, object);
+        }
+        let delete = |name: &[u8]| {
+            let kind = shard.slot(hash, object, name)?.value()?.kind();
+            shard.delete(hash, object, name).then(|| (Box::from(name), kind))
+        };
+        args.tail(2).iter().filter_map(delete).collect()
+    });
+    for (name, kind) in &deleted {
+        cx.changed(object, name, *kind);
+    }
+    cx.reply.integer(deleted.len() as i64);
+    Ok(())
+}
+
+/// Whether an object exists.
+pub(crate) fn exists(cx: &mut Context<'_>, id: &[u8]) -> bool {
+    let found = with_shard(cx, id, |shard, hash| shard.object(hash, id).is_some());
+    cx.hit(found);
+    found
+}
+
+fn exists_in(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let object = &args[1];
+    let there = if args.len() == 2 {
+        usize::from(exists(cx, object))
+    } else {
+        with_shard(cx, object, |shard, hash| {
+            args.tail(2).iter().filter(|name| shard.slot(hash, object, name).is_some()).count()
+        })
+    };
+    cx.reply.integer(there as i64);
+    Ok(())
+}

@@ -1,0 +1,336 @@
+//! ACL.
+
+use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
+use miso_protocol::integer;
+use miso_protocol::request::Args;
+
+use crate::clock::unix_micros;
+use crate::commands::subcommands::help;
+use crate::engine::admit;
+use crate::engine::command::{Command, ROW};
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+use crate::engine::wait::After;
+use crate::node::acl::user::{DEFAULT, Denied, splits};
+use crate::random;
+
+const FLAGS: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
+const PLAIN: Flags = FLAGS.without(Flags::ADMIN);
+
+const fn sub(
+    name: &'static str,
+    args: &'static [Arg],
+    summary: &'static str,
+    reply: &'static str,
+) -> Row {
+    Row {
+        name,
+        args,
+        group: Group::Server,
+        flags: FLAGS,
+        summary,
+        reply,
+        is_subcommand: true,
+        ..ROW
+    }
+}
+
+pub(crate) const ACL: &[Command] = &[Command::parent(
+    Row {
+        name: "ACL",
+        summary: "About users and what they may do",
+        subcommands: &[
+            Row {
+                flags: PLAIN,
+                ..sub("WHOAMI", &[], "The user that this connection speaks as", "Bulk string")
+            },
+            sub("LIST", &[], "All users' rules", "Array of lines"),
+            sub("USERS", &[], "All users' names", "Array"),
+            sub(
+                "GETUSER",
+                &[Arg::string("username")],
+                "What a user may do",
+                "Array of properties in turn (RESP3: map), or nil",
+            ),
+            Row {
+                flags: FLAGS.with(Flags::SKIP_MONITOR).with(Flags::SKIP_SLOWLOG),
+                ..sub(
+                    "SETUSER",
+                    &[Arg::string("username"), Arg::string("rule").optional().multiple()],
+                    "Makes or changes a user; function:NAME binds it to a function",
+                    "OK",
+                )
+            },
+            sub(
+                "DELUSER",
+                &[Arg::string("username").multiple()],
+                "Removes users and closes their connections",
+                "Integer: how many",
+            ),
+            Row {
+                flags: PLAIN,
+                ..sub(
+                    "CAT",
+                    &[Arg::string("category").optional()],
+                    "The categories, or the commands in one",
+                    "Array",
+                )
+            },
+            sub(
+                "DRYRUN",
+                &[
+                    Arg::string("username"),
+                    Arg::string("command"),
+                    Arg::string("arg").optional().multiple(),
+                ],
+                "Whether a user might run a command",
+                "OK, or why not",
+            ),
+            Row {
+                flags: PLAIN,
+                ..sub(
+                    "GENPASS",
+                    &[Arg::integer("bits").optional()],
+                    "A random password",
+                    "Bulk string",
+                )
+            },
+            sub(
+                "LOG",
+                &[Arg::string("count-or-reset").optional()],
+                "The latest refusals",
+                "Array, or OK for RESET",
+            ),
+            sub("SAVE", &[], "Writes the users into aclfile", "OK"),
+            sub("LOAD", &[], "Reads the users from aclfile, all or none", "OK"),
+            Row { flags: PLAIN, ..sub("HELP", &[], "What the subcommands are", "Array of lines") },
+        ],
+        ..ROW
+    },
+    &[
+        whoami, list, users, get_user, set_user, del_user, cat, dry_run, gen_pass, log, save, load,
+        help,
+    ],
+)];
+
+fn whoami(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let name = cx.session.user.as_ref().map_or_else(|| DEFAULT.into(), |user| user.name.clone());
+    cx.reply.bulk(&name);
+    Ok(())
+}
+
+fn list(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let users = cx.node.acl.all();
+    cx.reply.array(users.len());
+    users.iter().for_each(|user| cx.reply.bulk(user.line().as_bytes()));
+    Ok(())
+}
+
+fn users(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let users = cx.node.acl.all();
+    cx.reply.array(users.len());
+    users.iter().for_each(|user| cx.reply.bulk(&user.name));
+    Ok(())
+}
+
+fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let Some(user) = cx.node.acl.get(&args[2]) else {
+        cx.reply.null_array();
+        return Ok(());
+    };
+    let function = user.function().map(Box::<[u8]>::from);
+    cx.reply.map(6 + usize::from(function.is_some()));
+    cx.reply.bulk(b"flags");
+    let flags = user.flags();
+    cx.reply.set(flags.len());
+    flags.iter().for_each(|flag| cx.reply.bulk(flag.as_bytes()));
+    cx.reply.bulk(b"passwords");
+    let hashes = user.hashes();
+    cx.reply.array(hashes.len());
+    hashes.iter().for_each(|hash| cx.reply.bulk(hash.as_bytes()));
+    for (name, rules) in [
+        ("commands", user.commands()),
+        ("keys", user.key_rules()),
+        ("channels", user.channel_rules()),
+    ] {
+        cx.reply.bulk(name.as_bytes());
+        cx.reply.bulk(rules.as_bytes());
+    }
+    cx.reply.bulk(b"selectors");
+    cx.reply.array(0);
+    if let Some(function) = function {
+        cx.reply.bulk(b"function");
+        cx.reply.bulk(&function);
+    }
+    Ok(())
+}
+
+fn set_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let name = &args[2];
+    if splits(name) {
+        return Err(CommandError::text("ERR Usernames can't contain spaces or null characters"));
+    }
+    cx.node.acl.set(name, args.tail(3).iter(), &cx.node.table).map_err(CommandError::text)?;
+    cx.reply.ok();
+    Ok(())
+}
+
+fn del_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if args.tail(2).iter().any(|name| name == DEFAULT) {
+        return Err(CommandError::text("ERR The 'default' user cannot be removed"));
+    }
+    let mut removed = 0;
+    for name in args.tail(2).iter() {
+        if cx.node.acl.remove(name) {
+            removed += 1;
+            let me = cx.session.client.id;
+            for client in cx.node.clients.list() {
+                if &*client.about.lock().user == name {
+                    if client.id == me { cx.after = After::Close } else { client.kill() }
+                }
+            }
+        }
+    }
+    cx.reply.integer(removed);
+    Ok(())
+}
+
+fn cat(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if args.len() > 3 {
+        return Err(CommandError::WrongArity("acl|cat".into()));
+    }
+    let names: Vec<String> = match args.get(2) {
+        None => Categories::ALL.iter().map(|(_, name)| (*name).to_owned()).collect(),
+        Some(name) => {
+            let category = Categories::named(name).ok_or_else(|| {
+                CommandError::text(format!(
+                    "ERR Unknown category '{}'",
+                    String::from_utf8_lossy(name)
+                ))
+            })?;
+            let mut names = Vec::new();
+            for row in cx.node.table.iter() {
+                if row.subcommands.is_empty() && row.acl_categories().has(category) {
+                    names.push(row.name.to_ascii_lowercase());
+                }
+                for sub in row.subcommands.iter().filter(|sub| sub.acl_categories().has(category)) {
+                    names.push(format!("{}|{}", row.name, sub.name).to_ascii_lowercase());
+                }
+            }
+            names
+        }
+    };
+    cx.reply.array(names.len());
+    names.iter().for_each(|name| cx.reply.bulk(name.as_bytes()));
+    Ok(())
+}
+
+fn dry_run(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let Some(user) = cx.node.acl.get(&args[2]) else {
+        return Err(CommandError::text(format!(
+            "ERR User '{}' not found",
+            String::from_utf8_lossy(&args[2])
+        )));
+    };
+    let command = args.tail(3);
+    if cx.node.table.find(&args[3]).is_none() {
+        let name = String::from_utf8_lossy(&args[3]).into_owned();
+        return Err(CommandError::text(format!("ERR Command '{name}' not found")));
+    }
+    let found = admit::find(&cx.node.table, &mut (Vec::new(), u16::MAX), command)?;
+    match user.check((found.number, found.row), found.sub, command) {
+        Ok(()) => cx.reply.ok(),
+        Err(Denied::Key) => {
+            let row = found.sub.map_or(found.row, |(_, row)| row);
+            let key = row.keys(command).find(|key| !user.may_use(key, row.access));
+            let key = String::from_utf8_lossy(key.unwrap_or_default());
+            let line = format!("This user has no permissions to access the '{key}' key");
+            cx.reply.bulk(line.as_bytes());
+        }
+        Err(denied) => {
+            let line = denied.line(&found.name());
+            let line = line.strip_prefix("NOPERM this user").unwrap_or(&line);
+            cx.reply.bulk(format!("This user{line}").as_bytes());
+        }
+    }
+    Ok(())
+}
+
+fn gen_pass(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let bits = args.get(2).map_or(Some(256), integer::parse_i64);
+    let bits = bits.ok_or(CommandError::NotInteger)?;
+    if !(1..=4096).contains(&bits) {
+        return Err(CommandError::text(
+            "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096",
+        ));
+    }
+    cx.reply.bulk(random::generate(bits as usize).as_bytes());
+    Ok(())
+}
+
+fn log(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let count = match args.get(2) {
+        None => 10,
+        Some(word) if word.eq_ignore_ascii_case(b"RESET") => {
+            cx.node.acl.log.reset();
+            cx.reply.ok();
+            return Ok(());
+        }
+        Some(count) => integer::parse_i64(count).ok_or(CommandError::NotInteger)?,
+    };
+    let entries = cx.node.acl.log.latest(usize::try_from(count).unwrap_or(0));
+    cx.reply.array(entries.len());
+    for entry in entries {
+        cx.reply.map(7);
+        cx.reply.bulk(b"count");
+        cx.reply.integer(entry.count as i64);
+        for (name, text) in [
+            ("reason", entry.reason),
+            ("context", entry.context),
+            ("object", &entry.object),
+            ("username", &entry.username),
+        ] {
+            cx.reply.bulk(name.as_bytes());
+            cx.reply.bulk(text.as_bytes());
+        }
+        cx.reply.bulk(b"age-seconds");
+        let age = unix_micros().saturating_sub(entry.at_micros) as f64 / 1e6;
+        cx.reply.double(age);
+        cx.reply.bulk(b"client-info");
+        cx.reply.bulk(entry.client.as_bytes());
+    }
+    Ok(())
+}
+
+fn file(cx: &Context<'_>) -> Result<String, CommandError> {
+    Some(cx.node.settings.text("aclfile")).filter(|path| !path.is_empty()).ok_or_else(|| {
+        CommandError::text(
+            "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.",
+        )
+    })
+}
+
+fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let path = file(cx)?;
+    let text: String = cx.node.acl.all().iter().map(|user| user.line() + "\n").collect();
+    let temporary = format!("{path}.tmp");
+    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path)).map_err(
+        |error| {
+            CommandError::text(format!("ERR There was an error trying to save the ACLs: {error}"))
+        },
+    )?;
+    cx.reply.ok();
+    Ok(())
+}
+
+fn load(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let path = file(cx)?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| CommandError::text(format!("ERR cannot read {path}: {error}")))?;
+    cx.node
+        .acl
+        .load(&text, &cx.node.table)
+        .map_err(|why| CommandError::text(format!("ERR {path}: {why}")))?;
+    cx.reply.ok();
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! CONFIG.
+
+use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::glob;
+use miso_protocol::request::Args;
+
+use crate::commands::subcommands::help;
+use crate::engine::command::{Command, ROW};
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+
+const FLAGS: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
+
+const fn sub(
+    name: &'static str,
+    args: &'static [Arg],
+    summary: &'static str,
+    reply: &'static str,
+) -> Row {
+    Row {
+        name,
+        args,
+        group: Group::Server,
+        flags: FLAGS,
+        summary,
+        reply,
+        is_subcommand: true,
+        ..ROW
+    }
+}
+
+pub(crate) const CONFIG: &[Command] = &[Command::parent(
+    Row {
+        name: "CONFIG",
+        summary: "About settings",
+        subcommands: &[
+            sub(
+                "GET",
+                &[Arg::pattern("parameter").multiple()],
+                "The settings that match",
+                "Array of names and values in turn (RESP3: map)",
+            ),
+            sub(
+                "SET",
+                &[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()],
+                "Changes settings, all or none",
+                "OK",
+            ),
+            sub("RESETSTAT", &[], "Starts the counters of INFO anew", "OK"),
+            sub("REWRITE", &[], "Writes the settings into the configuration file", "OK"),
+            Row {
+                flags: FLAGS.without(Flags::ADMIN),
+                ..sub("HELP", &[], "What the subcommands are", "Array of lines")
+            },
+        ],
+        ..ROW
+    },
+    &[get, set, reset_stat, rewrite, help],
+)];
+
+fn get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let port = cx.node.port.load(std::sync::atomic::Ordering::Relaxed);
+    let list = cx.node.settings.list(|name| {
+        args.tail(2).iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true))
+    });
+    cx.reply.map(list.len());
+    for (name, mut text) in list {
+        match name {
+            "port" => text = port.to_string(),
+            "node-name" => text = cx.node.node_name(),
+            "peer-port" => text = crate::peers::port(cx.node),
+            _ => {}
+        }
+        // As Redis, a name that is asked for is given back as it was written.
+        let asked = args.tail(2).iter().find(|asked| asked.eq_ignore_ascii_case(name.as_bytes()));
+        cx.reply.bulk(asked.unwrap_or(name.as_bytes()));
+        cx.reply.bulk(text.as_bytes());
+    }
+    Ok(())
+}
+
+fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if !args.len().is_multiple_of(2) {
+        return Err(CommandError::Syntax);
+    }
+    let text = |at: usize| {
+        String::from_utf8(args[at].to_vec())
+            .map_err(|_| CommandError::text("ERR settings are UTF-8"))
+    };
+    let mut pairs = Vec::new();
+    for at in (2..args.len()).step_by(2) {
+        pairs.push((text(at)?, text(at + 1)?));
+    }
+    cx.node.settings.set(&pairs).map_err(CommandError::text)?;
+    let clients = cx.node.settings.maxclients();
+    let room = crate::process::raise_descriptors(clients);
+    if room < clients {
+        tracing::warn!("maxclients lowered to {room}: there are no file descriptors for more");
+        cx.node.settings.lower_maxclients(room);
+    }
+    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("replication-interval")) {
+        crate::peers::set_intervals(cx.node);
+    }
+    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("sync-rate")) {
+        crate::peers::set_sync_rate(cx.node);
+    }
+    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("appendfsync"))
+        && let Some(journal) = cx.node.store.journal()
+    {
+        let set = journal.set_policy(cx.node.settings.append_sync());
+        set.map_err(|failed| CommandError::text(format!("ERR {failed}")))?;
+    }
+    if let Some((_, password)) =
+        pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case("requirepass"))
+    {
+        cx.node.acl.require(password.as_bytes());
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+fn reset_stat(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.node.stats.reset();
+    cx.reply.ok();
+    Ok(())
+}
+
+fn rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.node.settings.rewrite().map_err(CommandError::text)?;
+    cx.reply.ok();
+    Ok(())
+}

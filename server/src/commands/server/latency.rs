@@ -1,0 +1,203 @@
+//! SLOWLOG and LATENCY: which commands take long.
+
+use miso_protocol::command::{Arg, Flags, Row};
+use miso_protocol::integer;
+use miso_protocol::request::Args;
+
+use super::rows::{ADMIN, HELP, row, sub};
+use crate::commands::subcommands::help;
+use crate::engine::command::Command;
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+use crate::node::latency::Series;
+
+pub(super) const SLOWLOG: Command = Command::parent(
+    Row {
+        subcommands: &[
+            sub(
+                "GET",
+                &[Arg::integer("count").optional()],
+                ADMIN,
+                "The latest slow commands",
+                "Array",
+            ),
+            sub("LEN", &[], ADMIN, "How many there are", "Integer"),
+            sub("RESET", &[], ADMIN, "Forgets them", "OK"),
+            HELP,
+        ],
+        ..row("SLOWLOG", &[], Flags::NONE, "About slow commands", "")
+    },
+    &[slowlog_get, slowlog_len, slowlog_reset, help],
+);
+
+pub(super) const LATENCY: Command = Command::parent(
+    Row {
+        subcommands: &[
+            sub("LATEST", &[], ADMIN, "The latest delay of each event", "Array"),
+            sub(
+                "HISTORY",
+                &[Arg::string("event")],
+                ADMIN,
+                "The delays of an event",
+                "Array of times and milliseconds",
+            ),
+            sub(
+                "RESET",
+                &[Arg::string("event").optional().multiple()],
+                ADMIN,
+                "Forgets events",
+                "Integer: how many",
+            ),
+            sub("DOCTOR", &[], ADMIN, "A summary of the delays", "Bulk string"),
+            sub(
+                "GRAPH",
+                &[Arg::string("event")],
+                ADMIN,
+                "The delays of an event, in a line each",
+                "Bulk string",
+            ),
+            sub(
+                "HISTOGRAM",
+                &[Arg::string("command").optional().multiple()],
+                ADMIN,
+                "How long commands take",
+                "Array (RESP3: map)",
+            ),
+            HELP,
+        ],
+        ..row("LATENCY", &[], Flags::NONE, "About delays", "")
+    },
+    &[
+        latency_latest,
+        latency_history,
+        latency_reset,
+        latency_doctor,
+        latency_graph,
+        latency_histogram,
+        help,
+    ],
+);
+
+fn slowlog_get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let count = args.get(2).map_or(Some(10), integer::parse_i64).unwrap_or(i64::MIN);
+    if count < -1 {
+        return Err(CommandError::text("ERR count should be greater than or equal to -1"));
+    }
+    let entries = cx.node.slowlog.latest(usize::try_from(count).unwrap_or(usize::MAX));
+    cx.reply.array(entries.len());
+    for entry in entries {
+        cx.reply.array(6);
+        cx.reply.integer(entry.id as i64);
+        cx.reply.integer(entry.at as i64);
+        cx.reply.integer(entry.micros as i64);
+        cx.reply.array(entry.args.len());
+        entry.args.iter().for_each(|arg| cx.reply.bulk(arg));
+        cx.reply.bulk(entry.address.as_bytes());
+        cx.reply.bulk(&entry.name);
+    }
+    Ok(())
+}
+
+fn slowlog_len(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.reply.integer(cx.node.slowlog.len() as i64);
+    Ok(())
+}
+
+fn slowlog_reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.node.slowlog.reset();
+    cx.reply.ok();
+    Ok(())
+}
+
+fn latency_latest(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let all = cx.node.latency.all();
+    cx.reply.array(all.len());
+    for (name, series) in all {
+        let (at, millis) = series.samples.back().copied().unwrap_or_default();
+        cx.reply.array(4);
+        cx.reply.bulk(name.as_bytes());
+        for n in [at, millis, series.worst] {
+            cx.reply.integer(n as i64);
+        }
+    }
+    Ok(())
+}
+
+fn latency_history(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let all = cx.node.latency.all();
+    let samples = all.iter().find(|(name, _)| name.as_bytes() == &args[2]);
+    let samples = samples.map_or_else(Default::default, |(_, series)| series.samples.clone());
+    cx.reply.array(samples.len());
+    for (at, millis) in samples {
+        cx.reply.array(2);
+        cx.reply.integer(at as i64);
+        cx.reply.integer(millis as i64);
+    }
+    Ok(())
+}
+
+fn latency_reset(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let names: Vec<&[u8]> = args.tail(2).iter().collect();
+    let reset = cx.node.latency.reset(&names);
+    cx.reply.integer(reset as i64);
+    Ok(())
+}
+
+fn latency_doctor(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let all = cx.node.latency.all();
+    let text = if cx.node.settings.number("latency-monitor-threshold") == 0 {
+        "Latency monitoring is off. CONFIG SET latency-monitor-threshold <milliseconds> turns it on.".to_owned()
+    } else if all.is_empty() {
+        "No delay beyond the threshold was seen.".to_owned()
+    } else {
+        let line = |(name, series): (&&str, &Series)| {
+            format!("{name}: {} delays, the worst {} ms\n", series.samples.len(), series.worst)
+        };
+        all.iter().map(line).collect()
+    };
+    cx.reply.verbatim_txt(text.as_bytes());
+    Ok(())
+}
+
+fn latency_graph(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let all = cx.node.latency.all();
+    let Some((name, series)) = all.iter().find(|(name, _)| name.as_bytes() == &args[2]) else {
+        return Err(CommandError::text(format!(
+            "ERR No samples available for event '{}'",
+            String::from_utf8_lossy(&args[2])
+        )));
+    };
+    let lines: String = series.samples.iter().map(|(at, ms)| format!("{at} {ms} ms\n")).collect();
+    cx.reply.verbatim_txt(format!("{name}\n{lines}").as_bytes());
+    Ok(())
+}
+
+fn latency_histogram(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let sums = cx.node.stats.sums();
+    let wanted = |row: &Row| {
+        args.len() == 2
+            || args.tail(2).iter().any(|name| row.name.as_bytes().eq_ignore_ascii_case(name))
+    };
+    let shown: Vec<_> = cx
+        .node
+        .table
+        .iter()
+        .zip(&sums.commands)
+        .filter(|(row, sums)| wanted(row) && sums.calls > 0)
+        .collect();
+    cx.reply.map(shown.len());
+    for (row, sums) in shown {
+        cx.reply.bulk(row.name.to_ascii_lowercase().as_bytes());
+        cx.reply.map(2);
+        cx.reply.bulk(b"calls");
+        cx.reply.integer(sums.calls as i64);
+        cx.reply.bulk(b"histogram_usec");
+        let buckets = sums.cumulative();
+        cx.reply.map(buckets.len());
+        for (upto, calls) in buckets {
+            cx.reply.integer(upto as i64);
+            cx.reply.integer(calls as i64);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! MEMORY: what the process and its objects take.
+
+use std::sync::atomic::Ordering;
+
+use miso_protocol::command::{Arg, Categories, Flags, Row};
+use miso_protocol::request::Args;
+
+use super::rows::{HELP, PLAIN, reads, row, sub};
+use crate::allocator::used_bytes;
+use crate::commands::subcommands::help;
+use crate::engine::command::Command;
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+
+pub(super) const MEMORY: Command = Command::parent(
+    Row {
+        subcommands: &[
+            reads(
+                Categories::NONE,
+                sub(
+                    "USAGE",
+                    &[Arg::key("key"), Arg::integer("count").with_token("SAMPLES").optional()],
+                    Flags::NONE,
+                    "Bytes that an object takes",
+                    "Integer, or nil if it is absent",
+                ),
+            ),
+            sub("DOCTOR", &[], PLAIN, "A summary of memory use", "Bulk string"),
+            sub(
+                "STATS",
+                &[],
+                PLAIN,
+                "Where memory goes",
+                "Array of names and values in turn (RESP3: map)",
+            ),
+            sub("PURGE", &[], PLAIN, "Accepted; the allocator returns memory by itself", "OK"),
+            sub("MALLOC-STATS", &[], PLAIN, "The allocator", "Bulk string"),
+            HELP,
+        ],
+        ..row("MEMORY", &[], Flags::NONE, "About memory", "")
+    },
+    &[memory_usage, memory_doctor, memory_stats, memory_purge, memory_malloc, help],
+);
+
+/// MEMORY USAGE key [SAMPLES n].
+fn memory_usage(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let id = &args[2];
+    let bytes = cx.with_shard(id, |shard, hash, _| {
+        shard.object(hash, id).map(|object| id.len() + 32 + object.heap_bytes())
+    });
+    match bytes {
+        Some(bytes) => cx.reply.integer(bytes as i64),
+        None => cx.reply.null(),
+    }
+    Ok(())
+}
+
+fn memory_doctor(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.reply.bulk(b"No problem was found; INFO memory has the figures.");
+    Ok(())
+}
+
+fn memory_stats(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let used = used_bytes();
+    let peak = cx.node.stats.peak_memory.load(Ordering::Relaxed).max(used);
+    let objects: usize = cx.node.store.functions().iter().map(|f| f.object_count()).sum();
+    let figures = [
+        ("peak.allocated", peak),
+        ("total.allocated", used),
+        ("startup.allocated", 0),
+        ("clients.normal", cx.node.clients.count()),
+        ("keys.count", objects as u64),
+        ("keys.bytes-per-key", used / (objects as u64).max(1)),
+    ];
+    cx.reply.map(figures.len());
+    for (name, figure) in figures {
+        cx.reply.bulk(name.as_bytes());
+        cx.reply.integer(figure as i64);
+    }
+    Ok(())
+}
+
+fn memory_purge(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.reply.ok();
+    Ok(())
+}
+
+fn memory_malloc(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let text = format!("mimalloc, {} bytes in use", used_bytes());
+    cx.reply.bulk(text.as_bytes());
+    Ok(())
+}

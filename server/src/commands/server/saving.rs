@@ -1,0 +1,93 @@
+//! SAVE and its kind: checkpoints.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use miso_protocol::command::{Arg, Flags};
+use miso_protocol::request::Args;
+
+use super::rows::{ADMIN, row};
+use crate::durability;
+use crate::engine::command::Command;
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+use crate::engine::wait::{After, Wait, encoded};
+
+pub(super) const LASTSAVE: Command = Command::new(
+    row(
+        "LASTSAVE",
+        &[],
+        ADMIN.with(Flags::FAST),
+        "When a checkpoint was last written",
+        "Integer: seconds since 1970",
+    ),
+    last_save,
+);
+
+pub(super) const SAVE: Command = Command::new(
+    row("SAVE", &[], ADMIN.with(Flags::NO_MULTI), "Writes a checkpoint of everything", "OK"),
+    save,
+);
+
+pub(super) const BGSAVE: Command = Command::new(
+    row(
+        "BGSAVE",
+        &[Arg::token("SCHEDULE").optional()],
+        ADMIN,
+        "Writes a checkpoint of everything in the background",
+        "Simple string",
+    ),
+    bg_save,
+);
+
+pub(super) const BGREWRITEAOF: Command = Command::new(
+    row(
+        "BGREWRITEAOF",
+        &[],
+        ADMIN,
+        "Writes a checkpoint in the background, after which older journals go",
+        "Simple string",
+    ),
+    bg_rewrite,
+);
+
+fn last_save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.reply.integer(cx.node.saving.last.load(Ordering::Relaxed) as i64);
+    Ok(())
+}
+
+fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
+    cx.after = After::Wait(Wait::soon(async move {
+        // Writing it blocks, and other connections of this worker go on.
+        let saving = Arc::clone(&node);
+        let saved = tokio::task::spawn_blocking(move || durability::save(&saving)).await;
+        encoded(&node, resp, |reply| match saved {
+            Ok(Ok(())) => {
+                reply.ok();
+                Ok(())
+            }
+            Ok(Err(failed)) => Err(CommandError::text(format!("ERR {failed}"))),
+            Err(_) => Err(CommandError::text("ERR the checkpoint did not end")),
+        })
+    }));
+    Ok(())
+}
+
+fn bg_save(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if args.len() > 2 || args.get(1).is_some_and(|word| !word.eq_ignore_ascii_case(b"SCHEDULE")) {
+        return Err(CommandError::Syntax);
+    }
+    if cx.node.saving.running.load(Ordering::Relaxed) {
+        return Err(CommandError::text("ERR Background save already in progress"));
+    }
+    cx.node.saving.ask();
+    cx.reply.simple("Background saving started");
+    Ok(())
+}
+
+fn bg_rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    cx.node.saving.ask();
+    cx.reply.simple("Background append only file rewriting started");
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! Whether a command may run: found, allowed, and now.
+
+use std::sync::Arc;
+
+use miso_protocol::command::{Access, Flags, Row, Table};
+use miso_protocol::reply::Resp;
+use miso_protocol::request::Args;
+use miso_store::Deleting;
+
+use crate::durability;
+use crate::engine::error::CommandError;
+use crate::engine::session::Session;
+use crate::engine::thaw::Turn;
+use crate::engine::wait::After;
+use crate::engine::{restore, thaw};
+use crate::node::Node;
+use crate::node::acl::log::LogEntry;
+use crate::node::acl::user::{DEFAULT, Denied};
+
+/// A command that was found and has the right number of arguments.
+#[derive(Clone, Copy)]
+pub(crate) struct Resolved {
+    pub(crate) number: u16,
+    pub(crate) row: &'static Row,
+    pub(crate) sub: Option<(usize, &'static Row)>,
+}
+
+impl Resolved {
+    /// The row that says how it behaves: its subcommand's if it has one.
+    pub(crate) fn leaf(&self) -> &'static Row {
+        self.sub.map_or(self.row, |(_, row)| row)
+    }
+
+    /// Its name in lower case, as errors print it: `client|kill`.
+    pub(crate) fn name(&self) -> String {
+        match self.sub {
+            None => self.row.name.to_ascii_lowercase(),
+            Some((_, sub)) => format!("{}|{}", self.row.name, sub.name).to_ascii_lowercase(),
+        }
+    }
+
+    /// Whether it is EXEC, for which the queued commands decide.
+    pub(super) fn is_exec(&self) -> bool {
+        self.row.name == "EXEC"
+    }
+
+    /// Whether it writes or publishes, within `session`.
+    pub(super) fn writes(&self, session: &Session) -> bool {
+        match &session.transaction {
+            Some(transaction) if self.is_exec() => transaction.writes,
+            _ => self.leaf().access == Access::Write || self.row.name == "PUBLISH",
+        }
+    }
+}
+
+/// What is to be done with a command.
+pub(super) enum Admission {
+    /// It runs now. A command that deletes holds this until it has run.
+    Run(Option<Deleting>),
+    /// It is kept until EXEC.
+    Queue,
+    /// It does not run yet; when it is to be tried again.
+    Wait(After),
+    /// It does not run.
+    Refuse(CommandError),
+}
+
+/// Decides whether a command runs now, waits or is refused. `write` says whether it writes or publishes
+/// ([`Resolved::writes`]).
+pub(super) fn admit(
+    node: &Arc<Node>,
+    session: &mut Session,
+    found: &Resolved,
+    write: bool,
+    args: Args<'_>,
+) -> Admission {
+    let checked = check(node, session, found, args)
+        .and_then(|()| check_memory(node, session, found))
+        .and_then(|()| check_disk(node, session, found));
+    if let Err(error) = checked {
+        return Admission::Refuse(error);
+    }
+    let flags = found.leaf().flags;
+    let pauses = !flags.has(Flags::IMMEDIATE) || found.is_exec();
+    if node.clients.is_paused(write) && pauses && found.row.name != "CLIENT" {
+        return Admission::Wait(After::RetryAfterPause);
+    }
+    let resets = match &session.transaction {
+        Some(transaction) => found.is_exec() && transaction.resets,
+        None => flags.has(Flags::RESETS),
+    };
+    let deleting = match resets.then(|| thaw::await_thaw(session)).transpose() {
+        Ok(None) => None,
+        Ok(Some(Turn::Run(deleting))) => Some(deleting),
+        Ok(Some(Turn::Wait(wait))) => return Admission::Wait(After::RetryWhen(wait)),
+        Err(error) => return Admission::Refuse(error),
+    };
+    if restore::may_wait(session, args)
+        && let Some(wait) = restore::fetch_missing(node, session, found.leaf(), args)
+    {
+        return Admission::Wait(After::RetryWhen(wait));
+    }
+    if session.transaction.is_some() && !flags.has(Flags::IMMEDIATE) {
+        return Admission::Queue;
+    }
+    Admission::Run(deleting)
+}
+
+/// Finds the command that `args` name. `memo` is the last name as it was sent, and its row.
+///
+/// # Errors
+/// If there is no such command or subcommand, or the number of arguments does not fit.
+pub(crate) fn find(
+    table: &Table,
+    memo: &mut (Vec<u8>, u16),
+    args: Args<'_>,
+) -> Result<Resolved, CommandError> {
+    let name = &args[0];
+    // Most commands repeat the previous one.
+    let number = if memo.1 != u16::MAX && memo.0 == name {
+        memo.1
+    } else {
+        let number = table.find(name).ok_or_else(|| CommandError::text(unknown(args)))?;
+        memo.0.clear();
+        memo.0.extend_from_slice(name);
+        memo.1 = number;
+        number
+    };
+    let row = table.row(number);
+    let mut found = Resolved { number, row, sub: None };
+    if !row.subcommands.is_empty() {
+        match args.get(1) {
+            // A few commands also stand alone.
+            None if row.flags.has(Flags::ALONE) => {}
+            None => return Err(CommandError::WrongArity(row.name.to_ascii_lowercase().into())),
+            Some(word) => {
+                let at = table.subcommand(number, word).ok_or_else(|| {
+                    let shown = String::from_utf8_lossy(&word[..word.len().min(128)]);
+                    CommandError::text(format!(
+                        "ERR unknown subcommand '{shown}'. Try {} HELP.",
+                        row.name
+                    ))
+                })?;
+                found.sub = Some((at, &row.subcommands[at]));
+            }
+        }
+    }
+    let fits = match found.sub {
+        Some((_, sub)) => sub.fits(args.len()),
+        None => !row.subcommands.is_empty() || table.fits(number, args.len()),
+    };
+    if !fits {
+        return Err(CommandError::WrongArity(found.name().into()));
+    }
+    Ok(found)
+}
+
+/// Redis's line about a command that does not exist, with its first arguments.
+fn unknown(args: Args<'_>) -> String {
+    let shown =
+        |arg: &[u8], max: usize| String::from_utf8_lossy(&arg[..arg.len().min(max)]).into_owned();
+    let mut line =
+        format!("ERR unknown command '{}', with args beginning with: ", shown(&args[0], 128));
+    let start = line.len();
+    for arg in args.tail(1).iter() {
+        if line.len() - start >= 128 {
+            break;
+        }
+        let room = 128 - (line.len() - start);
+        line.push_str(&format!("'{}' ", shown(arg, room)));
+    }
+    line
+}
+
+/// Checks authentication, ACL rules and the subscribed state.
+pub(super) fn check(
+    node: &Node,
+    session: &Session,
+    found: &Resolved,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    let flags = found.leaf().flags;
+    match &session.user {
+        None if !flags.has(Flags::NO_AUTH) => return Err(CommandError::NoAuth),
+        None => {}
+        Some(_) if flags.has(Flags::NO_AUTH) => {}
+        Some(user) => {
+            if let Err(denied) = user.check((found.number, found.row), found.sub, args) {
+                return Err(deny(node, session, denied, &found.name(), args));
+            }
+        }
+    }
+    if session.resp == Resp::V2 && session.listening() && !flags.has(Flags::ALLOW_SUBSCRIBED) {
+        return Err(CommandError::text(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            found.name()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a command that takes memory while `maxmemory` is exceeded. Within MULTI that is each command
+/// that would be queued, and EXEC if one of the queued commands takes memory.
+fn check_memory(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
+    let max = node.settings.maxmemory();
+    if max == 0 || crate::allocator::used_bytes() <= max {
+        return Ok(());
+    }
+    let refused = match &session.transaction {
+        Some(transaction) if found.is_exec() => transaction.grows,
+        Some(_) => !found.leaf().flags.has(Flags::IMMEDIATE),
+        None => found.leaf().all_flags().has(Flags::DENYOOM),
+    };
+    if refused { Err(CommandError::OutOfMemory) } else { Ok(()) }
+}
+
+/// Refuses a command that writes while the journal does not accept records.
+fn check_disk(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
+    let writes = match &session.transaction {
+        Some(transaction) if found.is_exec() => transaction.writes,
+        _ => found.leaf().access == Access::Write,
+    };
+    if !writes {
+        return Ok(());
+    }
+    durability::admit(node).map_err(CommandError::text)
+}
+
+/// Notes a refusal by an ACL rule in ACL LOG. Returns the error to reply with.
+pub(crate) fn deny(
+    node: &Node,
+    session: &Session,
+    denied: Denied,
+    name: &str,
+    args: Args<'_>,
+) -> CommandError {
+    let object = match denied {
+        Denied::Command => name.to_owned(),
+        _ => args.get(1).map_or_else(String::new, |arg| String::from_utf8_lossy(arg).into_owned()),
+    };
+    let user = session.user.as_ref().map_or(DEFAULT, |user| &user.name);
+    let context = if session.transaction.is_some() { "multi" } else { "toplevel" };
+    let line = node.client_line(&session.client);
+    let entry = LogEntry::now(denied.reason(), context, object, user, line);
+    node.acl.log.add(entry, usize::try_from(node.settings.number("acllog-max-len")).unwrap_or(0));
+    CommandError::text(denied.line(name))
+}

@@ -1,0 +1,95 @@
+//! Running a handler: counted, timed, and shown to MONITOR.
+
+use std::time::{Duration, Instant};
+
+use miso_protocol::command::Flags;
+use miso_protocol::request::Args;
+
+use crate::engine::admit::Resolved;
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+use crate::engine::wait::After;
+use crate::node::Node;
+use crate::node::clients::Client;
+use crate::stats::Worker;
+
+/// The counts of one batch of commands. FAST commands are not timed one by one: they share the time of
+/// the batch that the others have not taken.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    fast: Vec<(u16, u64)>,
+    timed: Duration,
+    /// Whether a command in it may have written.
+    pub(crate) wrote: bool,
+}
+
+impl Batch {
+    fn count(&mut self, row: u16) {
+        match self.fast.iter_mut().find(|(known, _)| *known == row) {
+            Some((_, calls)) => *calls += 1,
+            None => self.fast.push((row, 1)),
+        }
+    }
+
+    /// Shares `took`, the time of the whole batch, among its FAST commands.
+    pub(crate) fn finish(&mut self, took: Duration, worker: &Worker) {
+        let calls: u64 = self.fast.iter().map(|(_, calls)| calls).sum();
+        if calls > 0 {
+            let each = took.saturating_sub(self.timed) / u32::try_from(calls).unwrap_or(u32::MAX);
+            for (row, calls) in self.fast.drain(..) {
+                worker.command(row).calls.add(calls);
+                worker.command(row).took(calls, each);
+            }
+        }
+        self.timed = Duration::ZERO;
+    }
+}
+
+/// Shows a command to the clients that monitor.
+pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
+    let flags = found.leaf().flags;
+    if node.monitors.any() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
+        node.monitors.tell(client, args, &node.settings);
+    }
+}
+
+/// Runs a command, and counts and times it. The reply is what `run` writes, or its error.
+pub(super) fn call(
+    cx: &mut Context<'_>,
+    found: &Resolved,
+    args: Args<'_>,
+    batch: &mut Batch,
+    run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result<(), CommandError>,
+) {
+    let start = cx.reply.out.len();
+    let fast = found.leaf().flags.has(Flags::FAST) && !cx.node.settings.times_all();
+    let began = if fast { None } else { Some(Instant::now()) };
+    let result = run(cx, args);
+    if let Err(error) = result {
+        cx.reply.out.truncate(start);
+        let line = error.to_string();
+        cx.reply.error(&line);
+        cx.worker.command(found.number).failed.add(1);
+        cx.node.stats.error(&line);
+    }
+    match began {
+        None => batch.count(found.number),
+        Some(began) => {
+            let mut took = began.elapsed();
+            batch.timed += took;
+            // DEBUG SLEEP counts the time it asks for; waiting for other nodes is not counted.
+            if let After::Sleep(asleep, _) = &cx.after {
+                took += *asleep;
+            }
+            cx.worker.command(found.number).calls.add(1);
+            cx.worker.command(found.number).took(1, took);
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let slow = cx.node.settings.slower_than().is_some_and(|from| micros >= from);
+            if slow && !found.leaf().flags.has(Flags::SKIP_SLOWLOG) {
+                let max = usize::try_from(cx.node.settings.number("slowlog-max-len")).unwrap_or(0);
+                cx.node.slowlog.add(&cx.session.client, args, took, max);
+            }
+            cx.node.latency.note("command", took, cx.node.settings.latency_threshold());
+        }
+    }
+}

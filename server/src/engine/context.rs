@@ -1,0 +1,132 @@
+//! What a command's handler works with.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use miso_protocol::reply::Reply;
+use miso_protocol::request::Args;
+use miso_store::crdt::Type;
+use miso_store::{Function, Held, ShardGuard};
+
+use crate::engine::error::CommandError;
+use crate::engine::session::Session;
+use crate::engine::wait::After;
+use crate::node::Node;
+use crate::stats::Worker;
+
+/// What a command's handler works with.
+pub(crate) struct Context<'a> {
+    pub(crate) node: &'a Arc<Node>,
+    pub(crate) session: &'a mut Session,
+    pub(crate) reply: Reply<'a>,
+    pub(crate) after: After,
+    pub(crate) worker: &'a Worker,
+    /// The shards that EXEC holds while its commands run.
+    pub(crate) held: Option<Held<'a>>,
+}
+
+impl Context<'_> {
+    /// The connection's function, registered by its first touch.
+    pub(crate) fn function(&mut self) -> Arc<Function> {
+        self.session.function()
+    }
+
+    /// The function `name`, registered as running here until this connection ends.
+    pub(crate) fn run_function(&mut self, name: &[u8]) -> Arc<Function> {
+        if &*self.session.function_name == name {
+            return self.function();
+        }
+        let function = self.node.store.function(name);
+        if !self.session.registrations.iter().any(|held| held.is_for(name, None)) {
+            self.session.registrations.push(self.node.registry.touch(&function));
+        }
+        function
+    }
+
+    /// The name of the connection's function.
+    pub(crate) fn function_name(&self) -> &[u8] {
+        &self.session.function_name
+    }
+
+    /// Makes `function` the connection's.
+    pub(crate) fn bind_function(&mut self, function: &[u8]) -> Result<(), CommandError> {
+        self.check_function(function)?;
+        if &*self.session.function_name == function {
+            return Ok(());
+        }
+        if self.session.transaction.is_some() || self.held.is_some() {
+            return Err(CommandError::text("ERR the function cannot change inside MULTI"));
+        }
+        self.session.set_function(function);
+        Ok(())
+    }
+
+    /// Whether this connection may speak for `function`.
+    pub(crate) fn check_function(&self, function: &[u8]) -> Result<(), CommandError> {
+        match self.session.user.as_ref().and_then(|user| user.function()) {
+            Some(bound) if bound != function => Err(CommandError::text(format!(
+                "NOPERM this user speaks for the function '{}' alone",
+                bound.escape_ascii()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Works on the shard of `object`, with the object's hash and the reply.
+    pub(crate) fn with_shard<R>(
+        &mut self,
+        object: &[u8],
+        work: impl FnOnce(&mut ShardGuard<'_>, u64, &mut Reply<'_>) -> R,
+    ) -> R {
+        let hash = miso_store::hash(object);
+        if let Some(held) = &mut self.held {
+            let shard = held.function().shard_of(hash);
+            let reply = &mut self.reply;
+            return held.with(shard, |guard| work(guard, hash, reply));
+        }
+        if self.session.function.is_none() {
+            self.function();
+        }
+        let function = self.session.function.as_ref().expect("set above");
+        let mut guard = function.lock(function.shard_of(hash));
+        work(&mut guard, hash, &mut self.reply)
+    }
+
+    /// Works on several objects with all their shards locked; the changes are journaled as one.
+    pub(crate) fn with_objects<R>(
+        &mut self,
+        objects: Args<'_>,
+        work: impl FnOnce(&mut Held<'_>) -> R,
+    ) -> R {
+        if let Some(held) = &mut self.held {
+            return work(held);
+        }
+        let function = self.function();
+        let shards = objects.iter().map(|object| function.shard_index(object)).collect();
+        work(&mut Held::shards(&function, shards))
+    }
+
+    /// Works on the whole function.
+    pub(crate) fn with_held<R>(
+        &mut self,
+        work: impl FnOnce(&mut Held<'_>, &mut Reply<'_>) -> R,
+    ) -> R {
+        if let Some(held) = &mut self.held {
+            return work(held, &mut self.reply);
+        }
+        let function = self.function();
+        work(&mut Held::none(&function), &mut self.reply)
+    }
+
+    /// Publishes that an object changed. One relaxed load if no client listens.
+    pub(crate) fn changed(&mut self, object: &[u8], name: &[u8], kind: Type) {
+        if self.node.pubsub.listened.load(Ordering::Relaxed) {
+            self.node.object_changed(&self.session.function_name, object, name, kind);
+        }
+    }
+
+    /// Counts a look-up.
+    pub(crate) fn hit(&self, found: bool) {
+        self.worker.hit(found);
+    }
+}

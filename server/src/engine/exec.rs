@@ -1,0 +1,136 @@
+//! EXEC: runs what a transaction has queued, with nothing in between.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use miso_protocol::command::Access;
+use miso_protocol::reply::Reply;
+use miso_store::{Function, Held};
+
+use crate::engine::admit::{check, find};
+use crate::engine::call::{Batch, call, monitor};
+use crate::engine::command::Handlers;
+use crate::engine::context::Context;
+use crate::engine::session::{Queued, Transaction};
+use crate::engine::wait::{After, Answering, Wait};
+use crate::node::Node;
+
+/// Runs the queued commands, and writes their replies as an array, or nil if a watched object has
+/// changed.
+pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
+    let Some(transaction) = cx.session.take_transaction() else { return };
+    cx.after = After::Continue;
+    if transaction.queued.is_empty() {
+        let dirty = cx.session.dirty.load(Ordering::Acquire);
+        cx.session.unwatch();
+        if dirty {
+            cx.reply.null_array()
+        } else {
+            cx.reply.array(0)
+        }
+        return;
+    }
+    let function = cx.function();
+    let shards = shards(cx.node, &transaction, &function);
+    let node = cx.node;
+    let worker = cx.worker;
+    // Held from before the watch is checked until the last command has run.
+    let held = Held::shards(&function, shards);
+    if cx.session.dirty.load(Ordering::Acquire) {
+        drop(held);
+        cx.session.unwatch();
+        cx.reply.null_array();
+        return;
+    }
+    let start = cx.reply.out.len();
+    cx.reply.array(transaction.queued.len());
+    let mut after = After::Continue;
+    // Replies that depend on other nodes: how many bytes stand before each, and what makes it.
+    let mut awaited = Vec::new();
+    {
+        let mut batch = Batch::default();
+        let began = Instant::now();
+        let reply = Reply { out: cx.reply.out, resp: cx.session.resp };
+        let mut inner = Context {
+            node,
+            session: cx.session,
+            reply,
+            after: After::Continue,
+            worker,
+            held: Some(held),
+        };
+        for queued in &transaction.queued {
+            call_queued(handlers, &mut inner, queued, &mut batch);
+            // A command that would wait answers at once in a transaction, as in Redis.
+            match std::mem::take(&mut inner.after) {
+                After::Sleep(_, reply) => inner.reply.out.extend_from_slice(reply),
+                After::Wait(wait) => {
+                    awaited.push((inner.reply.out.len() - start, wait.without_waiting()));
+                }
+                After::Close => after = After::Close,
+                After::Continue
+                | After::Refused
+                | After::Exec
+                | After::RetryAfterPause
+                | After::RetryWhen(_) => {}
+            }
+        }
+        batch.finish(began.elapsed(), worker);
+    }
+    cx.reply.resp = cx.session.resp;
+    if !awaited.is_empty() {
+        let made = cx.reply.out.split_off(start);
+        after = After::Wait(Wait::soon(assemble(made, awaited)));
+    }
+    cx.after = after;
+    cx.session.unwatch();
+}
+
+/// The shards of all objects that the queued commands are about; all shards if one of the commands
+/// walks objects.
+fn shards(node: &Node, transaction: &Transaction, function: &Function) -> Vec<usize> {
+    let mut shards = Vec::new();
+    for queued in &transaction.queued {
+        let row = node.table.row(queued.row);
+        let args = queued.args.as_args();
+        let row = args
+            .get(1)
+            .and_then(|word| node.table.subcommand(queued.row, word))
+            .map_or(row, |at| &row.subcommands[at]);
+        if row.access == Access::Read && row.key_spec().0 == 0 {
+            return (0..function.shards()).collect();
+        }
+        shards.extend(row.keys(args).map(|key| function.shard_index(key)));
+    }
+    shards
+}
+
+/// Runs a queued command.
+fn call_queued(handlers: &Handlers, cx: &mut Context<'_>, queued: &Queued, batch: &mut Batch) {
+    let args = queued.args.as_args();
+    let found = find(&cx.node.table, &mut cx.session.memo, args).and_then(|found| {
+        check(cx.node, cx.session, &found, args)?;
+        Ok(found)
+    });
+    match found {
+        Ok(found) => {
+            cx.reply.resp = cx.session.resp;
+            monitor(cx.node, &cx.session.client, &found, args);
+            let run = handlers.get(found.number, found.sub.map(|(at, _)| at));
+            call(cx, &found, args, batch, run);
+        }
+        Err(error) => cx.reply.error(&error.to_string()),
+    }
+}
+
+/// Puts the replies that are made now between those that were made within the transaction.
+async fn assemble(made: Vec<u8>, awaited: Vec<(usize, Answering)>) -> Vec<u8> {
+    let (mut whole, mut from) = (Vec::with_capacity(made.len()), 0);
+    for (at, reply) in awaited {
+        whole.extend_from_slice(&made[from..at]);
+        whole.extend_from_slice(&reply.await);
+        from = at;
+    }
+    whole.extend_from_slice(&made[from..]);
+    whole
+}

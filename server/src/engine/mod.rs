@@ -1,0 +1,167 @@
+//! Runs a command for any caller: a RESP connection, an HTTP request, a test. It knows no socket.
+//!
+//! [`Engine::run`] is the only way in. It finds the command, decides whether it may run now
+//! ([`admit`]), runs its handler ([`call`]) and says what comes after it ([`wait::After`]).
+
+pub(crate) mod admit;
+pub(crate) mod call;
+pub(crate) mod command;
+pub(crate) mod context;
+pub(crate) mod error;
+mod exec;
+mod restore;
+pub(crate) mod session;
+mod thaw;
+pub(crate) mod wait;
+
+use std::sync::Arc;
+
+use miso_protocol::command::{Access, Flags};
+use miso_protocol::reply::Reply;
+use miso_protocol::request::Args;
+
+use crate::node::Node;
+use crate::stats::Worker;
+
+use admit::{Admission, Resolved, admit};
+use call::{Batch, call, monitor};
+use command::Handlers;
+use context::Context;
+use error::CommandError;
+use session::{Queued, Session};
+use wait::After;
+
+/// A node and the handlers of the commands that it runs.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) node: Arc<Node>,
+    handlers: Handlers,
+}
+
+impl Engine {
+    /// An engine for `node`, whose table has the rows of `handlers` in the same order.
+    pub(crate) fn new(node: Arc<Node>, handlers: Handlers) -> Engine {
+        Engine { node, handlers }
+    }
+
+    /// Runs the command `args` for `session`, and appends its reply, or an error, to `out`.
+    ///
+    /// The result says what is to be done: go on, end the session, wait for the reply, or run the
+    /// command again after something else. `worker` are the counters of the thread that runs it,
+    /// `batch` the counts of the commands that it runs together; the caller ends a batch with
+    /// [`Batch::finish`], and answers only once the journal has what it wrote ([`Batch::wrote`]).
+    ///
+    /// # Panics
+    /// If `args` is empty.
+    pub(crate) fn run(
+        &self,
+        worker: &Worker,
+        session: &mut Session,
+        batch: &mut Batch,
+        args: Args<'_>,
+        out: &mut Vec<u8>,
+    ) -> After {
+        let node = &self.node;
+        let found = match admit::find(&node.table, &mut session.memo, args) {
+            Ok(found) => found,
+            Err(error) => return refuse(node, session, &args[0], &error, out),
+        };
+        let write = found.writes(session);
+        // Held until the command has run.
+        let _deleting = match admit(node, session, &found, write, args) {
+            Admission::Run(deleting) => deleting,
+            Admission::Queue => {
+                worker.total.add(1);
+                return queue(node, session, &found, args, out);
+            }
+            Admission::Wait(after) => return after,
+            Admission::Refuse(error) => {
+                worker.command(found.number).rejected.add(1);
+                return refuse(node, session, &args[0], &error, out);
+            }
+        };
+        worker.total.add(1);
+        session.client.set_last_command(found.number, found.sub.map(|(at, _)| at));
+        let reply = Reply { resp: session.resp, out };
+        let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None };
+        let run = self.handlers.get(found.number, found.sub.map(|(at, _)| at));
+        if found.is_exec() {
+            call(&mut cx, &found, args, batch, |cx, args| {
+                run(cx, args)?;
+                if matches!(cx.after, After::Exec) {
+                    exec::exec(&self.handlers, cx);
+                }
+                Ok(())
+            });
+            // EXEC is shown after the commands that it runs.
+            monitor(node, &cx.session.client, &found, args);
+        } else {
+            monitor(node, &cx.session.client, &found, args);
+            call(&mut cx, &found, args, batch, run);
+        }
+        batch.wrote |= write;
+        if write && let Some(function) = &cx.session.function {
+            cx.session.wrote = function.seq();
+        }
+        cx.after
+    }
+}
+
+/// Answers that a command does not run. Within MULTI that breaks the transaction; EXEC itself ends it.
+fn refuse(
+    node: &Node,
+    session: &mut Session,
+    name: &[u8],
+    error: &CommandError,
+    out: &mut Vec<u8>,
+) -> After {
+    match &mut session.transaction {
+        Some(_) if name.eq_ignore_ascii_case(b"EXEC") => {
+            session.discard();
+            let line = format!("EXECABORT Transaction discarded because of: {error}");
+            return write_error(node, session, &CommandError::text(line), out);
+        }
+        Some(transaction) => transaction.broken = true,
+        None => {}
+    }
+    write_error(node, session, error, out)
+}
+
+fn write_error(node: &Node, session: &Session, error: &CommandError, out: &mut Vec<u8>) -> After {
+    let line = error.to_string();
+    Reply { out, resp: session.resp }.error(&line);
+    node.stats.error(&line);
+    After::Refused
+}
+
+/// Keeps a command for EXEC.
+fn queue(
+    node: &Node,
+    session: &mut Session,
+    found: &Resolved,
+    args: Args<'_>,
+    out: &mut Vec<u8>,
+) -> After {
+    let limit = node.settings.query_bytes();
+    let Some(transaction) = &mut session.transaction else { return After::Continue };
+    let bytes: usize = args.iter().map(|arg| arg.len() + 8).sum();
+    let error = if found.leaf().flags.has(Flags::NO_MULTI) {
+        Some(CommandError::text("ERR Command not allowed inside a transaction"))
+    } else if transaction.bytes + bytes > limit {
+        Some(CommandError::text("ERR the transaction is larger than client-query-buffer-limit"))
+    } else {
+        None
+    };
+    if let Some(error) = error {
+        transaction.broken = true;
+        return write_error(node, session, &error, out);
+    }
+    transaction.bytes += bytes;
+    transaction.writes |= found.leaf().access == Access::Write;
+    transaction.resets |= found.leaf().flags.has(Flags::RESETS);
+    transaction.grows |= found.leaf().all_flags().has(Flags::DENYOOM);
+    transaction.queued.push(Queued { row: found.number, args: args.to_owned() });
+    session.client.about.lock().multi = transaction.queued.len() as i64;
+    out.extend_from_slice(b"+QUEUED\r\n");
+    After::Continue
+}

@@ -1,0 +1,205 @@
+//! The state of one client's session, apart from its socket.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use miso_protocol::reply::Resp;
+use miso_protocol::request::OwnedArgs;
+use miso_store::Function;
+
+use crate::node::Node;
+use crate::node::acl::user::User;
+use crate::node::clients::Client;
+use crate::node::registry::Registration;
+use crate::node::subscriptions::PerKind;
+
+/// Which replies a client wants to see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// Skips the reply of the command after CLIENT REPLY SKIP itself.
+    SkipNext,
+    Skip,
+}
+
+/// A queued command.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) row: u16,
+    pub(crate) args: OwnedArgs,
+}
+
+/// The state of MULTI.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    pub(crate) queued: Vec<Queued>,
+    /// Bytes of what is queued.
+    pub(crate) bytes: usize,
+    /// Whether a command could not be queued: then EXEC aborts.
+    pub(crate) broken: bool,
+    /// Whether a queued command changes objects.
+    pub(crate) writes: bool,
+    /// Whether a queued command takes memory.
+    pub(crate) grows: bool,
+    /// Whether a queued command deletes what was counted.
+    pub(crate) resets: bool,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    node: Arc<Node>,
+    pub(crate) client: Arc<Client>,
+    pub(crate) resp: Resp,
+    /// The user that it speaks as; none before it has authenticated.
+    pub(crate) user: Option<Arc<User>>,
+    /// The generation of the users that `user` was looked up in.
+    pub(crate) generation: u64,
+    /// The function that it was bound to, or the default once it touched an object.
+    pub(crate) function: Option<Arc<Function>>,
+    pub(crate) function_name: Box<[u8]>,
+    /// The function's newest own event after the last write of this session in it: what WAIT waits for.
+    pub(crate) wrote: u64,
+    /// Set once the next command has waited for its objects to be fetched from peers.
+    pub(crate) fetched: bool,
+    /// Set once the next command has waited for deletes to resume.
+    pub(crate) thawed: bool,
+    /// What it holds registered; released with the session.
+    pub(crate) registrations: Vec<Registration>,
+    pub(crate) transaction: Option<Transaction>,
+    pub(crate) watched: Vec<(Arc<Function>, Box<[u8]>)>,
+    /// Set when a watched object changes.
+    pub(crate) dirty: Arc<AtomicBool>,
+    pub(crate) replies: ReplyMode,
+    /// What it listens to.
+    pub(crate) listens: PerKind<Vec<Box<[u8]>>>,
+    pub(crate) monitors: bool,
+    /// The last command's name as it was sent and its row: most commands repeat it.
+    pub(crate) memo: (Vec<u8>, u16),
+}
+
+impl Session {
+    /// The session of a new connection: it speaks as the default user, if that needs no password.
+    pub(crate) fn new(client: Arc<Client>, node: Arc<Node>) -> Session {
+        let session = Session {
+            generation: node.acl.generation(),
+            client,
+            resp: Resp::V2,
+            user: node.acl.anonymous(),
+            function: None,
+            function_name: node.settings.text("default-function").into_bytes().into(),
+            wrote: 0,
+            fetched: false,
+            thawed: false,
+            registrations: Vec::new(),
+            transaction: None,
+            watched: Vec::new(),
+            dirty: Arc::new(AtomicBool::new(false)),
+            replies: ReplyMode::On,
+            listens: PerKind::default(),
+            monitors: false,
+            memo: (Vec::new(), u16::MAX),
+            node,
+        };
+        session.describe();
+        session
+    }
+
+    /// Its name, as CLIENT SETNAME gave it.
+    pub(crate) fn name(&self) -> Box<[u8]> {
+        self.client.about.lock().name.clone()
+    }
+
+    /// Its client's address.
+    pub(crate) fn address(&self) -> String {
+        self.client.address.to_string()
+    }
+
+    /// How many channels, patterns and shard channels it is subscribed to.
+    pub(crate) fn subscriptions(&self) -> PerKind<usize> {
+        self.listens.map(Vec::len)
+    }
+
+    /// Whether it is subscribed to any.
+    pub(crate) fn listening(&self) -> bool {
+        self.listens.each().any(|(_, held)| !held.is_empty())
+    }
+
+    /// The function that it speaks for, registered by its first touch.
+    pub(crate) fn function(&mut self) -> Arc<Function> {
+        let (node, registrations) = (&self.node, &mut self.registrations);
+        let function = self.function.get_or_insert_with(|| {
+            let function = node.store.function(&self.function_name);
+            registrations.push(node.registry.touch(&function));
+            function
+        });
+        Arc::clone(function)
+    }
+
+    /// Makes `function` the one that it speaks for.
+    pub(crate) fn set_function(&mut self, function: &[u8]) {
+        if &*self.function_name != function {
+            let old = std::mem::replace(&mut self.function_name, Box::from(function));
+            self.registrations.retain(|held| !held.is_for(&old, None));
+            self.function = None;
+            self.wrote = 0;
+        }
+        self.client.about.lock().function = Box::from(function);
+    }
+
+    /// Updates what CLIENT LIST shows of it.
+    pub(crate) fn describe(&self) {
+        let mut about = self.client.about.lock();
+        about.user = self.user.as_ref().map_or_else(Box::default, |user| user.name.clone());
+        about.function = self.function_name.clone();
+        about.resp = if self.resp == Resp::V3 { 3 } else { 2 };
+        about.subscriptions = self.subscriptions();
+        about.monitors = self.monitors;
+    }
+
+    /// Ends its subscriptions, its watches and MONITOR.
+    pub(crate) fn leave(&mut self, node: &Node) {
+        self.unwatch();
+        for (kind, held) in std::mem::take(&mut self.listens).each() {
+            held.iter().for_each(|name| node.pubsub.unsubscribe(kind, name, self.client.id));
+        }
+        if std::mem::take(&mut self.monitors) {
+            node.monitors.remove(self.client.id);
+        }
+    }
+
+    /// Ends MULTI, and returns what is queued; none outside of MULTI.
+    pub(super) fn take_transaction(&mut self) -> Option<Transaction> {
+        self.client.about.lock().multi = -1;
+        self.transaction.take()
+    }
+
+    /// Forgets what is queued and watched.
+    pub(crate) fn discard(&mut self) {
+        self.take_transaction();
+        self.unwatch();
+    }
+
+    /// Forgets what it watches.
+    pub(crate) fn unwatch(&mut self) {
+        if self.watched.is_empty() {
+            return;
+        }
+        for (function, object) in self.watched.drain(..) {
+            function.unwatch(&object, &self.dirty);
+        }
+        self.dirty.store(false, std::sync::atomic::Ordering::Release);
+        self.client.about.lock().watched = 0;
+    }
+}
+
+/// However a session ends, it leaves nothing registered with the node.
+impl Drop for Session {
+    fn drop(&mut self) {
+        let node = Arc::clone(&self.node);
+        self.leave(&node);
+        node.clients.close(self.client.id);
+    }
+}

@@ -1,0 +1,611 @@
+//! One connection: reads what is there, runs every complete command in it, writes all replies at
+//! once.
+//!
+//! Buffers belong to the worker thread, so an idle connection holds none. A connection keeps only an
+//! incomplete command and replies that the socket did not take. While there are such replies, nothing
+//! more is read.
+
+use std::future::poll_fn;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use miso_protocol::reply::Reply;
+use miso_protocol::request::{Limits, Parser};
+use miso_store::journal::{SyncPolicy, Ticket};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::engine::call::Batch;
+use crate::engine::session::Session;
+use crate::engine::wait::{After, Wait};
+use crate::front::ahead::{AHEAD, Ahead, BUFFERS, Buffers, Command, INPUT, Stop};
+use crate::front::balance::Work;
+use crate::front::{Front, dispatch};
+use crate::node::Node;
+use crate::node::clients::{Client, Unblocked};
+use crate::stats::Worker;
+
+/// Replies beyond which a batch is written out before more of it is run.
+const OUTPUT_STEP: usize = 256 << 10;
+/// Room for replies that a worker keeps between batches.
+const OUTPUT_KEEP: usize = 512 << 10;
+/// Room for input that a connection keeps while little of it is in use.
+const REST_KEEP: usize = 64 << 10;
+
+/// Longer than any process runs.
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+/// The answer of a blocked command that CLIENT UNBLOCK ended with ERROR.
+const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+
+/// What the connection does after a batch.
+enum Next {
+    /// Waits for more input.
+    Read,
+    /// Goes on with what was read already.
+    Again,
+    /// Takes the messages of other connections.
+    Called,
+    /// Waits for a reply, and goes on.
+    Wait(Box<Wait>),
+    /// Waits for the end of CLIENT PAUSE.
+    Pause,
+    Close,
+}
+
+/// Why a wait ended.
+enum Woken<T> {
+    /// The result is there.
+    Ready(T),
+    Called,
+    Closed,
+}
+
+/// A connection that a worker serves.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    front: Arc<Front>,
+    worker: Arc<Worker>,
+    /// The number of the worker that it is on.
+    place: usize,
+    client: Arc<Client>,
+    session: Session,
+    parser: Parser,
+    /// Input that is not run yet: an incomplete command, or what waits for replies to be taken.
+    rest: Vec<u8>,
+    /// Replies that the socket has not taken; it has taken the first `sent` bytes.
+    unsent: Vec<u8>,
+    sent: usize,
+    /// The position that the journal must have reached before they go out.
+    unkept: Option<Ticket>,
+}
+
+/// Registers a connection with this thread's runtime.
+///
+/// # Errors
+/// If the runtime cannot watch its socket.
+pub(crate) fn take_over(
+    work: Work,
+    front: &Arc<Front>,
+    worker: &Arc<Worker>,
+    place: usize,
+) -> io::Result<Connection> {
+    Ok(Connection {
+        stream: TcpStream::from_std(work.stream)?,
+        front: Arc::clone(front),
+        worker: Arc::clone(worker),
+        place,
+        client: Arc::clone(&work.session.client),
+        session: work.session,
+        parser: Parser::new(),
+        rest: Vec::new(),
+        unsent: Vec::new(),
+        sent: 0,
+        unkept: None,
+    })
+}
+
+/// A reply that comes after `duration`.
+fn sleep(duration: Duration, reply: &'static [u8]) -> Box<Wait> {
+    let now = Instant::now();
+    let until = now.checked_add(duration).unwrap_or(now + FOR_EVER);
+    let later = async move {
+        tokio::time::sleep_until(until.into()).await;
+        reply.to_vec()
+    };
+    Wait::blocking(later, std::future::ready(reply.to_vec()))
+}
+
+impl Connection {
+    /// Serves it until it ends, or moves to another worker.
+    #[expect(clippy::manual_async_fn, reason = "an async fn holds its argument twice, 456 bytes")]
+    pub(crate) fn serve(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let client = Arc::clone(&self.client);
+            match self.run().await {
+                Ok(None) => {}
+                Ok(Some(place)) => match self.stream.into_std() {
+                    Ok(stream) => {
+                        let work = Work { stream, session: self.session };
+                        self.front.balance.send(place, work);
+                    }
+                    Err(error) => {
+                        tracing::warn!(id = client.id, %error, "a connection could not move to another worker")
+                    }
+                },
+                Err(error) => {
+                    tracing::debug!(id = client.id, address = %client.address, %error, "connection ended");
+                }
+            }
+        }
+    }
+
+    fn node(&self) -> &Node {
+        &self.front.engine.node
+    }
+
+    /// The worker that it belongs to, if that is another one and it can move: it has neither input nor
+    /// replies left.
+    fn elsewhere(&self) -> Option<usize> {
+        let place = self.front.balance.place(self.client.id);
+        (place != self.place && self.rest.is_empty() && self.unsent.is_empty()).then_some(place)
+    }
+
+    /// Serves it until it ends (none), or is to move to another worker.
+    async fn run(&mut self) -> io::Result<Option<usize>> {
+        // The connection is one task all its life, so its waker need not be given again.
+        poll_fn(|task| {
+            self.client.listen(task.waker());
+            Poll::Ready(())
+        })
+        .await;
+        loop {
+            let mut next = poll_fn(|task| self.poll_next(task)).await?;
+            loop {
+                next = match next {
+                    Next::Read => {
+                        self.flush().await?;
+                        // A call may have come while a command waited.
+                        if self.is_over() {
+                            return Ok(None);
+                        }
+                        if let Some(place) = self.elsewhere() {
+                            return Ok(Some(place));
+                        }
+                        break;
+                    }
+                    Next::Again => {
+                        self.flush().await?;
+                        self.run_rest()
+                    }
+                    Next::Called => {
+                        if self.take_messages() {
+                            return Ok(None);
+                        }
+                        if self.is_over() {
+                            return self.flush().await.map(|()| None);
+                        }
+                        Next::Read
+                    }
+                    Next::Wait(wait) => {
+                        self.flush().await?;
+                        let Some(reply) = self.wait(wait).await? else {
+                            return Ok(None);
+                        };
+                        self.unsent.extend_from_slice(&reply);
+                        Next::Again
+                    }
+                    Next::Pause => {
+                        self.flush().await?;
+                        let until = self.node().clients.paused_until();
+                        let mut over = Box::pin(tokio::time::sleep_until(until.into()));
+                        match self.idle(&mut over).await? {
+                            Woken::Closed => return Ok(None),
+                            Woken::Called if self.take_messages() || self.is_over() => {
+                                return Ok(None);
+                            }
+                            Woken::Called | Woken::Ready(()) => Next::Again,
+                        }
+                    }
+                    Next::Close => return self.flush().await.map(|()| None),
+                };
+            }
+        }
+    }
+
+    /// Reads once and runs the complete commands; or returns that the connection was called.
+    ///
+    /// Reading by `poll_read` matters: it takes a short read for the end of what is there, where
+    /// `try_read` costs a second system call to find that out.
+    fn poll_next(&mut self, task: &mut std::task::Context<'_>) -> Poll<io::Result<Next>> {
+        if self.client.is_called() {
+            return Poll::Ready(Ok(Next::Called));
+        }
+        if !self.rest.is_empty() {
+            let read = ready!(self.poll_read_more(task))?;
+            return Poll::Ready(Ok(if read == 0 { Next::Close } else { self.run_rest() }));
+        }
+        BUFFERS.with_borrow_mut(|buffers| {
+            let Buffers { input, output, batch, ahead } = buffers;
+            let mut into = ReadBuf::new(input);
+            ready!(Pin::new(&mut self.stream).poll_read(task, &mut into))?;
+            let input = into.filled();
+            if input.is_empty() {
+                return Poll::Ready(Ok(Next::Close));
+            }
+            self.worker.bytes_in.add(input.len() as u64);
+            let (next, done) = self.run_batch(input, output, batch, ahead);
+            self.rest.extend_from_slice(&input[done..]);
+            Poll::Ready(Ok(next))
+        })
+    }
+
+    /// Reads more of an incomplete command. Returns how many bytes, 0 at the end of the stream.
+    fn poll_read_more(&mut self, task: &mut std::task::Context<'_>) -> Poll<io::Result<usize>> {
+        let known = self.rest.len();
+        let wanted = self.parser.wanted(known);
+        let read = if wanted <= INPUT {
+            ready!(BUFFERS.with_borrow_mut(|buffers| {
+                let mut into = ReadBuf::new(&mut buffers.input);
+                ready!(Pin::new(&mut self.stream).poll_read(task, &mut into))?;
+                self.rest.extend_from_slice(into.filled());
+                Poll::Ready(Ok::<_, io::Error>(into.filled().len()))
+            }))?
+        } else {
+            // Room grows with what arrives, not with what was announced.
+            self.rest.reserve(wanted.min(known.max(INPUT)));
+            loop {
+                ready!(self.stream.poll_read_ready(task))?;
+                match self.stream.try_read_buf(&mut self.rest) {
+                    Ok(read) => break read,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+        };
+        self.worker.bytes_in.add(read as u64);
+        Poll::Ready(Ok(read))
+    }
+
+    /// Whether the process is stopping. Then nothing more is read, and no other node is waited for.
+    fn is_over(&self) -> bool {
+        self.node().stopping.load(Ordering::Acquire)
+    }
+
+    /// Takes the messages of other connections. Returns whether this connection is to end.
+    fn take_messages(&mut self) -> bool {
+        let messages = self.client.take_messages();
+        self.unsent.extend_from_slice(&messages);
+        self.client.is_killed()
+    }
+
+    /// Waits for a reply, or until CLIENT UNBLOCK or the end of the process. Returns the reply; none if
+    /// the connection has ended.
+    async fn wait(&mut self, wait: Box<Wait>) -> io::Result<Option<Vec<u8>>> {
+        let Wait { mut reply, mut at_once, blocks, silent } = *wait;
+        let _blocked = blocks.then(|| self.node().clients.block(&self.client));
+        let client = Arc::clone(&self.client);
+        let reply = loop {
+            // When the process ends, the answer is what is true now, as after a timeout.
+            if self.is_over()
+                && let Some(now) = at_once.take()
+            {
+                reply = now;
+            }
+            match self.idle(&mut reply).await? {
+                Woken::Ready(reply) => break reply,
+                Woken::Closed => return Ok(None),
+                Woken::Called if self.take_messages() => return Ok(None),
+                Woken::Called => match client.unblocked() {
+                    Some(Unblocked::Error) => break UNBLOCKED.to_vec(),
+                    Some(Unblocked::Timeout) if at_once.is_some() => {
+                        reply = at_once.take().expect("there is one");
+                    }
+                    Some(Unblocked::Timeout) | None => self.flush().await?,
+                },
+            }
+        };
+        Ok(Some(if silent { Vec::new() } else { reply }))
+    }
+
+    /// Waits for `what`, a call, or the end of the stream. Input that arrives meanwhile is kept.
+    async fn idle<T>(
+        &mut self,
+        what: &mut (impl Future<Output = T> + Send + Unpin),
+    ) -> io::Result<Woken<T>> {
+        let limit = self.node().settings.query_bytes();
+        poll_fn(|task| {
+            if self.client.is_called() {
+                return Poll::Ready(Ok(Woken::Called));
+            }
+            if let Poll::Ready(ready) = Pin::new(&mut *what).poll(task) {
+                return Poll::Ready(Ok(Woken::Ready(ready)));
+            }
+            loop {
+                if ready!(self.poll_read_more(task))? == 0 {
+                    return Poll::Ready(Ok(Woken::Closed));
+                }
+                if self.rest.len() > limit {
+                    return Poll::Ready(Err(io::Error::other(
+                        "client-query-buffer-limit exceeded",
+                    )));
+                }
+            }
+        })
+        .await
+    }
+
+    /// Writes what waits to be written. A client that does not read waits here; one that is
+    /// killed, or passes the limit, does not come back.
+    async fn flush(&mut self) -> io::Result<()> {
+        if let Some(ticket) = self.unkept.take() {
+            self.keep(ticket).await?;
+        }
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let mut over_soft = None;
+        while self.sent < self.unsent.len() {
+            match self.stream.try_write(&self.unsent[self.sent..]) {
+                Ok(written) => {
+                    self.worker.bytes_out.add(written as u64);
+                    self.sent += written;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let until = self.note_unread(&mut over_soft)?;
+                    self.wait_writable(until).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.sent = 0;
+        self.unsent.clear();
+        if self.unsent.capacity() > OUTPUT_KEEP {
+            self.unsent = Vec::new();
+        }
+        self.client.unread.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until the journal has what this connection wrote: handed to the system, and with
+    /// `appendfsync always` on the disk. Other connections that are ready run first, so that one write
+    /// serves all of them.
+    ///
+    /// # Errors
+    /// If it has not. The writes may still become known to other connections and peers, so neither a reply
+    /// nor an error would be right.
+    async fn keep(&self, ticket: Ticket) -> io::Result<()> {
+        let Some(journal) = self.node().store.journal() else { return Ok(()) };
+        tokio::task::yield_now().await;
+        let kept = match journal.commit_added(ticket) {
+            Ok(position) if journal.policy() == SyncPolicy::Always => {
+                Box::pin(journal.on_synced(position)).await
+            }
+            written => written.map(drop),
+        };
+        kept.map_err(|failed| {
+            tracing::warn!(
+                id = self.client.id,
+                "a client's writes are not in the journal: {failed}"
+            );
+            io::Error::other("the journal does not accept records")
+        })
+    }
+
+    /// Checks the bytes that the client has not read against its limit. Returns until when they may stay
+    /// above the soft limit.
+    fn note_unread(&self, over_soft: &mut Option<Instant>) -> io::Result<Option<Instant>> {
+        let unread = self.unsent.len() - self.sent;
+        self.client.unread.store(unread, Ordering::Relaxed);
+        let limit = self.node().settings.output_limit(self.session.listening());
+        let soft = limit.soft > 0 && unread > limit.soft;
+        let until = soft.then(|| *over_soft.get_or_insert_with(Instant::now) + limit.soft_for);
+        if !soft {
+            *over_soft = None;
+        }
+        if (limit.hard > 0 && unread > limit.hard) || until.is_some_and(|at| at <= Instant::now()) {
+            tracing::warn!(id = self.client.id, unread, "client-output-buffer-limit exceeded");
+            return Err(io::Error::other("client-output-buffer-limit exceeded"));
+        }
+        Ok(until)
+    }
+
+    /// Waits until the socket takes more, or `until`.
+    async fn wait_writable(&self, until: Option<Instant>) -> io::Result<()> {
+        // Meanwhile, messages gather in the outbox, which has the same limit.
+        let writable = poll_fn(|task| {
+            if self.client.is_killed() {
+                return Poll::Ready(Err(io::Error::other("killed")));
+            }
+            self.stream.poll_write_ready(task)
+        });
+        match until {
+            None => writable.await,
+            Some(until) => tokio::time::timeout_at(until.into(), writable).await.unwrap_or(Ok(())),
+        }
+    }
+
+    /// Runs the input that was kept.
+    fn run_rest(&mut self) -> Next {
+        if self.rest.is_empty() {
+            return Next::Read;
+        }
+        BUFFERS.with_borrow_mut(|buffers| self.run_kept(buffers))
+    }
+
+    fn run_kept(&mut self, buffers: &mut Buffers) -> Next {
+        let rest = std::mem::take(&mut self.rest);
+        let Buffers { output, batch, ahead, .. } = buffers;
+        let (next, done) = self.run_batch(&rest, output, batch, ahead);
+        self.rest = rest;
+        self.rest.drain(..done);
+        if self.rest.is_empty() {
+            self.rest = Vec::new();
+            self.parser.trim();
+            ahead.trim();
+        }
+        if self.rest.capacity() > REST_KEEP && self.rest.capacity() / 4 > self.rest.len() {
+            self.rest.shrink_to(REST_KEEP);
+        }
+        next
+    }
+
+    /// Runs the complete commands at the start of `input`. Returns what to do next, and how many bytes are
+    /// done with. Replies go out at once as far as the socket takes them.
+    fn run_batch(
+        &mut self,
+        input: &[u8],
+        output: &mut Vec<u8>,
+        batch: &mut Batch,
+        ahead: &mut Ahead,
+    ) -> (Next, usize) {
+        let began = Instant::now();
+        let now = u64::try_from((began - self.node().started).as_millis()).unwrap_or(u64::MAX);
+        self.client.active_ms.store(now, Ordering::Relaxed);
+        output.clear();
+        let ran = catch_unwind(AssertUnwindSafe(|| self.run_commands(input, output, batch, ahead)));
+        let (next, done) = ran.unwrap_or_else(|_| {
+            tracing::error!(id = self.client.id, "a command panicked; its connection is closed");
+            output.extend_from_slice(b"-ERR internal error\r\n");
+            (Next::Close, input.len())
+        });
+        batch.finish(began.elapsed(), &self.worker);
+        if std::mem::take(&mut batch.wrote)
+            && let Some(journal) = self.node().store.journal()
+        {
+            self.unkept = Some(journal.ticket());
+        }
+        if !output.is_empty() {
+            let at_once = self.unsent.is_empty() && self.unkept.is_none();
+            let written = if at_once { self.stream.try_write(output).unwrap_or(0) } else { 0 };
+            self.worker.bytes_out.add(written as u64);
+            self.unsent.extend_from_slice(&output[written..]);
+        }
+        if output.capacity() > OUTPUT_KEEP {
+            *output = Vec::with_capacity(INPUT);
+        }
+        (next, done)
+    }
+
+    /// Reads up to [`AHEAD`] commands ahead, prefetches their objects and runs them, until no complete
+    /// command is left.
+    fn run_commands(
+        &mut self,
+        input: &[u8],
+        output: &mut Vec<u8>,
+        batch: &mut Batch,
+        ahead: &mut Ahead,
+    ) -> (Next, usize) {
+        let mut at = 0;
+        loop {
+            let limits = self.limits();
+            // The limits of the next command depend on whether AUTH succeeded.
+            let window = if limits.unauthenticated { 1 } else { AHEAD };
+            let (count, stop) = ahead.read(&mut self.parser, input, at, window, &limits);
+            if let Some(function) = &self.session.function {
+                ahead.prefetch(function, input, count);
+            }
+            for command in ahead.commands(count) {
+                let next = self.run_command(&input[command.at..], command, output, batch);
+                if !next.retries() {
+                    at = command.at + command.length;
+                }
+                let next = match next {
+                    After::Continue | After::Refused | After::Exec => {
+                        if output.len() <= OUTPUT_STEP {
+                            continue;
+                        }
+                        Next::Again
+                    }
+                    After::RetryAfterPause => Next::Pause,
+                    After::Close => return (Next::Close, input.len()),
+                    After::Sleep(duration, reply) => Next::Wait(sleep(duration, reply)),
+                    After::Wait(wait) | After::RetryWhen(wait) => Next::Wait(wait),
+                };
+                // The commands that were read ahead are read again from here.
+                self.parser = Parser::new();
+                return (next, at);
+            }
+            match stop {
+                Stop::Full => {}
+                Stop::Incomplete if input.len() - at > self.node().settings.query_bytes() => {
+                    tracing::warn!(id = self.client.id, "client-query-buffer-limit exceeded");
+                    return (Next::Close, input.len());
+                }
+                Stop::Incomplete => return (Next::Read, at),
+                Stop::Error(error) => {
+                    Reply { out: output, resp: self.session.resp }.error(&error.to_string());
+                    return (Next::Close, input.len());
+                }
+            }
+        }
+    }
+
+    fn run_command(
+        &mut self,
+        bytes: &[u8],
+        command: &Command,
+        output: &mut Vec<u8>,
+        batch: &mut Batch,
+    ) -> After {
+        self.refresh_user();
+        if self.client.is_killed() {
+            return After::Close;
+        }
+        let args = command.parsed.args(bytes);
+        if args.is_empty() {
+            return After::Continue;
+        }
+        let (engine, worker) = (&self.front.engine, &self.worker);
+        dispatch::execute(engine, worker, &mut self.session, batch, args, output)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            bulk_bytes: self.node().settings.bulk_bytes(),
+            unauthenticated: self.session.user.is_none(),
+            ..Limits::default()
+        }
+    }
+
+    /// Looks the user up again if any user changed.
+    fn refresh_user(&mut self) {
+        let generation = self.node().acl.generation();
+        if generation == self.session.generation {
+            return;
+        }
+        self.session.generation = generation;
+        match &self.session.user {
+            // The default user may need no password any more.
+            None => self.session.user = self.node().acl.anonymous(),
+            Some(user) => match self.node().acl.get(&user.name) {
+                Some(user) => {
+                    if let Some(function) = user.function() {
+                        self.session.set_function(function);
+                    }
+                    self.session.user = Some(user);
+                }
+                None => self.client.kill(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand idle connections hold ten thousand of these.
+    #[test]
+    fn an_idle_connection_is_small() {
+        fn bytes<F>(_: fn(Connection) -> F) -> usize {
+            size_of::<F>()
+        }
+        let all = bytes(Connection::serve) + size_of::<Client>();
+        assert!(all < 1400, "{all} bytes");
+    }
+}

@@ -1,0 +1,114 @@
+//! The sockets that clients connect to. A connection that is let in goes to a worker.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::engine::session::Session;
+use crate::front::Front;
+use crate::front::balance::Work;
+use crate::node::Node;
+
+/// How long the listener rests when the system has no descriptor left.
+const REST: Duration = Duration::from_millis(50);
+
+/// How many keepalive probes may go unanswered, as in Redis.
+const PROBES: u32 = 3;
+
+/// The answer to a connection that protected mode refuses, as in Redis.
+const PROTECTED: &[u8] = b"-DENIED MISO is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to MISO from the same host the server is running, however MAKE SURE MISO is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
+
+/// Opens the sockets to listen on, all with the port of the first.
+///
+/// # Errors
+/// If an address cannot be bound; says which, and what to do.
+pub(crate) fn bind(node: &Node) -> Result<Vec<std::net::TcpListener>, String> {
+    let backlog = i32::try_from(node.settings.number("tcp-backlog")).unwrap_or(511);
+    let mut listeners = Vec::new();
+    for mut address in node.settings.addresses() {
+        if address.port() == 0 {
+            address.set_port(node.port.load(Ordering::Relaxed));
+        }
+        let listener = open(address, backlog).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "port: cannot listen on {address}: address already in use; expected a free port (--port)"
+            ),
+            _ => format!(
+                "bind: cannot listen on {address}: {error}; expected an address of this host"
+            ),
+        })?;
+        let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+        node.port.store(port, Ordering::Relaxed);
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Accepts connections and hands them to the workers.
+pub(crate) async fn accept(listener: TcpListener, front: Arc<Front>) {
+    let mut failing = false;
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Most likely there are no descriptors left. Trying again at once would spin, and a line
+                // for each try would fill the log.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+        };
+        failing = false;
+        if let Some(work) = admit(stream, address, &front.engine.node) {
+            front.balance.send(front.balance.place(work.session.client.id), work);
+        }
+    }
+}
+
+/// Lets a connection in, or answers why not.
+fn admit(stream: TcpStream, address: SocketAddr, node: &Arc<Node>) -> Option<Work> {
+    node.stats.connections.fetch_add(1, Ordering::Relaxed);
+    let _ = stream.set_nodelay(true);
+    if let Some(idle) = node.settings.keepalive() {
+        let probes = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval((idle / 3).max(Duration::from_secs(1)))
+            .with_retries(PROBES);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
+    }
+    let outside = !address.ip().to_canonical().is_loopback();
+    if outside && node.settings.protected() && node.acl.anonymous().is_some() {
+        let _ = stream.try_write(PROTECTED);
+        node.stats.refused.fetch_add(1, Ordering::Relaxed);
+        return None;
+    }
+    let local = stream.local_addr().ok()?;
+    let max = node.settings.maxclients();
+    let Some(client) = node.clients.open(address, local, node.uptime_ms(), max) else {
+        let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+        node.stats.refused.fetch_add(1, Ordering::Relaxed);
+        return None;
+    };
+    let session = Session::new(client, Arc::clone(node));
+    let stream = stream.into_std().ok()?;
+    Some(Work { stream, session })
+}

@@ -1,0 +1,103 @@
+//! ACL LOG: what users were refused.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+
+use crate::clock::unix_micros;
+
+/// How long equal refusals are counted in one line, in microseconds.
+const SAME: u64 = 60_000_000;
+
+/// One line of ACL LOG.
+#[derive(Clone, Debug)]
+pub(crate) struct LogEntry {
+    pub(crate) count: u64,
+    pub(crate) reason: &'static str,
+    pub(crate) context: &'static str,
+    pub(crate) object: String,
+    pub(crate) username: String,
+    pub(crate) client: String,
+    pub(crate) at_micros: u64,
+}
+
+impl LogEntry {
+    /// A refusal of now.
+    pub(crate) fn now(
+        reason: &'static str,
+        context: &'static str,
+        object: String,
+        username: &[u8],
+        client: String,
+    ) -> LogEntry {
+        LogEntry {
+            count: 1,
+            reason,
+            context,
+            object,
+            username: String::from_utf8_lossy(username).into_owned(),
+            client,
+            at_micros: unix_micros(),
+        }
+    }
+}
+
+/// The latest refusals, the newest first.
+#[derive(Debug, Default)]
+pub(crate) struct Log(Mutex<VecDeque<LogEntry>>);
+
+impl Log {
+    /// Adds a refusal, and keeps `max` lines at most. The same again within a minute counts up.
+    pub(crate) fn add(&self, entry: LogEntry, max: usize) {
+        let mut log = self.0.lock();
+        let same = |known: &&mut LogEntry| {
+            known.reason == entry.reason
+                && known.context == entry.context
+                && known.object == entry.object
+                && known.username == entry.username
+                && entry.at_micros.saturating_sub(known.at_micros) < SAME
+        };
+        match log.iter_mut().find(same) {
+            Some(known) => {
+                known.count += 1;
+                known.at_micros = entry.at_micros;
+            }
+            None => log.push_front(entry),
+        }
+        log.truncate(max);
+    }
+
+    /// The latest `count` lines.
+    pub(crate) fn latest(&self, count: usize) -> Vec<LogEntry> {
+        self.0.lock().iter().take(count).cloned().collect()
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn reset(&self) {
+        self.0.lock().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(object: &str, at_micros: u64) -> LogEntry {
+        let entry = LogEntry::now("key", "toplevel", object.into(), b"u", "id=1".into());
+        LogEntry { at_micros, ..entry }
+    }
+
+    #[test]
+    fn the_same_again_within_a_minute_counts_up() {
+        let log = Log::default();
+        log.add(refused("a", 0), 2);
+        log.add(refused("a", SAME - 1), 2);
+        assert_eq!(log.latest(9)[0].count, 2);
+        log.add(refused("a", 3 * SAME), 2);
+        log.add(refused("b", 3 * SAME), 2);
+        let shown: Vec<_> = log.latest(9).into_iter().map(|e| (e.object, e.count)).collect();
+        assert_eq!(shown, [("b".to_owned(), 1), ("a".to_owned(), 1)]);
+        log.reset();
+        assert!(log.latest(9).is_empty());
+    }
+}

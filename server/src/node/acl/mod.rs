@@ -1,0 +1,242 @@
+//! Users and what they may do, in Redis 7's language, with one word more: `function:NAME` binds a
+//! user to a function.
+
+pub(crate) mod log;
+pub(crate) mod user;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use miso_protocol::command::Table;
+use parking_lot::RwLock;
+
+use log::Log;
+use user::{DEFAULT, User};
+
+/// All users.
+#[derive(Debug)]
+pub(crate) struct Acl {
+    users: RwLock<BTreeMap<Box<[u8]>, Arc<User>>>,
+    /// Changes with every change of a user: then sessions look theirs up again.
+    generation: AtomicU64,
+    /// What users were refused.
+    pub(crate) log: Log,
+}
+
+impl Acl {
+    /// The default user alone, with `password` unless that is empty.
+    pub(crate) fn new(table: &Table, password: &[u8]) -> Acl {
+        let acl =
+            Acl { users: RwLock::default(), generation: AtomicU64::new(0), log: Log::default() };
+        acl.users.write().insert(Box::from(DEFAULT), Arc::new(User::default_user(table)));
+        acl.require(password);
+        acl
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn get(&self, name: &[u8]) -> Option<Arc<User>> {
+        self.users.read().get(name).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<User>> {
+        self.users.read().values().cloned().collect()
+    }
+
+    /// The user that a new connection speaks as: the default user, if that needs no password.
+    pub(crate) fn anonymous(&self) -> Option<Arc<User>> {
+        self.get(DEFAULT).filter(|user| user.is_open())
+    }
+
+    /// Whether there is the default user alone, without a password and unrestricted. AUTH then takes a
+    /// function's name in place of a user's.
+    pub(crate) fn open_mode(&self) -> bool {
+        let users = self.users.read();
+        users.len() == 1 && users.values().all(|user| user.is_open() && user.is_unrestricted())
+    }
+
+    /// The user of this name and password.
+    pub(crate) fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<Arc<User>> {
+        self.get(name).filter(|user| user.accepts(password))
+    }
+
+    /// Sets the default user's password, or none if it is empty (`requirepass`).
+    pub(crate) fn require(&self, password: &[u8]) {
+        let mut users = self.users.write();
+        let Some(user) = users.get_mut(DEFAULT) else { return };
+        Arc::make_mut(user).set_password(password);
+        drop(users);
+        self.changed();
+    }
+
+    /// Applies rules to a user, made if it is new: all or none.
+    pub(crate) fn set<'a>(
+        &self,
+        name: &[u8],
+        rules: impl Iterator<Item = &'a [u8]>,
+        table: &Table,
+    ) -> Result<(), String> {
+        // Held throughout, so that two changes of one user both count.
+        let mut users = self.users.write();
+        let mut user = match users.get(name) {
+            Some(user) => (**user).clone(),
+            None => User::new(name, table.len()),
+        };
+        for rule in rules {
+            user.apply(rule, table).map_err(|why| {
+                format!(
+                    "ERR Error in ACL SETUSER modifier '{}': {why}",
+                    String::from_utf8_lossy(rule)
+                )
+            })?;
+        }
+        users.insert(Box::from(name), Arc::new(user));
+        drop(users);
+        self.changed();
+        Ok(())
+    }
+
+    /// Removes a user; whether it was there.
+    pub(crate) fn remove(&self, name: &[u8]) -> bool {
+        let removed = self.users.write().remove(name).is_some();
+        self.changed();
+        removed
+    }
+
+    /// Replaces all users by those of a file's text: all or none.
+    pub(crate) fn load(&self, text: &str, table: &Table) -> Result<(), String> {
+        let mut fresh: BTreeMap<Box<[u8]>, Arc<User>> = BTreeMap::new();
+        for (number, line) in text.lines().enumerate().map(|(n, line)| (n + 1, line.trim())) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let mut words = line.split_whitespace();
+            let (Some("user"), Some(name)) = (words.next(), words.next()) else {
+                return Err(format!("line {number}: should start with user keyword"));
+            };
+            let mut user = User::new(name.as_bytes(), table.len());
+            for word in words {
+                user.apply(word.as_bytes(), table).map_err(|why| {
+                    // A password is not repeated in an error, only its sign.
+                    let shown =
+                        if word.starts_with(['>', '<', '#', '!']) { &word[..1] } else { word };
+                    format!("line {number}: '{shown}': {why}")
+                })?;
+            }
+            if fresh.insert(Box::from(name.as_bytes()), Arc::new(user)).is_some() {
+                return Err(format!("line {number}: duplicate user '{name}' found"));
+            }
+        }
+        fresh.entry(Box::from(DEFAULT)).or_insert_with(|| Arc::new(User::default_user(table)));
+        *self.users.write() = fresh;
+        self.changed();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miso_protocol::command::{Access, Row};
+    use miso_protocol::request::OwnedArgs;
+
+    use super::user::Denied;
+    use super::*;
+
+    static ROWS: [Row; 3] = [
+        Row { name: "GET", access: Access::Read, args: &[GET_KEY], ..Row::EMPTY },
+        Row { name: "SET", access: Access::Write, args: &[GET_KEY], ..Row::EMPTY },
+        Row {
+            name: "CLIENT",
+            subcommands: &[
+                Row { name: "ID", is_subcommand: true, ..Row::EMPTY },
+                Row { name: "KILL", is_subcommand: true, ..Row::EMPTY },
+            ],
+            ..Row::EMPTY
+        },
+    ];
+    const GET_KEY: miso_protocol::command::Arg = miso_protocol::command::Arg::key("key");
+
+    fn table() -> Table {
+        Table::new(&ROWS)
+    }
+
+    fn set(acl: &Acl, table: &Table, rules: &str) -> Result<(), String> {
+        acl.set(b"u", rules.split(' ').map(str::as_bytes), table)
+    }
+
+    /// What the user may run, before and after its line went through a file.
+    fn rights(rules: &str) -> (Vec<bool>, Vec<bool>) {
+        let table = table();
+        let acl = Acl::new(&table, b"");
+        set(&acl, &table, rules).expect("valid rules");
+        let rights = |acl: &Acl| {
+            let user = acl.get(b"u").expect("a user");
+            let words = OwnedArgs::from_parts(&[b"command", b"key"]);
+            let may = |number: u16, sub: Option<usize>| {
+                let row = table.row(number);
+                let sub = sub.map(|at| (at, &row.subcommands[at]));
+                user.check((number, row), sub, words.as_args()) != Err(Denied::Command)
+            };
+            let client = table.find(b"CLIENT").expect("a command");
+            let subs = (0..2).map(|sub| may(client, Some(sub)));
+            (0..3).map(|number| may(number, None)).chain(subs).collect::<Vec<bool>>()
+        };
+        let before = rights(&acl);
+        let text: String = acl.all().iter().map(|user| user.line() + "\n").collect();
+        acl.load(&text, &table).expect("a line that was written can be read");
+        (before, rights(&acl))
+    }
+
+    #[test]
+    fn a_line_gives_the_same_rights_again() {
+        for rules in [
+            "+get -@read",
+            "+@all -get +@read",
+            "+@read -get",
+            "+client|id -client",
+            "+@all -client|kill +client",
+            "+@all -client +client|id",
+            "+client -client|kill +@all -set",
+            "+@write -set +set -@all +get",
+        ] {
+            let (before, after) = rights(rules);
+            assert_eq!(before, after, "{rules}");
+        }
+    }
+
+    #[test]
+    fn passwords() {
+        let table = table();
+        let acl = Acl::new(&table, b"secret");
+        assert!(acl.anonymous().is_none() && !acl.open_mode());
+        assert!(acl.authenticate(DEFAULT, b"secret").is_some());
+        assert!(acl.authenticate(DEFAULT, b"wrong").is_none());
+        acl.require(b"");
+        assert!(acl.anonymous().is_some() && acl.open_mode());
+        set(&acl, &table, "on >a >b <a").expect("valid rules");
+        assert!(!acl.open_mode(), "the first user ends it");
+        assert!(acl.authenticate(b"u", b"a").is_none());
+        assert!(acl.authenticate(b"u", b"b").is_some());
+        set(&acl, &table, "off").expect("a valid rule");
+        assert!(acl.authenticate(b"u", b"b").is_none());
+    }
+
+    #[test]
+    fn refused_rules_change_nothing() {
+        let table = table();
+        let acl = Acl::new(&table, b"");
+        for rules in ["+nosuch", "on +@nosuch", "~* ~x", "%X~a", "<unknown", "#12", "nonsense"] {
+            assert!(set(&acl, &table, rules).is_err(), "{rules}");
+            assert!(acl.get(b"u").is_none(), "{rules}");
+        }
+        let two_lines = [&b"~a\nuser evil on nopass ~* +@all"[..]];
+        assert!(acl.set(b"u", two_lines.into_iter(), &table).is_err());
+    }
+}

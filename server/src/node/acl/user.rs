@@ -1,0 +1,482 @@
+//! One user: its passwords, and what it may run, touch and listen to.
+//!
+//! The rules about commands are compiled into a bit for each command, so an unrestricted user costs
+//! one branch and any other a bit test, plus a look at the keys unless all are allowed.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use miso_protocol::command::{Access, Categories, Row, Table};
+use miso_protocol::glob;
+use miso_protocol::request::Args;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::node::subscriptions::ChannelKind;
+
+/// The user that connections speak as unless they say otherwise.
+pub(crate) const DEFAULT: &[u8] = b"default";
+
+/// What a rule that is none is answered with.
+const SYNTAX: &str = "Syntax error";
+
+/// A key pattern and what it allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct KeyPattern {
+    read: bool,
+    write: bool,
+    pattern: Box<[u8]>,
+}
+
+/// A user.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    pub(crate) name: Box<[u8]>,
+    enabled: bool,
+    nopass: bool,
+    passwords: Vec<[u8; 32]>,
+    all_keys: bool,
+    keys: Vec<KeyPattern>,
+    all_channels: bool,
+    channels: Vec<Box<[u8]>>,
+    /// The rules about commands, as they were given since the latest of all or none.
+    rules: Vec<String>,
+    allowed: Box<[bool]>,
+    /// Subcommands that differ from their command.
+    subcommands: HashMap<(u16, usize), bool>,
+    function: Option<Box<[u8]>>,
+    /// Whether it may do everything.
+    unrestricted: bool,
+}
+
+/// What a user is not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    Command,
+    Key,
+    Channel,
+}
+
+impl Denied {
+    /// Its name in ACL LOG.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Denied::Command => "command",
+            Denied::Key => "key",
+            Denied::Channel => "channel",
+        }
+    }
+
+    /// Redis's error line for a command called `name`.
+    pub(crate) fn line(self, name: &str) -> String {
+        match self {
+            Denied::Command => {
+                format!("NOPERM this user has no permissions to run the '{name}' command")
+            }
+            Denied::Key => "NOPERM this user has no permissions to access one of the keys used as arguments".into(),
+            Denied::Channel => "NOPERM this user has no permissions to access one of the channels used as arguments".into(),
+        }
+    }
+}
+
+/// Whether `word` would not come back as one word from a line of the file.
+pub(crate) fn splits(word: &[u8]) -> bool {
+    String::from_utf8_lossy(word).chars().any(|c| c.is_whitespace() || c == '\0')
+}
+
+fn digest(password: &[u8]) -> [u8; 32] {
+    Sha256::digest(password).into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn unhex(text: &[u8]) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || text.iter().any(u8::is_ascii_uppercase) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+impl User {
+    /// A new user, which may do nothing.
+    pub(super) fn new(name: &[u8], commands: usize) -> User {
+        User {
+            name: Box::from(name),
+            enabled: false,
+            nopass: false,
+            passwords: Vec::new(),
+            all_keys: false,
+            keys: Vec::new(),
+            all_channels: false,
+            channels: Vec::new(),
+            rules: vec!["-@all".into()],
+            allowed: vec![false; commands].into(),
+            subcommands: HashMap::new(),
+            function: None,
+            unrestricted: false,
+        }
+    }
+
+    /// The default user of a fresh start: it needs no password and may do everything.
+    pub(super) fn default_user(table: &Table) -> User {
+        let mut user = User::new(DEFAULT, table.len());
+        for rule in [&b"on"[..], b"nopass", b"~*", b"&*", b"+@all"] {
+            user.apply(rule, table).expect("the default user's rules are valid");
+        }
+        user
+    }
+
+    /// Whether a connection may speak as this user without a password.
+    pub(super) fn is_open(&self) -> bool {
+        self.enabled && self.nopass
+    }
+
+    /// Whether it may do everything.
+    pub(super) fn is_unrestricted(&self) -> bool {
+        self.unrestricted
+    }
+
+    /// Replaces all its passwords by `password`; it needs none if that is empty.
+    pub(super) fn set_password(&mut self, password: &[u8]) {
+        self.passwords.clear();
+        self.nopass = password.is_empty();
+        if !password.is_empty() {
+            self.passwords.push(digest(password));
+        }
+    }
+
+    /// The function that it is bound to.
+    pub(crate) fn function(&self) -> Option<&[u8]> {
+        self.function.as_deref()
+    }
+
+    /// Whether `password` is one of its passwords. Takes the same time whichever it is.
+    pub(super) fn accepts(&self, password: &[u8]) -> bool {
+        let given = digest(password);
+        let fits = |known: &[u8; 32]| bool::from(known.ct_eq(&given));
+        self.enabled
+            && (self.nopass || self.passwords.iter().fold(false, |ok, known| ok | fits(known)))
+    }
+
+    /// Whether it may run a command with these arguments.
+    pub(crate) fn check(
+        &self,
+        (number, row): (u16, &Row),
+        subcommand: Option<(usize, &Row)>,
+        args: Args<'_>,
+    ) -> Result<(), Denied> {
+        if self.unrestricted {
+            return Ok(());
+        }
+        let special = subcommand.and_then(|(at, _)| self.subcommands.get(&(number, at)));
+        if !special.copied().unwrap_or(self.allowed[usize::from(number)]) {
+            return Err(Denied::Command);
+        }
+        if !self.all_keys {
+            let row = subcommand.map_or(row, |(_, row)| row);
+            if !row.keys(args).all(|key| self.may_use(key, row.access)) {
+                return Err(Denied::Key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it may use an object.
+    pub(crate) fn may_use(&self, key: &[u8], access: Access) -> bool {
+        self.keys.iter().any(|allowed| {
+            let fits = match access {
+                Access::Read => allowed.read,
+                Access::Write => allowed.write,
+                Access::None => true,
+            };
+            fits && glob::matches(&allowed.pattern, key, false)
+        })
+    }
+
+    /// Whether it may use a channel, or a pattern of channels.
+    pub(crate) fn may_listen(&self, kind: ChannelKind, channel: &[u8]) -> Result<(), Denied> {
+        let fits = |allowed: &[u8]| match kind {
+            // A pattern is allowed if it is one of the patterns, to the letter.
+            ChannelKind::Pattern => allowed == channel,
+            ChannelKind::Channel | ChannelKind::Shard => glob::matches(allowed, channel, false),
+        };
+        if self.all_channels || self.channels.iter().any(|allowed| fits(allowed)) {
+            Ok(())
+        } else {
+            Err(Denied::Channel)
+        }
+    }
+
+    /// Applies one rule.
+    ///
+    /// # Errors
+    /// If it is none; why, in Redis's words. Some of a rule may have been applied by then.
+    pub(super) fn apply(&mut self, rule: &[u8], table: &Table) -> Result<(), &'static str> {
+        // A password is kept as its hash; anything else must stay one word of the file.
+        if !rule.starts_with(b">") && !rule.starts_with(b"<") && splits(rule) {
+            return Err(SYNTAX);
+        }
+        let lower = rule.to_ascii_lowercase();
+        match lower.as_slice() {
+            b"on" => self.enabled = true,
+            b"off" => self.enabled = false,
+            b"nopass" => {
+                self.nopass = true;
+                self.passwords.clear();
+            }
+            b"resetpass" => {
+                self.nopass = false;
+                self.passwords.clear();
+            }
+            b"allkeys" => (self.all_keys, self.keys) = (true, Vec::new()),
+            b"resetkeys" => (self.all_keys, self.keys) = (false, Vec::new()),
+            b"allchannels" => (self.all_channels, self.channels) = (true, Vec::new()),
+            b"resetchannels" => (self.all_channels, self.channels) = (false, Vec::new()),
+            b"allcommands" => return self.apply(b"+@all", table),
+            b"nocommands" => return self.apply(b"-@all", table),
+            b"reset" => *self = User::new(&self.name, table.len()),
+            b"clearselectors" | b"sanitize-payload" | b"skip-sanitize-payload" => {}
+            b"function:*" => self.function = None,
+            _ => match rule {
+                [sign @ (b'>' | b'<' | b'#' | b'!'), rest @ ..] => {
+                    self.apply_password(*sign, rest)?;
+                }
+                [b'~', pattern @ ..] => self.add_key(true, true, pattern)?,
+                [b'%', rest @ ..] => {
+                    let at = rest.iter().position(|b| *b == b'~').ok_or(SYNTAX)?;
+                    let (kinds, pattern) = (rest[..at].to_ascii_uppercase(), &rest[at + 1..]);
+                    if kinds.is_empty() || kinds.iter().any(|kind| !b"RW".contains(kind)) {
+                        return Err(SYNTAX);
+                    }
+                    self.add_key(kinds.contains(&b'R'), kinds.contains(&b'W'), pattern)?;
+                }
+                [b'&', pattern @ ..] => self.add_channel(pattern)?,
+                [sign @ (b'+' | b'-'), rest @ ..] => {
+                    self.apply_command(*sign == b'+', rest, table)?;
+                    self.note(&lower);
+                }
+                [prefix @ .., _] if lower.starts_with(b"function:") && prefix.len() >= 9 => {
+                    self.function = Some(Box::from(&rule[9..]));
+                }
+                _ => return Err(SYNTAX),
+            },
+        }
+        let all = self.allowed.iter().all(|allowed| *allowed)
+            && self.subcommands.values().all(|allowed| *allowed);
+        self.unrestricted = all && self.all_keys && self.all_channels;
+        Ok(())
+    }
+
+    /// Applies `>password`, `<password`, `#hash` or `!hash`.
+    fn apply_password(&mut self, sign: u8, rest: &[u8]) -> Result<(), &'static str> {
+        let hash = match sign {
+            b'>' | b'<' => digest(rest),
+            _ => unhex(rest).ok_or("The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters")?,
+        };
+        let known = self.passwords.iter().position(|known| *known == hash);
+        if matches!(sign, b'>' | b'#') {
+            self.nopass = false;
+            if known.is_none() {
+                self.passwords.push(hash);
+            }
+        } else {
+            let known = known
+                .ok_or("The password you are trying to remove from the user does not exist")?;
+            self.passwords.remove(known);
+        }
+        Ok(())
+    }
+
+    /// Applies `+rest` or `-rest`: a category, a command or a subcommand.
+    fn apply_command(
+        &mut self,
+        allow: bool,
+        rest: &[u8],
+        table: &Table,
+    ) -> Result<(), &'static str> {
+        const UNKNOWN: &str = "Unknown command or category name in ACL";
+        if let [b'@', category @ ..] = rest {
+            if category.eq_ignore_ascii_case(b"all") {
+                self.rules = Vec::new();
+                self.allowed.fill(allow);
+                self.subcommands.clear();
+            } else {
+                let category = Categories::named(category).ok_or(UNKNOWN)?;
+                self.set_category(category, allow, table);
+            }
+            return Ok(());
+        }
+        let (name, sub) = match rest.iter().position(|b| *b == b'|') {
+            Some(at) => (&rest[..at], Some(&rest[at + 1..])),
+            None => (rest, None),
+        };
+        let number = table.find(name).ok_or(UNKNOWN)?;
+        match sub {
+            None => {
+                self.allowed[usize::from(number)] = allow;
+                self.subcommands.retain(|(command, _), _| *command != number);
+            }
+            Some(sub) => {
+                let at = table.subcommand(number, sub).ok_or(UNKNOWN)?;
+                self.subcommands.insert((number, at), allow);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a rule about commands for the user's line, unless the others say it already.
+    fn note(&mut self, rule: &[u8]) {
+        let rule = String::from_utf8_lossy(rule).into_owned();
+        let (sign, rest) = rule.split_at(1);
+        // A rule about a command covers what was said about its subcommands before.
+        self.rules.retain(|known| {
+            known[1..].strip_prefix(rest).is_none_or(|sub| !sub.is_empty() && !sub.starts_with('|'))
+        });
+        let base =
+            self.rules.first().is_some_and(|base| base.ends_with("@all") && base.starts_with(sign));
+        let opposed = self.rules.iter().skip(1).any(|known| {
+            !known.starts_with(sign)
+                && (rest.starts_with('@')
+                    || known[1..].starts_with('@')
+                    || rest.starts_with(&known[1..]))
+        });
+        if !base || opposed || rest == "@all" {
+            self.rules.push(rule);
+        }
+    }
+
+    fn set_category(&mut self, category: Categories, allow: bool, table: &Table) {
+        for (number, row) in (0u16..).zip(table.iter()) {
+            if row.acl_categories().has(category) {
+                self.allowed[usize::from(number)] = allow;
+                self.subcommands.retain(|(command, _), _| *command != number);
+            }
+            for (at, sub) in row.subcommands.iter().enumerate() {
+                if sub.acl_categories().has(category) && !row.acl_categories().has(category) {
+                    self.subcommands.insert((number, at), allow);
+                }
+            }
+        }
+    }
+
+    fn add_key(&mut self, read: bool, write: bool, pattern: &[u8]) -> Result<(), &'static str> {
+        if read && write && pattern == b"*" {
+            (self.all_keys, self.keys) = (true, Vec::new());
+        } else if self.all_keys {
+            return Err(
+                "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try 'resetkeys' to start with an empty list of patterns",
+            );
+        } else {
+            self.keys.push(KeyPattern { read, write, pattern: Box::from(pattern) });
+        }
+        Ok(())
+    }
+
+    fn add_channel(&mut self, pattern: &[u8]) -> Result<(), &'static str> {
+        if pattern == b"*" {
+            (self.all_channels, self.channels) = (true, Vec::new());
+        } else if self.all_channels {
+            return Err(
+                "Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. Try 'resetchannels' to start with an empty list of channels",
+            );
+        } else {
+            self.channels.push(Box::from(pattern));
+        }
+        Ok(())
+    }
+
+    /// The names of its flags.
+    pub(crate) fn flags(&self) -> Vec<&'static str> {
+        let mut flags = vec![if self.enabled { "on" } else { "off" }];
+        if self.nopass {
+            flags.push("nopass");
+        }
+        flags
+    }
+
+    /// Its passwords, hashed.
+    pub(crate) fn hashes(&self) -> Vec<String> {
+        self.passwords.iter().map(|hash| hex(hash)).collect()
+    }
+
+    /// The rules about what it may run.
+    pub(crate) fn commands(&self) -> String {
+        self.rules.join(" ")
+    }
+
+    /// The rules about which objects it may use.
+    pub(crate) fn key_rules(&self) -> String {
+        if self.all_keys {
+            return "~*".into();
+        }
+        let rule = |key: &KeyPattern| {
+            let pattern = String::from_utf8_lossy(&key.pattern);
+            match (key.read, key.write) {
+                (true, true) => format!("~{pattern}"),
+                (true, false) => format!("%R~{pattern}"),
+                _ => format!("%W~{pattern}"),
+            }
+        };
+        self.keys.iter().map(rule).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The rules about which channels it may listen to.
+    pub(crate) fn channel_rules(&self) -> String {
+        if self.all_channels {
+            return "&*".into();
+        }
+        let rule = |channel| format!("&{}", String::from_utf8_lossy(channel));
+        self.channels.iter().map(|channel| rule(channel)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Its line in ACL LIST and in the file.
+    pub(crate) fn line(&self) -> String {
+        let mut words = vec!["user".to_owned(), String::from_utf8_lossy(&self.name).into_owned()];
+        words.extend(self.flags().into_iter().map(str::to_owned));
+        words.extend(self.hashes().into_iter().map(|hash| format!("#{hash}")));
+        words.extend(Some(self.key_rules()).filter(|keys| !keys.is_empty()));
+        if !self.all_channels {
+            words.push("resetchannels".into());
+        }
+        words.extend(Some(self.channel_rules()).filter(|channels| !channels.is_empty()));
+        words.push(self.commands());
+        if let Some(function) = &self.function {
+            words.push(format!("function:{}", String::from_utf8_lossy(function)));
+        }
+        words.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miso_protocol::command::Arg;
+
+    use super::*;
+
+    static ROWS: [Row; 1] =
+        [Row { name: "GET", access: Access::Read, args: &[Arg::key("key")], ..Row::EMPTY }];
+
+    #[test]
+    fn keys_by_access() {
+        let table = Table::new(&ROWS);
+        let mut user = User::new(b"u", table.len());
+        for rule in [&b"%R~r:*"[..], b"%W~w:*", b"~b:*"] {
+            user.apply(rule, &table).expect("a valid rule");
+        }
+        for (key, read, write) in
+            [("r:1", true, false), ("w:1", false, true), ("b:1", true, true), ("x", false, false)]
+        {
+            assert_eq!(user.may_use(key.as_bytes(), Access::Read), read, "{key}");
+            assert_eq!(user.may_use(key.as_bytes(), Access::Write), write, "{key}");
+        }
+    }
+}

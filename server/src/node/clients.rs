@@ -1,0 +1,472 @@
+//! The clients of this process, as other connections see them: for CLIENT LIST and KILL, and for
+//! messages from one connection to another.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::node::subscriptions::{ChannelKind, PerKind};
+use crate::settings::OutputLimit;
+
+/// What CLIENT LIST shows of a client.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About {
+    pub(crate) name: Box<[u8]>,
+    pub(crate) lib_name: Box<[u8]>,
+    pub(crate) lib_ver: Box<[u8]>,
+    pub(crate) user: Box<[u8]>,
+    pub(crate) function: Box<[u8]>,
+    pub(crate) resp: u8,
+    pub(crate) subscriptions: PerKind<usize>,
+    /// Commands queued by MULTI; -1 outside.
+    pub(crate) multi: i64,
+    pub(crate) watched: usize,
+    pub(crate) monitors: bool,
+    pub(crate) no_evict: bool,
+    pub(crate) no_touch: bool,
+}
+
+/// Messages of other connections that a client has not taken yet, and the waker of its connection.
+#[derive(Debug, Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    /// Since when its length has been above the soft limit.
+    over_soft: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+/// Before the first command.
+const NO_COMMAND: u32 = u32::MAX;
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    pub(crate) address: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) created: Instant,
+    pub(crate) about: Mutex<About>,
+    /// Milliseconds since the start of the process at which it last sent something.
+    pub(crate) active_ms: AtomicU64,
+    /// The row of its last command, and its subcommand's place + 1 in the upper half.
+    last_command: AtomicU32,
+    /// Bytes that it has not read.
+    pub(crate) unread: AtomicUsize,
+    outbox: Mutex<Outbox>,
+    /// Whether its connection is to look at the outbox, or at whether it is to be closed.
+    called: AtomicBool,
+    killed: AtomicBool,
+    block: Mutex<Block>,
+}
+
+/// How CLIENT UNBLOCK ended a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unblocked {
+    /// As at its timeout.
+    Timeout,
+    /// With an error.
+    Error,
+}
+
+/// Whether a command keeps the connection waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Block {
+    #[default]
+    None,
+    Waits,
+    Over(Unblocked),
+}
+
+/// A wait of a connection, over when this is dropped.
+pub(crate) struct Blocked {
+    client: Arc<Client>,
+    clients: Arc<AtomicUsize>,
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        *self.client.block.lock() = Block::None;
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Client {
+    pub(crate) fn new(id: u64, address: SocketAddr, local: SocketAddr, active_ms: u64) -> Client {
+        Client {
+            id,
+            address,
+            local,
+            created: Instant::now(),
+            about: Mutex::new(About { resp: 2, multi: -1, ..About::default() }),
+            active_ms: AtomicU64::new(active_ms),
+            last_command: AtomicU32::new(NO_COMMAND),
+            unread: AtomicUsize::new(0),
+            outbox: Mutex::default(),
+            called: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            block: Mutex::default(),
+        }
+    }
+
+    /// Puts a message into its outbox. A client that does not read is closed above `limit`, so the memory
+    /// it takes stays bounded.
+    pub(crate) fn send(&self, message: &[u8], limit: OutputLimit) {
+        let mut outbox = self.outbox.lock();
+        if self.is_killed() {
+            return;
+        }
+        outbox.bytes.extend_from_slice(message);
+        let unread = outbox.bytes.len() + self.unread.load(Ordering::Relaxed);
+        let hard = limit.hard > 0 && unread > limit.hard;
+        let soft = limit.soft > 0 && unread > limit.soft;
+        let since =
+            if soft { *outbox.over_soft.get_or_insert_with(Instant::now) } else { Instant::now() };
+        if !soft {
+            outbox.over_soft = None;
+        }
+        if hard || (soft && since.elapsed() > limit.soft_for) {
+            outbox.bytes = Vec::new();
+            self.killed.store(true, Ordering::Release);
+        }
+        if self.is_killed() || !self.is_called() {
+            self.call(&outbox);
+        }
+    }
+
+    /// Closes it soon.
+    pub(crate) fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Has its connection look at what has changed for it.
+    pub(crate) fn wake(&self) {
+        self.call(&self.outbox.lock());
+    }
+
+    fn call(&self, outbox: &Outbox) {
+        self.called.store(true, Ordering::Release);
+        if let Some(waker) = &outbox.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Whether it was called and has not looked yet.
+    pub(crate) fn is_called(&self) -> bool {
+        self.called.load(Ordering::Acquire)
+    }
+
+    /// Sets the waker of its connection.
+    pub(crate) fn listen(&self, waker: &Waker) {
+        self.outbox.lock().waker = Some(waker.clone());
+    }
+
+    /// Ends what it waits for; whether it waited.
+    pub(crate) fn unblock(&self, how: Unblocked) -> bool {
+        let mut block = self.block.lock();
+        let waits = *block == Block::Waits;
+        if waits {
+            *block = Block::Over(how);
+            drop(block);
+            self.wake();
+        }
+        waits
+    }
+
+    /// How its wait was ended, if it was.
+    pub(crate) fn unblocked(&self) -> Option<Unblocked> {
+        match *self.block.lock() {
+            Block::Over(how) => Some(how),
+            Block::None | Block::Waits => None,
+        }
+    }
+
+    /// Whether a command keeps it waiting.
+    pub(crate) fn is_blocked(&self) -> bool {
+        *self.block.lock() != Block::None
+    }
+
+    pub(crate) fn set_last_command(&self, row: u16, sub: Option<usize>) {
+        let sub = sub.map_or(0, |sub| sub as u32 + 1);
+        self.last_command.store(sub << 16 | u32::from(row), Ordering::Relaxed);
+    }
+
+    /// The row of its last command and its subcommand's place.
+    pub(crate) fn last_command(&self) -> Option<(u16, Option<usize>)> {
+        match self.last_command.load(Ordering::Relaxed) {
+            NO_COMMAND => None,
+            packed => Some((packed as u16, (packed >> 16).checked_sub(1).map(|sub| sub as usize))),
+        }
+    }
+
+    /// Takes the messages out of its outbox.
+    pub(crate) fn take_messages(&self) -> Vec<u8> {
+        let mut outbox = self.outbox.lock();
+        self.called.store(false, Ordering::Release);
+        std::mem::take(&mut outbox.bytes)
+    }
+
+    /// Whether it is subscribed to anything. The output limit of class pubsub holds for it then.
+    pub(crate) fn subscribed(&self) -> bool {
+        let about = self.about.lock();
+        about.subscriptions.sum() > 0
+    }
+
+    /// Its line in CLIENT LIST.
+    pub(crate) fn line(&self, now_ms: u64, command: &str) -> String {
+        let about = self.about.lock();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut flags = String::new();
+        for (flag, set) in [
+            ('O', about.monitors),
+            ('P', about.subscriptions.sum() > 0),
+            ('x', about.multi >= 0),
+            ('b', self.is_blocked()),
+            ('e', about.no_evict),
+            ('T', about.no_touch),
+        ] {
+            if set {
+                flags.push(flag);
+            }
+        }
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let idle = now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000;
+        let mut line = String::new();
+        let _ = write!(
+            line,
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={idle} flags={flags} db=0 sub={} \
+             psub={} ssub={} multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 obl=0 oll=0 \
+             omem={} tot-mem=0 events=r cmd={command} user={} redir=-1 resp={} lib-name={} \
+             lib-ver={} function={}",
+            self.id,
+            self.address,
+            self.local,
+            text(&about.name),
+            self.created.elapsed().as_secs(),
+            about.subscriptions.of(ChannelKind::Channel),
+            about.subscriptions.of(ChannelKind::Pattern),
+            about.subscriptions.of(ChannelKind::Shard),
+            about.multi,
+            about.watched,
+            self.unread.load(Ordering::Relaxed),
+            text(&about.user),
+            about.resp,
+            text(&about.lib_name),
+            text(&about.lib_ver),
+            text(&about.function),
+        );
+        line
+    }
+}
+
+/// All connections of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    all: Mutex<BTreeMap<u64, Arc<Client>>>,
+    next_id: AtomicU64,
+    open: AtomicU64,
+    paused: Mutex<Option<Pause>>,
+    pausing: AtomicBool,
+    blocked: Arc<AtomicUsize>,
+}
+
+/// CLIENT PAUSE.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    until: Instant,
+    writes_only: bool,
+}
+
+impl Clients {
+    /// Registers a new connection; none if there are `max` already.
+    pub(crate) fn open(
+        &self,
+        address: SocketAddr,
+        local: SocketAddr,
+        active_ms: u64,
+        max: u64,
+    ) -> Option<Arc<Client>> {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= max {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let client = Arc::new(Client::new(id, address, local, active_ms));
+        self.all.lock().insert(id, Arc::clone(&client));
+        Some(client)
+    }
+
+    pub(crate) fn close(&self, id: u64) {
+        if self.all.lock().remove(&id).is_some() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// All connections, by id.
+    pub(crate) fn list(&self) -> Vec<Arc<Client>> {
+        self.all.lock().values().cloned().collect()
+    }
+
+    /// Marks a connection as blocked until the result is dropped.
+    pub(crate) fn block(&self, client: &Arc<Client>) -> Blocked {
+        *client.block.lock() = Block::Waits;
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+        Blocked { client: Arc::clone(client), clients: Arc::clone(&self.blocked) }
+    }
+
+    /// How many connections wait in a command.
+    pub(crate) fn blocked(&self) -> usize {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// The connection with this id.
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.all.lock().get(&id).cloned()
+    }
+
+    /// CLIENT PAUSE. During a pause, another one can only make it longer and stricter.
+    pub(crate) fn pause(&self, duration: Duration, writes_only: bool) {
+        let now = Instant::now();
+        let mut pause = Pause { until: now + duration, writes_only };
+        let mut paused = self.paused.lock();
+        if let Some(old) = paused.filter(|old| old.until > now) {
+            pause.until = pause.until.max(old.until);
+            pause.writes_only &= old.writes_only;
+        }
+        *paused = Some(pause);
+        self.pausing.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn unpause(&self) {
+        *self.paused.lock() = None;
+        self.pausing.store(false, Ordering::Release);
+        self.list().iter().for_each(|client| client.wake());
+    }
+
+    /// When the pause ends; now if there is none.
+    pub(crate) fn paused_until(&self) -> Instant {
+        self.paused.lock().map_or_else(Instant::now, |pause| pause.until)
+    }
+
+    /// Whether commands wait now. One relaxed load while there is no pause.
+    pub(crate) fn is_paused(&self, write: bool) -> bool {
+        if !self.pausing.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut paused = self.paused.lock();
+        match *paused {
+            Some(pause) if pause.until > Instant::now() => write || !pause.writes_only,
+            _ => {
+                *paused = None;
+                self.pausing.store(false, Ordering::Release);
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> Arc<Client> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        Clients::default().open(address, address, 0, 1).expect("there is room for one")
+    }
+
+    fn limit(hard: usize, soft: usize, soft_for: Duration) -> OutputLimit {
+        OutputLimit { hard, soft, soft_for }
+    }
+
+    #[test]
+    fn messages_are_kept_in_order_until_taken() {
+        let client = client();
+        client.send(b"one", OutputLimit::default());
+        client.send(b"two", OutputLimit::default());
+        assert!(client.is_called());
+        assert_eq!(client.take_messages(), b"onetwo");
+        assert!(!client.is_called());
+        assert!(client.take_messages().is_empty());
+    }
+
+    #[test]
+    fn the_hard_limit_closes_at_once_and_keeps_nothing() {
+        let client = client();
+        client.send(&[0; 10], limit(10, 0, Duration::ZERO));
+        assert!(!client.is_killed());
+        client.send(&[0; 1], limit(10, 0, Duration::ZERO));
+        assert!(client.is_killed());
+        client.send(&[0; 1], limit(10, 0, Duration::ZERO));
+        assert!(client.take_messages().is_empty());
+    }
+
+    #[test]
+    fn the_soft_limit_closes_only_after_its_time() {
+        let client = client();
+        client.send(&[0; 11], limit(0, 10, Duration::from_secs(3600)));
+        assert!(!client.is_killed());
+        client.take_messages();
+        client.send(&[0; 11], limit(0, 10, Duration::ZERO));
+        client.send(&[0; 1], limit(0, 10, Duration::ZERO));
+        assert!(client.is_killed());
+    }
+
+    #[test]
+    fn no_more_clients_than_allowed_are_let_in() {
+        let clients = Clients::default();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let first = clients.open(address, address, 0, 1).expect("there is room");
+        assert!(clients.open(address, address, 0, 1).is_none());
+        clients.close(first.id);
+        clients.close(first.id);
+        assert_eq!(clients.count(), 0);
+        assert!(clients.open(address, address, 0, 1).is_some());
+    }
+
+    #[test]
+    fn a_pause_grows_longer_and_stricter_until_it_is_ended() {
+        let clients = Clients::default();
+        let hour = Duration::from_secs(3600);
+        clients.pause(hour, true);
+        assert!(clients.is_paused(true) && !clients.is_paused(false));
+        let until = clients.paused_until();
+        clients.pause(Duration::from_secs(1), false);
+        assert!(clients.is_paused(false));
+        assert_eq!(clients.paused_until(), until);
+        clients.unpause();
+        assert!(!clients.is_paused(true));
+        clients.pause(Duration::ZERO, false);
+        assert!(!clients.is_paused(true));
+    }
+
+    #[test]
+    fn only_a_client_that_waits_is_unblocked() {
+        let clients = Clients::default();
+        let client = client();
+        assert!(!client.unblock(Unblocked::Timeout));
+        let blocked = clients.block(&client);
+        assert_eq!(clients.blocked(), 1);
+        assert!(client.unblock(Unblocked::Error));
+        assert!(!client.unblock(Unblocked::Timeout));
+        assert_eq!(client.unblocked(), Some(Unblocked::Error));
+        drop(blocked);
+        assert_eq!(clients.blocked(), 0);
+        assert!(!client.is_blocked());
+    }
+}

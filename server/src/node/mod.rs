@@ -1,0 +1,155 @@
+//! The state of this node that all connections share, and its parts. What it holds knows nothing of
+//! commands' handlers, sessions or sockets.
+
+pub(crate) mod acl;
+pub(crate) mod clients;
+pub(crate) mod latency;
+pub(crate) mod monitor;
+pub(crate) mod pubsub;
+pub(crate) mod registry;
+pub(crate) mod saving;
+pub(crate) mod slowlog;
+pub(crate) mod subscriptions;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use miso_protocol::command::Table;
+use miso_replication::shell::Handle;
+use miso_store::Store;
+use miso_store::crdt::Type;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::clock::unix_ms;
+use crate::random;
+use crate::settings::Settings;
+use crate::stats::Stats;
+
+use acl::Acl;
+use clients::{Client, Clients};
+use latency::Latency;
+use monitor::Monitors;
+use pubsub::PubSub;
+use registry::Registry;
+use saving::Saving;
+use slowlog::SlowLog;
+
+/// The version of Redis that HELLO and INFO report, for clients that choose what to send by it.
+pub(crate) const REDIS_VERSION: &str = "7.4.0";
+
+/// The state that all connections share. A connection's own state is its session.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<Store>,
+    /// How the other nodes are reached; none if this one is alone.
+    pub(crate) peers: OnceLock<Handle>,
+    /// The functions that were given replication intervals of their own.
+    pub(crate) own_intervals: Mutex<BTreeSet<String>>,
+    /// The rows of all commands.
+    pub(crate) table: Table,
+    pub(crate) acl: Acl,
+    pub(crate) clients: Clients,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) pubsub: PubSub,
+    pub(crate) monitors: Monitors,
+    pub(crate) slowlog: SlowLog,
+    pub(crate) latency: Latency,
+    pub(crate) stats: Stats,
+    pub(crate) started: Instant,
+    pub(crate) started_unix: u64,
+    pub(crate) run_id: String,
+    /// The port that is listened on.
+    pub(crate) port: AtomicU16,
+    pub(crate) saving: Saving,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) stop: Notify,
+}
+
+impl Node {
+    /// A node that runs the commands of `table`, with users and registers as at a fresh start.
+    pub(crate) fn new(settings: Settings, store: Store, table: Table) -> Node {
+        let acl = Acl::new(&table, settings.text("requirepass").as_bytes());
+        Node {
+            store: Arc::new(store),
+            peers: OnceLock::new(),
+            own_intervals: Mutex::default(),
+            acl,
+            table,
+            settings,
+            clients: Clients::default(),
+            registry: Arc::default(),
+            pubsub: PubSub::default(),
+            monitors: Monitors::default(),
+            slowlog: SlowLog::default(),
+            latency: Latency::default(),
+            stats: Stats::default(),
+            started: Instant::now(),
+            started_unix: unix_ms() / 1000,
+            run_id: random::generate(160),
+            port: AtomicU16::new(0),
+            saving: Saving::default(),
+            stopping: AtomicBool::new(false),
+            stop: Notify::new(),
+        }
+    }
+
+    /// This node's name.
+    pub(crate) fn node_name(&self) -> String {
+        self.settings.node_name(self.port.load(Ordering::Relaxed))
+    }
+
+    /// A client's line in CLIENT LIST.
+    pub(crate) fn client_line(&self, client: &Client) -> String {
+        let command = match client.last_command() {
+            None => "NULL".into(),
+            Some((number, None)) => self.table.row(number).name.to_ascii_lowercase(),
+            Some((number, Some(sub))) => {
+                let row = self.table.row(number);
+                format!("{}|{}", row.name, row.subcommands[sub].name).to_ascii_lowercase()
+            }
+        };
+        client.line(self.uptime_ms(), &command)
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Ends the process soon.
+    pub(crate) fn shut_down(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.stop.notify_waiters();
+        self.stop.notify_one();
+    }
+
+    /// Publishes that a name of an object changed, to the clients that listen to that object.
+    pub(crate) fn object_changed(&self, function: &[u8], object: &[u8], name: &[u8], kind: Type) {
+        let channel = [b"__miso__:", function, b":", object].concat();
+        let message = [name, b" ", kind.name().as_bytes()].concat();
+        self.pubsub.publish(&channel, &message, &self.settings);
+    }
+
+    /// Called once a second: samples the counters, and closes clients that were idle for `timeout`.
+    pub(crate) fn tick(&self) {
+        self.stats.sample();
+        // Registrations that have expired are announced to the other nodes.
+        self.registry.running(Instant::now(), self.settings.function_linger());
+        self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
+        if let Some(timeout) = self.settings.timeout() {
+            let now = self.uptime_ms();
+            for client in self.clients.list() {
+                let idle = now.saturating_sub(client.active_ms.load(Ordering::Relaxed));
+                let waits =
+                    client.subscribed() || client.is_blocked() || client.about.lock().monitors;
+                if u128::from(idle) > timeout.as_millis() && !waits {
+                    client.kill();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Channels, patterns and shard channels, and the clients that are subscribed to them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use miso_protocol::glob;
+use miso_protocol::reply::{Reply, Resp};
+use parking_lot::RwLock;
+
+use crate::node::clients::Client;
+use crate::node::subscriptions::{ChannelKind, PerKind};
+use crate::settings::Settings;
+
+type Listeners = BTreeMap<u64, Arc<Client>>;
+
+type Table = HashMap<Box<[u8]>, Listeners>;
+
+/// All subscriptions of this node.
+#[derive(Debug, Default)]
+pub(crate) struct PubSub {
+    tables: RwLock<PerKind<Table>>,
+    /// Whether any client is subscribed to a channel or a pattern. One relaxed load, for every write.
+    pub(crate) listened: AtomicBool,
+}
+
+impl PubSub {
+    fn change(&self, kind: ChannelKind, change: impl FnOnce(&mut Table)) {
+        let mut tables = self.tables.write();
+        change(tables.of_mut(kind));
+        // Changes of objects are published to channels and patterns, not to shard channels.
+        let plain = [ChannelKind::Channel, ChannelKind::Pattern];
+        let listened = plain.iter().any(|kind| !tables.of(*kind).is_empty());
+        self.listened.store(listened, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subscribe(&self, kind: ChannelKind, channel: &[u8], client: &Arc<Client>) {
+        self.change(kind, |table| {
+            table.entry(Box::from(channel)).or_default().insert(client.id, Arc::clone(client));
+        });
+    }
+
+    pub(crate) fn unsubscribe(&self, kind: ChannelKind, channel: &[u8], client: u64) {
+        self.change(kind, |table| {
+            if let Some(listeners) = table.get_mut(channel) {
+                listeners.remove(&client);
+                if listeners.is_empty() {
+                    table.remove(channel);
+                }
+            }
+        });
+    }
+
+    /// Sends `message` to all subscribers of `channel`, and of patterns that match it. Returns to how many.
+    pub(crate) fn publish(&self, channel: &[u8], message: &[u8], settings: &Settings) -> usize {
+        let tables = self.tables.read();
+        let limit = settings.output_limit(true);
+        let mut got = 0;
+        for client in listeners(&tables, ChannelKind::Channel, channel) {
+            got += 1;
+            client.send(&push(client, &[b"message", channel, message]), limit);
+        }
+        for (pattern, listeners) in tables.of(ChannelKind::Pattern) {
+            if glob::matches(pattern, channel, false) {
+                for client in listeners.values() {
+                    got += 1;
+                    client.send(&push(client, &[b"pmessage", pattern, channel, message]), limit);
+                }
+            }
+        }
+        got
+    }
+
+    /// Sends `message` to all subscribers of a shard channel. Returns to how many.
+    pub(crate) fn publish_sharded(
+        &self,
+        channel: &[u8],
+        message: &[u8],
+        settings: &Settings,
+    ) -> usize {
+        let tables = self.tables.read();
+        let limit = settings.output_limit(true);
+        let listeners = listeners(&tables, ChannelKind::Shard, channel);
+        let send = |client: &Arc<Client>| {
+            client.send(&push(client, &[b"smessage", channel, message]), limit);
+        };
+        listeners.inspect(|client| send(client)).count()
+    }
+
+    /// The channels of a kind that have a subscriber and match.
+    pub(crate) fn channels(&self, kind: ChannelKind, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
+        let tables = self.tables.read();
+        let wanted = |channel: &[u8]| pattern.is_none_or(|p| glob::matches(p, channel, false));
+        tables.of(kind).keys().filter(|channel| wanted(channel)).cloned().collect()
+    }
+
+    /// How many clients are subscribed to `channel` by its name.
+    pub(crate) fn listeners(&self, kind: ChannelKind, channel: &[u8]) -> usize {
+        listeners(&self.tables.read(), kind, channel).count()
+    }
+
+    /// How many channels, patterns and shard channels have a subscriber.
+    pub(crate) fn counts(&self) -> PerKind<usize> {
+        self.tables.read().map(Table::len)
+    }
+}
+
+fn listeners<'a>(
+    tables: &'a PerKind<Table>,
+    kind: ChannelKind,
+    channel: &[u8],
+) -> impl Iterator<Item = &'a Arc<Client>> {
+    tables.of(kind).get(channel).into_iter().flat_map(Listeners::values)
+}
+
+fn push(client: &Client, parts: &[&[u8]]) -> Vec<u8> {
+    let resp = if client.about.lock().resp == 3 { Resp::V3 } else { Resp::V2 };
+    let mut out = Vec::new();
+    let mut reply = Reply { out: &mut out, resp };
+    reply.push(parts.len());
+    parts.iter().for_each(|part| reply.bulk(part));
+    out
+}
