@@ -11,11 +11,9 @@ pub mod node;
 pub mod overlay;
 mod payload;
 pub mod replicator;
-mod retire;
 #[cfg(feature = "shell")]
 #[allow(clippy::disallowed_methods, reason = "the world is its business")]
 pub mod shell;
-mod sync;
 mod time;
 
 use bytes::Bytes;

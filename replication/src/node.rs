@@ -172,9 +172,9 @@ impl Node {
                 self.replicator.runs(now, &names, out);
             }
             Input::Interval { function, interval } => {
-                self.replicator.set_interval(now, function, interval);
+                self.replicator.set_interval(function, interval);
             }
-            Input::Pace { pace } => self.replicator.set_pace(now, pace),
+            Input::Pace { pace } => self.replicator.set_pace(pace),
             Input::SyncRate { bytes } => self.replicator.set_sync_rate(bytes),
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }
@@ -258,7 +258,7 @@ impl Node {
             // linked yet.
             Body::Retire(ask) if self.knows_any(&ask.writers) => {
                 if let Some(peer) = self.overlay.peer(link) {
-                    self.replicator.refuse_round(peer, &ask, Vec::new(), out);
+                    self.replicator.refuse_round(now, peer, &ask, out);
                 }
                 Ok(())
             }
