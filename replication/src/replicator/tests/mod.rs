@@ -203,7 +203,7 @@ fn is_batch(effect: &Effect) -> bool {
     matches!(effect, Effect::Send { frame, .. } if matches!(body(frame.clone()), Some(Body::Batch(_))))
 }
 
-/// However low the rate, nobody who pulls gives up for it.
+/// However low the rate, no puller gives up for it.
 #[test]
 fn a_low_rate_makes_small_parts() {
     let mut scene = Scene::new();
@@ -234,7 +234,7 @@ fn is_end(effect: &Effect) -> bool {
     matches!(body(frame.clone()), Some(Body::State(s)) if s.kind() == Kind::Done)
 }
 
-/// Whoever has acknowledged and is gone does not count, whether it may come back or not; and counts
+/// A peer that has acknowledged and is gone does not count, whether it may come back or not; it counts
 /// again once it is back.
 #[test]
 fn a_wait_counts_peers_that_are_here() {
@@ -309,11 +309,11 @@ fn a_function_that_ends_leaves_what_it_has_of_the_dead() {
 }
 
 #[test]
-fn a_function_that_ends_waits_for_nobody_in_vain() {
+fn a_function_that_ends_does_not_wait_in_vain() {
     let mut scene = Scene::new();
     scene.count();
     scene.run(&[]);
-    assert_eq!(scene.replicator.draining().next(), None, "nobody else runs it");
+    assert_eq!(scene.replicator.draining().next(), None, "no other node runs it");
     for how in ["time", "down", "ended", "back"] {
         scene.run(&[F]);
         scene.meet(2);
@@ -340,7 +340,7 @@ fn leave(scene: &Scene) -> Ask {
 
 /// A node that has begun to run a function has not said so yet, when the only one that has it leaves.
 #[test]
-fn a_node_that_leaves_waits_for_newcomers_if_nobody_has_what_it_has() {
+fn a_node_that_leaves_waits_for_newcomers_if_no_other_has_its_data() {
     let mut scene = Scene::new();
     scene.up(2);
     let seq = scene.count();
@@ -351,7 +351,7 @@ fn a_node_that_leaves_waits_for_newcomers_if_nobody_has_what_it_has() {
     scene.word(2, &[]);
     assert_eq!(answer(&scene.pass(300), 1), None, "it takes what there is");
     assert_eq!(answer(&scene.acknowledges(2, seq), 1), Some(Answer::Done));
-    // Nobody comes.
+    // No other comes.
     let mut scene = Scene::new();
     scene.up(2);
     scene.count();
@@ -360,7 +360,7 @@ fn a_node_that_leaves_waits_for_newcomers_if_nobody_has_what_it_has() {
     let deadline = scene.replicator.deadline().expect("it waits");
     assert!(deadline <= scene.now + NEWCOMERS);
     assert_eq!(answer(&scene.pass(200), 1), Some(Answer::Done));
-    // There is nobody, or nothing to take.
+    // There is no other node, or nothing to take.
     let mut scene = Scene::new();
     scene.count();
     let ask = leave(&scene);
@@ -389,7 +389,7 @@ fn acks(out: &[Effect]) -> Vec<u64> {
 }
 
 /// No batch brings what a sync brings, nor what came before a link was lost: it is acknowledged all
-/// the same, or nobody would hear that it is on this disk.
+/// the same, or no peer would hear that it is on this disk.
 #[test]
 fn what_no_batch_brings_is_acknowledged_too() {
     let mut scene = Scene::new();
@@ -424,7 +424,7 @@ fn what_no_batch_brings_is_acknowledged_too() {
 /// A sync brought values, and its other side was lost before it said of which events they are. The others
 /// know the same, by their vectors; and have started anew, with nothing.
 #[test]
-fn whoever_is_met_is_told_a_digest_of_what_no_vector_says() {
+fn every_peer_that_is_met_is_told_a_digest_of_what_no_vector_says() {
     let there = Store::new(miso_store::Config::new(ReplicaId(9), 1, Arc::new(|| 0)));
     let there = there.function(&F);
     let hash = miso_store::hash(b"o");

@@ -90,7 +90,7 @@ fn grant(scene: &mut Scene, round: u64, known: &[(u64, u64)]) -> Vec<Effect> {
 }
 
 #[test]
-fn one_takes_over_once_all_have_granted_it_and_it_knows_what_they_know() {
+fn one_adopts_once_all_have_granted_it_and_it_knows_what_they_know() {
     let mut scene = bereaved();
     let out = begin(&mut scene, &TWO);
     let round = asks(&out)[0].round;
@@ -110,13 +110,13 @@ fn one_takes_over_once_all_have_granted_it_and_it_knows_what_they_know() {
     assert_eq!(value(&scene), 7);
     let function = scene.store.function(&F);
     assert_eq!((function.retired_count(), function.floored_count()), (1, 0));
-    // Whoever is met is told, too.
+    // A node that is met later is told, too.
     scene.up(4);
     assert_eq!(retirements(&scene.peer_runs(4, &[F])).len(), 1);
 }
 
 #[test]
-fn somebody_who_is_away_holds_it_back() {
+fn a_node_that_is_away_holds_it_back() {
     let mut scene = bereaved();
     let others = [TWO[0], ("four", ReplicaId(4))];
     let out = begin(&mut scene, &others);
@@ -135,7 +135,7 @@ fn a_writer_that_lives_is_not_retired() {
         let [grant] = &grants(&ask(&mut scene, 2, 1, &[living, 3]))[..] else { panic!() };
         assert!(grant.refused && grant.living == [living] && !frozen(&scene));
     }
-    // Who is told so asks no more.
+    // A node that is told so asks no more.
     let round = asks(&begin(&mut scene, &TWO))[0].round;
     let refusal = Grant { function: F, round, refused: true, living: vec![3], vector: None };
     scene.says(2, Body::Grant(refusal));
@@ -186,7 +186,7 @@ fn deletes_wait_until_it_is_over() {
 }
 
 #[test]
-fn nothing_is_taken_from_who_knows_more_of_the_dead() {
+fn nothing_is_taken_from_a_node_that_knows_more_of_the_dead() {
     let mut scene = bereaved();
     let writers = Some(Told { writers: vec![3], lasts: vec![1] });
     scene.says(2, Body::Retired(Retired { function: F, by: 2, event: 0, writers }));
@@ -204,7 +204,7 @@ fn nothing_is_taken_from_who_knows_more_of_the_dead() {
 }
 
 #[test]
-fn who_was_retired_ends() {
+fn a_node_that_was_retired_ends() {
     let told = |scene: &mut Scene, last: u64| {
         let writers = Some(Told { writers: vec![ME.0], lasts: vec![last] });
         let retired = Retired { function: F, by: 2, event: 1, writers };
@@ -225,7 +225,7 @@ fn who_was_retired_ends() {
 /// It took over what 3 had counted, was cut off before anybody heard of it, and was forgotten: what
 /// others have taken over since would count twice.
 #[test]
-fn who_is_forgotten_and_never_wrote_is_retired_as_well() {
+fn a_forgotten_node_that_never_wrote_is_retired_as_well() {
     let mut scene = bereaved();
     scene.turn(|replicator, now, _| replicator.retire(now, ReplicaId(5), true));
     let out = begin(&mut scene, &TWO);
@@ -240,14 +240,14 @@ fn who_is_forgotten_and_never_wrote_is_retired_as_well() {
     scene.says(5, Body::Batch(Batch { origin: 5, ..of_three(1, 1, changes) }));
     assert_eq!(value(&scene), 7);
     assert_eq!(retirements(&scene.word(5, &[(5, 1)])).len(), 1, "it hears why");
-    // Where nobody's counts are taken over, nothing is kept of who never wrote.
+    // Where no counts are adopted, nothing is kept of an incarnation that never wrote.
     let mut scene = Scene::new();
     scene.meet(2);
     assert!(asks(&begin(&mut scene, &TWO)).is_empty());
 }
 
 #[test]
-fn who_comes_back_is_not_retired() {
+fn a_node_that_comes_back_is_not_retired() {
     let mut scene = bereaved();
     let round = asks(&begin(&mut scene, &TWO))[0].round;
     let out = scene.up(3);
@@ -263,7 +263,7 @@ fn who_comes_back_is_not_retired() {
 }
 
 #[test]
-fn another_tries_if_who_leads_does_not_come_to_an_end() {
+fn another_node_tries_if_the_leader_does_not_finish() {
     let mut scene = bereaved();
     scene.turn(|replicator, now, _| replicator.retire(now, ReplicaId(3), false));
     ask(&mut scene, 2, 9, &[3]);
@@ -280,9 +280,9 @@ fn another_tries_if_who_leads_does_not_come_to_an_end() {
     assert_eq!(scene.store.function(&F).retired_count(), 1);
 }
 
-/// Deletes wait while a round lasts: one that cannot succeed must not be there most of the time.
+/// Deletes wait while a round lasts: one that cannot succeed must not last most of the time.
 #[test]
-fn rounds_that_nobody_answers_become_seldom() {
+fn rounds_without_answers_become_seldom() {
     let mut scene = bereaved();
     begin(&mut scene, &TWO);
     let mut rounds = 1;
@@ -301,7 +301,7 @@ fn rounds_that_nobody_answers_become_seldom() {
 }
 
 #[test]
-fn deletes_go_on_once_the_taking_over_comes() {
+fn deletes_resume_once_the_adoption_comes() {
     let mut scene = bereaved();
     ask(&mut scene, 2, 9, &[3]);
     scene.pass(10);
