@@ -1,4 +1,5 @@
-//! Replication between nodes: who is there, who runs what, and how changes reach them.
+//! Replication between nodes: which nodes there are, which functions each runs, and how changes reach
+//! them.
 //!
 //! [`overlay`] keeps the table of nodes, [`replicator`] the streams of changes; [`node`] is the two
 //! together, one state machine with one way in ([`node::Node::step`]). Inputs are messages, local
@@ -11,11 +12,9 @@ pub mod node;
 pub mod overlay;
 mod payload;
 pub mod replicator;
-mod retire;
 #[cfg(feature = "shell")]
 #[allow(clippy::disallowed_methods, reason = "the world is its business")]
 pub mod shell;
-mod sync;
 mod time;
 
 use bytes::Bytes;
@@ -46,8 +45,8 @@ pub enum Effect {
         /// What.
         frame: Bytes,
     },
-    /// Send it on this link behind all that is sent otherwise, as far as that leaves room: a part of a
-    /// sync. Among each other these keep their order.
+    /// Send it on this link after everything else that waits for it, as far as that leaves room: a part
+    /// of a sync. Among each other these keep their order.
     SendBehind {
         /// Where to.
         link: LinkId,
@@ -72,17 +71,17 @@ pub enum Effect {
     Note(Note),
 }
 
-/// Something that people should hear of.
+/// Something for the operator to read.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Note {
-    /// Worth a line.
+    /// A line of information.
     Info(String),
     /// Something is wrong.
     Warn(String),
     /// This node must end: another one is what it claims to be.
     Fatal(String),
     /// This node must end, and come back as a new incarnation: peers know events of it that it does
-    /// not know itself, so its past was lost and nobody noticed.
+    /// not know itself, so its past was lost without being noticed.
     Outdated(String),
 }
 
@@ -101,11 +100,11 @@ pub enum Ask {
         function: Bytes,
         /// Events up to here.
         seq: u64,
-        /// So many peers.
+        /// How many peers it takes.
         peers: usize,
-        /// Only those count on whose disks it is.
+        /// Whether only peers count that have it on their disks.
         durable: bool,
-        /// No longer than until then; none: for ever.
+        /// The deadline; none: it waits for ever.
         until: Option<Time>,
     },
     /// Answers [`Answer::Reached`] once this node knows `vector`, or at the deadline.
@@ -114,7 +113,7 @@ pub enum Ask {
         function: Bytes,
         /// Writers and numbers.
         vector: Vec<(ReplicaId, u64)>,
-        /// No longer than until then; none: for ever.
+        /// The deadline; none: it waits for ever.
         until: Option<Time>,
     },
     /// Fetches an object or a name from the peers that run the function, unless this node is in
@@ -127,7 +126,7 @@ pub enum Ask {
         object: Bytes,
         /// The name in it; all if none.
         name: Option<Bytes>,
-        /// No longer than until then.
+        /// The deadline.
         until: Time,
     },
     /// An anti-entropy round with each peer, of one function or all: answers a [`Answer::Count`] of
@@ -135,7 +134,7 @@ pub enum Ask {
     Sync {
         /// The function; all if none.
         function: Option<Bytes>,
-        /// No longer than until then.
+        /// The deadline.
         until: Time,
     },
     /// The node table: answers [`Answer::Nodes`].
@@ -161,7 +160,7 @@ pub enum Ask {
     /// Sends what is pending and waits until peers have acknowledged it, then says goodbye: answers
     /// a [`Answer::Done`].
     Leave {
-        /// No longer than until then.
+        /// The deadline.
         until: Time,
     },
 }

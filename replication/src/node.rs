@@ -16,7 +16,7 @@ use crate::{Answer, Ask, AskId, Effect, Fault, LinkId, Note, Time};
 /// How a node is made.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who it is and how it finds others.
+    /// Its identity, and how it finds others.
     pub overlay: overlay::Config,
     /// How it sends changes.
     pub replicator: replicator::Config,
@@ -25,7 +25,7 @@ pub struct Config {
 /// All that can happen to a node.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Somebody may be at `host:port`: mDNS or DNS says so.
+    /// A node may be at `host:port`: mDNS or DNS says so.
     Found {
         /// Where.
         address: String,
@@ -88,7 +88,7 @@ pub enum Input {
     },
     /// How many bytes of syncs a peer is sent in a second; 0: as many as it takes.
     SyncRate {
-        /// So many.
+        /// The limit, in bytes per second.
         bytes: u64,
     },
     /// The server asks something.
@@ -125,7 +125,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that knows nobody yet.
+    /// A node that knows no other node yet.
     #[must_use]
     pub fn new(config: Config, store: Arc<Store>) -> Self {
         Self {
@@ -172,9 +172,9 @@ impl Node {
                 self.replicator.runs(now, &names, out);
             }
             Input::Interval { function, interval } => {
-                self.replicator.set_interval(now, function, interval);
+                self.replicator.set_interval(function, interval);
             }
-            Input::Pace { pace } => self.replicator.set_pace(now, pace),
+            Input::Pace { pace } => self.replicator.set_pace(pace),
             Input::SyncRate { bytes } => self.replicator.set_sync_rate(bytes),
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }
@@ -254,11 +254,11 @@ impl Node {
             | Body::Digest(_)
             | Body::Records(_)
             | Body::Goodbye(_) => self.overlay.received(now, link, body, out),
-            // Of whom this node has heard lately, it may hear more: a node that came back, and is not
-            // linked yet.
+            // Another node may still hear of a writer that this node has heard of lately: a node that came
+            // back, and is not linked yet.
             Body::Retire(ask) if self.knows_any(&ask.writers) => {
                 if let Some(peer) = self.overlay.peer(link) {
-                    self.replicator.refuse_round(peer, &ask, Vec::new(), out);
+                    self.replicator.refuse_round(now, peer, &ask, out);
                 }
                 Ok(())
             }

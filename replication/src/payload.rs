@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use miso_protocol::peer;
-use miso_store::Vector;
 use miso_store::crdt::ReplicaId;
+use miso_store::{Retirement, Vector};
 
 use crate::Fault;
 
@@ -62,6 +62,18 @@ pub(crate) fn read_vector(vector: Option<&peer::Vector>) -> Result<Vector, Fault
     }
     let ids = vector.writers.iter().map(|id| ReplicaId(*id));
     Ok(ids.zip(vector.lasts.iter().copied()).collect())
+}
+
+/// A retirement of writers of `function`, as peers are told of it.
+pub(crate) fn retired(function: Bytes, retirement: &Retirement) -> peer::Retired {
+    let (by, event) = retirement.by;
+    let writers = Some(vector(&retirement.writers));
+    peer::Retired { function, by: by.0, event, writers }
+}
+
+/// Checks a vector of which nothing else is wanted.
+pub(crate) fn check_vector(vector: Option<&peer::Vector>) -> Result<(), Fault> {
+    read_vector(vector).map(drop)
 }
 
 #[cfg(test)]

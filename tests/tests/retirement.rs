@@ -60,7 +60,7 @@ fn what_a_forgotten_node_has_counted_is_taken_over() {
     all_have(&mut s, 1..=3);
     all_say(&mut s, "GCOUNTER.GET gone g", "1");
     assert!(
-        cluster.node(1).log().contains("took over what 1 writers"),
+        cluster.node(1).log().contains("adopted what 1 writers"),
         "{}",
         cluster.node(1).log()
     );

@@ -296,7 +296,7 @@ impl World {
         replicator.early_bytes = 4_000;
         replicator.part_bytes = 300;
         replicator.window_bytes = 1_000;
-        replicator.word_period = Duration::from_secs(3);
+        replicator.summary_period = Duration::from_secs(3);
         replicator.sync_timeout = Duration::from_secs(2);
         replicator.exports = 2;
         replicator.sync_rate = [0, 5_000, 50_000][self.pick(3)];
