@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use miso_protocol::peer::message::Body;
-use miso_protocol::peer::{self, Ack, Batch, Word};
+use miso_protocol::peer::{self, Ack, Batch, Summary};
 use miso_store::crdt::ReplicaId;
 use miso_store::journal::{Journal, Position, SyncPolicy};
 use miso_store::{Function, Joined, Refused, Store};
@@ -422,7 +422,7 @@ impl Stream {
     }
 
     fn word(&self, answer: bool, digest: Option<u64>) -> Bytes {
-        peer::frame(Body::Word(Word {
+        peer::frame(Body::Summary(Summary {
             function: self.name(),
             vector: Some(payload::vector(&self.function.vector())),
             kept_from: self.kept_from(),
@@ -852,7 +852,7 @@ impl Replicator {
                 self.on_ack(now, peer, &ack, out);
                 Ok(())
             }
-            Body::Word(word) => self.on_word(now, peer, word, out),
+            Body::Summary(word) => self.on_word(now, peer, word, out),
             Body::Pull(pull) => self.on_pull(now, peer, pull, out),
             Body::State(state) => self.on_state(now, peer, state, out),
             Body::Fetch(fetch) => {
@@ -874,7 +874,7 @@ impl Replicator {
         &mut self,
         now: Time,
         peer: ReplicaId,
-        word: Word,
+        word: Summary,
         out: &mut Vec<Effect>,
     ) -> Result<(), Fault> {
         let vector = payload::read_vector(word.vector.as_ref())?;

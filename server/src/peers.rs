@@ -2,7 +2,7 @@
 //!
 //! The store says what was written and what a peer has changed, the registry what runs here; both
 //! hear of it while locks are held, so all of this only notes and wakes. Questions are asked here
-//! too, so that a node that is alone answers them as one that knows nobody.
+//! too, so that a node without replication answers them as one that knows no other node.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -19,18 +19,18 @@ use parking_lot::Mutex;
 use crate::registry::{Listener, Running};
 use crate::shared::Shared;
 
-/// A question is asked again so often: nobody takes one back whose client has gone.
+/// A question is asked anew after this time: so those of clients that are gone end by themselves.
 const SLICE: Duration = Duration::from_secs(1);
 /// How long a node that ends waits for its peers to take what it has.
 const LEAVE: Duration = Duration::from_secs(2);
-/// That much more for the answer.
+/// How much longer the answer itself may take.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// Listens to the store. Weak: it is a part of what it points to.
 #[derive(Debug)]
-struct Tells(Weak<Shared>);
+struct StoreObserver(Weak<Shared>);
 
-impl Observer for Tells {
+impl Observer for StoreObserver {
     fn wrote(&self, function: &Arc<Function>) {
         if let Some(shared) = self.0.upgrade()
             && let Some(peers) = shared.peers.get()
@@ -52,9 +52,9 @@ impl Observer for Tells {
 
 /// Listens to the registry.
 #[derive(Debug)]
-struct Publishes(Handle);
+struct RegistryListener(Handle);
 
-impl Listener for Publishes {
+impl Listener for RegistryListener {
     fn begins(&self, function: &Function) {
         // Until replication has heard of the function: what peers have must not read as absent.
         if self.0.links() > 0 {
@@ -103,21 +103,21 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
         };
         format!("peer-port: cannot listen for nodes on {error}; expected {expected}")
     })?;
-    shared.registry.listen(Box::new(Publishes(peers.clone())));
+    shared.registry.listen(Box::new(RegistryListener(peers.clone())));
     for address in peers.local_addrs() {
         let secured = if is_secured { "secured " } else { "" };
         tracing::info!("Listening for nodes of {secured}cluster {cluster} on {address} as {name}");
     }
     assert!(shared.peers.set(peers).is_ok(), "replication is started once");
-    shared.store.observe(Arc::new(Tells(Arc::downgrade(shared))));
+    shared.store.observe(Arc::new(StoreObserver(Arc::downgrade(shared))));
     set_intervals(shared);
     set_sync_rate(shared);
     Ok(())
 }
 
-/// A node that says more often that it lives does nothing else.
+/// The shortest `node-timeout`: with a shorter one a node would do nothing but send heartbeats.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
-/// The one that all know.
+/// The well-known UDP port of mDNS.
 const MDNS_PORT: u16 = 5353;
 
 /// The port that other nodes reach this one by, for CONFIG GET.
@@ -152,7 +152,7 @@ pub(crate) fn set_intervals(shared: &Shared) {
 /// The functions that were given intervals of their own.
 pub(crate) type OwnIntervals = Mutex<BTreeSet<String>>;
 
-/// Waits until this node must not go on; why.
+/// Waits until this node must end; returns the reason.
 pub(crate) async fn fatal(shared: &Shared) -> String {
     match shared.peers.get() {
         Some(peers) => peers.fatal().await,
@@ -160,7 +160,7 @@ pub(crate) async fn fatal(shared: &Shared) -> String {
     }
 }
 
-/// Has peers take what this node has, and says goodbye.
+/// Waits, for a bounded time, until peers have what this node has; then says goodbye.
 pub(crate) async fn leave(shared: &Shared) {
     let Some(peers) = shared.peers.get() else { return };
     let left = peers.ask(Ask::Leave { until: peers.now() + LEAVE });
@@ -175,7 +175,7 @@ pub(crate) async fn leave(shared: &Shared) {
     }
 }
 
-/// Asks replication, or answers as a node that knows nobody.
+/// Asks replication, or answers as a node that knows no other.
 pub(crate) async fn ask(shared: &Shared, ask: Ask) -> Answer {
     match shared.peers.get() {
         Some(peers) => peers.ask(ask).await,
@@ -211,7 +211,7 @@ pub(crate) async fn ask_until(
     }
 }
 
-/// What a node answers that is alone.
+/// The answers of a node without replication.
 fn alone(shared: &Shared, ask: Ask) -> Answer {
     match ask {
         Ask::Wait { .. } | Ask::Sync { .. } => Answer::Count(0),
