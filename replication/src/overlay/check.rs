@@ -1,4 +1,4 @@
-//! What may stand in a peer's words about nodes. Whatever goes beyond is the peer's fault.
+//! Limits of messages about nodes. A message beyond a limit is the peer's fault: its link is closed.
 
 use miso_protocol::peer::{Hello, NodeRecord};
 

@@ -9,10 +9,11 @@ use crate::Time;
 
 /// The most addresses that are tried or remembered as own.
 const TARGETS_MAX: usize = 1024;
-/// So often may an address fail that somebody found: for the two minutes or so that mDNS believes in
-/// it, at the usual longest wait.
+/// After this many failures in a row an address that was found is given up. At the usual longest wait
+/// that is after about two minutes, as long as mDNS believes in an address.
 const FOUND_FAILURES_MAX: u32 = 30;
-/// An address that was this node's may become another's.
+/// For this long an address at which this node found itself is not dialed. It may become another
+/// node's later.
 const OWN_FOR: Duration = Duration::from_secs(600);
 /// The first wait after a failure; doubled with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -33,7 +34,7 @@ struct Target {
     seed: bool,
     at: Time,
     failures: u32,
-    /// Who answered there last.
+    /// The name of the node that answered there last.
     node: Option<String>,
 }
 
@@ -87,7 +88,7 @@ impl Dialer {
         self.dialing.remove(address).flatten()
     }
 
-    /// Nobody, or nobody of use, was there.
+    /// The address was not reached, or no node of this cluster answered there.
     pub(super) fn failed(&mut self, now: Time, address: &str, random: &mut Random) -> Option<Time> {
         let target = self.targets.get_mut(address)?;
         target.failures += 1;
@@ -108,8 +109,8 @@ impl Dialer {
         }
     }
 
-    /// The addresses that are due. Those for which `linked` says that a link to whoever is there is
-    /// open are put off.
+    /// The addresses that are due. Those for which `linked` says that a link to the node there is open
+    /// are put off.
     pub(super) fn due(
         &mut self,
         now: Time,

@@ -17,13 +17,13 @@ use super::{
 };
 use crate::{Effect, Fault, LinkId, Liveness, Note, Time};
 
-/// So many former incarnations of a node are remembered.
+/// The most former incarnations that are remembered of one node.
 const FORMER_MAX: usize = 10_000;
 
 impl Overlay {
     pub(super) fn send_digest(&mut self, now: Time, link: LinkId, out: &mut Out) {
         let Some(to) = self.links.get_mut(&link) else { return };
-        // Tables that cannot agree must not talk of it without end.
+        // Tables that cannot become equal must not exchange digests without end.
         if to.digest.is_some_and(|last| now.since(last) < self.config.heartbeat / 2) {
             return;
         }
@@ -89,7 +89,7 @@ impl Overlay {
         });
         self.replaced(&merged, &name, replica);
         let smaller_is_here = self.config.replica.0 < replica;
-        // Whom this node does not reach by then it tries to reach; the smaller ReplicaId goes first.
+        // The node with the smaller ReplicaId dials first; the other one only if that does not come.
         let wait = if smaller_is_here { Duration::ZERO } else { self.config.heartbeat };
         let at = now + wait + self.random.up_to(Duration::from_millis(20));
         let node = self.nodes.entry(name.clone()).or_insert_with(|| Node {
@@ -126,7 +126,7 @@ impl Overlay {
         }
     }
 
-    /// A newer incarnation has come. Whether the former one has ended for good, only a person knows.
+    /// A newer incarnation has come. Whether the former one has ended for good, only an operator knows.
     pub(super) fn note_former(&mut self, name: &str, replica: ReplicaId) {
         let former = self.former.entry(name.to_owned()).or_default();
         if former.len() < FORMER_MAX {
@@ -134,7 +134,8 @@ impl Overlay {
         }
     }
 
-    /// A person has said that the former incarnations of a node do not come back; whether there are any.
+    /// An operator has said that the former incarnations of a node do not come back. Returns whether
+    /// there are any.
     fn retire_former(&mut self, name: &str) -> bool {
         let former = self.former.remove(name).unwrap_or_default();
         let any = !former.is_empty();
@@ -143,7 +144,7 @@ impl Overlay {
         any
     }
 
-    /// Somebody has a record of this node's name.
+    /// A peer has a record of this node's name.
     pub(super) fn told_of_itself(&mut self, now: Time, record: &NodeRecord, out: &mut Out) {
         let own = self.own();
         let beaten = if record.forgotten {
@@ -155,8 +156,8 @@ impl Overlay {
             return;
         }
         if !record.forgotten && !record.left && record.replica != self.config.replica.0 {
-            // An earlier incarnation that its peers hold for newer, since the clock went back? Or
-            // somebody else, who lives? Then it answers.
+            // Either an earlier incarnation of this node, that seems newer since the clock went back,
+            // or another living node: then that one answers at its address.
             let since = *self.contested.get_or_insert(now);
             if now.since(since) < self.config.node_timeout {
                 for address in &record.addresses {

@@ -1,15 +1,25 @@
-//! Who is at the other end of a link: a Hello accepted, or refused.
+//! The handshake: the node at the other end of a link is accepted or refused by its Hello.
 
+use bytes::Bytes;
+use hmac::{Hmac, Mac as _};
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::refusal::Kind;
-use miso_protocol::peer::{Hello, NodeRecord, Records, Refusal, VERSION};
+use miso_protocol::peer::{Challenge, Hello, NodeRecord, Proof, Records, Refusal, VERSION};
 use miso_store::crdt::ReplicaId;
+use sha2::Sha256;
 
+use super::check::NODES_MAX;
 use super::dial::Redial;
-use super::secret::ONE_HAS_NONE;
+use super::secret::{End, Gate, Nonce, Role};
 use super::{Event, Link, NOTE_EVERY, NOTES_MAX, Node, Out, Overlay, Peer, check, close, send};
-use crate::overlay::NODES_MAX;
 use crate::{Effect, Fault, LinkId, Liveness, Note, Time};
+
+/// The refusal of a link on which only one end asks for proof.
+const ONE_HAS_NONE: &str =
+    "only one of the two nodes has a cluster-secret: set the same on all nodes, or on none";
+/// The refusal of a wrong proof.
+const OTHER_SECRET: &str =
+    "the two nodes have different cluster-secrets: set the same on all nodes";
 
 impl Overlay {
     pub(super) fn greeted(
@@ -71,7 +81,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// Whether who speaks is of this version and cluster; if not, it is refused.
+    /// Whether the other end is of this protocol version and cluster; if not, it is refused.
     pub(super) fn is_of_this_cluster(
         &mut self,
         now: Time,
@@ -105,7 +115,7 @@ impl Overlay {
             let Some(holder) = &link.peer else { continue };
             let silent = now.since(link.heard) >= self.suspect_after();
             if *name == peer.node && holder.replica != peer.replica {
-                // Where the old one was, the new one is: it was restarted, and its link not ended yet.
+                // At the same address: the node was restarted, and its old link has not ended yet.
                 let record = self.table.get(name);
                 let moved_in = record.is_some_and(|record| {
                     record.addresses.iter().any(|address| addresses.contains(address))
@@ -181,7 +191,7 @@ impl Overlay {
         self.send_digest(now, link, out);
     }
 
-    /// A node that has this one's name or ReplicaId: itself, or another.
+    /// A node has this one's name or ReplicaId: it is this node itself, or another one.
     pub(super) fn met_a_double(&mut self, now: Time, link: LinkId, hello: &Hello, out: &mut Out) {
         let me = (self.config.generation, self.config.replica.0, self.config.node.as_str());
         let it = (hello.generation, hello.replica, hello.node.as_str());
@@ -248,7 +258,7 @@ impl Overlay {
         if !is_believed || !matches!(refusal.kind(), Kind::Name | Kind::Replica) {
             return;
         }
-        // The peer may hold a dead node for living. Whether it lives that node says best itself.
+        // The peer may take a dead node for living. This node asks that one itself.
         if check::addresses_of(&refusal.addresses).is_ok() {
             for address in &refusal.addresses {
                 self.found(now, address.clone());
@@ -272,5 +282,107 @@ impl Overlay {
         }
         self.noted.insert(note.clone(), now);
         out.push(Effect::Note(Note::Warn(note)));
+    }
+}
+
+/// The gate: what is said on a link before Hello, in a cluster with a secret.
+impl Overlay {
+    /// Whether the other end of a link may say Hello; as which node, if it had to prove that.
+    pub(super) fn is_open(&self, link: LinkId) -> Option<Option<ReplicaId>> {
+        match self.links.get(&link)?.gate {
+            Gate::Open(replica) => Some(replica),
+            Gate::Shut { .. } => None,
+        }
+    }
+
+    /// The other end asks for proof.
+    pub(super) fn challenged(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        challenge: Challenge,
+        out: &mut Out,
+    ) -> Result<(), Fault> {
+        let Some(this) = self.links.get(&link) else { return Ok(()) };
+        if self.prover.is_none() {
+            self.refuse(now, link, Kind::Secret, ONE_HAS_NONE, &[], out);
+            return Ok(());
+        }
+        let Gate::Shut { challenge: None, .. } = this.gate else {
+            return Err(Fault("it asks for proof twice".into()));
+        };
+        let is_dialer = this.address.is_some();
+        if !self.is_of_this_cluster(now, link, challenge.protocol, &challenge.cluster, out)? {
+            return Ok(());
+        }
+        if challenge.nonce.len() != size_of::<Nonce>() {
+            return Err(Fault(format!("a nonce of {} bytes", challenge.nonce.len())));
+        }
+        if let Some(this) = self.links.get_mut(&link)
+            && let Gate::Shut { challenge: asked, .. } = &mut this.gate
+        {
+            *asked = Some(challenge);
+        }
+        if is_dialer {
+            self.prove(link, out);
+        }
+        Ok(())
+    }
+
+    /// The other end gives its proof.
+    pub(super) fn proven(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        proof: &Proof,
+        out: &mut Out,
+    ) -> Result<(), Fault> {
+        let Some(role) = self.role(link) else { return Ok(()) };
+        let Some(expected) = self.proof_of(link, role.other()) else {
+            return Err(Fault("a proof that was not asked for".into()));
+        };
+        // In the same time for all that are wrong.
+        if expected.verify_slice(&proof.mac).is_err() {
+            self.refuse(now, link, Kind::Secret, OTHER_SECRET, &[], out);
+            return Ok(());
+        }
+        if role == Role::Dialed {
+            self.prove(link, out);
+        }
+        let Some(this) = self.links.get_mut(&link) else { return Ok(()) };
+        if let Gate::Shut { challenge: Some(challenge), .. } = &this.gate {
+            this.gate = Gate::Open(Some(ReplicaId(challenge.replica)));
+        }
+        let hello = Hello { dial: this.dial, ..self.hello.clone() };
+        out.push(send(vec![link], Body::Hello(hello)));
+        Ok(())
+    }
+
+    /// Sends this end's proof.
+    fn prove(&self, link: LinkId, out: &mut Out) {
+        let Some(role) = self.role(link) else { return };
+        let Some(proof) = self.proof_of(link, role) else { return };
+        let mac = Bytes::copy_from_slice(&proof.finalize().into_bytes());
+        out.push(send(vec![link], Body::Proof(Proof { mac })));
+    }
+
+    /// Which end of a link this node is.
+    fn role(&self, link: LinkId) -> Option<Role> {
+        let link = self.links.get(&link)?;
+        Some(if link.address.is_some() { Role::Dialer } else { Role::Dialed })
+    }
+
+    /// The proof of one end of a link that has not been given yet, once both have asked for it.
+    fn proof_of(&self, link: LinkId, role: Role) -> Option<Hmac<Sha256>> {
+        let Gate::Shut { nonce, challenge: Some(other) } = &self.links.get(&link)?.gate else {
+            return None;
+        };
+        let here = End { replica: self.config.replica.0, nonce };
+        let there = End { replica: other.replica, nonce: &other.nonce };
+        let (dialer, dialed) = match self.role(link)? {
+            Role::Dialer => (here, there),
+            Role::Dialed => (there, here),
+        };
+        Some(self.prover.as_ref()?.proof(role, &self.config.cluster, dialer, dialed))
     }
 }

@@ -10,14 +10,14 @@ use super::{Event, Gate, Link, Out, Overlay, Peer, STRANGERS_MAX, close, send};
 use crate::{Fault, LinkId, Time};
 
 impl Overlay {
-    /// Somebody may be at an address.
+    /// A node may be at an address: mDNS, DNS or a peer says so.
     pub fn found(&mut self, now: Time, address: String) {
         if self.dialer.add(now, address, false) {
             self.wake_at(now);
         }
     }
 
-    /// Look for somebody at an address, for ever.
+    /// Look for a node at an address, for ever.
     pub fn join(&mut self, now: Time, address: String) {
         if self.dialer.add(now, address, true) {
             self.wake_at(now);
@@ -71,7 +71,7 @@ impl Overlay {
         out.push(send(vec![link], first));
     }
 
-    /// Nobody could be reached at an address.
+    /// A dial has failed.
     pub fn link_failed(&mut self, now: Time, address: &str) {
         let node = self.dialer.over(address);
         self.unreached(now, address, node);
@@ -119,7 +119,7 @@ impl Overlay {
             return;
         }
         node.link = None;
-        // The smaller ReplicaId dials first, so that the two do not cross.
+        // The node with the smaller ReplicaId dials first, so that two dials do not cross.
         let wait = Duration::from_millis(if self.config.replica < peer.replica { 20 } else { 200 });
         node.redial.at = now + self.random.around(wait);
         let at = node.redial.at;

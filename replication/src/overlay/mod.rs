@@ -1,20 +1,21 @@
 //! The overlay: which nodes there are, which functions they run, and one working link to each.
 //!
-//! - **Links.** Both ends say Hello first; a link whose Hello is accepted belongs to a peer. Only what
-//!   happens on a link (a Hello, a Goodbye, silence, its end) changes who is linked: gossip never
-//!   closes a link, however wrong it is.
-//! - **One link a pair.** If two are open, both ends keep the same one: that dialed by the smaller
+//! - **Links.** Both ends say Hello first. A link whose Hello is accepted belongs to a peer. Only an
+//!   event on the link itself (a Hello, a Goodbye, silence, its end) changes which nodes are linked:
+//!   gossip never closes a link, however wrong it is.
+//! - **One link a pair.** If two are open, both ends keep the same one: the one dialed by the smaller
 //!   ReplicaId; among several of one dialer the newest. The other is closed.
-//! - **Table.** Every node says of itself in a record what it runs; records spread by digests whenever
-//!   the tables' hashes, which heartbeats bear, differ. What a node says of itself it pushes to all its
-//!   peers at once, and whom it hears of at first hand it introduces to them. Of a linked node only
-//!   itself is believed.
+//! - **Table.** Every node publishes a record of itself: its addresses and the functions that it runs.
+//!   Heartbeats carry a hash of the table; where the hashes differ, digests are compared and the newer
+//!   records are sent. A node pushes a change of its own record to all peers at once, and passes on the
+//!   record of a node that it has just met. Of a linked node only the node itself is believed.
 //! - **Life.** A linked node that is silent is suspect, then dead: its link is closed, and it is dialed
 //!   again with growing waits. Much later it is forgotten. A restarted node is a new generation of its
-//!   name, and takes over at its Hello.
+//!   name, and replaces the old one at its Hello.
 //! - **Secret.** In a cluster with a secret both ends prove that they know it before either says Hello.
-//! - **Names.** Of two living nodes of one name, or of one ReplicaId, the younger must end. Whoever
-//!   sees the second refuses it and tells it where the first is; when the two meet, the younger knows.
+//! - **Names.** Of two living nodes of one name, or of one ReplicaId, the younger must end. A node that
+//!   meets the second refuses it and tells it the address of the first; when the two meet, the younger
+//!   ends.
 
 mod check;
 mod dial;
@@ -52,10 +53,11 @@ const STRANGERS_MAX: usize = 256;
 const RECORD_BYTES_MAX: usize = 512 << 10;
 /// Records are put into one message up to here.
 const RECORDS_BYTES: usize = 128 << 10;
-/// Own changes are told at most so often.
+/// Changes of the own record are sent at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(20);
-/// The same refusal is noted at most so often, and so many of them are told apart.
+/// The same refusal is logged at most this often.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
+/// How many different refusals are told apart.
 const NOTES_MAX: usize = 64;
 /// How many heartbeats may be missing before a node is suspect.
 const SUSPECT_AFTER: u32 = 3;
@@ -73,13 +75,13 @@ pub struct Config {
     pub generation: u64,
     /// Where peers reach it, `host:port`.
     pub addresses: Vec<String>,
-    /// Of the program, for people.
+    /// The version of the program, for logs.
     pub version: String,
-    /// How often it says that it lives.
+    /// Heartbeats are sent this often.
     pub heartbeat: Duration,
-    /// A node that was silent for so long is dead.
+    /// A node that was silent for this long is dead.
     pub node_timeout: Duration,
-    /// A node that was dead for so long is forgotten.
+    /// A node that was silent for this long is forgotten.
     pub forget_after: Duration,
     /// The longest wait before a node is dialed again.
     pub redial_max: Duration,
@@ -87,7 +89,7 @@ pub struct Config {
     pub seeds: Vec<String>,
     /// For jitter.
     pub seed: u64,
-    /// What all nodes of the cluster know and nobody else does; none lets in who knows the name.
+    /// The cluster's secret. None: a node that knows the cluster's name is let in.
     pub secret: Option<Secret>,
 }
 
@@ -125,12 +127,12 @@ pub enum Event {
     Gone(ReplicaId),
     /// What it runs.
     Runs(ReplicaId, BTreeSet<Bytes>),
-    /// It will never write again: a person has said so, here or at another node. What it has counted
-    /// may be taken over.
+    /// It will never write again: an operator has said so, here or at another node. Its counts may be
+    /// adopted.
     Retired {
         /// The incarnation.
         replica: ReplicaId,
-        /// Whether it was said here.
+        /// Whether it was said at this node.
         here: bool,
     },
 }
@@ -143,7 +145,7 @@ pub struct Overlay {
     table: Table,
     /// All nodes of the table but this one.
     nodes: BTreeMap<String, Node>,
-    /// By name, the incarnations in whose place newer ones have come.
+    /// By name, the incarnations that newer ones have replaced.
     former: BTreeMap<String, BTreeSet<ReplicaId>>,
     links: BTreeMap<LinkId, Link>,
     dialer: Dialer,
@@ -151,15 +153,15 @@ pub struct Overlay {
     prover: Option<Prover>,
     events: VecDeque<Event>,
     dials: u64,
-    /// When own changes were told last, and whether there are others since.
+    /// When the own record was sent last, and whether it has changed since.
     told: Option<Time>,
     untold: bool,
-    /// Refusals that were noted, and when: whoever is misconfigured tries again and again.
+    /// Refusals that were logged, and when: a misconfigured node tries again and again.
     noted: BTreeMap<String, Time>,
     refusals: u64,
     /// Refusals because of this node's name: the first and the last.
     refused: Option<(Time, Time)>,
-    /// Since when somebody holds a record of this node's name that wins over its own.
+    /// Since when a peer has a record of this node's name that wins over its own.
     contested: Option<Time>,
     heartbeat_at: Time,
     wake: Time,
@@ -190,7 +192,7 @@ struct Link {
     digest: Option<Time>,
 }
 
-/// Who has said Hello on a link.
+/// The node that has said Hello on a link.
 #[derive(Clone, Debug)]
 struct Peer {
     node: String,
@@ -201,7 +203,7 @@ struct Peer {
 type Out = Vec<Effect>;
 
 impl Overlay {
-    /// A node that knows nobody yet.
+    /// A node that knows no other yet.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let hello = Hello {
@@ -268,13 +270,12 @@ impl Overlay {
         self.links.get(&link)?.peer.as_ref().map(|peer| peer.replica)
     }
 
-    /// The other nodes of which nobody has said that they do not come back: their names and
-    /// incarnations.
+    /// The names and incarnations of all other nodes, except those that an operator has retired.
     pub fn others(&self) -> impl Iterator<Item = (&str, ReplicaId)> {
         self.table.others(&self.config.node).map(|(name, replica)| (name, ReplicaId(replica)))
     }
 
-    /// Whether a link is known: nothing that arrives on others counts.
+    /// Whether a link is known: messages on other links are dropped.
     #[must_use]
     pub fn knows(&self, link: LinkId) -> bool {
         self.links.contains_key(&link)
@@ -324,7 +325,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// Something has arrived from a link: who sent it lives.
+    /// Something has arrived on a link: the node at its other end lives.
     pub fn heard(&mut self, now: Time, link: LinkId, out: &mut Out) {
         let Some(from) = self.links.get_mut(&link) else { return };
         from.heard = now;

@@ -1,8 +1,8 @@
 //! What is known of nodes: the newest record of each, by name, and which have been forgotten.
 //!
 //! Of two records of one name the greater (generation, version) wins, so tables that exchange what
-//! differs become equal. A forgotten node leaves its generation behind for a while: records up to it
-//! are not believed again.
+//! differs become equal. Of a forgotten node its generation is kept for a while: records up to that
+//! generation are not believed again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,7 +28,7 @@ struct Forgotten {
     generation: u64,
     since: Time,
     replica: u64,
-    /// A person has said that it does not come back.
+    /// An operator has said that it does not come back.
     retired: bool,
 }
 
@@ -63,8 +63,8 @@ impl Table {
         before
     }
 
-    /// Takes in what somebody says of a node other than this one. `itself`: that node, which knows
-    /// better than any other.
+    /// Takes in a record of a node other than this one. `itself`: that node has sent it, so it wins over
+    /// whatever others say.
     pub(super) fn merge(&mut self, record: NodeRecord, itself: bool) -> Merged {
         if self.forgotten.get(&record.node).is_some_and(|f| record.generation <= f.generation) {
             return Merged::Old;
@@ -99,7 +99,7 @@ impl Table {
         Some(record)
     }
 
-    /// A person says of a node that is forgotten already that it does not come back.
+    /// An operator says of a node that is forgotten already that it does not come back.
     pub(super) fn retire(&mut self, node: &str) -> Option<NodeRecord> {
         self.forgotten.get_mut(node)?.retired = true;
         self.forgotten(node)
@@ -112,8 +112,7 @@ impl Table {
     }
 
     /// The nodes other than `own` that may have something to say, with their incarnations: also those
-    /// that were away so long that they are forgotten, but of which nobody has said that they do not
-    /// come back.
+    /// that time has forgotten, unless an operator has said that they do not come back.
     pub(super) fn others(&self, own: &str) -> impl Iterator<Item = (&str, u64)> {
         let others = self.records.values().filter(move |record| record.node != own);
         let away = self.forgotten.iter().filter(|(node, forgotten)| {
@@ -186,7 +185,8 @@ impl Forgotten {
 }
 
 /// A record's part of the table's hash. Every node computes the same: FNV-1a over the name, mixed
-/// with generation and version. Not proof against an adversary, who could as well lie.
+/// with generation and version. It need not resist an adversary: a node that lies in its hash can as
+/// well lie in its records.
 fn weight(record: &NodeRecord) -> u64 {
     let name = record.node.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -28,7 +28,7 @@ struct World {
     nodes: BTreeMap<usize, Overlay>,
     /// Which node listens where.
     listens: BTreeMap<String, usize>,
-    /// By link: who holds it, and the other end.
+    /// By link: the node that holds it, and the other end.
     ends: BTreeMap<LinkId, (usize, LinkId)>,
     arrivals: BTreeMap<(Time, u64), (usize, Arrival)>,
     cut: BTreeSet<(usize, usize)>,
@@ -36,7 +36,7 @@ struct World {
     notes: Vec<(usize, Note)>,
     count: u64,
     messages: u64,
-    /// All that was sent, and by whom.
+    /// All that was sent, with its sender.
     said: Vec<(usize, Bytes)>,
     /// Random delays, by a seed.
     delays: Option<Random>,
@@ -182,7 +182,7 @@ impl World {
             }
         });
         let ends = &mut self.ends;
-        // An end whose node does not know it any more.
+        // The end of a node that does not know it any more.
         ends.retain(|_, (at, _)| self.nodes.contains_key(at));
     }
 
@@ -364,7 +364,7 @@ fn another_cluster_stays_outside() {
     assert!(world.view(0, "n1").is_none() && world.view(1, "n0").is_none());
     assert!(world.warned(1, "this is cluster 'other', not 'test'"));
     let warnings = world.notes.iter().filter(|(_, note)| matches!(note, Note::Warn(_))).count();
-    assert!(warnings <= 4, "{warnings}: whoever reads them has other things to do");
+    assert!(warnings <= 4, "{warnings} lines about one misconfigured node");
     assert_eq!(world.fatals(), []);
 }
 
@@ -513,7 +513,7 @@ fn the_dead_are_forgotten_everywhere_and_the_living_are_not() {
 }
 
 #[test]
-fn whoever_was_forgotten_while_apart_comes_back() {
+fn a_node_that_was_forgotten_while_apart_comes_back() {
     let mut world = mesh(3);
     world.cut = BTreeSet::from([(0, 2), (1, 2)]);
     world.run(8 * SECOND);
@@ -539,7 +539,7 @@ fn the_long_dead_are_forgotten_by_themselves() {
     assert_eq!(world.liveness(0, "n2"), Some(Liveness::Dead));
     world.run(10 * SECOND);
     assert!(world.view(0, "n2").is_none() && world.view(1, "n2").is_none());
-    // It may come back with updates that nobody else has, until a person says that it does not.
+    // It may come back with updates that only it has, until an operator says that it does not.
     let awaited =
         |world: &World, at: usize| world.nodes[&at].others().any(|(name, _)| name == "n2");
     assert!(awaited(&world, 0) && awaited(&world, 1));
@@ -577,7 +577,7 @@ fn it_finds_itself_and_stops_trying() {
     assert_eq!(world.fatals(), []);
 }
 
-/// A link on which a stranger has said whatever is given, after a Hello if `greets`.
+/// A link on which a stranger has said `bodies`, after a Hello if `greets`.
 fn says(greets: bool, bodies: Vec<Body>) -> (Result<(), Fault>, World) {
     let mut world = mesh(2);
     let link = LinkId(1_000_000);

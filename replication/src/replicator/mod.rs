@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use miso_protocol::peer::message::Body;
-use miso_protocol::peer::{Ack, Batch, Grant, Pull, Retire, Retired, State, Word};
+use miso_protocol::peer::{Ack, Batch, Grant, Pull, Retire, Retired, State, Summary};
 use miso_store::crdt::ReplicaId;
 use miso_store::{Function, Store};
 
@@ -313,7 +313,7 @@ impl Replicator {
                 self.on_ack(now, peer, &ack, out);
                 Ok(())
             }
-            Body::Word(summary) => self.on_summary(now, peer, &summary, out),
+            Body::Summary(summary) => self.on_summary(now, peer, &summary, out),
             Body::Pull(pull) => self.on_pull(now, peer, &pull, out),
             Body::State(state) => self.on_state(now, peer, &state, out),
             Body::Fetch(fetch) => {
@@ -379,7 +379,7 @@ impl Replicator {
         &mut self,
         now: Time,
         peer: ReplicaId,
-        summary: &Word,
+        summary: &Summary,
         out: &mut Vec<Effect>,
     ) -> Result<(), Fault> {
         let name = &summary.function;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use miso_protocol::peer::message::Body;
-use miso_protocol::peer::{self, Ack, Batch, Word};
+use miso_protocol::peer::{self, Ack, Batch, Summary};
 use miso_store::crdt::ReplicaId;
 use miso_store::{Function, Refused, Vector};
 
@@ -471,7 +471,7 @@ impl Stream {
     // Summaries.
 
     fn summary(&self, answer: bool, digest: Option<u64>) -> Bytes {
-        peer::frame(Body::Word(Word {
+        peer::frame(Body::Summary(Summary {
             function: self.name.clone(),
             vector: Some(payload::vector(&self.function.vector())),
             kept_from: self.unacknowledged.first().unwrap_or(self.function.sent() + 1),
@@ -565,7 +565,7 @@ impl Stream {
         &mut self,
         turn: &mut Turn<'_>,
         peer: ReplicaId,
-        said: &Word,
+        said: &Summary,
         pulling: Pulling,
     ) -> Result<Heard, Fault> {
         let vector = payload::read_vector(said.vector.as_ref())?;

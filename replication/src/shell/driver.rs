@@ -1,5 +1,5 @@
-//! The one who turns the crank: takes inputs from wherever they come, steps the node, carries out what
-//! it wants.
+//! The loop that drives a node: takes inputs from links, workers and timers, steps the node, and carries
+//! out its effects.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,19 +13,20 @@ use miso_store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::handle::{Request, Shared};
+use super::mailbox::{Mailbox, Request};
 use super::outbox::{Full, Outbox};
 use super::pace::Meter;
 use super::peers::{Closing, Event, Links};
-use super::{Settings, mdns, pace, seeds};
+use super::settings::Settings;
+use super::{mdns, pace, seeds};
 use crate::node::{Input, Node};
 use crate::{Answer, AskId, Effect, LinkId, Note, Time};
 
-/// Inputs of links that may wait: each is an envelope, and who sends more is not read from.
+/// How many inputs of links may wait. Each is an envelope; while this many wait, links are not read.
 const EVENTS_MAX: usize = 256;
-/// While the journal takes no writes it is tried again so often.
+/// While the journal takes no writes it is tried again this often.
 const MUTE: Duration = Duration::from_millis(100);
-/// At the end, what is still to be sent gets so long.
+/// How long a node that ends waits for what is still to be sent.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Owns the node.
@@ -33,7 +34,7 @@ const LINGER: Duration = Duration::from_millis(500);
 pub(super) struct Driver {
     node: Node,
     settings: Settings,
-    shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
     requests: mpsc::UnboundedReceiver<Request>,
     events: mpsc::Receiver<Event>,
     links: Links,
@@ -57,7 +58,7 @@ pub(super) struct Driver {
 #[derive(Debug)]
 struct Open {
     outbox: Outbox,
-    /// Whose drop ends the reader.
+    /// Its drop ends the reader.
     _closing: Closing,
 }
 
@@ -65,7 +66,7 @@ impl Driver {
     pub(super) fn new(
         settings: Settings,
         store: Arc<Store>,
-        shared: Arc<Shared>,
+        mailbox: Arc<Mailbox>,
         requests: mpsc::UnboundedReceiver<Request>,
         fatal: watch::Sender<Option<String>>,
     ) -> Self {
@@ -80,7 +81,7 @@ impl Driver {
             store,
             mute: false,
             settings,
-            shared,
+            mailbox,
             requests,
             events,
             links,
@@ -144,20 +145,20 @@ impl Driver {
 
     /// Waits until there is something to do, and takes the first of it.
     async fn wait(&mut self) {
-        // Whoever keeps a pace finds out soon that there is no need any more.
+        // A pace that is no longer needed must be noticed soon.
         let measure_at = (!self.pace.is_zero()).then_some(self.measure_at);
         let deadline = self.node.deadline().into_iter().chain(measure_at).min();
         let mut until =
-            deadline.map_or(Duration::from_secs(3600), |at| at.since(self.shared.now()));
+            deadline.map_or(Duration::from_secs(3600), |at| at.since(self.mailbox.now()));
         if self.mute {
             until = until.min(MUTE);
         }
         let until = Instant::now() + until.min(Duration::from_secs(3600));
-        let shared = Arc::clone(&self.shared);
+        let mailbox = Arc::clone(&self.mailbox);
         tokio::select! {
             Some(event) = self.events.recv() => self.event(event),
             Some(request) = self.requests.recv() => self.request(request),
-            () = shared.wake.notified() => {}
+            () = mailbox.wake.notified() => {}
             () = tokio::time::sleep_until(until) => {}
         }
     }
@@ -172,7 +173,7 @@ impl Driver {
             self.request(request);
         }
         self.notice();
-        let now = self.shared.now();
+        let now = self.mailbox.now();
         if self.node.deadline().is_some_and(|at| at <= now) {
             self.node.step(now, Input::Tick, &mut self.effects);
         }
@@ -183,9 +184,9 @@ impl Driver {
 
     /// Tells the node which functions were written to.
     fn notice(&mut self) {
-        let now = self.shared.now();
+        let now = self.mailbox.now();
         let wrote = {
-            let mut wrote = self.shared.wrote.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut wrote = self.mailbox.wrote.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *wrote)
         };
         for function in wrote {
@@ -209,11 +210,11 @@ impl Driver {
                 return;
             }
         };
-        self.node.step(self.shared.now(), input, &mut self.effects);
+        self.node.step(self.mailbox.now(), input, &mut self.effects);
     }
 
     fn event(&mut self, event: Event) {
-        let gauges = &self.shared.gauges;
+        let gauges = &self.mailbox.gauges;
         let input = match event {
             Event::Opened { address, link, outbox, closing } => {
                 self.open.insert(link, Open { outbox, _closing: closing });
@@ -240,11 +241,12 @@ impl Driver {
             }
             Event::Found { address } => Input::Found { address },
         };
-        self.node.step(self.shared.now(), input, &mut self.effects);
+        self.node.step(self.mailbox.now(), input, &mut self.effects);
     }
 
-    /// Carries out what the node wants once the journal has what it knows: nobody is told of what
-    /// might be lost. While the journal takes nothing, nothing is said; peers count this node as gone.
+    /// Carries out the node's effects once the journal has what the node knows: peers are never told of
+    /// what might be lost. While the journal takes nothing, nothing is sent; for its peers this node is
+    /// dead then.
     fn keep_and_perform(&mut self) {
         if self.effects.is_empty() {
             return;
@@ -263,7 +265,7 @@ impl Driver {
     }
 
     fn perform(&mut self) {
-        // A link that is cut off brings forth further effects.
+        // The end of a link that is cut off has further effects.
         while !self.effects.is_empty() {
             let mut cut_off = Vec::new();
             for effect in std::mem::take(&mut self.effects) {
@@ -272,14 +274,14 @@ impl Driver {
             for link in cut_off {
                 if let Some(open) = self.open.remove(&link) {
                     open.outbox.cut();
-                    self.shared.gauges.cut_off.fetch_add(1, Ordering::Relaxed);
+                    self.mailbox.gauges.cut_off.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(link = link.0, "a peer does not take what it is sent: cut off");
                     let closed = Input::LinkClosed { link };
-                    self.node.step(self.shared.now(), closed, &mut self.effects);
+                    self.node.step(self.mailbox.now(), closed, &mut self.effects);
                 }
             }
         }
-        self.shared.gauges.links.store(self.open.len() as u64, Ordering::Relaxed);
+        self.mailbox.gauges.links.store(self.open.len() as u64, Ordering::Relaxed);
     }
 
     fn perform_one(&mut self, effect: Effect, cut_off: &mut Vec<LinkId>) {
@@ -289,7 +291,7 @@ impl Driver {
             }
             Effect::Send { links, frame } => self.send(&links, &frame, Outbox::push, cut_off),
             Effect::SendBehind { link, frame } => {
-                self.send(&[link], &frame, Outbox::push_behind, cut_off);
+                self.send(&[link], &frame, Outbox::push_sync_part, cut_off);
             }
             Effect::Close { link, reason } => {
                 if let Some(open) = self.open.remove(&link) {
@@ -301,14 +303,14 @@ impl Driver {
             }
             Effect::Answer { id, answer } => {
                 if let Some(asked) = self.asked.remove(&id) {
-                    // Who asked may have gone.
+                    // The receiver may be gone.
                     let _ = asked.send(answer);
                 }
             }
             Effect::Note(Note::Info(note)) => tracing::info!("{note}"),
             Effect::Note(Note::Warn(note)) => tracing::warn!("{note}"),
             Effect::Note(Note::Outdated(reason)) => {
-                let random = RandomState::new().hash_one(self.shared.now());
+                let random = RandomState::new().hash_one(self.mailbox.now());
                 let renewed = self.store.journal().map(|journal| journal.renew(random));
                 if let Some(Err(failed)) = renewed {
                     tracing::error!("no new incarnation could be noted: {failed}");
@@ -330,7 +332,7 @@ impl Driver {
         push: fn(&Outbox, Bytes) -> Result<(), Full>,
         cut_off: &mut Vec<LinkId>,
     ) {
-        let gauges = &self.shared.gauges;
+        let gauges = &self.mailbox.gauges;
         for link in links {
             let Some(open) = self.open.get(link) else { continue };
             if push(&open.outbox, frame.clone()).is_err() {
@@ -345,7 +347,7 @@ impl Driver {
     }
 
     fn measure(&mut self, now: Time) {
-        let gauges = &self.shared.gauges;
+        let gauges = &self.mailbox.gauges;
         gauges.turns.fetch_add(1, Ordering::Relaxed);
         let counters = self.node.counters();
         gauges.faults.store(counters.faults, Ordering::Relaxed);
@@ -368,7 +370,7 @@ impl Driver {
         }
     }
 
-    /// Ends: what is still to be sent gets a moment.
+    /// Ends, after a moment for what is still to be sent.
     async fn wind_up(mut self) {
         self.asked.clear();
         let open: Vec<Open> = self.open.drain().map(|(_, open)| open).collect();

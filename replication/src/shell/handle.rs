@@ -1,142 +1,21 @@
 //! How the server reaches its node.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use miso_store::{Function, Store};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use miso_store::Function;
+use tokio::sync::oneshot;
 
-use super::Settings;
-use super::driver::Driver;
-use crate::overlay::ADDRESSES_MAX;
-use crate::replicator::Counts;
+use super::mailbox::{Counters, Mailbox, Request};
 use crate::{Answer, Ask, Time};
 
 /// A running node. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Handle(Arc<Shared>);
-
-/// What workers and driver share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) began: Instant,
-    pub(super) wrote: Mutex<Vec<Arc<Function>>>,
-    pub(super) wake: Notify,
-    pub(super) gauges: Gauges,
-    requests: mpsc::UnboundedSender<Request>,
-    fatal: watch::Receiver<Option<String>>,
-    addresses: Vec<SocketAddr>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the server wants of the driver.
-#[derive(Debug)]
-pub(super) enum Request {
-    Ask(Ask, oneshot::Sender<Answer>),
-    Runs(BTreeMap<Bytes, Vec<Bytes>>),
-    Interval(Option<Bytes>, Option<Duration>),
-    SyncRate(u64),
-    Stop,
-}
-
-/// What has been counted so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Bytes of envelopes handed to links, counted once for each link.
-    pub bytes_sent: u64,
-    /// Bytes of envelopes that came.
-    pub bytes_received: u64,
-    /// Messages handed to links, counted once for each link.
-    pub messages_sent: u64,
-    /// Envelopes that came; each has one message or more.
-    pub envelopes_received: u64,
-    /// Turns of the driver: inputs taken up together.
-    pub turns: u64,
-    /// Links that are open.
-    pub links: u64,
-    /// Links closed for their peers' faults: bytes that are no message, or messages that may not be.
-    pub faults: u64,
-    /// Messages of kinds that this version does not know.
-    pub unknown: u64,
-    /// Links refused, here or by peers.
-    pub refusals: u64,
-    /// Links cut off since too much waited for them.
-    pub cut_off: u64,
-    /// CPU time of the thread, in nanoseconds; a tenth of a second late.
-    pub cpu_nanos: u64,
-    /// What the replicator has done.
-    pub replicator: Counts,
-    /// What at least passes between two flushes of a function, in nanoseconds: more than nothing if
-    /// the machine is busy.
-    pub pace_nanos: u64,
-}
-
-/// The counters as the driver keeps them.
-#[derive(Debug, Default)]
-pub(super) struct Gauges {
-    pub(super) bytes_sent: AtomicU64,
-    pub(super) bytes_received: AtomicU64,
-    pub(super) messages_sent: AtomicU64,
-    pub(super) envelopes_received: AtomicU64,
-    pub(super) turns: AtomicU64,
-    pub(super) links: AtomicU64,
-    pub(super) faults: AtomicU64,
-    pub(super) unknown: AtomicU64,
-    pub(super) refusals: AtomicU64,
-    pub(super) cut_off: AtomicU64,
-    pub(super) cpu_nanos: AtomicU64,
-    pub(super) replicator: Mutex<Counts>,
-    pub(super) pace_nanos: AtomicU64,
-}
-
-/// Starts a node in a thread of its own.
-///
-/// # Errors
-/// If an address cannot be listened on, or the thread not be started.
-pub fn start(mut settings: Settings, store: Arc<Store>) -> io::Result<Handle> {
-    let began = Instant::now();
-    let mut listeners = Vec::new();
-    for address in &settings.peer_bind {
-        let listener = TcpListener::bind(address)
-            .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
-        listener.set_nonblocking(true)?;
-        listeners.push(listener);
-    }
-    let addresses =
-        listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
-    let told = &mut settings.node.overlay.addresses;
-    if told.is_empty() {
-        *told = reachable(&addresses);
-    }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let (requests, inbox) = mpsc::unbounded_channel();
-    let (fatal, is_fatal) = watch::channel(None);
-    let shared = Arc::new(Shared {
-        began,
-        wrote: Mutex::default(),
-        wake: Notify::new(),
-        gauges: Gauges::default(),
-        requests,
-        fatal: is_fatal,
-        addresses,
-        thread: Mutex::default(),
-    });
-    let driver = Driver::new(settings, store, Arc::clone(&shared), inbox, fatal);
-    let run = move || {
-        runtime.block_on(driver.run(listeners));
-        runtime.shutdown_background();
-    };
-    let thread = std::thread::Builder::new().name("miso-replication".into()).spawn(run)?;
-    *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-    Ok(Handle(shared))
-}
+pub struct Handle(pub(super) Arc<Mailbox>);
 
 impl Handle {
     /// A function has changed, for the first time since its last batch: a store's observer passes
@@ -151,8 +30,8 @@ impl Handle {
         let _ = self.0.requests.send(Request::Runs(functions));
     }
 
-    /// Sets how long a function's changes are gathered, or all functions' that have no value of
-    /// their own; none takes a function's own value back.
+    /// Sets how long changes are gathered: of one function, or (`None`) of all functions that have no
+    /// value of their own. An `interval` of none takes a function's own value back.
     pub fn set_interval(&self, function: Option<Bytes>, interval: Option<Duration>) {
         let _ = self.0.requests.send(Request::Interval(function, interval));
     }
@@ -181,7 +60,7 @@ impl Handle {
         self.0.gauges.links.load(Ordering::Relaxed)
     }
 
-    /// What has been counted so far.
+    /// Counters since the start, and some gauges.
     #[must_use]
     pub fn counters(&self) -> Counters {
         let gauges = &self.0.gauges;
@@ -215,11 +94,11 @@ impl Handle {
         self.0.addresses.first().copied()
     }
 
-    /// Waits until the node must end, since another is what it claims to be, or has ended; says why.
+    /// Waits until the node must end (another node has its identity) or has ended; returns the reason.
     pub async fn fatal(&self) -> String {
         let mut fatal = self.0.fatal.clone();
         let reason = fatal.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-        // The other end is gone: after a stop, or with a thread that has panicked.
+        // The sender is gone: after a stop, or because the thread has panicked.
         reason.unwrap_or_else(|| "replication has ended".into())
     }
 
@@ -233,36 +112,4 @@ impl Handle {
             tracing::error!("the replication thread has panicked");
         }
     }
-}
-
-impl Shared {
-    pub(super) fn now(&self) -> Time {
-        Time(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))
-    }
-}
-
-/// Where peers reach this node, by what it listens on.
-fn reachable(bound: &[SocketAddr]) -> Vec<String> {
-    let mut told = Vec::new();
-    for address in bound {
-        if !address.ip().is_unspecified() {
-            told.push(address.to_string());
-            continue;
-        }
-        let same_family = |ip: &IpAddr| address.is_ipv6() || ip.is_ipv4();
-        let reaches = |ip: &IpAddr| match ip {
-            IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
-            IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
-        };
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let ips = interfaces.iter().map(if_addrs::Interface::ip);
-        let mut ips: Vec<IpAddr> = ips.filter(same_family).filter(reaches).collect();
-        ips.sort_unstable();
-        if ips.is_empty() {
-            ips.push(Ipv4Addr::LOCALHOST.into());
-        }
-        told.extend(ips.iter().map(|ip| SocketAddr::new(*ip, address.port()).to_string()));
-    }
-    told.truncate(ADDRESSES_MAX);
-    told
 }

@@ -1,5 +1,5 @@
-//! Connections that peers open, bounded: so many at a time, and each must become a link soon, since
-//! anybody can connect and say nothing.
+//! Connections that peers open. Their number is bounded, and each must become a link soon: anything can
+//! connect and say nothing.
 
 use std::future::Future;
 use std::io;

@@ -4,15 +4,15 @@
 //! name nor another host's address nor several ports.
 //!
 //! mDNS finds, and nothing more: records of the dead live on for minutes, and a record that is removed
-//! says nothing of a stream that works. Who somebody is, its Hello says.
+//! says nothing about a stream that works. The identity of a node is in its Hello.
 
 use std::net::{IpAddr, SocketAddr};
 
 use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 use tokio::sync::mpsc;
 
-use super::Mdns;
 use super::peers::Event;
+use super::settings::Mdns;
 use crate::overlay::Config;
 
 const SERVICE: &str = "_miso._tcp.local.";
@@ -82,7 +82,7 @@ fn service(
     let name = format!("miso-{replica}");
     let host = format!("{name}.local.");
     let mut service = ServiceInfo::new(SERVICE, &name, &host, &ips[..], port, txt)?;
-    // The name is random, so nobody has to be asked whether it is free: found a second sooner.
+    // The name is random, so it need not be probed whether it is free; the node is found a second sooner.
     service.set_requires_probe(false);
     match interfaces {
         Some(interfaces) => service.set_interfaces(interfaces),
@@ -108,7 +108,7 @@ async fn browse(
     replica: String,
     events: mpsc::Sender<Event>,
 ) {
-    // The daemon ends a browse that falls behind, silently: then it is begun anew.
+    // The daemon silently ends a browse that is not read fast enough: then it is begun anew.
     while let Ok(found) = daemon.browse(SERVICE) {
         while let Ok(event) = found.recv_async().await {
             let ServiceEvent::ServiceResolved(service) = event else { continue };

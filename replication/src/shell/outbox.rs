@@ -1,8 +1,8 @@
 //! What waits to be sent on a link. The driver puts frames in, the link's stream takes out all there
 //! is as one envelope; neither waits for the other.
 //!
-//! Parts of syncs wait behind all else, and an envelope takes one of them at most: so what streams
-//! bring waits for one part and no more, and a sync goes on however full the link is.
+//! Parts of syncs go after everything else, and an envelope takes at most one of them: a change waits
+//! for at most one part, and a sync goes on however full the link is.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -27,7 +27,7 @@ pub(super) struct Outgoing(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     frames: VecDeque<Bytes>,
-    behind: VecDeque<Bytes>,
+    sync_parts: VecDeque<Bytes>,
     bytes: usize,
     bytes_max: usize,
     closed: bool,
@@ -41,7 +41,7 @@ pub(super) struct Full;
 pub(super) fn outbox(bytes_max: usize) -> (Outbox, Outgoing) {
     let state = Arc::new(Mutex::new(State {
         frames: VecDeque::new(),
-        behind: VecDeque::new(),
+        sync_parts: VecDeque::new(),
         bytes: 0,
         bytes_max,
         closed: false,
@@ -56,10 +56,10 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.behind.is_empty()
+        self.frames.is_empty() && self.sync_parts.is_empty()
     }
 
-    fn push(&mut self, frame: Bytes, is_behind: bool) -> Result<(), Full> {
+    fn push(&mut self, frame: Bytes, is_sync_part: bool) -> Result<(), Full> {
         if self.closed {
             return Ok(());
         }
@@ -67,17 +67,17 @@ impl State {
             return Err(Full);
         }
         self.bytes += frame.len();
-        let queue = if is_behind { &mut self.behind } else { &mut self.frames };
+        let queue = if is_sync_part { &mut self.sync_parts } else { &mut self.frames };
         queue.push_back(frame);
         self.wake();
         Ok(())
     }
 
-    /// Nobody will take anything out any more.
+    /// Nothing will be taken out any more.
     fn end(&mut self) {
         self.closed = true;
         self.frames = VecDeque::new();
-        self.behind = VecDeque::new();
+        self.sync_parts = VecDeque::new();
         self.bytes = 0;
     }
 
@@ -89,13 +89,13 @@ impl State {
 }
 
 impl Outbox {
-    /// Puts a frame behind the others. What is put into a closed one is gone.
+    /// Adds a frame. A frame that is added after the outbox was closed is dropped.
     pub(super) fn push(&self, frame: Bytes) -> Result<(), Full> {
         lock(&self.0).push(frame, false)
     }
 
-    /// Puts a part of a sync behind the others, and behind all frames that come later.
-    pub(super) fn push_behind(&self, frame: Bytes) -> Result<(), Full> {
+    /// Adds a part of a sync: it goes after the other parts, and after all frames, later ones too.
+    pub(super) fn push_sync_part(&self, frame: Bytes) -> Result<(), Full> {
         lock(&self.0).push(frame, true)
     }
 
@@ -140,7 +140,7 @@ impl Stream for Outgoing {
             bytes <= ENVELOPE_BYTES
         };
         let count = state.frames.iter().take_while(fits).count().max(1).min(state.frames.len());
-        let part = state.behind.pop_front();
+        let part = state.sync_parts.pop_front();
         let envelope: Vec<Bytes> = state.frames.drain(..count).chain(part).collect();
         state.bytes -= envelope.iter().map(Bytes::len).sum::<usize>();
         Poll::Ready(Some(Ok(envelope)))
@@ -178,11 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_syncs_go_behind_one_at_a_time() {
+    fn parts_of_syncs_go_last_one_at_a_time() {
         let (outbox, mut outgoing) = outbox(1 << 20);
         let frame = |length: usize| Bytes::from(vec![0; length]);
         for _ in 0..3 {
-            outbox.push_behind(frame(100)).expect("there is room");
+            outbox.push_sync_part(frame(100)).expect("there is room");
         }
         outbox.push(frame(1)).expect("there is room");
         let mut take = || {
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(outbox.push(Bytes::from(vec![0; 2000])), Ok(()), "one alone always fits");
         assert_eq!(outbox.push(Bytes::from(vec![0; 1])), Err(Full));
         drop(outgoing);
-        assert_eq!(outbox.push(Bytes::from(vec![0; 1])), Ok(()), "nobody takes it any more");
+        assert_eq!(outbox.push(Bytes::from(vec![0; 1])), Ok(()), "its stream is gone");
         assert!(outbox.is_empty());
     }
 }

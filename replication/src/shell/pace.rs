@@ -6,11 +6,12 @@
 //!
 //! Two things are measured, each over a tenth of a second. *Is there contention?* The kernel counts
 //! how long a thread that could run had to wait for a core (`schedstat`); alone on a core it waits
-//! for next to nothing. And it counts how long the machine had nothing to do (`/proc/stat`). *What does replication take?* The CPU time of this thread, beside that of the
-//! whole process, which is what the node can get at all. The work goes with the number of flushes, so
-//! the pace that gives replication its share is the present one times how far it is beyond.
+//! for next to nothing. And it counts how long the machine had nothing to do (`/proc/stat`). *What does
+//! replication take?* The CPU time of this thread, compared with that of the whole process. The work
+//! grows with the number of flushes, so the pace that gives replication its share is the present one
+//! times the factor by which replication exceeds its share.
 //!
-//! Without contention nothing is stretched, however much replication takes: nobody else wants it.
+//! Without contention nothing is stretched, however much replication takes: the time is free.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -20,14 +21,14 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// How often is measured.
 pub(super) const EVERY: Duration = Duration::from_millis(100);
-/// One part in so many of what the process gets is replication's.
+/// Replication gets one part in this many of the process's CPU time.
 const SHARE: u32 = 8;
-/// One part in so many of a core is never too much.
+/// One part in this many of a core is never too much.
 const LITTLE: u32 = 200;
-/// A machine that is idle for one part in so many of the time has time to spare: nodes that are woken
-/// at once, by each write that one of them makes, wait for each other for a moment, which is none.
+/// A machine that is idle for one part in this many of the time has time to spare. Nodes on one machine
+/// that one write wakes at the same time wait for each other for a moment; that is no contention.
 const SPARE: u64 = 4;
-/// A pace below is none.
+/// A pace below this is none.
 const LEAST: Duration = Duration::from_millis(1);
 /// The slowest.
 const MOST: Duration = Duration::from_secs(1);
@@ -133,7 +134,7 @@ impl Meter {
     }
 }
 
-/// The first bytes of a file that the kernel writes anew for who reads it.
+/// The first bytes of a file that the kernel writes anew at each read.
 fn beginning<const MOST: usize>(file: Option<&File>) -> String {
     let mut text = [0; MOST];
     let read = file.and_then(|file| file.read_at(&mut text, 0).ok());
@@ -171,7 +172,7 @@ mod tests {
         assert_eq!(next(Duration::ZERO, &used(90, 100, 1)), Duration::ZERO);
         assert_eq!(next(Duration::ZERO, &used(1, 1, 1)), Duration::ZERO, "waking takes a little");
         let peers_beside = Usage { ticks: Ticks { idle: 17, all: 20 }, ..used(7, 8, 9) };
-        assert_eq!(next(Duration::ZERO, &peers_beside), Duration::ZERO, "nobody else wants it");
+        assert_eq!(next(Duration::ZERO, &peers_beside), Duration::ZERO, "the time is free");
         assert!(next(Duration::ZERO, &used(7, 8, 9)) > Duration::ZERO);
     }
 
@@ -197,7 +198,7 @@ mod tests {
         for _ in 0..50 {
             pace = next(pace, &used(0, 100, 100));
         }
-        assert_eq!(pace, LEAST, "whoever takes next to nothing need not wait");
+        assert_eq!(pace, LEAST, "a thread that takes next to nothing need not wait");
     }
 
     #[test]
@@ -218,6 +219,9 @@ mod tests {
         assert!(used.thread > Duration::ZERO && used.thread <= total);
         // The clocks are read one after the other.
         assert!(used.process + ms(1) >= used.thread && used.passed >= ms(20));
-        assert!(meter.ticks().all > meter.ticks().idle, "somebody has worked since it was started");
+        assert!(
+            meter.ticks().all > meter.ticks().idle,
+            "the machine has worked since it was started"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Links as tonic streams: `miso.peer.v1.Peer/Link`, dialed and accepted.
 //!
-//! The codec passes envelopes as they are: out, the frames that the node encoded, in, the bytes that
-//! it will decode. Nothing of a peer's is looked at here.
+//! The codec passes envelopes as they are: frames that the node has encoded go out, bytes that the node
+//! will decode come in. Nothing that a peer sends is looked at here.
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
@@ -30,9 +30,9 @@ const ENVELOPE_BYTES_MAX: usize = 64 << 20;
 const WINDOW_BYTES: u32 = 4 << 20;
 /// A dial that takes longer has failed.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection that is silent is asked whether it lives, below what the node itself asks.
+/// An HTTP/2 ping is sent on a connection that is silent for this long.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// After its end was decided here, a link gets so long to send what it has.
+/// How long a link that is closed from here may go on sending what it has.
 const LINGER: Duration = Duration::from_secs(1);
 /// A peer needs one stream; a second comes while it replaces the first.
 const STREAMS_MAX: u32 = 4;
@@ -55,7 +55,7 @@ pub(super) enum Event {
     Received { link: LinkId, envelope: Bytes },
     /// A link has ended.
     Closed { link: LinkId, reason: String },
-    /// Somebody may be there.
+    /// A node may be there.
     Found { address: String },
 }
 

@@ -1,4 +1,4 @@
-//! Real nodes on the loopback: what holds on the made-up network holds on sockets too.
+//! Real nodes on loopback sockets.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -194,7 +194,7 @@ async fn garbage_does_no_harm() {
 }
 
 #[tokio::test]
-async fn who_connects_and_says_nothing_is_closed() {
+async fn a_connection_that_says_nothing_is_closed() {
     let node = Running::new(settings("a", 1));
     let mut mute = TcpStream::connect(node.address()).expect("it listens");
     let mut preface = TcpStream::connect(node.address()).expect("it listens");
@@ -208,7 +208,7 @@ async fn who_connects_and_says_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_cut_off() {
+async fn a_peer_that_does_not_read_is_cut_off() {
     let mut settings = settings("a", 1);
     settings.queue_bytes_max = 1 << 20;
     settings.node.overlay.node_timeout = PATIENCE;
@@ -238,7 +238,8 @@ async fn who_does_not_read_is_cut_off() {
     drop(unread);
 }
 
-/// Passes TCP on, until it is cut, or frozen: then nothing gets through, and nobody is told.
+/// Passes TCP on until it is cut or frozen. While it is frozen nothing gets through, and neither end
+/// notices.
 struct Proxy {
     address: SocketAddr,
     cut: Arc<AtomicBool>,
@@ -300,7 +301,7 @@ fn clone(socket: &TcpStream) -> TcpStream {
 }
 
 #[tokio::test]
-async fn who_is_cut_off_is_dead_and_comes_back() {
+async fn a_node_that_is_cut_off_is_dead_and_comes_back() {
     // Both say an address that is the proxy's, so there is no other way.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let inner = listener.local_addr().expect("it is bound");
@@ -366,7 +367,7 @@ async fn what_a_link_costs() {
     };
     outbox.push(peer::frame(Body::Hello(hello))).expect("there is room");
     until_linked(&node, &["fast"]).await;
-    // A kind that nobody knows: what remains is the way to the node.
+    // A kind that no build knows: what is measured is the way to the node.
     for length in [100, 1000, 10_000, 100_000_usize] {
         let mut message = vec![0xfa, 0x06];
         varint(length, &mut message);

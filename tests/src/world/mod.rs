@@ -1352,7 +1352,7 @@ fn in_words(envelope: &Bytes) -> String {
                 format!("batch {}..={} in {} bytes", m.first, m.last, m.changes.len())
             }
             Body::Ack(m) => format!("ack {}", m.last),
-            Body::Word(m) => {
+            Body::Summary(m) => {
                 format!("word {}, kept from {}, {}", vector(&m.vector), m.kept_from, m.answer)
             }
             Body::Pull(m) => format!(
@@ -1394,7 +1394,7 @@ fn is_about_changes(frame: &Bytes) -> bool {
             Some(
                 Body::Batch(_)
                     | Body::Ack(_)
-                    | Body::Word(_)
+                    | Body::Summary(_)
                     | Body::Pull(_)
                     | Body::State(_)
                     | Body::Fetch(_)

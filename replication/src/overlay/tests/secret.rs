@@ -1,4 +1,4 @@
-//! Clusters with a secret: who does not know it is shown nothing, believed nothing, and told why.
+//! Clusters with a secret: a node without it learns nothing, is believed nothing, and is told why.
 
 use miso_protocol::peer::{Challenge, Proof, Refusal};
 
@@ -77,7 +77,7 @@ fn challenge(replica: u64, nonce: &[u8]) -> Challenge {
     Challenge { protocol: VERSION, cluster: "test".into(), replica, nonce }
 }
 
-/// The proof of a dialer who knows `secret`.
+/// The proof of a dialer that knows `secret`.
 fn proof(secret: &[u8], cluster: &str, dialer: &Challenge, dialed: &Challenge) -> Proof {
     use hmac::Mac as _;
     let end = |challenge: &'_ Challenge| (challenge.replica, challenge.nonce.clone());
@@ -105,7 +105,7 @@ fn hello(replica: u64) -> Body {
 }
 
 #[test]
-fn who_knows_the_secret_is_let_in() {
+fn a_node_with_the_secret_is_let_in() {
     let world = secured(5);
     for index in 0..5 {
         assert_eq!(world.ups(index).len(), 4);
@@ -154,13 +154,13 @@ fn without_the_secret_nothing_goes_over() {
             assert!(!secured[index] || world.said_by(index).iter().all(is_of_the_gate));
         }
         let warnings = world.notes.iter().filter(|(_, note)| matches!(note, Note::Warn(_))).count();
-        assert!(warnings <= 4, "{warnings}: whoever reads them has other things to do");
+        assert!(warnings <= 4, "{warnings} lines about one misconfigured node");
         assert!(world.said.len() < 150, "{}: it is tried ever more seldom", world.said.len());
         assert_eq!(world.fatals(), []);
     }
 }
 
-/// What a node may say to somebody who has proven nothing.
+/// What a node may say to a peer that has proven nothing.
 fn is_of_the_gate(body: &Body) -> bool {
     matches!(body, Body::Challenge(_) | Body::Proof(_) | Body::Refusal(_))
 }
@@ -194,7 +194,7 @@ fn its_own_proof_does_not_fool_a_node() {
 }
 
 #[test]
-fn who_dials_is_shown_no_proof_before_its_own() {
+fn a_dialer_gets_no_proof_before_its_own() {
     let mut world = secured(1);
     open(&mut world, false);
     let said = tell(&mut world, STRANGER, Body::Challenge(challenge(7, &[1; 32])));
@@ -231,7 +231,7 @@ fn a_proof_is_of_one_secret_one_cluster_and_one_replica() {
 }
 
 #[test]
-fn who_proves_to_be_one_may_not_greet_as_another() {
+fn a_proof_as_one_node_is_no_hello_of_another() {
     let mut world = secured(1);
     let asked = open(&mut world, false);
     let theirs = challenge(7, &[1; 32]);

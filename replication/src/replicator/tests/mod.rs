@@ -2,7 +2,7 @@
 
 use miso_protocol::peer;
 use miso_protocol::peer::state::Kind;
-use miso_protocol::peer::{Ack, Batch, State, Vector as Told, Word};
+use miso_protocol::peer::{Ack, Batch, State, Summary, Vector as Told};
 use miso_store::crdt::kind;
 
 use super::ending::NEWCOMERS;
@@ -83,8 +83,8 @@ impl Scene {
     fn word(&mut self, peer: u64, known: &[(u64, u64)]) -> Vec<Effect> {
         let (writers, lasts) = known.iter().copied().unzip();
         let vector = Some(Told { writers, lasts });
-        let word = Word { function: F, vector, kept_from: 1, answer: true, digest: None };
-        self.says(peer, Body::Word(word))
+        let word = Summary { function: F, vector, kept_from: 1, answer: true, digest: None };
+        self.says(peer, Body::Summary(word))
     }
 
     fn acknowledges(&mut self, peer: u64, last: u64) -> Vec<Effect> {
@@ -409,8 +409,8 @@ fn what_no_batch_brings_is_acknowledged_too() {
 
     // It has more than it can send again: that is pulled.
     let vector = Some(Told { writers: vec![2], lasts: vec![9] });
-    let word = Word { function: F, vector: vector.clone(), kept_from: 10, ..Word::default() };
-    let out = scene.says(2, Body::Word(word));
+    let word = Summary { function: F, vector: vector.clone(), kept_from: 10, ..Summary::default() };
+    let out = scene.says(2, Body::Summary(word));
     let pulls = said(&out, |body| match body {
         Body::Pull(pull) => Some(pull.id),
         _ => None,
@@ -440,7 +440,7 @@ fn every_peer_that_is_met_is_told_a_digest_of_what_no_vector_says() {
         for _ in 0..100 {
             let out = scene.pass(1_000);
             digests += said(&out, |body| match body {
-                Body::Word(word) => word.digest,
+                Body::Summary(word) => word.digest,
                 _ => None,
             })
             .len();
