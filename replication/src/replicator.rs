@@ -660,7 +660,7 @@ impl Replicator {
         for stream in self.streams.values_mut() {
             stream.peers.remove(&peer);
             stream.trim(limit);
-            stream.function.forget_word(peer);
+            stream.function.forget_summary(peer);
         }
     }
 
@@ -895,7 +895,7 @@ impl Replicator {
             Self::tell_retired(stream, peer, out);
             return Ok(());
         }
-        if stream.function.heard_word(peer, &vector).map_err(refused)? {
+        if stream.function.heard_summary(peer, &vector).map_err(refused)? {
             stream.tidy_at.get_or_insert(tidy_at);
         }
         let theirs = vector.iter().find(|(id, _)| *id == own).map_or(0, |(_, seq)| *seq);

@@ -250,7 +250,7 @@ impl Replicator {
             self.answer(peer, grant, out);
             return;
         }
-        self.stream(name).function.freeze(true);
+        self.stream(name).function.pause_deletes(true);
         let frozen = Frozen {
             by: peer,
             round: ask.round,
@@ -282,7 +282,7 @@ impl Replicator {
     fn thaw(&mut self, name: &Bytes) {
         self.retiring.frozen.remove(name);
         if let Some(stream) = self.streams.get(name) {
-            stream.function.freeze(false);
+            stream.function.pause_deletes(false);
         }
     }
 
@@ -357,7 +357,7 @@ impl Replicator {
         let writers = function.unretired(&round.writers);
         self.retiring.rounds.remove(name);
         self.retiring.failed = 0;
-        let names = function.take_over(&writers);
+        let names = function.adopt_counts(&writers);
         // Who hears of the retirement must have the taking over before it.
         (stream.dirty, stream.urgent) = (true, true);
         self.flush(now, name, out);

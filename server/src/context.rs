@@ -3,12 +3,10 @@
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use miso_protocol::reply::{Reply, Resp};
 use miso_protocol::request::Args;
-use miso_store::crdt::Type;
 use miso_store::{Function, Held, ShardGuard};
 
 use crate::error::CommandError;
@@ -207,13 +205,6 @@ impl Context<'_> {
         }
         let function = self.function();
         work(&mut Held::none(&function), &mut self.reply)
-    }
-
-    /// Tells who listens that an object changed. One relaxed load if nobody does.
-    pub(crate) fn changed(&mut self, object: &[u8], name: &[u8], kind: Type) {
-        if self.shared.pubsub.listened.load(Ordering::Relaxed) {
-            self.shared.object_changed(&self.session.function_name, object, name, kind);
-        }
     }
 
     /// Counts a look-up.

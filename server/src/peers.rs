@@ -44,10 +44,6 @@ impl Observer for Tells {
             shared.object_changed(function.name(), object, name, kind);
         }
     }
-
-    fn listens(&self) -> bool {
-        self.0.upgrade().is_some_and(|shared| shared.pubsub.listened.load(Ordering::Relaxed))
-    }
 }
 
 /// Listens to the registry.
@@ -72,6 +68,7 @@ impl Listener for Publishes {
 /// # Errors
 /// If the peer port cannot be had; says which.
 pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
+    shared.store.observe(Arc::new(Tells(Arc::downgrade(shared))));
     let port = shared.port.load(Ordering::Relaxed);
     let Some(peer_bind) = shared.settings.peer_addresses(port) else { return Ok(()) };
     let replica = shared.store.replica();
@@ -109,7 +106,6 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
         tracing::info!("Listening for nodes of {secured}cluster {cluster} on {address} as {name}");
     }
     assert!(shared.peers.set(peers).is_ok(), "replication is started once");
-    shared.store.observe(Arc::new(Tells(Arc::downgrade(shared))));
     set_intervals(shared);
     set_sync_rate(shared);
     Ok(())

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use miso_protocol::glob;
 use miso_protocol::reply::{Reply, Resp};
+use miso_store::Store;
 use parking_lot::RwLock;
 
 use crate::clients::Client;
@@ -57,21 +57,25 @@ impl Each<usize> {
 type Table = HashMap<Box<[u8]>, Listeners>;
 
 /// Who listens to what.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PubSub {
     tables: RwLock<Each<Table>>,
-    /// Whether anybody listens to anything: all that a write asks.
-    pub(crate) listened: AtomicBool,
+    /// Is told whether anybody listens to anything.
+    store: Arc<Store>,
 }
 
 impl PubSub {
+    pub(crate) fn new(store: Arc<Store>) -> PubSub {
+        PubSub { tables: RwLock::default(), store }
+    }
+
     fn change(&self, kind: Kind, change: impl FnOnce(&mut Table)) {
         let mut tables = self.tables.write();
         change(tables.of_mut(kind));
         // Changes of objects are told to channels and patterns alone.
         let plain = [Kind::Channel, Kind::Pattern];
         let listened = plain.iter().any(|kind| !tables.of(*kind).is_empty());
-        self.listened.store(listened, Ordering::Relaxed);
+        self.store.listen(listened);
     }
 
     pub(crate) fn subscribe(&self, kind: Kind, channel: &[u8], client: &Arc<Client>) {

@@ -68,8 +68,10 @@ impl Shared {
     pub(crate) fn new(settings: Settings, store: Store) -> Shared {
         let (table, handlers) = crate::commands::table();
         let acl = Acl::new(&table, settings.text("requirepass").as_bytes());
+        let store = Arc::new(store);
         Shared {
-            store: Arc::new(store),
+            pubsub: PubSub::new(Arc::clone(&store)),
+            store,
             peers: OnceLock::new(),
             own_intervals: OwnIntervals::default(),
             acl,
@@ -79,7 +81,6 @@ impl Shared {
             balance: Balance::default(),
             clients: Clients::default(),
             registry: Arc::default(),
-            pubsub: PubSub::default(),
             monitors: Monitors::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),

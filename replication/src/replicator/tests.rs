@@ -477,7 +477,7 @@ mod retirement {
     }
 
     fn frozen(scene: &Scene) -> bool {
-        scene.store.function(&F).frozen()
+        scene.store.function(&F).deletes_paused()
     }
 
     /// Peer 3 has counted once in `o`, `c`, and is gone for good; 2 is here.

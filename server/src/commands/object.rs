@@ -3,8 +3,8 @@
 use miso_protocol::command::{Access, Arg, Flags, Group, NAME, OBJECT, Row};
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
+use miso_store::Slot;
 use miso_store::crdt::{Counter, Type, Value, Writers};
-use miso_store::{ShardGuard, Slot};
 
 use super::access::with_shard;
 use super::scan::{COUNT, CURSOR, Found, MATCH, Scan};
@@ -316,35 +316,16 @@ fn kind(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// A name that was deleted, and its type.
-pub(super) type Deleted = (Box<[u8]>, Type);
-
-/// Deletes a whole object; the names that it had.
-pub(super) fn delete_all(shard: &mut ShardGuard<'_>, hash: u64, object: &[u8]) -> Vec<Deleted> {
-    let name = |(name, slot): (&[u8], &Slot)| Some((Box::from(name), slot.value()?.kind()));
-    let held = shard.object(hash, object);
-    let deleted = held.map_or_else(Vec::new, |held| held.iter().filter_map(name).collect());
-    shard.delete_object(hash, object);
-    deleted
-}
-
 fn del(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let object = &args[1];
     // Under one lock, so that all or nothing outlives a node that dies.
-    let deleted: Vec<Deleted> = with_shard(cx, object, |shard, hash| {
+    let deleted = with_shard(cx, object, |shard, hash| {
         if args.len() == 2 {
-            return delete_all(shard, hash, object);
+            return shard.delete_object(hash, object);
         }
-        let delete = |name: &[u8]| {
-            let kind = shard.slot(hash, object, name)?.value()?.kind();
-            shard.delete(hash, object, name).then(|| (Box::from(name), kind))
-        };
-        args.tail(2).iter().filter_map(delete).collect()
+        args.tail(2).iter().filter(|name| shard.delete(hash, object, name)).count()
     });
-    for (name, kind) in &deleted {
-        cx.changed(object, name, *kind);
-    }
-    cx.reply.integer(deleted.len() as i64);
+    cx.reply.integer(deleted as i64);
     Ok(())
 }
 
