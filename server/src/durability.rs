@@ -63,7 +63,8 @@ pub(crate) fn open(settings: &Settings) -> Result<(Store, RecoveredSummary), Str
         )
     };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(Path::new(&directory)).map_err(failed)?);
-    let options = Options { sync: settings.append_sync(), ..Options::default() };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = Options { sync: settings.append_sync(), processors, ..Options::default() };
     let began = Instant::now();
     let recovery = miso_store::recover(&disk, options, |id| config(settings, id), random::seed)
         .map_err(|error| refused(&directory, &error))?;

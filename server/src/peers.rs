@@ -47,10 +47,6 @@ impl Observer for StoreObserver {
             node.object_changed(function.name(), object, name, kind);
         }
     }
-
-    fn listens(&self) -> bool {
-        self.0.upgrade().is_some_and(|node| node.pubsub.listened.load(Ordering::Relaxed))
-    }
 }
 
 /// Passes on what the registry tells.
@@ -75,6 +71,7 @@ impl Listener for RegistryListener {
 /// # Errors
 /// If the peer port cannot be bound; says which, and what to do.
 pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
+    node.store.observe(Arc::new(StoreObserver(Arc::downgrade(node))));
     let port = node.port.load(Ordering::Relaxed);
     let Some(peer_bind) = node.settings.peer_addresses(port) else { return Ok(()) };
     let replica = node.store.replica();
@@ -112,7 +109,6 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
         tracing::info!("Listening for nodes of {secured}cluster {cluster} on {address} as {name}");
     }
     assert!(node.peers.set(peers).is_ok(), "replication is started once");
-    node.store.observe(Arc::new(StoreObserver(Arc::downgrade(node))));
     set_intervals(node);
     set_sync_rate(node);
     Ok(())

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use miso_store::journal::{Identity, Journal, Options, RealDisk, SyncPolicy};
 
-/// Writes a group of so many records, and makes them durable if asked.
+/// Writes a group of this many records, and makes them durable if asked.
 pub type Write = Box<dyn FnMut(u64, bool)>;
 
 /// Something that writes, by name, and how to make it in an empty directory.

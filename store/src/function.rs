@@ -1,23 +1,78 @@
 //! A function: a namespace of objects with one sequence of events and one causal context.
 
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
-use miso_crdt::{Context, Dot, Writer, Writers};
+use miso_crdt::{Context, Dot, Type, Writer, Writers};
 use parking_lot::Mutex;
 
-use crate::hooks::Hooks;
-use crate::replica::Joining;
-use crate::shard::{Shard, ShardGuard};
-use crate::{Config, HybridClock, durable};
+use crate::config::{Config, HybridClock};
+use crate::durable::records;
+use crate::joining::{Joining, LOCAL};
+use crate::journal::Journal;
+use crate::shard::Shard;
 
-/// The local writer is the first that a function interns.
-pub(crate) const LOCAL: Writer = Writer(0);
+/// What the rest of a node hears from its store.
+pub trait Observer: Send + Sync + Debug {
+    /// The function has something to send, for the first time since its last batch was taken. May be
+    /// called under a shard's lock, so it must not wait, and must not touch the function's objects.
+    fn wrote(&self, function: &Arc<Function>);
 
-/// What all threads write, in cache lines of its own: what stands beside it is read by all of them.
+    /// A value has changed, by a command of this node or by what a peer sent. Called only while
+    /// somebody listens ([`Store::listen`](crate::Store::listen)), after the shard was unlocked.
+    fn changed(&self, function: &Function, object: &[u8], name: &[u8], kind: Type);
+}
+
+/// What all functions of a store share: the observer and the journal.
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    observer: OnceLock<Arc<dyn Observer>>,
+    /// Whether somebody wants to hear of changes. All that a write asks: one relaxed load.
+    listened: AtomicBool,
+    /// Whether changes are gathered from a function's first one on.
+    tracked: AtomicBool,
+    journal: OnceLock<Journal>,
+}
+
+impl Hooks {
+    pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
+        // One store has one node around it; a second observer would be a mistake in the wiring.
+        assert!(self.observer.set(observer).is_ok(), "a store is observed once");
+    }
+
+    pub(crate) fn listen(&self, listened: bool) {
+        self.listened.store(listened, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn listened(&self) -> bool {
+        self.listened.load(Ordering::Relaxed)
+    }
+
+    /// From now on, what changes is journaled. Once only.
+    pub(crate) fn journal_to(&self, journal: Journal) {
+        assert!(self.journal.set(journal).is_ok(), "a store has one journal");
+    }
+
+    #[inline]
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journal.get()
+    }
+
+    pub(crate) fn track(&self) {
+        self.tracked.store(true, Ordering::Release);
+    }
+
+    fn tracked(&self) -> bool {
+        self.tracked.load(Ordering::Acquire)
+    }
+}
+
+/// A value that all threads write, in cache lines of its own: its neighbours are read by all of them.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Apart<T>(T);
+struct CachePadded<T>(T);
 
 /// A namespace of objects, replicated as one. Locks are taken in this order: joining, shards in
 /// ascending order, vector.
@@ -29,15 +84,15 @@ pub struct Function {
     writes_head: Box<[u8]>,
     pub(crate) shards: Box<[Mutex<Shard>]>,
     /// The number of the local writer's newest event. One sequence for all CRDTs of the function,
-    /// so that a vector says all that a node knows of it (`semantics.md` 3.1, rule 2).
-    seq: Apart<AtomicU64>,
-    objects: Apart<AtomicUsize>,
+    /// so that a vector says all that a node knows of it.
+    seq: CachePadded<AtomicU64>,
+    objects: CachePadded<AtomicUsize>,
     clock: Arc<HybridClock>,
     pub(crate) hooks: Arc<Hooks>,
     /// Whether a first sync with a peer is awaited: then what is absent here may be there.
     restoring: AtomicBool,
-    /// Whether deletes are to wait: see [`Function::freeze`].
-    pub(crate) frozen: AtomicBool,
+    /// Whether deletes have to wait: see [`Function::pause_deletes`].
+    pub(crate) deletes_paused: AtomicBool,
     /// How many deletes run that were let through before.
     pub(crate) deleting: AtomicUsize,
     /// Whether something has changed since the last batch was taken.
@@ -63,14 +118,14 @@ impl Function {
         let function = Arc::new_cyclic(|me| Function {
             me: Weak::clone(me),
             name: Box::from(name),
-            writes_head: durable::writes_head(name, config.replica),
+            writes_head: records::writes_head(name, config.replica),
             shards: (0..config.shards).map(|_| shard()).collect(),
-            seq: Apart(AtomicU64::new(0)),
-            objects: Apart(AtomicUsize::new(0)),
+            seq: CachePadded(AtomicU64::new(0)),
+            objects: CachePadded(AtomicUsize::new(0)),
             clock,
             hooks,
             restoring: AtomicBool::new(false),
-            frozen: AtomicBool::new(false),
+            deletes_paused: AtomicBool::new(false),
             deleting: AtomicUsize::new(0),
             dirty: AtomicBool::new(false),
             joining: Mutex::new(Joining::new(writers)),
@@ -137,14 +192,21 @@ impl Function {
         context
     }
 
-    /// Says, once until the next batch is taken, that there is something to send. Called under a
-    /// shard's lock.
+    /// Tells the observer, once until the next batch is taken, that there is something to send. Called
+    /// under a shard's lock.
     pub(crate) fn wrote(&self) {
         if !self.dirty.load(Ordering::Relaxed)
             && !self.dirty.swap(true, Ordering::SeqCst)
-            && let (Some(observer), Some(me)) = (self.hooks.observer(), self.me.upgrade())
+            && let (Some(observer), Some(me)) = (self.hooks.observer.get(), self.me.upgrade())
         {
             observer.wrote(&me);
+        }
+    }
+
+    /// Tells the observer that a value has changed. To be called without a lock of a shard.
+    pub(crate) fn tell_changed(&self, object: &[u8], name: &[u8], kind: Type) {
+        if let Some(observer) = self.hooks.observer.get() {
+            observer.changed(self, object, name, kind);
         }
     }
 
@@ -163,12 +225,7 @@ impl Function {
     /// The shard of `object`.
     #[must_use]
     pub fn shard_index(&self, object: &[u8]) -> usize {
-        self.shard_of(crate::hash(object))
-    }
-
-    /// Locks a shard. Who takes several takes them in ascending order.
-    pub fn lock(&self, shard: usize) -> ShardGuard<'_> {
-        ShardGuard::new(self, self.shards[shard].lock())
+        self.shard_of(miso_crdt::table::hash(object))
     }
 
     /// How many objects it has. Takes no lock.
@@ -177,7 +234,7 @@ impl Function {
         self.objects.0.load(Ordering::Relaxed)
     }
 
-    /// Notes that there are so many objects more.
+    /// Adds `more` to the number of objects.
     pub(crate) fn count_objects(&self, more: isize) {
         // Modulo 2^64, so that less is more.
         self.objects.0.fetch_add(more as usize, Ordering::Relaxed);

@@ -1,27 +1,30 @@
 //! Access to a function's shards, some of which may be held for a whole transaction.
 //!
-//! Whoever works on a function goes through a [`Held`]: outside a transaction it holds nothing and
+//! Commands reach a function through a [`Held`]: outside a transaction it holds nothing and
 //! locks a shard for each step; within one it holds the shards of the objects concerned, taken once
 //! in ascending order, so that no step locks twice and no two transactions wait for each other. All
 //! that is done to the shards held is journaled as one.
 
 use crate::function::Function;
+use crate::guard::{Changes, ShardGuard};
 use crate::object::Object;
-use crate::shard::ShardGuard;
 
 /// A function with some of its shards locked.
 #[derive(Debug)]
 pub struct Held<'a> {
     function: &'a Function,
     guards: Vec<(usize, ShardGuard<'a>)>,
+    /// Dropped after the guards, so that the observer hears of changes without a lock.
+    changes: Changes<'a>,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // The first guard is let go of first, and journals what it has; until then all are held.
+        // The first guard is dropped first, and journals what it has; until then all are held.
         if let Some(((_, first), others)) = self.guards.split_first_mut() {
             others.iter_mut().for_each(|(_, other)| first.take_writes(other));
         }
+        self.guards.iter_mut().for_each(|(_, guard)| self.changes.take(guard));
     }
 }
 
@@ -29,7 +32,7 @@ impl<'a> Held<'a> {
     /// Holds nothing; allocates nothing.
     #[must_use]
     pub const fn none(function: &'a Function) -> Held<'a> {
-        Held { function, guards: Vec::new() }
+        Held { function, guards: Vec::new(), changes: Changes::of(function) }
     }
 
     /// Locks `shards` for as long as it lives. A transaction that needs to see shards which it does
@@ -39,7 +42,7 @@ impl<'a> Held<'a> {
         shards.sort_unstable();
         shards.dedup();
         let guards = shards.into_iter().map(|shard| (shard, function.lock(shard))).collect();
-        Held { function, guards }
+        Held { function, guards, changes: Changes::of(function) }
     }
 
     /// The function.
@@ -62,7 +65,7 @@ impl<'a> Held<'a> {
         object: &[u8],
         work: impl FnOnce(&mut ShardGuard<'_>, u64) -> R,
     ) -> R {
-        let hash = crate::hash(object);
+        let hash = miso_crdt::table::hash(object);
         self.with(self.function.shard_of(hash), |guard| work(guard, hash))
     }
 

@@ -4,8 +4,10 @@ use std::cell::Cell;
 
 use miso_crdt::{Dot, Events, Writer};
 
-use crate::durable::Made;
 use crate::function::Function;
+
+/// The events of one update, one nearly always.
+pub(crate) type MintedEvents = smallvec::SmallVec<[u64; 2]>;
 
 /// Mints the dots of one update, under its shard's lock.
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub struct Mint<'a> {
     /// Whether every event is journaled: then none is unsent.
     journaled: bool,
     /// The events that the update made: if any, others must hear of it.
-    pub(crate) minted: Made,
+    pub(crate) minted: MintedEvents,
     /// Whether the update changed something under a dot that is not yet sent.
     pub(crate) reused: Cell<bool>,
     /// Whether what the update changed had a dot that is not yet sent, so that it is noted already.
@@ -29,7 +31,7 @@ impl<'a> Mint<'a> {
             function,
             flushed,
             journaled: function.hooks.journal().is_some(),
-            minted: Made::new(),
+            minted: MintedEvents::new(),
             reused: Cell::new(false),
             noted: Cell::new(false),
         }

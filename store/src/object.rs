@@ -2,13 +2,15 @@
 
 use miso_crdt::{Crdt, Delta, Kind, Table, Thin, Type, Value};
 
-use crate::shard::WrongType;
+/// The name holds a value of another type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WrongType;
 
 /// Up to this many names stand in a list; beyond, in a table.
 const FEW: usize = 8;
 
 /// What a name holds. Values of different types under one name, which nodes may create while they
-/// are apart, are kept side by side (`design.md`, Identity).
+/// are apart, are kept side by side.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Slot {
     /// One value, the usual case.
@@ -195,10 +197,10 @@ impl Object {
         }
     }
 
-    /// Asks for what a change of `name` is about to be brought near.
+    /// Prefetches what a change of `name` is about.
     pub(crate) fn prefetch(&self, name: &[u8], delta: &Delta) {
         match &self.names {
-            Some(Names::Many(table)) => table.prefetch_bucket(crate::hash(name)),
+            Some(Names::Many(table)) => table.prefetch_bucket(miso_crdt::table::hash(name)),
             _ => {
                 let values = self.get(name).map_or(&[][..], Slot::values);
                 values.iter().for_each(|value| value.prefetch(delta));

@@ -39,7 +39,7 @@ impl Pending {
     }
 }
 
-/// Keys, one behind the other, each after its length (u32 LE): noting one is a copy to the end,
+/// Keys, one after the other, each after its length (u32 LE): noting one is a copy to the end,
 /// without an allocation, a hash or a cache miss of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Keys(Vec<u8>);
@@ -57,8 +57,8 @@ impl Keys {
         let mut rest = self.0.as_slice();
         std::iter::from_fn(move || {
             let (len, keys) = rest.split_first_chunk()?;
-            let (key, behind) = keys.split_at(u32::from_le_bytes(*len) as usize);
-            rest = behind;
+            let (key, after) = keys.split_at(u32::from_le_bytes(*len) as usize);
+            rest = after;
             Some(key)
         })
     }

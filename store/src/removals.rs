@@ -1,7 +1,7 @@
 //! The removal log: what went, in the order in which this node heard of it, as far back as memory
-//! that is set aside for it reaches (`semantics.md` 3.1, rule 6).
+//! that is set aside for it reaches.
 //!
-//! What is present can be found by walking the objects; what has gone left nothing behind, so a peer
+//! What is present can be found by walking the objects; nothing is left of what has gone, so a peer
 //! that was away is told from here. Losing the log is never wrong: a peer older than its start
 //! compares digests instead.
 
@@ -27,7 +27,7 @@ const OVERHEAD: usize = size_of::<Removals>() + 32;
 pub(crate) struct RemovalLog {
     entries: VecDeque<Removals>,
     bytes: usize,
-    /// The log has all removals behind this, and perhaps not all before.
+    /// The log has all removals after this, and perhaps not all before.
     start: Context,
 }
 

@@ -1,13 +1,13 @@
 //! Writers that will never count again, and what they have counted.
 //!
 //! A counter has an entry for each writer that ever counted in it, and the entry of one that is gone
-//! for good would stay for ever (`semantics.md` 3.5). So one node *takes over*: it deletes such entries
-//! and adds what was left of them under its own name, as plain events of its own stream. A
-//! [`Retirement`] then says that these writers are silent: whoever knows their last event and the
-//! taking over drops what is left of them. Nothing else is special: who was away meanwhile gets the
-//! events as all others, and a join is a join.
+//! for good would stay for ever. So one node *adopts* such counts: it deletes the entries and adds what
+//! was left of them under its own name, as plain events of its own stream. A [`Retirement`] then says
+//! that these writers are silent: a node that knows their last event and the adoption drops what is
+//! left of them. Nothing else is special: a node that was away meanwhile gets the events as all others
+//! do, and a join is a join.
 //!
-//! What must be agreed on is only who takes over, and that nobody deletes meanwhile: see
+//! Two things must be agreed on: which node adopts, and that deletes pause meanwhile. See
 //! `miso_replication`'s `retire`.
 
 use std::collections::HashMap;
@@ -16,59 +16,13 @@ use std::sync::atomic::Ordering;
 
 use miso_crdt::{Context, Dot, ReplicaId, Seen, Value, Writer};
 
-use crate::Slot;
-use crate::durable;
-use crate::function::{Function, LOCAL};
-use crate::replica::{Refused, Vector};
+use crate::durable::records;
+use crate::function::Function;
+use crate::joining::{LOCAL, Refused, Retirement, Silence, Vector};
+use crate::object::Slot;
 
-/// So many objects are looked through before commands get at the shard again.
+/// Objects that are looked through before commands get at the shard again.
 const TURN: usize = 256;
-
-/// That some writers will never count again, and who has taken over what they counted.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Retirement {
-    /// Who took over, and the event by which that was done.
-    pub by: (ReplicaId, u64),
-    /// The writers, and their last events: all that anybody has seen of them.
-    pub writers: Vector,
-}
-
-/// What is known of silent writers, in their order: 24 bytes each, for ever.
-#[derive(Debug, Default)]
-pub(crate) struct Retired(Vec<Silence>);
-
-#[derive(Clone, Copy, Debug)]
-struct Silence {
-    writer: Writer,
-    by: Writer,
-    last: u64,
-    event: u64,
-}
-
-impl Retired {
-    /// Whether an event is one that a retired writer cannot have made.
-    pub(crate) fn has(&self, writer: Writer, seq: u64) -> bool {
-        self.find(writer).is_ok_and(|at| seq > self.0[at].last)
-    }
-
-    fn find(&self, writer: Writer) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&writer, |silence| silence.writer)
-    }
-
-    /// The events of those of which all is known, the taking over included: what is kept for their
-    /// sake may go. Of a writer that was lost a value may be here that nobody knows all before: that
-    /// is not among them, and stays.
-    pub(crate) fn silent(&self, known: &Context, own: u64) -> Context {
-        let upto = |writer| if writer == LOCAL { own } else { known.upto(writer) };
-        let mut silent = Context::new();
-        for silence in &self.0 {
-            if upto(silence.writer) >= silence.last && upto(silence.by) >= silence.event {
-                silent.raise(silence.writer, silence.last);
-            }
-        }
-        silent
-    }
-}
 
 /// A delete that runs: see [`Function::begin_delete`].
 #[derive(Debug)]
@@ -81,26 +35,26 @@ impl Drop for Deleting {
 }
 
 impl Function {
-    /// Says whether deletes are to wait: while another node takes over what writers have counted, a
-    /// delete that does not see it would leave that behind.
-    pub fn freeze(&self, frozen: bool) {
-        self.frozen.store(frozen, Ordering::SeqCst);
+    /// Pauses deletes, or lets them resume. While another node adopts what retired writers have counted,
+    /// a delete that does not see the adoption would not remove the adopted counts.
+    pub fn pause_deletes(&self, paused: bool) {
+        self.deletes_paused.store(paused, Ordering::SeqCst);
     }
 
-    /// Whether deletes are to wait.
+    /// Whether deletes have to wait.
     #[must_use]
-    pub fn frozen(&self) -> bool {
-        self.frozen.load(Ordering::SeqCst)
+    pub fn deletes_paused(&self) -> bool {
+        self.deletes_paused.load(Ordering::SeqCst)
     }
 
-    /// Lets a delete through, unless deletes are to wait: it runs as long as what this answers lives.
+    /// Lets a delete through, unless deletes are paused: it runs as long as what this answers lives.
     #[must_use]
     pub fn begin_delete(self: &Arc<Self>) -> Option<Deleting> {
-        // First counted and then looked, as a freeze is first said and then counts are looked at: so
-        // either this sees the freeze, or whoever froze sees this.
+        // This counts first and then looks, and a pause is stored first and then the count is read. So
+        // either this sees the pause, or the thread that paused sees this.
         self.deleting.fetch_add(1, Ordering::SeqCst);
         let deleting = Deleting(Arc::clone(self));
-        (!self.frozen()).then_some(deleting)
+        (!self.deletes_paused()).then_some(deleting)
     }
 
     /// Whether deletes run that have been let through.
@@ -122,9 +76,9 @@ impl Function {
         unretired.collect()
     }
 
-    /// Takes over what `writers` have counted up to their last events, wherever that is. Linear in what the function holds;
-    /// commands get at the shards in between. How many names it concerned.
-    pub fn take_over(&self, writers: &Vector) -> usize {
+    /// Adopts what `writers` have counted up to their last events, wherever that is. Linear in what the
+    /// function holds; commands get at the shards in between. Answers how many names it concerned.
+    pub fn adopt_counts(&self, writers: &Vector) -> usize {
         let mut gone = Context::new();
         {
             let joining = self.joining.lock();
@@ -146,8 +100,8 @@ impl Function {
                     }
                 });
                 for (object, name) in &counted {
-                    let key = (crate::hash(object), &**object, &**name);
-                    shard.take_over(key, |dot| gone.seen(dot));
+                    let key = (miso_crdt::table::hash(object), &**object, &**name);
+                    shard.adopt_counts(key, |dot| gone.seen(dot));
                 }
                 names += counted.len();
                 if cursor == 0 {
@@ -158,8 +112,8 @@ impl Function {
         names
     }
 
-    /// Hears that writers are retired; whether that is new. What is kept for their sake goes with the
-    /// next [`Function::collect`] for which all of it is known here.
+    /// Records that writers are retired; answers whether that is new. What is kept for their sake goes
+    /// with the next [`Function::collect`] for which all of it is known here.
     ///
     /// # Errors
     /// If it is malformed.
@@ -174,18 +128,18 @@ impl Function {
             let writer =
                 joining.writers.index(*id).filter(|writer| *writer != LOCAL && *writer != by);
             let Some(writer) = writer else {
-                return Err(Refused::Malformed("who is retired"));
+                return Err(Refused::Malformed("retired writer"));
             };
             if let Err(at) = joining.retired.find(writer) {
                 let silence = Silence { writer, by, last: *last, event: retirement.by.1 };
                 joining.retired.0.insert(at, silence);
-                joining.words.remove(&writer);
+                joining.summaries.remove(&writer);
                 new = true;
             }
         }
         joining.retired.0.shrink_to_fit();
         if new && let Some(journal) = self.hooks.journal() {
-            durable::retired(journal, self, retirement);
+            records::retired(journal, self.name(), retirement);
         }
         Ok(new)
     }
@@ -227,8 +181,8 @@ impl Function {
         self.joining.lock().retired.0.len()
     }
 
-    /// Whether somebody who knows `vector` has seen more of a retired writer than those who retired
-    /// it: then what it holds and what was taken over would count twice.
+    /// Whether a node that knows `vector` has seen more of a retired writer than the nodes that retired
+    /// it: then what it holds and what was adopted would count twice.
     #[must_use]
     pub fn is_stray(&self, vector: &Vector) -> bool {
         let joining = self.joining.lock();

@@ -60,14 +60,14 @@ fn left_by_each(lives: u64, counts: bool, retired: bool) -> usize {
         let batch = there.take_batch().expect("it has counted");
         here.join_batch(ReplicaId(life), (batch.first, batch.last), &batch.message)
             .expect("a batch");
-        assert_eq!(here.heard_word(ReplicaId(life), &here.vector()), Ok(true));
-        here.forget_word(ReplicaId(life));
+        assert_eq!(here.heard_summary(ReplicaId(life), &here.vector()), Ok(true));
+        here.forget_summary(ReplicaId(life));
     }
     here.tidy();
     if retired {
         let ids: Vec<ReplicaId> = (2..2 + lives).map(ReplicaId).collect();
         let writers = here.unretired(&ids);
-        assert_eq!(here.take_over(&writers), 1);
+        assert_eq!(here.adopt_counts(&writers), 1);
         let retirement = Retirement { by: (ReplicaId(1), here.seq()), writers };
         assert_eq!(here.retire(&retirement), Ok(true));
         here.take_batch();

@@ -256,7 +256,7 @@ impl Retiring {
             answer(turn, peer, grant);
             return;
         };
-        stream.function().freeze(true);
+        stream.function().pause_deletes(true);
         let pause = Pause {
             by: peer,
             round: ask.round,
@@ -270,7 +270,7 @@ impl Retiring {
     /// Deletes happen again.
     fn resume(&mut self, stream: &Stream) {
         self.pauses.remove(stream.name());
-        stream.function().freeze(false);
+        stream.function().pause_deletes(false);
     }
 
     /// A peer grants a round, or refuses it. [`Retiring::check`] comes next.
@@ -366,7 +366,7 @@ impl Retiring {
         let writers = function.unretired(&round.writers);
         self.rounds.remove(&name);
         self.failed = 0;
-        let names = function.take_over(&writers);
+        let names = function.adopt_counts(&writers);
         // A node that hears of the retirement must have the adoption before it.
         stream.wrote(true);
         stream.flush(turn);

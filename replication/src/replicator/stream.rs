@@ -188,7 +188,7 @@ impl Stream {
     pub(super) fn forget(&mut self, turn: &Turn<'_>, peer: ReplicaId) {
         self.peers.remove(&peer);
         self.trim(turn);
-        self.function.forget_word(peer);
+        self.function.forget_summary(peer);
     }
 
     /// Nothing more comes from a peer that was waited for.
@@ -582,7 +582,7 @@ impl Stream {
             }
             return Ok(Heard::Stray);
         }
-        if self.function.heard_word(peer, &vector).map_err(refused)? {
+        if self.function.heard_summary(peer, &vector).map_err(refused)? {
             self.tidy_soon(turn);
         }
         let theirs = vector.iter().find(|(id, _)| *id == own).map_or(0, |(_, seq)| *seq);

@@ -34,11 +34,8 @@ pub(super) fn write<K: Kind, R>(
     let (object, name) = (&args[1], &args[2]);
     check_key(cx, object)?;
     check_key(cx, name)?;
-    let (result, changed) =
+    let (result, _) =
         cx.with_shard(object, |shard, hash, _| shard.write::<K, R>((hash, object, name), update))?;
-    if changed {
-        cx.changed(object, name, K::TYPE);
-    }
     Ok(result)
 }
 
@@ -51,11 +48,7 @@ pub(super) fn modify<K: Kind, R>(
     let (object, name) = (&args[1], &args[2]);
     let modified =
         cx.with_shard(object, |shard, hash, _| shard.modify::<K, R>((hash, object, name), update))?;
-    let Some((result, changed)) = modified else { return Ok(None) };
-    if changed {
-        cx.changed(object, name, K::TYPE);
-    }
-    Ok(Some(result))
+    Ok(modified.map(|(result, _)| result))
 }
 
 /// Works on the shard of `object` without replying.

@@ -1,11 +1,9 @@
 //! What a command's handler works with.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
-use miso_store::crdt::Type;
 use miso_store::{Function, Held, ShardGuard};
 
 use crate::engine::error::CommandError;
@@ -116,13 +114,6 @@ impl Context<'_> {
         }
         let function = self.function();
         work(&mut Held::none(&function), &mut self.reply)
-    }
-
-    /// Publishes that an object changed. One relaxed load if no client listens.
-    pub(crate) fn changed(&mut self, object: &[u8], name: &[u8], kind: Type) {
-        if self.node.pubsub.listened.load(Ordering::Relaxed) {
-            self.node.object_changed(&self.session.function_name, object, name, kind);
-        }
     }
 
     /// Counts a look-up.

@@ -47,7 +47,7 @@ pub(crate) fn await_thaw(session: &mut Session) -> Result<Turn, CommandError> {
 async fn thawed(function: Arc<Function>) -> Vec<u8> {
     let looks = PATIENCE.as_millis() / LOOK.as_millis();
     for _ in 0..looks {
-        if !function.frozen() {
+        if !function.deletes_paused() {
             break;
         }
         tokio::time::sleep(LOOK).await;

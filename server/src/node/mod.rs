@@ -73,8 +73,10 @@ impl Node {
     /// A node that runs the commands of `table`, with users and registers as at a fresh start.
     pub(crate) fn new(settings: Settings, store: Store, table: Table) -> Node {
         let acl = Acl::new(&table, settings.text("requirepass").as_bytes());
+        let store = Arc::new(store);
         Node {
-            store: Arc::new(store),
+            pubsub: PubSub::new(Arc::clone(&store)),
+            store,
             peers: OnceLock::new(),
             own_intervals: Mutex::default(),
             acl,
@@ -82,7 +84,6 @@ impl Node {
             settings,
             clients: Clients::default(),
             registry: Arc::default(),
-            pubsub: PubSub::default(),
             monitors: Monitors::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),

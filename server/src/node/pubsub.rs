@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use miso_protocol::glob;
 use miso_protocol::reply::{Reply, Resp};
+use miso_store::Store;
 use parking_lot::RwLock;
 
 use crate::node::clients::Client;
@@ -17,21 +17,25 @@ type Listeners = BTreeMap<u64, Arc<Client>>;
 type Table = HashMap<Box<[u8]>, Listeners>;
 
 /// All subscriptions of this node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PubSub {
     tables: RwLock<PerKind<Table>>,
-    /// Whether any client is subscribed to a channel or a pattern. One relaxed load, for every write.
-    pub(crate) listened: AtomicBool,
+    /// Is told whether any client is subscribed to a channel or a pattern.
+    store: Arc<Store>,
 }
 
 impl PubSub {
+    pub(crate) fn new(store: Arc<Store>) -> PubSub {
+        PubSub { tables: RwLock::default(), store }
+    }
+
     fn change(&self, kind: ChannelKind, change: impl FnOnce(&mut Table)) {
         let mut tables = self.tables.write();
         change(tables.of_mut(kind));
         // Changes of objects are published to channels and patterns, not to shard channels.
         let plain = [ChannelKind::Channel, ChannelKind::Pattern];
         let listened = plain.iter().any(|kind| !tables.of(*kind).is_empty());
-        self.listened.store(listened, Ordering::Relaxed);
+        self.store.listen(listened);
     }
 
     pub(crate) fn subscribe(&self, kind: ChannelKind, channel: &[u8], client: &Arc<Client>) {

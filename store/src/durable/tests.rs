@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{PART, Replay, WRITES, part_record};
+use super::records::{PART, WRITES, part_record};
+use super::replay::Replay;
+use crate::config::Config;
+use crate::function::Function;
+use crate::held::Held;
 use crate::journal::{Disk, FaultyDisk, Journal, Options};
-use crate::{Config, Function, Held, Store};
+use crate::store::Store;
 use miso_crdt::{ReplicaId, kind};
 
 fn config(replica: ReplicaId) -> Config {
@@ -23,7 +27,7 @@ fn start_as(disk: &FaultyDisk, config: impl Fn(ReplicaId) -> Config) -> Store {
 }
 
 fn add(function: &Function, object: &[u8]) {
-    let hash = crate::hash(object);
+    let hash = miso_crdt::table::hash(object);
     let mut shard = function.lock(function.shard_of(hash));
     let added =
         shard.write::<kind::OrSet, _>((hash, object, b"s"), |s, mint, d| s.add(b"a", mint, d));
@@ -31,14 +35,14 @@ fn add(function: &Function, object: &[u8]) {
 }
 
 fn has(function: &Function, object: &[u8]) -> bool {
-    let hash = crate::hash(object);
+    let hash = miso_crdt::table::hash(object);
     let shard = function.lock(function.shard_of(hash));
     let set = shard.read::<kind::OrSet>(hash, object, b"s").expect("a set");
     set.is_some_and(|set| set.contains(b"a"))
 }
 
 fn take_away(function: &Function, object: &[u8], how: &str) {
-    let hash = crate::hash(object);
+    let hash = miso_crdt::table::hash(object);
     let mut shard = function.lock(function.shard_of(hash));
     match how {
         "del" => assert!(shard.delete(hash, object, b"s")),
@@ -99,7 +103,7 @@ fn a_checkpoint_in_pieces_misses_nothing() {
     let store = start(&disk);
     let function = store.function(b"f");
     let set = |n: u64, present: bool| {
-        let (hash, element) = (crate::hash(b"o"), n.to_le_bytes());
+        let (hash, element) = (miso_crdt::table::hash(b"o"), n.to_le_bytes());
         let mut shard = function.lock(function.shard_of(hash));
         let key = (hash, b"o".as_slice(), b"s".as_slice());
         let done = shard.write::<kind::OrSet, _>(key, |s, mint, d| match present {
@@ -115,7 +119,7 @@ fn a_checkpoint_in_pieces_misses_nothing() {
         done.expect("a map");
     };
     let count = |n: u64| {
-        let (hash, name) = (crate::hash(b"names"), n.to_le_bytes());
+        let (hash, name) = (miso_crdt::table::hash(b"names"), n.to_le_bytes());
         let mut shard = function.lock(function.shard_of(hash));
         let key = (hash, b"names".as_slice(), name.as_slice());
         match n % 7 {
@@ -233,7 +237,7 @@ fn a_checkpoint_that_met_half_of_a_command_leaves_no_half() {
         let mut checkpoint = store.journal().expect("it has one").begin().expect("the disk works");
         let mut pieces = 0;
         let exported = function.export_pieces(1, |message| {
-            let put = checkpoint.put(PART, |out| part_record(&function, None, message, out));
+            let put = checkpoint.put(PART, |out| part_record(function.name(), None, message, out));
             // The shards before have been walked over, and those after have not.
             if pieces == which {
                 transact(&function);
@@ -252,7 +256,7 @@ fn a_checkpoint_that_met_half_of_a_command_leaves_no_half() {
 /// One update of one of a few values of all types, which it may also delete.
 fn update(function: &Function, rng: &mut fastrand::Rng) {
     let object = [rng.u8(..3)];
-    let (part, hash) = ([rng.u8(..3)], crate::hash(&object));
+    let (part, hash) = ([rng.u8(..3)], miso_crdt::table::hash(&object));
     let context = function.context();
     let mut shard = function.lock(function.shard_of(hash));
     let writers = shard.shared_writers();
@@ -312,7 +316,7 @@ fn writes_are_found_again_in_any_order() {
         for _ in 0..10 {
             rng.shuffle(&mut records);
             let other = Store::new(in_shards(store.replica()));
-            let mut replay = Replay::new(&other);
+            let mut replay = Replay::new(&other, 2);
             for record in &records {
                 replay.record(WRITES, record).expect("as it was made");
                 if rng.bool() {
@@ -336,7 +340,7 @@ fn add_up(held: &mut Held<'_>, object: &[u8], by: u64) {
 }
 
 fn value(function: &Function, object: &[u8]) -> i64 {
-    let hash = crate::hash(object);
+    let hash = miso_crdt::table::hash(object);
     let shard = function.lock(function.shard_of(hash));
     shard.read::<kind::PnCounter>(hash, object, b"c").expect("a counter").map_or(0, |c| c.value())
 }
@@ -367,19 +371,18 @@ fn with_peer(disk: &FaultyDisk) -> Store {
 /// would else be counted twice, or half of it would be gone.
 #[test]
 fn what_an_answered_write_builds_on_is_found_again() {
-    fn take_over(function: &Function) {
-        assert_eq!(function.take_over(&vec![(ReplicaId(2), 1)]), 1);
+    fn adopt(function: &Function) {
+        assert_eq!(function.adopt_counts(&vec![(ReplicaId(2), 1)]), 1);
     }
     fn delete(function: &Function) {
-        let hash = crate::hash(b"o");
+        let hash = miso_crdt::table::hash(b"o");
         assert!(function.lock(function.shard_of(hash)).delete(hash, b"o", b"c"));
     }
     fn transact(function: &Function) {
         let mut held = Held::shards(function, (0..function.shards()).collect());
         [b"o", b"y"].iter().for_each(|object| add_up(&mut held, *object, 1));
     }
-    let all: [(fn(&Function), _); 3] =
-        [(take_over, [106, 0]), (delete, [1, 0]), (transact, [107, 1])];
+    let all: [(fn(&Function), _); 3] = [(adopt, [106, 0]), (delete, [1, 0]), (transact, [107, 1])];
     for (unanswered, right) in all {
         let disk = FaultyDisk::new(7);
         let store = with_peer(&disk);
@@ -428,7 +431,7 @@ fn no_cut_comes_between_what_threads_did_and_what_builds_on_it() {
         let torn = disk.fork(1).kill();
         torn.put(SEGMENT, &log[..cut]);
         let [x, y, z] = counts(&start_as(&torn, in_shards).function(b"f"));
-        // Of each pair, so many have been found.
+        // How many were found of each pair.
         let (xy, yz, zx) = (x + y - z, y + z - x, z + x - y);
         assert!([xy, yz, zx].iter().all(|n| n % 2 == 0 && *n >= 0), "cut at {cut}: {x} {y} {z}");
         seen.insert((x, y, z));

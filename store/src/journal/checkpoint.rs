@@ -8,10 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::directory::{Files, checkpoint_name, checkpoint_temporary, segment_name};
 use super::disk::{Disk, DiskFile};
-use super::log::Shared;
+use super::error::Failed;
+use super::log::Journal;
+use super::log::state::Log;
 use super::record::{self, CHECKPOINT_MAGIC, FOOTER, FileHead, Scratch, Seed};
-use super::{Failed, Files, checkpoint_name, checkpoint_temporary, segment_name};
 
 /// Bytes gathered for a write.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -21,7 +23,7 @@ const SYNC_BYTES: u64 = 16 << 20;
 /// A checkpoint in the making. Dropped unfinished, it leaves nothing.
 #[derive(Debug)]
 pub struct Checkpoint {
-    shared: Arc<Shared>,
+    log: Arc<Log>,
     file: Option<CheckpointFile>,
     first: u64,
     /// Of the log, that will not be needed any more.
@@ -54,24 +56,35 @@ pub struct CheckpointSummary {
     pub bytes: u64,
 }
 
+impl Journal {
+    /// Begins a checkpoint: from here on records go to a new segment, and what all older ones tell is
+    /// to be put into the checkpoint, possibly with newer things. Only one at a time.
+    ///
+    /// # Errors
+    /// One is being made, or the new segment could not be begun.
+    pub fn begin(&self) -> Result<Checkpoint, Failed> {
+        Checkpoint::begin(&self.log)
+    }
+}
+
 impl Checkpoint {
-    pub(super) fn begin(shared: &Arc<Shared>) -> Result<Checkpoint, Failed> {
-        if shared.checkpointing.swap(true, Ordering::AcqRel) {
+    pub(super) fn begin(log: &Arc<Log>) -> Result<Checkpoint, Failed> {
+        if log.checkpointing.swap(true, Ordering::AcqRel) {
             return Err(Failed("a checkpoint is being made".to_owned()));
         }
-        let begun = Checkpoint::create(shared);
+        let begun = Checkpoint::create(log);
         if begun.is_err() {
-            shared.checkpointing.store(false, Ordering::Release);
+            log.checkpointing.store(false, Ordering::Release);
         }
         begun
     }
 
-    fn create(shared: &Arc<Shared>) -> Result<Checkpoint, Failed> {
-        let first = shared.begin_checkpoint()?;
-        let log_bytes = shared.log_bytes();
-        let file = CheckpointFile::create(&*shared.disk, first, shared.salt);
+    fn create(log: &Arc<Log>) -> Result<Checkpoint, Failed> {
+        let first = log.begin_checkpoint()?;
+        let log_bytes = log.log_bytes();
+        let file = CheckpointFile::create(&*log.disk, first, log.salt);
         let file = file.map_err(|error| Failed::io("a checkpoint cannot be begun", &error))?;
-        Ok(Checkpoint { shared: Arc::clone(shared), file: Some(file), first, log_bytes })
+        Ok(Checkpoint { log: Arc::clone(log), file: Some(file), first, log_bytes })
     }
 
     /// The first record of the log that it need not hold.
@@ -103,18 +116,18 @@ impl Checkpoint {
     /// # Errors
     /// It is not on the disk. If only the removal fails, that is left to the next checkpoint.
     pub fn finish(mut self) -> Result<CheckpointSummary, Failed> {
-        if self.shared.is_closed() {
+        if self.log.is_closed() {
             // The directory may be somebody else's by now.
             return Err(Failed("the journal is closed".to_owned()));
         }
-        self.shared.settle()?;
-        let disk = Arc::clone(&self.shared.disk);
+        self.log.settle()?;
+        let disk = Arc::clone(&self.log.disk);
         let file = self.file.take().expect("it has its file until it is finished");
         let summary = file.finish(&*disk);
         let summary =
             summary.map_err(|error| Failed::io("the checkpoint cannot be finished", &error))?;
-        self.shared.checkpointed(self.first)?;
-        self.shared.log_shrunk(self.log_bytes);
+        self.log.checkpointed(self.first)?;
+        self.log.log_shrunk(self.log_bytes);
         let _ = remove_older(&*disk, self.first);
         Ok(summary)
     }
@@ -123,9 +136,9 @@ impl Checkpoint {
 impl Drop for Checkpoint {
     fn drop(&mut self) {
         if self.file.is_some() {
-            let _ = self.shared.disk.remove(&checkpoint_temporary(self.first));
+            let _ = self.log.disk.remove(&checkpoint_temporary(self.first));
         }
-        self.shared.checkpointing.store(false, Ordering::Release);
+        self.log.checkpointing.store(false, Ordering::Release);
     }
 }
 

@@ -22,8 +22,8 @@ pub struct Environment {
 /// One directory, and the only way to it.
 pub trait Disk: Send + Sync + Debug {
     /// Keeps other processes out until the result is dropped. `ErrorKind::WouldBlock` if one is in.
-    /// `shared` is for who only reads: it writes nothing, and is in nobody's way where nobody has
-    /// ever locked.
+    /// `shared` is for a caller that only reads: it writes nothing, and succeeds where there is no lock
+    /// file.
     fn lock(&self, shared: bool) -> io::Result<Box<dyn Any + Send + Sync>>;
     /// The names of all entries.
     fn list(&self) -> io::Result<Vec<String>>;
@@ -31,7 +31,7 @@ pub trait Disk: Send + Sync + Debug {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens a file, for reading and writing if `write`.
     fn open(&self, name: &str, write: bool) -> io::Result<Arc<dyn DiskFile>>;
-    /// Gives a file another name, and takes the name from who had it.
+    /// Gives a file another name, and takes the name from the file that had it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Takes the name from a file.
     fn remove(&self, name: &str) -> io::Result<()>;

@@ -85,8 +85,8 @@ impl FaultyDisk {
         FaultyDisk { state: Arc::new(Mutex::new(state)), life: 0 }
     }
 
-    /// The process dies: all that was written stays. Gives the disk that the next process finds;
-    /// who still holds this one gets errors.
+    /// The process dies: all that was written stays. Gives the disk that the next process finds; calls
+    /// on this one fail from then on.
     #[must_use]
     pub fn kill(&self) -> FaultyDisk {
         let mut state = self.state.lock();
@@ -148,7 +148,7 @@ impl FaultyDisk {
         self.state.lock().fail_syncs = n;
     }
 
-    /// Each sync of a file takes so long.
+    /// Each sync of a file takes this long.
     pub fn set_sync_delay(&self, delay: Duration) {
         self.state.lock().sync_delay = delay;
     }

@@ -1,17 +1,16 @@
-//! What threads have added to the journal and nobody has gathered yet, a lane for each thread: so that
+//! What threads have added to the journal and what is not gathered yet, a lane for each thread. So
 //! threads that write at the same time do not wait for each other, and what is gathered becomes one
 //! record, with one head and one checksum.
 //!
 //! A lane is locked for no longer than it takes to copy what is added; its own thread is nearly always
-//! the only one that does. Who gathers takes all lanes at once, and puts what he finds in the order that
-//! was given with it: so the log is what was added up to one moment, in that order, as if there were one
-//! lane.
+//! the only one that does. A thread that gathers takes all lanes at once, and puts what it finds in the
+//! order that was given with it: so the log is what was added up to one moment, in that order, as if
+//! there were one lane.
 
 use std::collections::HashMap;
 use std::mem;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
@@ -21,7 +20,7 @@ use smallvec::SmallVec;
 const RECORD_FULL: usize = 8 << 10;
 /// Room that a lane keeps.
 const KEPT: usize = 64 << 10;
-/// A lane that has grown to this is emptied by who has filled it.
+/// A lane that has grown to this is emptied by the thread that has filled it.
 const LANE_FULL: usize = 1 << 20;
 
 /// Shared by all threads.
@@ -53,7 +52,7 @@ struct Add {
     head: usize,
 }
 
-/// Room for who gathers, kept.
+/// Buffers of a gathering, kept for the next.
 #[derive(Debug)]
 pub(super) struct Room {
     taken: Vec<Added>,
@@ -80,9 +79,9 @@ fn mine() -> usize {
 }
 
 impl Lanes {
-    pub(super) fn new() -> Lanes {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        Lanes((0..threads.next_power_of_two().clamp(4, 64)).map(|_| Lane::default()).collect())
+    /// Lanes for the threads of this many processors.
+    pub(super) fn new(processors: usize) -> Lanes {
+        Lanes((0..processors.next_power_of_two().clamp(4, 64)).map(|_| Lane::default()).collect())
     }
 
     pub(super) fn room(&self) -> Room {
@@ -90,7 +89,7 @@ impl Lanes {
         Room { taken, places: Vec::new(), payload: Vec::new() }
     }
 
-    /// Adds `more` to a record of this kind and with this head, behind what was added to such a one
+    /// Adds `more` to a record of this kind and with this head, after what was added to such a one
     /// with a smaller `order`. A thread's own come in order. Answers whether it is time to gather.
     #[inline]
     pub(super) fn add(&self, kind: u8, head: &[u8], order: u64, more: &[u8]) -> bool {
@@ -193,7 +192,7 @@ mod tests {
     }
 
     fn elsewhere(lanes: &Lanes, adds: &[(&[u8], u64, &[u8])]) {
-        thread::scope(|scope| {
+        std::thread::scope(|scope| {
             scope
                 .spawn(|| adds.iter().for_each(|(head, n, what)| _ = lanes.add(3, head, *n, what)));
         });
@@ -201,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_threads_add_is_gathered_in_order() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::new(2);
         elsewhere(&lanes, &[(b"f:", 1, b"a"), (b"g:", 7, b"x"), (b"f:", 4, b"d")]);
         elsewhere(&lanes, &[(b"g:", 5, b"w"), (b"f:", 2, b"b"), (b"f:", 3, b"c")]);
         let (f, g) = ((3, b"f:abcd".to_vec(), 4), (3, b"g:wx".to_vec(), 2));
@@ -214,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_is_added_at_once_is_in_one_record() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::new(2);
         let long = vec![7; RECORD_FULL - 1];
         for n in 0..3 {
             assert!(!lanes.add(3, b"f", n, &long));

@@ -1,4 +1,4 @@
-//! Who this directory's node is: the file `identity`.
+//! The identity of this directory's node: the file `identity`.
 //!
 //! A replica id is one incarnation of a node as a writer. It may be kept only if nothing is lost
 //! that was ever shown to anybody: [`Identity::may_keep`] decides that. The file is small text, so
@@ -21,7 +21,8 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::disk::{Disk, Environment};
-use super::{OpenError, SyncPolicy};
+use super::error::OpenError;
+use super::policy::SyncPolicy;
 
 /// The name of the file.
 pub(super) const IDENTITY: &str = "identity";
@@ -47,7 +48,7 @@ pub enum State {
     Repaired,
 }
 
-/// Who the node is, and how its last run went.
+/// The identity of a node, and how its last run went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The current incarnation.

@@ -207,7 +207,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// A reader that begins behind the file's head.
+    /// A reader that begins after the file's head.
     pub(super) fn new(file: Arc<dyn DiskFile>, seed: Seed) -> io::Result<Reader> {
         Ok(Reader { window: Window::new(file)?, seed, at: FILE_HEAD as u64 })
     }
@@ -278,7 +278,7 @@ const SEARCH_BYTES: u64 = 8 << 30;
 
 /// Finds readable records anywhere from `from` on: at each offset whose number and length could be a
 /// record's, the checksum decides. `numbers` are those that count. Calls `found` with offset and
-/// record; the search goes on behind it.
+/// record; the search goes on after it.
 ///
 /// False if it was given up: bytes made to look like heads of long records would otherwise take
 /// for ever.

@@ -10,14 +10,16 @@ use std::io;
 use std::sync::Arc;
 
 use super::checkpoint::footer;
+use super::directory::{Files, checkpoint_name, segment_name};
 use super::disk::{Disk, DiskFile, Environment};
-use super::log::{Start, create_segment};
+use super::error::OpenError;
+use super::log::{Journal, Start, create_segment};
 use super::meta::{Cut, Identity, RecoveredSummary, State, Why};
+use super::policy::Options;
 use super::record::{
     CHECKPOINT_MAGIC, FILE_HEAD, FOOTER, FileHead, LOG_MAGIC, Next, OWN_KINDS, RECORD_HEAD, Reader,
     Seed, search, zeros_from,
 };
-use super::{Files, Journal, OpenError, Options, checkpoint_name, segment_name};
 
 impl Journal {
     /// Locks the directory and looks what is in it. Then [`Recovery::replay`], [`Recovered::start`].
@@ -69,7 +71,7 @@ impl std::fmt::Debug for Recovery {
 
 /// All has been replayed; the journal may start.
 pub struct Recovered {
-    /// Who the node was; none in a new directory, or beside a checkpoint that was restored.
+    /// The identity of the last run; none in a new directory, or beside a checkpoint that was restored.
     pub identity: Option<Identity>,
     /// What was found.
     pub summary: RecoveredSummary,
@@ -95,7 +97,7 @@ struct Bad {
 }
 
 /// What is known while the log is read.
-struct Log<'a> {
+struct LogReader<'a> {
     disk: &'a dyn Disk,
     segments: Vec<u64>,
     /// The number of the next record.
@@ -107,7 +109,7 @@ struct Log<'a> {
 }
 
 impl Recovery {
-    /// Who the node was.
+    /// The identity of the last run.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
@@ -178,7 +180,7 @@ impl Read {
         {
             return Err(OpenError::damaged(&segment_name(begin), 0, "it is missing"));
         }
-        let mut log = Log {
+        let mut log = LogReader {
             disk,
             segments,
             next: begin,
@@ -195,7 +197,7 @@ impl Read {
             }
             summary.cut = cut;
         }
-        let Log { next, sound, .. } = log;
+        let LogReader { next, sound, .. } = log;
         if sound >= next {
             let what = format!("the log ends at record {}, but {sound} was durable", next - 1);
             let last = log.segments.last().copied().unwrap_or(begin);
@@ -257,7 +259,7 @@ pub(super) fn read_checkpoint(
     }
 }
 
-impl Log<'_> {
+impl LogReader<'_> {
     /// Reads until the end, or to the first place that cannot be read.
     fn read(
         &mut self,
@@ -372,7 +374,7 @@ impl Log<'_> {
 }
 
 impl Recovered {
-    /// Whether the node may go on as who it was; in a new directory it may begin.
+    /// Whether the node may keep its incarnation; in a new directory it may begin.
     ///
     /// # Errors
     /// It may not, and why.

@@ -2,7 +2,7 @@
 //!
 //! Records are joins: any of them may be applied in any order, also when others are missing. So a
 //! repair reads every record that checks, from all checkpoints and segments, and puts them into one
-//! new checkpoint behind which an empty log begins. Only when that is durable do the old files go:
+//! new checkpoint, after which an empty log begins. Only when that is durable do the old files go:
 //! the damaged ones to `quarantine/`, where nothing ever looks again. The node has lost something, so
 //! it gets a new incarnation, and peers tell it what is missing.
 //!
@@ -15,7 +15,9 @@ use std::io;
 use std::sync::Arc;
 
 use super::checkpoint::CheckpointFile;
+use super::directory::{Files, QUARANTINE, checkpoint_name, segment_name};
 use super::disk::{Disk, DiskFile};
+use super::error::OpenError;
 use super::log::create_segment;
 use super::meta::{IDENTITY, Identity, State};
 use super::record::{
@@ -23,7 +25,6 @@ use super::record::{
     Seed, search,
 };
 use super::recover::examine;
-use super::{Files, OpenError, QUARANTINE, checkpoint_name, segment_name};
 
 /// What was found, and done, in lines to print.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -96,10 +96,6 @@ impl Observer for Wrote {
     }
 
     fn changed(&self, _: &Function, _: &[u8], _: &[u8], _: Type) {}
-
-    fn listens(&self) -> bool {
-        false
-    }
 }
 
 #[derive(Debug)]
@@ -1037,7 +1033,7 @@ impl World {
         let mut shard = function.lock(function.shard_of(hash));
         // The server lets these wait.
         let resets = dice == 0 || (*kind == Type::OrMap && !(4..7).contains(&dice));
-        if resets && function.frozen() {
+        if resets && function.deletes_paused() {
             return;
         }
         let done = match (kind, dice) {

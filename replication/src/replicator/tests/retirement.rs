@@ -31,7 +31,7 @@ fn retirements(out: &[Effect]) -> Vec<Retired> {
 }
 
 fn frozen(scene: &Scene) -> bool {
-    scene.store.function(&F).frozen()
+    scene.store.function(&F).deletes_paused()
 }
 
 /// Peer 3 has counted once in `o`, `c`, and is gone for good; 2 is here.

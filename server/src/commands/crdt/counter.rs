@@ -261,9 +261,6 @@ fn madd<K: Kind<State = Counter>>(
         }
         Ok::<_, CommandError>(values)
     })?;
-    for (name, _) in &pairs {
-        cx.changed(object, name, K::TYPE);
-    }
     cx.reply.array(values.len());
     for value in values {
         cx.reply.integer(value);

@@ -3,8 +3,8 @@
 use miso_protocol::command::{Access, Arg, Flags, Group, NAME, OBJECT, Row};
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
+use miso_store::Slot;
 use miso_store::crdt::{Counter, Type, Value, Writers};
-use miso_store::{ShardGuard, Slot};
 
 use crate::clock::unix_ms;
 use crate::commands::access::with_shard;
@@ -317,35 +317,16 @@ fn kind(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// A name that was deleted, and its type.
-pub(crate) type Deleted = (Box<[u8]>, Type);
-
-/// Deletes a whole object. Returns the names that it had.
-pub(crate) fn delete_all(shard: &mut ShardGuard<'_>, hash: u64, object: &[u8]) -> Vec<Deleted> {
-    let name = |(name, slot): (&[u8], &Slot)| Some((Box::from(name), slot.value()?.kind()));
-    let held = shard.object(hash, object);
-    let deleted = held.map_or_else(Vec::new, |held| held.iter().filter_map(name).collect());
-    shard.delete_object(hash, object);
-    deleted
-}
-
 fn del(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let object = &args[1];
-    // Under one lock and so in one record: a node that dies keeps all of it or nothing.
-    let deleted: Vec<Deleted> = with_shard(cx, object, |shard, hash| {
+    // Under one lock, so that all of it or nothing is found again after a crash.
+    let deleted = with_shard(cx, object, |shard, hash| {
         if args.len() == 2 {
-            return delete_all(shard, hash, object);
+            return shard.delete_object(hash, object);
         }
-        let delete = |name: &[u8]| {
-            let kind = shard.slot(hash, object, name)?.value()?.kind();
-            shard.delete(hash, object, name).then(|| (Box::from(name), kind))
-        };
-        args.tail(2).iter().filter_map(delete).collect()
+        args.tail(2).iter().filter(|name| shard.delete(hash, object, name)).count()
     });
-    for (name, kind) in &deleted {
-        cx.changed(object, name, *kind);
-    }
-    cx.reply.integer(deleted.len() as i64);
+    cx.reply.integer(deleted as i64);
     Ok(())
 }
 

@@ -193,14 +193,10 @@ fn exists(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn del(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let ids = args.tail(1);
-    let deleted: Vec<_> = cx.with_objects(ids, |held| {
-        let delete = |id| held.with_object(id, |shard, hash| object::delete_all(shard, hash, id));
-        ids.iter().map(delete).collect()
+    let there = cx.with_objects(ids, |held| {
+        let mut delete = |id| held.with_object(id, |shard, hash| shard.delete_object(hash, id) > 0);
+        ids.iter().map(|id| usize::from(delete(id))).sum::<usize>()
     });
-    for (id, names) in ids.iter().zip(&deleted) {
-        names.iter().for_each(|(name, kind)| cx.changed(id, name, *kind));
-    }
-    let there = deleted.iter().filter(|names| !names.is_empty()).count();
     cx.reply.integer(there as i64);
     Ok(())
 }

@@ -1,0 +1,335 @@
+//! Access to a shard: its lock, and what is done under it.
+
+use std::ops::Deref;
+
+use miso_crdt::{Context, Crdt, Delta, Dot, Kind, Type, Value};
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+use crate::function::Function;
+use crate::joining::LOCAL;
+use crate::mint::Mint;
+use crate::object::{Object, WrongType};
+use crate::shard::Shard;
+
+/// A shard, locked. What is done to it is journaled as one, before the lock is let go of.
+#[derive(Debug)]
+pub struct ShardGuard<'a> {
+    function: &'a Function,
+    shard: MutexGuard<'a, Shard>,
+    /// Fields are dropped in their order: the observer hears of changes after the shard is unlocked.
+    changes: Changes<'a>,
+}
+
+/// What has changed under a lock, told to the store's observer when this is dropped. Nothing is noted,
+/// and nothing allocated, while nobody listens.
+#[derive(Debug)]
+pub(crate) struct Changes<'a> {
+    function: &'a Function,
+    all: Vec<Changed>,
+}
+
+/// A value that has changed: its object, its name, its type.
+type Changed = (Box<[u8]>, Box<[u8]>, Type);
+
+impl<'a> Changes<'a> {
+    pub(crate) const fn of(function: &'a Function) -> Changes<'a> {
+        Changes { function, all: Vec::new() }
+    }
+
+    #[inline]
+    fn note(&mut self, object: &[u8], name: &[u8], kind: Type) {
+        if self.function.hooks.listened() {
+            self.all.push((object.into(), name.into(), kind));
+        }
+    }
+
+    /// Moves here what `guard` has noted.
+    pub(crate) fn take(&mut self, guard: &mut ShardGuard<'_>) {
+        self.all.append(&mut guard.changes.all);
+    }
+
+    #[cold]
+    fn tell(&self) {
+        for (object, name, kind) in &self.all {
+            self.function.tell_changed(object, name, *kind);
+        }
+    }
+}
+
+impl Drop for Changes<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.all.is_empty() {
+            self.tell();
+        }
+    }
+}
+
+impl Drop for ShardGuard<'_> {
+    // Shards are locked more often than they are written to.
+    #[inline]
+    fn drop(&mut self) {
+        if !self.shard.writes.is_empty() {
+            self.journal();
+        }
+    }
+}
+
+impl Deref for ShardGuard<'_> {
+    type Target = Shard;
+
+    fn deref(&self) -> &Shard {
+        &self.shard
+    }
+}
+
+impl Function {
+    /// Locks a shard. A thread that takes several takes them in ascending order.
+    pub fn lock(&self, shard: usize) -> ShardGuard<'_> {
+        ShardGuard::new(self, self.shards[shard].lock())
+    }
+}
+
+impl<'a> ShardGuard<'a> {
+    pub(crate) fn new(function: &'a Function, shard: MutexGuard<'a, Shard>) -> ShardGuard<'a> {
+        ShardGuard { function, shard, changes: Changes::of(function) }
+    }
+
+    /// Updates the state of type `K` under `name` of the object, made empty if it is absent, and
+    /// dropped again if it is left empty. `update` gets the state, the events, and the delta-group
+    /// to note in while changes are gathered. Answers what `update` does, and whether anything
+    /// changed.
+    ///
+    /// # Errors
+    /// If the name holds another type; then nothing is changed.
+    pub fn write<K: Kind, R>(
+        &mut self,
+        (hash, object, name): (u64, &[u8], &[u8]),
+        update: impl FnOnce(&mut K::State, &mut Mint<'_>, Option<&mut <K::State as Crdt>::Delta>) -> R,
+    ) -> Result<(R, bool), WrongType> {
+        let shard = &mut *self.shard;
+        let (held, new) = shard.objects.get_or_insert_hashed(hash, object, Object::default);
+        if new {
+            self.function.count_objects(1);
+        }
+        let slot = held.get_or_insert(name, K::TYPE);
+        let journal = self.function.hooks.journal();
+        // Counters are noted by key alone, and only once an interval: see `Shard::collect_changes`.
+        let counts = matches!(K::TYPE, Type::GCounter | Type::PnCounter);
+        let mut mint = Mint::new(self.function, shard.flushed);
+        let state = slot.write::<K>()?;
+        let mut own = None;
+        let result = if journal.is_some() && !counts {
+            let delta = own.insert(Delta::empty(K::TYPE));
+            update(state, &mut mint, K::delta_mut(delta))
+        } else if shard.tracked && !counts {
+            let group = shard.pending.group(&mut shard.key, (object, name, K::TYPE));
+            update(state, &mut mint, K::delta_mut(group))
+        } else {
+            update(state, &mut mint, None)
+        };
+        let blank = state.is_blank();
+        if let Some(journal) = journal
+            && mint.used()
+        {
+            let (to, key) = ((journal, self.function.writes_head()), (object, name));
+            match &own {
+                Some(own) => shard.writes.push(to, &mint.minted, key, own, &shard.writers),
+                None => {
+                    let entry = state.counted(LOCAL);
+                    shard.writes.count(to, &mint.minted, key, (K::TYPE, entry), &shard.writers);
+                }
+            }
+        }
+        if shard.tracked && !mint.minted.is_empty() {
+            if let Some(own) = own.as_ref().filter(|_| !counts) {
+                shard.pending.group(&mut shard.key, (object, name, K::TYPE)).join(own);
+            } else if counts && !mint.noted.get() {
+                shard.pending.count(&mut shard.key, (object, name, K::TYPE));
+            }
+        }
+        if blank && held.settle(name) {
+            shard.objects.remove(object);
+            self.function.count_objects(-1);
+        }
+        if let Some(own) = own
+            && shard.is_ungathered()
+        {
+            let seen = (&*self.function.known(), self.function.seq());
+            shard.note_ungathered(seen, object, name, &own);
+        }
+        let used = mint.used();
+        if used {
+            shard.changed(object);
+            self.changes.note(object, name, K::TYPE);
+            if shard.tracked {
+                self.function.wrote();
+            }
+        }
+        Ok((result, used))
+    }
+
+    /// As [`ShardGuard::write`] for updates that create nothing: none if the name reads as absent.
+    ///
+    /// # Errors
+    /// If the name holds another type; then nothing is changed.
+    pub fn modify<K: Kind, R>(
+        &mut self,
+        (hash, object, name): (u64, &[u8], &[u8]),
+        update: impl FnOnce(&mut K::State, &mut Mint<'_>, Option<&mut <K::State as Crdt>::Delta>) -> R,
+    ) -> Result<Option<(R, bool)>, WrongType> {
+        match self.read::<K>(hash, object, name)? {
+            None => Ok(None),
+            Some(_) => self.write::<K, R>((hash, object, name), update).map(Some),
+        }
+    }
+
+    /// Deletes what this node has seen of `name`, whatever its type; whether it was there.
+    pub fn delete(&mut self, hash: u64, object: &[u8], name: &[u8]) -> bool {
+        if self.slot(hash, object, name).is_none() {
+            return false;
+        }
+        let context = self.function.context();
+        let changed = self.change_each((hash, object, name), |value, mint, group| {
+            reset(value, &context, mint, group);
+        });
+        changed.into_iter().for_each(|kind| self.changes.note(object, name, kind));
+        true
+    }
+
+    /// Adopts what `gone` have counted under `name`: see [`Counter::take_over`]. No value changes by
+    /// it, so the observer hears nothing.
+    ///
+    /// [`Counter::take_over`]: miso_crdt::Counter::take_over
+    pub(crate) fn adopt_counts(
+        &mut self,
+        (hash, object, name): (u64, &[u8], &[u8]),
+        gone: impl Fn(Dot) -> bool,
+    ) {
+        self.change_each((hash, object, name), |value, mint, group| match value {
+            Value::GCounter(counter) => {
+                let change = group.and_then(miso_crdt::kind::GCounter::delta_mut);
+                counter.take_over(&gone, mint, change);
+            }
+            Value::PnCounter(counter) => {
+                let change = group.and_then(miso_crdt::kind::PnCounter::delta_mut);
+                counter.take_over(&gone, mint, change);
+            }
+            Value::OrMap(map) => {
+                let change = group.and_then(miso_crdt::kind::OrMap::delta_mut);
+                map.take_over(&gone, mint, change);
+            }
+            _ => {}
+        });
+    }
+
+    /// Changes each value under a name, which there must be. Answers the types of those that it changed.
+    fn change_each(
+        &mut self,
+        (hash, object, name): (u64, &[u8], &[u8]),
+        mut change: impl FnMut(&mut Value, &mut Mint<'_>, Option<&mut Delta>),
+    ) -> SmallVec<[Type; 1]> {
+        let shard = &mut *self.shard;
+        let mut changed = SmallVec::new();
+        let Some(held) = shard.objects.get_mut_hashed(hash, object) else { return changed };
+        let Some(slot) = held.get_mut(name) else { return changed };
+        let journal = self.function.hooks.journal();
+        let mut ungathered = Vec::new();
+        slot.each_mut(|value| {
+            let mut mint = Mint::new(self.function, shard.flushed);
+            let kind = value.kind();
+            let (pending, room) = (&mut shard.pending, &mut shard.key);
+            let group = shard.tracked.then(|| pending.group(room, (object, name, kind)));
+            let Some(journal) = journal else {
+                change(value, &mut mint, group);
+                changed.extend(mint.used().then_some(kind));
+                return;
+            };
+            let mut own = Delta::empty(kind);
+            change(value, &mut mint, Some(&mut own));
+            if mint.used() {
+                changed.push(kind);
+                let (to, key) = ((journal, self.function.writes_head()), (object, name));
+                shard.writes.push(to, &mint.minted, key, &own, &shard.writers);
+            }
+            match group {
+                Some(group) => group.join(&own),
+                None => ungathered.push(own),
+            }
+        });
+        if held.settle(name) {
+            shard.objects.remove(object);
+            self.function.count_objects(-1);
+        }
+        if shard.is_ungathered() {
+            let seen = (&*self.function.known(), self.function.seq());
+            ungathered.iter().for_each(|own| shard.note_ungathered(seen, object, name, own));
+        }
+        shard.changed(object);
+        if shard.tracked {
+            self.function.wrote();
+        }
+        changed
+    }
+
+    /// Deletes what this node has seen of the whole object; how many names there were.
+    pub fn delete_object(&mut self, hash: u64, object: &[u8]) -> usize {
+        let names: Vec<Box<[u8]>> = match self.object(hash, object) {
+            Some(object) => object.iter().map(|(name, _)| Box::from(name)).collect(),
+            None => return 0,
+        };
+        names.iter().filter(|name| self.delete(hash, object, name)).count()
+    }
+
+    fn journal(&mut self) {
+        if let Some(journal) = self.function.hooks.journal() {
+            self.shard.writes.journal(journal, self.function.writes_head());
+        }
+    }
+
+    /// Takes what is to be journaled of another shard of the function, so that it is one record.
+    pub(crate) fn take_writes(&mut self, other: &mut ShardGuard<'_>) {
+        if !other.shard.writes.is_empty() {
+            self.shard.writes.take(&mut other.shard.writes);
+        }
+    }
+
+    /// The function that the shard is of.
+    #[must_use]
+    pub fn function(&self) -> &'a Function {
+        self.function
+    }
+}
+
+/// Deletes all that is seen of a value.
+fn reset(value: &mut Value, context: &Context, mint: &mut Mint<'_>, group: Option<&mut Delta>) {
+    macro_rules! note {
+        ($kind:ident) => {
+            group.and_then(<miso_crdt::kind::$kind as Kind>::delta_mut)
+        };
+    }
+    match value {
+        Value::GCounter(counter) => {
+            counter.reset(mint, note!(GCounter));
+        }
+        Value::PnCounter(counter) => {
+            counter.reset(mint, note!(PnCounter));
+        }
+        Value::GSet(set) => {
+            set.clear(context, mint, note!(GSet));
+        }
+        Value::OrSet(set) => {
+            set.clear(context, mint, note!(OrSet));
+        }
+        Value::MvRegister(register) => {
+            register.reset(mint, note!(MvRegister));
+        }
+        Value::EwFlag(flag) => {
+            flag.disable(mint, note!(EwFlag));
+        }
+        Value::OrMap(map) => {
+            map.clear(context, mint, note!(OrMap));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What replication keeps of a function beside its objects.
+
+use std::collections::HashMap;
+
+use miso_crdt::{Context, DecodeError, ReplicaId, Writer, Writers};
+
+use crate::removals::RemovalLog;
+
+/// The local writer is the first that a function interns.
+pub(crate) const LOCAL: Writer = Writer(0);
+
+/// A causal vector as nodes exchange it.
+pub type Vector = Vec<(ReplicaId, u64)>;
+
+/// Why a message was not applied. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// Its events are known here already.
+    Known,
+    /// Events before it are not known here; the first that is missing.
+    Gap(u64),
+    /// Its writer is retired: nothing more can come of it.
+    Retired,
+    /// It cannot be right.
+    Malformed(&'static str),
+    /// It cannot be read.
+    Unreadable(DecodeError),
+}
+
+impl From<DecodeError> for Refused {
+    fn from(error: DecodeError) -> Refused {
+        Refused::Unreadable(error)
+    }
+}
+
+/// What replication keeps of a function beside its objects.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    /// All writers met; the shards have copies.
+    pub(crate) writers: Writers,
+    /// How many of them the shards have.
+    pub(crate) shared: usize,
+    /// The local writer's newest event that a batch has told of.
+    pub(crate) sent: u64,
+    pub(crate) log: RemovalLog,
+    /// The summary of each writer: what it has announced, in its own stream, that it has applied.
+    pub(crate) summaries: HashMap<Writer, Context>,
+    /// The writers that will never count again.
+    pub(crate) retired: Retired,
+}
+
+impl Joining {
+    pub(crate) fn new(writers: Writers) -> Joining {
+        let shared = writers.len();
+        Joining {
+            writers,
+            shared,
+            sent: 0,
+            log: RemovalLog::default(),
+            summaries: HashMap::new(),
+            retired: Retired::default(),
+        }
+    }
+}
+
+/// Some writers will never count again, and one node has adopted what they counted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Retirement {
+    /// The writer that adopted the counts, and the event by which it did.
+    pub by: (ReplicaId, u64),
+    /// The writers, and their last events: all that anybody has seen of them.
+    pub writers: Vector,
+}
+
+/// What is known of silent writers, in their order: 24 bytes each, for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Retired(pub(crate) Vec<Silence>);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silence {
+    pub(crate) writer: Writer,
+    pub(crate) by: Writer,
+    pub(crate) last: u64,
+    pub(crate) event: u64,
+}
+
+impl Retired {
+    /// Whether an event is one that a retired writer cannot have made.
+    pub(crate) fn has(&self, writer: Writer, seq: u64) -> bool {
+        self.find(writer).is_ok_and(|at| seq > self.0[at].last)
+    }
+
+    pub(crate) fn find(&self, writer: Writer) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&writer, |silence| silence.writer)
+    }
+
+    /// The events of those of which all is known, the adoption included: what is kept for their
+    /// sake may go. Of a writer that was lost a value may be here that nobody knows all before: that
+    /// is not among them, and stays.
+    pub(crate) fn silent(&self, known: &Context, own: u64) -> Context {
+        let upto = |writer| if writer == LOCAL { own } else { known.upto(writer) };
+        let mut silent = Context::new();
+        for silence in &self.0 {
+            if upto(silence.writer) >= silence.last && upto(silence.by) >= silence.event {
+                silent.raise(silence.writer, silence.last);
+            }
+        }
+        silent
+    }
+}

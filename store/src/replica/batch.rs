@@ -1,0 +1,139 @@
+//! Batches: what the local writer did since the last one, and what peers did.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use miso_crdt::{Changes, DecodeError, ReplicaId, SEQ_MAX, Writer};
+
+use crate::durable::records;
+use crate::function::Function;
+use crate::joining::{Joining, LOCAL, Refused};
+use crate::removals::Removals;
+use crate::replica::join::Joined;
+use crate::shard::join::Claim;
+
+/// A batch of the local writer's: its events `first ..= last`, and nothing else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outgoing {
+    /// The first event.
+    pub first: u64,
+    /// The last event.
+    pub last: u64,
+    /// How many values it changes.
+    pub changes: usize,
+    /// As [`miso_crdt::batch`] says.
+    pub message: Bytes,
+}
+
+impl Function {
+    /// Starts to gather what changes, for a replicator; what is there already, it gets by a sync.
+    pub fn track(&self) {
+        let mut joining = self.joining.lock();
+        // One cut: an event is before the start in all shards, or in none.
+        let mut shards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
+        if shards.iter().all(|shard| shard.tracked) {
+            return;
+        }
+        let seq = self.seq();
+        shards.iter_mut().for_each(|shard| {
+            shard.track(seq);
+            // What was deleted while nobody asked was noted nowhere.
+            shard.find_floors();
+        });
+        joining.sent = seq;
+        joining.log.lacks(LOCAL, seq);
+    }
+
+    /// Takes what changed since the last call: one change per value, whatever the number of updates,
+    /// and exactly the events after the last batch; none if there are no such events.
+    pub fn take_batch(&self) -> Option<Outgoing> {
+        let mut joining = self.joining.lock();
+        // Before the cut: a thread that writes after it says so again.
+        self.dirty.store(false, Ordering::SeqCst);
+        // One cut through all shards, in ascending order: a batch that held an event beyond its
+        // range would lose it for good with a batch that is lost, since the next range says nothing
+        // of it. Under the locks nothing is done but to set the gathered changes aside.
+        let (last, taken) = {
+            let mut shards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
+            let last = self.seq();
+            let taken: Vec<_> = shards.iter_mut().map(|shard| shard.cut(last)).collect();
+            (last, taken)
+        };
+        let first = joining.sent + 1;
+        if last < first {
+            return None;
+        }
+        let known = self.known();
+        let (mut changes, mut removals) = (Changes::new(), Changes::new());
+        for (shard, taken) in self.shards.iter().zip(taken) {
+            if taken.is_empty() {
+                continue;
+            }
+            let mut shard = shard.lock();
+            shard.collect_changes(LOCAL, taken, |shard, object, name, delta| {
+                changes.push(object, name, delta);
+                if let Some(gone) =
+                    shard.note_removals((&known, last), (LOCAL, last), object, name, delta)
+                {
+                    removals.push(object, name, &gone);
+                }
+            });
+        }
+        joining.sent = last;
+        self.log_removals(&mut joining, (LOCAL, last), removals);
+        let count = changes.len();
+        let message = Bytes::from(changes.finish(&joining.writers));
+        Some(Outgoing { first, last, changes: count, message })
+    }
+
+    pub(crate) fn log_removals(
+        &self,
+        joining: &mut Joining,
+        (origin, last): (Writer, u64),
+        gone: Changes,
+    ) {
+        if !gone.is_empty() {
+            let message = Bytes::from(gone.finish(&joining.writers));
+            joining.log.push(Removals { origin, last, message }, self.log_limit);
+        }
+    }
+
+    /// Joins a batch: all events `first ..= last` of `origin`.
+    ///
+    /// # Errors
+    /// If it is known, does not follow what is known, or is malformed; then nothing was changed.
+    pub fn join_batch(
+        &self,
+        id: ReplicaId,
+        (first, last): (u64, u64),
+        message: &[u8],
+    ) -> Result<Joined, Refused> {
+        if first == 0 || first > last || last > SEQ_MAX {
+            return Err(Refused::Malformed("range"));
+        }
+        let mut joining = self.joining.lock();
+        let origin = joining.writers.intern(id).ok_or(DecodeError::TooManyWriters)?;
+        if origin == LOCAL {
+            return Err(Refused::Malformed("origin: it is this node"));
+        }
+        let upto = self.known().upto(origin);
+        if last <= upto {
+            return Err(Refused::Known);
+        }
+        if joining.retired.has(origin, last) {
+            return Err(Refused::Retired);
+        }
+        if first > upto + 1 {
+            return Err(Refused::Gap(upto + 1));
+        }
+        self.share_writers(&mut joining);
+        let changes = self.read(&mut joining, message)?;
+        let (joined, gone) = self.join(&joining, changes, Claim::Delta, (origin, last));
+        if let Some(journal) = self.hooks.journal() {
+            records::batch(journal, self.name(), id, (first, last), message);
+        }
+        self.log_removals(&mut joining, (origin, last), gone);
+        self.raise(origin, last);
+        Ok(joined)
+    }
+}

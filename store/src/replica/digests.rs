@@ -1,0 +1,57 @@
+//! Digests of what a function holds, by buckets of objects.
+
+use std::collections::HashSet;
+
+use miso_crdt::batch::digest_of;
+
+use crate::function::Function;
+use crate::replica::join::TURN;
+
+/// The objects of which a [`Function::export_buckets`] is to tell.
+#[derive(Clone, Debug)]
+pub struct Buckets {
+    /// How many there are in all, a power of two.
+    pub of: usize,
+    /// Which of them.
+    pub which: HashSet<u32>,
+}
+
+impl Buckets {
+    pub(crate) fn has(&self, object: &[u8]) -> bool {
+        self.which.contains(&bucket(object, self.of))
+    }
+}
+
+/// Which of `of` buckets an object belongs to: the same on every node.
+pub(crate) fn bucket(object: &[u8], of: usize) -> u32 {
+    (digest_of(object, 1) & (of as u64 - 1)) as u32
+}
+
+impl Function {
+    /// A digest per bucket of what is present: equal where two nodes hold the same. `of` is a power
+    /// of two.
+    #[must_use]
+    pub fn digests(&self, of: usize) -> Vec<u64> {
+        let joining = self.joining.lock();
+        let mut digests = vec![0u64; of];
+        for shard in &self.shards {
+            let mut cursor = 0;
+            loop {
+                cursor = shard.lock().objects().scan(cursor, TURN, |object, held| {
+                    let sum = &mut digests[bucket(object, of) as usize];
+                    for (name, slot) in held.all() {
+                        for value in slot.values().iter().filter(|value| !value.is_absent()) {
+                            let key = digest_of(name, digest_of(object, value.kind() as u64));
+                            let value = value.digest(&joining.writers);
+                            *sum = sum.wrapping_add(digest_of(&value.to_le_bytes(), key));
+                        }
+                    }
+                });
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+        digests
+    }
+}

@@ -1,0 +1,84 @@
+//! All functions of a node.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::config::{Config, HybridClock};
+use crate::function::{Function, Hooks, Observer};
+use crate::journal::Journal;
+
+/// All functions of a node.
+#[derive(Debug)]
+pub struct Store {
+    config: Config,
+    clock: Arc<HybridClock>,
+    pub(crate) hooks: Arc<Hooks>,
+    functions: RwLock<HashMap<Box<[u8]>, Arc<Function>>>,
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new(config: Config) -> Store {
+        let clock = Arc::new(HybridClock::new(Arc::clone(&config.now_ms)));
+        Store { config, clock, hooks: Arc::default(), functions: RwLock::default() }
+    }
+
+    /// The function `name`, made now if it is new.
+    pub fn function(&self, name: &[u8]) -> Arc<Function> {
+        if let Some(function) = self.functions.read().get(name) {
+            return Arc::clone(function);
+        }
+        let mut functions = self.functions.write();
+        let new =
+            || Function::new(name, &self.config, Arc::clone(&self.clock), Arc::clone(&self.hooks));
+        Arc::clone(functions.entry(Box::from(name)).or_insert_with(new))
+    }
+
+    /// The function `name`, if there is one.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<Arc<Function>> {
+        self.functions.read().get(name).cloned()
+    }
+
+    /// Tells `observer` what happens from now on. Once only.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        self.hooks.observe(observer);
+    }
+
+    /// Says whether the observer wants to hear of changes ([`Observer::changed`]). As long as
+    /// it does not, a write costs one relaxed load for it.
+    pub fn listen(&self, listened: bool) {
+        self.hooks.listen(listened);
+    }
+
+    /// The journal; none if the store is in memory alone.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Journal> {
+        self.hooks.journal()
+    }
+
+    /// Starts to gather, in all functions now and later, what a replicator sends.
+    pub fn track(&self) {
+        // Functions are made under the write lock, so each is either listed here or sees the flag.
+        let functions = self.functions.write();
+        self.hooks.track();
+        functions.values().for_each(|function| function.track());
+    }
+
+    /// All functions, by name.
+    #[must_use]
+    pub fn functions(&self) -> Vec<Arc<Function>> {
+        let mut all: Vec<_> = self.functions.read().values().cloned().collect();
+        all.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        all
+    }
+
+    /// This node's id as a writer.
+    #[must_use]
+    pub fn replica(&self) -> miso_crdt::ReplicaId {
+        self.config.replica
+    }
+}
