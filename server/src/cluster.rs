@@ -225,7 +225,7 @@ fn table(nodes: &[Node]) -> String {
             child.id()
         );
     }
-    text + "\nWhat is written on one node reaches all others a moment later. Ctrl-C ends all of them.\n"
+    text + "\nWhat is written on one node reaches all others a moment later. Ctrl-C ends them.\n"
 }
 
 /// Prints which nodes end, until a signal asks to stop.

@@ -1,19 +1,22 @@
-//! `cargo xtask check arrows`: no two files of a crate import each other, on whatever way round, and no file of the
-//! server imports from a floor above its own.
+//! `cargo xtask check arrows`: the files of a crate do not import each other in a circle, and no file of the server
+//! imports from a floor above its own.
 //!
-//! It reads the paths that begin with `crate`, `super`, `self` or a child module, in `use` and elsewhere. What stands
-//! under `#[cfg(test)]` is left out: a test may use all that it tests.
+//! It reads the paths that begin with `crate`, `super`, `self` or a child module, in `use` and elsewhere. Code under
+//! `#[cfg(test)]` is left out: a test may import everything that it tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
+use proc_macro2::{Delimiter, LexError, Spacing, TokenStream, TokenTree};
+
 use crate::Outcome;
+use crate::process::root;
 
 /// The crates that are read.
 const CRATES: [&str; 6] = ["crdt", "store", "protocol", "replication", "server", "benches"];
 
-/// The floors of the server: a file or folder of `server/src`, and how high it stands.
+/// The floors of the server: a file or folder of `server/src`, and the number of its floor.
 const FLOORS: [(&str, u8); 16] = [
     ("main", 7),
     ("front", 6),
@@ -43,10 +46,10 @@ pub(crate) fn run() -> Outcome {
     let mut faults = String::new();
     for name in CRATES {
         let mut files = Vec::new();
-        let source = Path::new(name).join("src");
+        let source = root().join(name).join("src");
         read(&source, &source, &mut files)
             .map_err(|error| format!("cannot read {}: {error}", source.display()))?;
-        let arrows = arrows(&files);
+        let arrows = arrows(&files).map_err(|error| format!("{name}/src/{error}"))?;
         faults += &circles(name, &arrows);
         if name == "server" {
             faults += &upward(&arrows);
@@ -82,57 +85,60 @@ fn module(file: &str) -> Module {
     parts
 }
 
-/// What a file says of its crate.
+/// What a file names and defines.
 #[derive(Default)]
 struct File {
     /// The paths that it names, from the root of the crate.
     paths: Vec<Module>,
-    /// What its `use`s make known under which name; `*` for all that a module has.
+    /// The names that its `use`s bring in, and the paths they stand for; `*` is everything in a module.
     names: Vec<(String, Module)>,
     /// The items and macros that it defines.
     items: BTreeSet<String>,
 }
 
-fn arrows(files: &[(String, String)]) -> Arrows {
+/// # Errors
+/// If a file is not Rust; says which.
+fn arrows(files: &[(String, String)]) -> Result<Arrows, String> {
     let modules: BTreeMap<Module, &str> =
         files.iter().rev().map(|(name, _)| (module(name), name.as_str())).collect();
-    let read: BTreeMap<&str, File> = files
-        .iter()
-        .map(|(name, text)| (name.as_str(), file(text, &module(name), &modules)))
-        .collect();
+    let mut read = BTreeMap::new();
+    for (name, text) in files {
+        let tokens = tokens(text).map_err(|error| format!("{name}: {error}"))?;
+        read.insert(name.as_str(), file(&tokens, &module(name), &modules));
+    }
     let to = |name: &str| {
         let paths = read[name].paths.iter();
         let files = paths.filter_map(|path| defined(path, &modules, &read, 0));
         files.filter(|file| *file != name).map(str::to_owned).collect()
     };
-    read.keys().map(|name| ((*name).to_owned(), to(name))).collect()
+    Ok(read.keys().map(|name| ((*name).to_owned(), to(name))).collect())
 }
 
-/// The file that a path leads to: that of its deepest module, or, if that only passes on what the path names, the one
-/// that defines it.
+/// The file that a path leads to: the file of its deepest module, or, if that only re-exports what the path names, the
+/// file that defines it.
 fn defined<'a>(
     path: &[String],
     modules: &BTreeMap<Module, &'a str>,
     files: &BTreeMap<&str, File>,
-    passed_on: u8,
+    followed: u8,
 ) -> Option<&'a str> {
     let (length, name) =
         (0..=path.len()).rev().find_map(|n| Some((n, *modules.get(&path[..n])?)))?;
-    let Some(item) = path.get(length).filter(|_| passed_on < 8) else { return Some(name) };
+    let Some(item) = path.get(length).filter(|_| followed < 8) else { return Some(name) };
     let file = &files[name];
     if file.items.contains(item) {
         return Some(name);
     }
     let follow = |to: &[String]| {
         let path = [to, &path[length + 1..]].concat();
-        defined(&path, modules, files, passed_on + 1)
+        defined(&path, modules, files, followed + 1)
     };
     if let Some((_, to)) = file.names.iter().find(|(name, _)| name == item) {
         return follow(to);
     }
     let globs = file.names.iter().filter(|(name, _)| name == "*");
     let mut found = globs.filter_map(|(_, to)| follow(&[&to[..], &path[length..=length]].concat()));
-    // An exported macro stands at the root, whatever file defines it.
+    // An exported macro is a name of the root, in whichever file it is defined.
     let macros = || modules.values().find(|name| length == 0 && files[**name].items.contains(item));
     found
         .find(|found| files[found].items.contains(item))
@@ -141,17 +147,16 @@ fn defined<'a>(
 }
 
 /// Reads a file that is the module `module`.
-fn file(text: &str, module: &Module, modules: &BTreeMap<Module, &str>) -> File {
-    let tokens = tokens(text);
+fn file(tokens: &[String], module: &Module, modules: &BTreeMap<Module, &str>) -> File {
     let (mut file, mut at) = (File::default(), 0);
-    // The module that the tokens stand in, and how many braces were open where each inline module began.
+    // The module around the token, and how many braces were open where each inline module began.
     let (mut inside, mut depth, mut begun) = (module.clone(), 0, Vec::new());
     let test = ["#", "[", "cfg", "(", "test", ")", "]"];
     while let Some(token) = tokens.get(at) {
         let next = tokens.get(at + 1).map(String::as_str);
         match token.as_str() {
             "#" if tokens[at..].iter().map(String::as_str).take(7).eq(test) => {
-                at = skip_item(&tokens, at + 7);
+                at = skip_item(tokens, at + 7);
                 continue;
             }
             "mod" if tokens.get(at + 2).is_some_and(|token| token == "{") => {
@@ -183,7 +188,7 @@ fn file(text: &str, module: &Module, modules: &BTreeMap<Module, &str>) -> File {
                 };
                 if let Some(base) = base {
                     let mut named = Vec::new();
-                    tree(&tokens, at + 1, base, &mut named);
+                    tree(tokens, at + 1, base, &mut named);
                     file.paths.extend(named.iter().map(|(_, path)| path.clone()));
                     if at > 0 && tokens[at - 1] == "use" && begun.is_empty() {
                         file.names.extend(named);
@@ -259,65 +264,45 @@ fn skip_item(tokens: &[String], mut at: usize) -> usize {
     at
 }
 
-/// Words, `::`, and single marks; no comments, and nothing of what literals say.
-fn tokens(text: &str) -> Vec<String> {
+/// The tokens of `text`: words, `::` and single other characters. Comments and literals are left out.
+fn tokens(text: &str) -> Result<Vec<String>, String> {
+    let stream: TokenStream = text.parse().map_err(|error: LexError| error.to_string())?;
     let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-        let length = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(raw) = raw_string(rest) {
-            raw
-        } else if first == '"' {
-            quoted(rest, '"')
-        } else if first == '\'' {
-            // A lifetime has no closing quote after its first character.
-            let literal = rest[1..].starts_with('\\') || rest.chars().nth(2) == Some('\'');
-            if literal { quoted(rest, '\'') } else { 1 }
-        } else if rest.starts_with("::") {
-            tokens.push("::".to_owned());
-            2
-        } else if word > 0 {
-            tokens.push(rest[..word].to_owned());
-            word
-        } else {
-            if !first.is_whitespace() {
-                tokens.push(first.to_string());
+    flatten(stream, &mut tokens);
+    Ok(tokens)
+}
+
+fn flatten(stream: TokenStream, tokens: &mut Vec<String>) {
+    let mut joint = false;
+    for tree in stream {
+        let was_joint = std::mem::take(&mut joint);
+        match tree {
+            TokenTree::Ident(word) => tokens.push(word.to_string()),
+            TokenTree::Literal(_) => {}
+            TokenTree::Punct(mark) => match tokens.last_mut() {
+                Some(last) if was_joint && last == ":" && mark.as_char() == ':' => last.push(':'),
+                _ => {
+                    joint = mark.spacing() == Spacing::Joint;
+                    tokens.push(mark.as_char().to_string());
+                }
+            },
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Brace => ("{", "}"),
+                    Delimiter::Bracket => ("[", "]"),
+                    Delimiter::Parenthesis | Delimiter::None => ("(", ")"),
+                };
+                tokens.push(open.to_owned());
+                flatten(group.stream(), tokens);
+                tokens.push(close.to_owned());
             }
-            first.len_utf8()
-        };
-        rest = &rest[length..];
+        }
     }
-    tokens
 }
 
-/// The length of the raw string that `text` begins with.
-fn raw_string(text: &str) -> Option<usize> {
-    let body = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
-    let hashes = body.len() - body.trim_start_matches('#').len();
-    let end = format!("\"{}", &body[..hashes]);
-    let content = body[hashes..].strip_prefix('"')?;
-    let length = content.find(&end)? + end.len();
-    Some(text.len() - content.len() + length)
-}
-
-/// The length of the literal in `quote`s that `text` begins with.
-fn quoted(text: &str, quote: char) -> usize {
-    let mut escaped = false;
-    let end = text.char_indices().skip(1).find(|(_, c)| {
-        let ends = *c == quote && !escaped;
-        escaped = *c == '\\' && !escaped;
-        ends
-    });
-    end.map_or(text.len(), |(at, _)| at + 1)
-}
-
-/// Says which files import each other, by the shortest way round that there is.
+/// A line for each circle: its files, and the shortest way round.
 fn circles(name: &str, arrows: &Arrows) -> String {
-    let mut said = String::new();
+    let mut report = String::new();
     let mut seen = BTreeSet::new();
     for file in arrows.keys() {
         let Some(way) = way_round(arrows, file).filter(|_| !seen.contains(file)) else { continue };
@@ -325,7 +310,7 @@ fn circles(name: &str, arrows: &Arrows) -> String {
         let circle: BTreeSet<String> =
             reach(file).into_iter().filter(|other| reach(other).contains(file)).collect();
         let _ = writeln!(
-            said,
+            report,
             "{name}: {} files import each other ({}), such as {}. Move what both sides need into a file that imports \
              neither, or hand it in as an argument",
             circle.len(),
@@ -334,7 +319,7 @@ fn circles(name: &str, arrows: &Arrows) -> String {
         );
         seen.extend(circle);
     }
-    said
+    report
 }
 
 /// All files that `from` imports, directly or not.
@@ -372,9 +357,9 @@ fn way_round(arrows: &Arrows, file: &str) -> Option<Vec<String>> {
     None
 }
 
-/// Says which files of the server import from a floor above their own.
+/// A line for each file of the server that has no floor or imports from a floor above its own.
 fn upward(arrows: &Arrows) -> String {
-    let mut said = String::new();
+    let mut report = String::new();
     let floor = |file: &str| {
         let part = file.split('/').next().unwrap_or(file).trim_end_matches(".rs");
         FLOORS.iter().find(|(name, _)| *name == part).map(|(_, floor)| *floor)
@@ -382,21 +367,21 @@ fn upward(arrows: &Arrows) -> String {
     for (file, to) in arrows {
         let Some(own) = floor(file) else {
             let _ = writeln!(
-                said,
+                report,
                 "server: {file} has no floor; give it one in FLOORS of xtask/src/arrows.rs"
             );
             continue;
         };
         for other in to.iter().filter(|other| floor(other).is_some_and(|floor| floor > own)) {
             let _ = writeln!(
-                said,
+                report,
                 "server: {file} (floor {own}) imports {other} (floor {}). Move what it needs down, or have {other} hand \
                  it in",
                 floor(other).unwrap_or_default(),
             );
         }
     }
-    said
+    report
 }
 
 #[cfg(test)]
@@ -405,7 +390,7 @@ mod tests {
 
     fn of(files: &[(&str, &str)]) -> Arrows {
         let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
-        arrows(&files.iter().map(owned).collect::<Vec<_>>())
+        arrows(&files.iter().map(owned).collect::<Vec<_>>()).expect("the files are Rust")
     }
 
     fn imports(arrows: &Arrows, file: &str) -> Vec<String> {
@@ -432,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_only_passes_on_leads_to_where_it_is_defined() {
+    fn a_re_export_leads_to_the_file_that_defines_it() {
         let arrows = of(&[
             ("lib.rs", "pub use a::{A as B, inner::*}; pub use b::*;"),
             ("a/mod.rs", "pub struct A; pub use crate::c::C;"),
@@ -472,10 +457,10 @@ mod tests {
             ("c.rs", "use crate::a::A; use crate::d::D;"),
             ("d.rs", ""),
         ]);
-        let said = circles("x", &arrows);
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.contains("x: 3 files import each other (a.rs, b.rs, c.rs)"), "{said}");
-        assert!(said.contains("a.rs -> b.rs -> c.rs -> a.rs"), "{said}");
+        let report = circles("x", &arrows);
+        assert_eq!(report.lines().count(), 1, "{report}");
+        assert!(report.contains("x: 3 files import each other (a.rs, b.rs, c.rs)"), "{report}");
+        assert!(report.contains("a.rs -> b.rs -> c.rs -> a.rs"), "{report}");
     }
 
     #[test]
@@ -487,9 +472,9 @@ mod tests {
             ("settings.rs", ""),
             ("odd.rs", ""),
         ]);
-        let said = upward(&arrows);
-        assert_eq!(said.lines().count(), 2, "{said}");
-        assert!(said.contains("node/mod.rs (floor 2) imports peers.rs (floor 3)"), "{said}");
-        assert!(said.contains("odd.rs has no floor"), "{said}");
+        let report = upward(&arrows);
+        assert_eq!(report.lines().count(), 2, "{report}");
+        assert!(report.contains("node/mod.rs (floor 2) imports peers.rs (floor 3)"), "{report}");
+        assert!(report.contains("odd.rs has no floor"), "{report}");
     }
 }

@@ -81,14 +81,14 @@ pub(crate) struct Connection {
     unsent: Vec<u8>,
     sent: usize,
     /// The position that the journal must have reached before they go out.
-    unkept: Option<Ticket>,
+    unjournaled: Option<Ticket>,
 }
 
 /// Registers a connection with this thread's runtime.
 ///
 /// # Errors
 /// If the runtime cannot watch its socket.
-pub(crate) fn take_over(
+pub(crate) fn open(
     work: Work,
     front: &Arc<Front>,
     worker: &Arc<Worker>,
@@ -105,7 +105,7 @@ pub(crate) fn take_over(
         rest: Vec::new(),
         unsent: Vec::new(),
         sent: 0,
-        unkept: None,
+        unjournaled: None,
     })
 }
 
@@ -342,8 +342,8 @@ impl Connection {
     /// Writes what waits to be written. A client that does not read waits here; one that is
     /// killed, or passes the limit, does not come back.
     async fn flush(&mut self) -> io::Result<()> {
-        if let Some(ticket) = self.unkept.take() {
-            self.keep(ticket).await?;
+        if let Some(ticket) = self.unjournaled.take() {
+            self.await_journal(ticket).await?;
         }
         if self.unsent.is_empty() {
             return Ok(());
@@ -378,7 +378,7 @@ impl Connection {
     /// # Errors
     /// If it has not. The writes may still become known to other connections and peers, so neither a reply
     /// nor an error would be right.
-    async fn keep(&self, ticket: Ticket) -> io::Result<()> {
+    async fn await_journal(&self, ticket: Ticket) -> io::Result<()> {
         let Some(journal) = self.node().store.journal() else { return Ok(()) };
         tokio::task::yield_now().await;
         let kept = match journal.commit_added(ticket) {
@@ -477,10 +477,10 @@ impl Connection {
         if std::mem::take(&mut batch.wrote)
             && let Some(journal) = self.node().store.journal()
         {
-            self.unkept = Some(journal.ticket());
+            self.unjournaled = Some(journal.ticket());
         }
         if !output.is_empty() {
-            let at_once = self.unsent.is_empty() && self.unkept.is_none();
+            let at_once = self.unsent.is_empty() && self.unjournaled.is_none();
             let written = if at_once { self.stream.try_write(output).unwrap_or(0) } else { 0 };
             self.worker.bytes_out.add(written as u64);
             self.unsent.extend_from_slice(&output[written..]);

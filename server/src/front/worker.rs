@@ -26,7 +26,7 @@ pub(crate) fn start(front: &Arc<Front>, number: usize) -> io::Result<JoinHandle<
         let node = &front.engine.node;
         let worker = node.stats.worker(node.table.len());
         while let Some(work) = work.recv().await {
-            match connection::take_over(work, &front, &worker, number) {
+            match connection::open(work, &front, &worker, number) {
                 Ok(connection) => drop(tokio::spawn(connection.serve())),
                 Err(error) => tracing::warn!(%error, "a connection could not be served"),
             }
