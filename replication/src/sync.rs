@@ -241,12 +241,13 @@ impl Replicator {
         if of > 0 {
             let mine = stream.function.digests(of);
             let differ = (0u32..).zip(mine.iter().zip(&pull.digests)).filter(|(_, (a, b))| a != b);
-            let which: HashSet<u32> = differ.map(|(bucket, _)| bucket).collect();
+            // In ascending order, so that the same state gives the same bytes.
+            let which: Vec<u32> = differ.map(|(bucket, _)| bucket).collect();
             let mut first = say(Kind::Buckets);
             first.vector = Some(payload::vector(&export.vector));
-            first.buckets = which.iter().copied().collect();
+            first.buckets.clone_from(&which);
             export.send(first, out);
-            export.buckets = Some(Buckets { of, which });
+            export.buckets = Some(Buckets { of, which: which.into_iter().collect() });
         } else if !stream.function.log_reaches(&export.known).map_err(refused)? {
             export.send(say(Kind::TooOld), out);
             return Ok(());

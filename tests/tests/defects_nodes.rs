@@ -28,7 +28,7 @@ fn d1_a_restarted_node_does_not_write_on_under_its_old_identity() {
     for round in 1..=3_i64 {
         cluster.kill(0);
         cluster.restart(0);
-        // At once: the node may know nobody yet, and hence not that there are 50.
+        // At once: the node may know no other yet, and hence not that there are 50.
         s[0] = cluster.session(0);
         for _ in 0..10 {
             s[0].script("GCOUNTER.ADD o c => *\nPNCOUNTER.SUB o p => *");
@@ -56,7 +56,7 @@ fn d2_a_restarted_node_reads_what_its_peers_have() {
     );
 }
 
-/// 2, the other half: what was read as absent while nobody could be asked comes by itself later.
+/// 2, the other half: what was read as absent while no peer could be asked comes by itself later.
 #[test]
 fn d2_a_default_is_not_for_ever() {
     let mut cluster = Cluster::start(2);
@@ -101,7 +101,7 @@ fn d3_functions_with_the_same_names_lose_nothing_in_one_interval() {
 
 /// 4: a name of different types on two nodes killed the process that heard of it.
 #[test]
-fn d4_a_name_of_two_types_harms_nobody() {
+fn d4_a_name_of_two_types_does_no_harm() {
     let cluster = Cluster::start(2);
     let mut s = cluster.sessions();
     cluster.isolate(1);
@@ -197,7 +197,7 @@ fn d4_malformed_messages_end_their_stream_only() {
             say(address, &noise);
         }
     }
-    // A message that is one: tag and length of an envelope's message, of a Hello or a batch, and too little behind.
+    // A message that is one: tag and length of an envelope's message, of a Hello or a batch, and too little after it.
     for body in [0x0a_u8, 0x52, 0x6a, 0x72] {
         say(address, &[0x0a, 0x04, body, 0x7f, 0x01, 0x02]);
         say(address, &[0x0a, 0x02, body, 0x00]);
@@ -255,7 +255,7 @@ fn d11_a_lost_update_is_repaired_without_another_write() {
     }
 }
 
-/// 11, the other half: nothing was forwarded, so that two nodes that could not reach each other stayed apart whoever
+/// 11, the other half: nothing was forwarded, so that two nodes that could not reach each other stayed apart, whichever nodes
 /// could reach both; for ever, if the writer died.
 #[test]
 fn d11_updates_go_round_a_broken_link_and_outlive_their_writer() {
@@ -290,7 +290,7 @@ fn d12_the_dead_are_noticed_in_seconds_and_cost_nothing() {
     let functions = s[0].run("MISO.FUNCTIONS");
     let own = functions.field("default").and_then(|f| f.field("nodes")).expect("it runs here");
     assert_eq!(own.sorted(), ["node-0"], "the dead are no targets");
-    // Nobody is there to be sent anything: nothing is.
+    // There is no peer to send to, and nothing is sent.
     let before = cluster.net().bytes(0, 1) + cluster.net().bytes(0, 2);
     for _ in 0..100 {
         s[0].script(&format!("GCOUNTER.ADD o c => *\nMVREG.SET o r {} => OK", "v".repeat(1000)));

@@ -44,12 +44,18 @@ impl World {
         }
     }
 
-    /// Who takes over from a writer knows of it if another has done so, unless nobody does any more.
-    pub(super) fn check_taken_once(&self, name: &Bytes, writer: ReplicaId, known: &BTreeMap<ReplicaId, u64>) {
+    /// A node that adopts a writer's counts knows of an earlier adoption, unless no node does any more.
+    pub(super) fn check_taken_once(
+        &self,
+        name: &Bytes,
+        writer: ReplicaId,
+        known: &BTreeMap<ReplicaId, u64>,
+    ) {
         let before = self.taken.iter().filter(|(function, _)| function == name);
         for (_, other) in before.filter(|(_, r)| r.writers.iter().any(|(id, _)| *id == writer)) {
             let (by, seq) = other.by;
-            let here = known.get(&by).is_some_and(|upto| *upto >= seq);
+            // With number 0 nothing was counted that could be adopted: every node knows of that.
+            let here = known.get(&by).copied().unwrap_or(0) >= seq;
             let somewhere =
                 self.hosts.iter().filter(|host| !host.gone).any(|host| {
                     host.store.find(name).is_some_and(|function| function.upto(by) >= seq)
@@ -183,7 +189,11 @@ impl World {
     }
 
     /// Visits what a function keeps of each writer in each counter.
-    pub(super) fn entries(&self, function: &Function, mut visit: impl FnMut(&Place, ReplicaId, &Entry)) {
+    pub(super) fn entries(
+        &self,
+        function: &Function,
+        mut visit: impl FnMut(&Place, ReplicaId, &Entry),
+    ) {
         for place in self.oracle.places().filter(|place| *place.0 == *function.name()) {
             let (_, object, name, kind) = place;
             let shard = function.lock(function.shard_index(object));

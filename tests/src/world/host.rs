@@ -59,7 +59,13 @@ pub(super) struct Host {
 }
 
 impl World {
-    pub(super) fn node(&mut self, name: &str, address: &str, replica: ReplicaId, store: &Arc<Store>) -> Node {
+    pub(super) fn node(
+        &mut self,
+        name: &str,
+        address: &str,
+        replica: ReplicaId,
+        store: &Arc<Store>,
+    ) -> Node {
         let mut overlay = overlay::Config::new("world", name, replica, 1 + self.now / MS);
         overlay.addresses = vec![address.to_owned()];
         overlay.heartbeat = Duration::from_millis(200);
@@ -290,7 +296,7 @@ impl World {
         host.node.settle(now, &mut out);
         self.note_taken(at);
         let host = &mut self.hosts[at];
-        // Nobody is told of what might be lost.
+        // No peer is told of what might be lost.
         host.store.commit().expect("disks do not fail here");
         self.carry_out(at, out);
         let host = &mut self.hosts[at];

@@ -21,7 +21,7 @@ pub(super) struct Leaving {
     pub(super) peers: Vec<(Bytes, Peers)>,
 }
 
-/// Who ran a function and could be reached, as far as a node knew, and the life of each.
+/// The nodes that ran a function and could be reached, as far as another knew, and the life of each.
 pub(super) type Peers = Vec<(usize, u64)>;
 
 /// A node that has been told to end a function.
@@ -34,7 +34,7 @@ pub(super) struct Draining {
     pub(super) peers: Peers,
 }
 
-/// A function that ends is drained for so long at most.
+/// A function that ends is drained for at most this long.
 pub(super) const DRAIN: u64 = 5 * SECOND;
 
 impl World {
@@ -51,7 +51,7 @@ impl World {
         answer.expect("it is answered at once")
     }
 
-    /// Who runs each function of a node, as far as that knows.
+    /// The nodes that run each function of a node, as far as it knows.
     pub(super) fn peers(&mut self, at: usize) -> Vec<(Bytes, Peers)> {
         let Answer::Functions(views) = self.ask(at, Ask::Functions) else { return Vec::new() };
         let peers = |view: FunctionView| {
@@ -86,7 +86,7 @@ impl World {
         self.drive(at, vec![Input::Ask { id, ask }]);
     }
 
-    /// A function has ended. If anybody ran it all the time and can be reached, somebody has all that
+    /// A function has ended. If a node ran it all the time and can be reached, some node has all that
     /// the node's clients were told is written; or the node's disk has.
     pub(super) fn drained(&mut self, drained: &Draining) {
         let Draining { at, life, function, since, peers } = drained;
@@ -120,7 +120,7 @@ impl World {
         self.drive(at, vec![Input::Ask { id, ask }]);
     }
 
-    /// A node has done all that it does before it ends. Whoever ran a function all the time, and
+    /// A node has done all that it does before it ends. A node that ran a function all the time, and
     /// could be reached to the end, has what the node's clients were told is written.
     pub(super) fn left(&mut self, at: usize, farewells: &BTreeSet<usize>) {
         let Some(leaving) = self.hosts[at].leaving.take() else { return };

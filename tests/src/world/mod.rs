@@ -30,11 +30,12 @@ use miso_store::Retirement;
 use miso_store::crdt::ReplicaId;
 
 use crate::Rng;
+use crate::messages::describe;
 use host::Host;
 use leaving::Draining;
-use network::{Link, in_words};
-use oracle::Oracle;
 pub use network::Faults;
+use network::Link;
+use oracle::Oracle;
 pub use plan::{Broken, Plan};
 
 const MS: u64 = 1_000_000;
@@ -205,7 +206,7 @@ impl World {
                 } else {
                     if self.plan.trace {
                         let from = self.links[&link].peer;
-                        let words = in_words(&envelope);
+                        let words = describe(&envelope, &|id| format!("{:x}", id >> 48)).join("; ");
                         self.say(|| format!("n{at} hears of n{from}: {words}"));
                     }
                     self.drive(at, vec![Input::Received { link, envelope }]);
@@ -280,7 +281,7 @@ impl World {
         }
     }
 
-    /// Everything is mended, everybody runs everything, and nobody writes.
+    /// Everything is mended, every node runs every function, and no client writes.
     fn heal(&mut self) {
         self.say(|| "all is healed".into());
         (self.calm, self.lossy_until) = (true, self.now);

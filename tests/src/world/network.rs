@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
-use miso_protocol::peer::{self, message::Body};
 use miso_replication::node::Input;
 use miso_replication::{Effect, LinkId, Note};
 
 use super::{Event, MS, World};
+use crate::messages::{is_of_overlay, kinds};
 
 /// By kind of message: how many were lost, and how many doubled.
 pub type Faults = BTreeMap<&'static str, (u64, u64)>;
@@ -19,7 +19,7 @@ pub(super) struct Link {
     pub(super) other: LinkId,
     /// Nothing sent from here arrives before that.
     pub(super) free_at: u64,
-    /// Something sent from here was lost: TCP would deliver nothing behind it.
+    /// Something sent from here was lost: TCP would deliver nothing after it.
     pub(super) stuck: bool,
 }
 
@@ -28,7 +28,7 @@ impl World {
         let mut envelopes: BTreeMap<LinkId, BytesMut> = BTreeMap::new();
         let mut farewells = BTreeSet::new();
         for effect in out {
-            // Here nothing waits to be sent, so it is behind nothing.
+            // Here nothing waits to be sent, so nothing can overtake it.
             let effect = match effect {
                 Effect::SendBehind { link, frame } => Effect::Send { links: vec![link], frame },
                 other => other,
@@ -92,7 +92,7 @@ impl World {
     /// Sends a message that may get lost, come twice, or overtake others.
     fn send_badly(&mut self, link: LinkId, frame: &Bytes) {
         let Some(kind) = kinds(frame).next() else { return };
-        let of_overlay = OVERLAY.contains(&kind);
+        let of_overlay = is_of_overlay(kind);
         // Links must last for a while, so that something happens on them.
         let (lost, doubled) = if of_overlay { (2, 2) } else { (8, 6) };
         let dice = self.rng.below(100);
@@ -151,77 +151,3 @@ impl World {
         self.drive(from, vec![Input::LinkOpened { address, link: mine }]);
     }
 }
-
-/// An envelope's messages about changes, in a few words each.
-pub(super) fn in_words(envelope: &Bytes) -> String {
-    let vector = |vector: &Option<peer::Vector>| {
-        let vector = vector.as_ref().map(|v| v.writers.iter().zip(&v.lasts));
-        let words = vector.into_iter().flatten().map(|(id, seq)| format!("{:x}:{seq}", id >> 48));
-        words.collect::<Vec<_>>().join(" ")
-    };
-    let words = peer::open(envelope.clone()).flatten().filter_map(|message| {
-        Some(match message.body? {
-            Body::Batch(m) => {
-                format!("batch {}..={} in {} bytes", m.first, m.last, m.changes.len())
-            }
-            Body::Ack(m) => format!("ack {}", m.last),
-            Body::Word(m) => {
-                format!("word {}, kept from {}, {}", vector(&m.vector), m.kept_from, m.answer)
-            }
-            Body::Pull(m) => format!(
-                "pull {} of what is not {}, {} digests, {} taken",
-                m.id,
-                vector(&m.known),
-                m.digests.len(),
-                m.taken
-            ),
-            Body::State(m) => format!(
-                "part {} of {}: {:?} {} {} bytes",
-                m.part,
-                m.id,
-                m.kind(),
-                vector(&m.vector),
-                m.changes.len()
-            ),
-            Body::Fetch(m) => format!("fetch {} {}", m.id, m.object.escape_ascii()),
-            Body::Fetched(m) => format!("fetched {} {}", m.id, m.found),
-            Body::Retire(m) => format!("may I retire {:x?}? over {}", m.writers, m.over),
-            Body::Grant(m) => format!("grant {} {}", !m.refused, vector(&m.vector)),
-            Body::Retired(m) => format!("{} are retired by {:x}", vector(&m.writers), m.by),
-            _ => return None,
-        })
-    });
-    words.collect::<Vec<_>>().join("; ")
-}
-
-/// The kinds of the messages in a frame.
-fn kinds(frame: &Bytes) -> impl Iterator<Item = &'static str> {
-    peer::open(frame.clone()).flatten().filter_map(|message| message.body.as_ref().map(kind))
-}
-
-fn kind(body: &Body) -> &'static str {
-    match body {
-        Body::Hello(_) => "Hello",
-        Body::Refusal(_) => "Refusal",
-        Body::Heartbeat(_) => "Heartbeat",
-        Body::Digest(_) => "Digest",
-        Body::Records(_) => "Records",
-        Body::Goodbye(_) => "Goodbye",
-        Body::Challenge(_) => "Challenge",
-        Body::Proof(_) => "Proof",
-        Body::Batch(_) => "Batch",
-        Body::Ack(_) => "Ack",
-        Body::Word(_) => "Word",
-        Body::Pull(_) => "Pull",
-        Body::State(_) => "State",
-        Body::Fetch(_) => "Fetch",
-        Body::Fetched(_) => "Fetched",
-        Body::Retire(_) => "Retire",
-        Body::Grant(_) => "Grant",
-        Body::Retired(_) => "Retired",
-    }
-}
-
-/// The kinds that the overlay sends, which counts on a link to be a stream: nothing overtakes them.
-const OVERLAY: [&str; 8] =
-    ["Hello", "Refusal", "Heartbeat", "Digest", "Records", "Goodbye", "Challenge", "Proof"];
