@@ -17,8 +17,8 @@ use clap::Args;
 use redis::{Client, Cmd, Connection, cmd};
 use serde::Serialize;
 
-use crate::Result;
 use crate::chart::{Bar, Chart};
+use crate::error::Result;
 use crate::progress;
 use crate::report::Report;
 use crate::servers::{Kind, Pair, Programs};

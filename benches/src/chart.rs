@@ -6,14 +6,14 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::Result;
+use crate::error::Result;
 
 const WIDTH: u32 = 1080;
 const HEIGHT: u32 = 560;
 const HEAD: u32 = 104;
 const FONT: &str = "Helvetica, Arial, sans-serif";
 
-/// Told apart also by who does not tell red from green.
+/// Colours that a reader who cannot tell red from green tells apart, too.
 const COLOURS: [RGBColor; 4] =
     [RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(0, 158, 115), RGBColor(150, 150, 150)];
 const INK: RGBColor = RGBColor(34, 34, 34);

@@ -7,8 +7,8 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::Result;
 use crate::chart::{Bar, Chart};
+use crate::error::Result;
 use crate::progress;
 use crate::redis_benchmark::{self, Cost, Shape};
 use crate::report::{Limit, Report, Target};

@@ -9,7 +9,7 @@ use miso_store::crdt::{Changes, Delta, Dot, ReplicaId, Type, Writer, Writers};
 use miso_store::journal::{Disk, Options, RealDisk};
 use miso_store::{Config, recover};
 
-use crate::Result;
+use crate::error::Result;
 
 /// The counter: `GCOUNTER.GET object total`.
 pub(crate) const OBJECT: &str = "o";

@@ -1,5 +1,6 @@
 //! Where the servers keep their data: on the disk that the workspace is on, for `/tmp` may be memory.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,9 +9,16 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::Result;
+use crate::error::Result;
 use crate::statistics::{median, sorted};
-use crate::suite::workspace;
+
+/// The workspace that this program was built from.
+pub(crate) fn workspace() -> PathBuf {
+    let crate_folder =
+        env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let crate_folder = PathBuf::from(crate_folder);
+    crate_folder.parent().map_or_else(|| crate_folder.clone(), Path::to_owned)
+}
 
 /// Syncs from which the disk's own time is taken.
 const SYNCS: usize = 200;

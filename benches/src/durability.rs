@@ -5,81 +5,29 @@
 //! orderly end, with the bytes that lie on the disk meanwhile; here is what they share, and how the
 //! figures are shown.
 
+mod options;
 mod recovery;
 mod writes;
 
-use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::Result;
 use crate::chart::{Bar, Chart};
+use crate::error::Result;
 use crate::report::{Limit, Report, Target};
 use crate::servers::Programs;
 use crate::statistics::Spread;
 use crate::table::{Table, grouped, verdict};
 
 use crate::directory::{Directory, FileSystem};
+pub(crate) use options::Options;
+use options::Part;
 use recovery::{Recovered, Start};
 use writes::{Always, EverySecond};
 
-/// CPU per command may grow by so much under `everysec`.
+/// The share by which CPU per command may grow under `everysec`.
 const EVERY_SECOND_TARGET: f64 = 0.30;
-/// Time to be there again, by Redis's.
-const RECOVERY_TARGET: f64 = 1.0;
 /// Bytes on disk after an orderly end, by those of the live state.
 const COMPACTED_TARGET: f64 = 2.0;
-
-/// Which of the tables.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
-    /// Throughput where every reply waits for the disk
-    Always,
-    /// CPU per command over that of a server in memory
-    Everysec,
-    /// Starts after a kill and after an orderly end, and bytes on disk
-    Recovery,
-}
-
-#[derive(Args, Clone, Default)]
-pub(crate) struct Options {
-    /// Only these
-    #[arg(long, value_enum)]
-    part: Vec<Part>,
-    /// Rounds of each figure [default: 5 of load, 3 of starts]
-    #[arg(long)]
-    rounds: Option<usize>,
-    /// How many counters and elements are recovered [default: 1 000 000]
-    #[arg(long)]
-    items: Option<usize>,
-    /// A minute instead of five: for a look, not for a record
-    #[arg(long)]
-    quick: bool,
-}
-
-impl Options {
-    /// What `all` runs.
-    pub(crate) fn standard(quick: bool) -> Options {
-        Options { quick, ..Options::default() }
-    }
-
-    fn wants(&self, part: Part) -> bool {
-        self.part.is_empty() || self.part.contains(&part)
-    }
-
-    fn rounds(&self, full: usize) -> usize {
-        self.rounds.unwrap_or(if self.quick { 1 } else { full })
-    }
-
-    /// Commands of one run.
-    fn commands(&self, full: usize) -> usize {
-        if self.quick { full / 2 } else { full }
-    }
-
-    /// Not fewer in a hurry: the targets speak of a million.
-    fn items(&self) -> usize {
-        self.items.unwrap_or(1_000_000)
-    }
-}
 
 #[derive(Serialize)]
 pub(crate) struct Durability {

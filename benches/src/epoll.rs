@@ -42,7 +42,7 @@ impl Epoll {
         if failed == 0 { Ok(stream) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// Waits until something can be read, or so long; fills `ready` with the indexes, none if the time
+    /// Waits until something can be read, at most for the given time; fills `ready` with the indexes, none if the time
     /// is over.
     pub(crate) fn wait(&self, wait: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
         let mut events = [MaybeUninit::<libc::epoll_event>::uninit(); EVENTS];

@@ -15,13 +15,13 @@ use std::process::{self, Command};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::directory::workspace;
 use crate::environment;
+use crate::error::Result;
 use crate::progress;
 use crate::report::{self, Report};
 use crate::resp::encode;
 use crate::servers::{Programs, Server, miso_settings, on_path};
-use crate::suite::workspace;
 use crate::table::Table;
 
 /// Commands sent at once, on one connection.
@@ -30,7 +30,7 @@ const OBJECTS: usize = 1_000;
 /// Both runs go over all objects first, so that the difference creates nothing.
 const SHORT: usize = 2_048;
 const LONG: usize = 34_816;
-/// The fewest of so many runs count: whether the server sleeps before the next batch is chance, and
+/// Runs of each; the fewest instructions count: whether the server sleeps before the next batch is chance, and
 /// sleeping costs instructions.
 const RUNS: usize = 3;
 
@@ -167,7 +167,7 @@ fn read_baseline(path: &Path) -> Result<Baseline> {
     read().map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
-/// The instructions of a server's whole life, in which it runs so many commands.
+/// The instructions of a server's whole life, in which it runs `count` commands.
 fn count(
     valgrind: &Path,
     miso: &Path,

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use crate::Result;
 use crate::chart::{Bar, Chart};
 use crate::epoll::Epoll;
+use crate::error::Result;
 use crate::progress;
 use crate::report::{Limit, Report, Target};
 use crate::resp::encode;
@@ -27,7 +27,7 @@ const OBJECTS: u64 = 100_000;
 const P99_TARGET: f64 = 1.10;
 /// A generator that is later than this at p99 had to wait for a core.
 const BUSY_US: f64 = 1_000.0;
-/// Without any reply for so long, the server hangs.
+/// A server that gives no reply for this long hangs.
 const STALLED: Duration = Duration::from_secs(10);
 
 #[derive(Args, Clone)]

@@ -8,14 +8,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::Result;
 use crate::epoll::Epoll;
+use crate::error::Result;
 use crate::resp::encode;
 use crate::statistics::{quantile, sorted};
 
-/// Without any reply for so long, a server hangs.
+/// A server that gives no reply for this long hangs.
 const STALLED: Duration = Duration::from_secs(20);
-/// Latencies are kept of so many batches, evenly.
+/// The number of batches whose latencies are kept, evenly spread.
 const SAMPLES: u64 = 200_000;
 
 /// What to send. In `command`, `{}` is a number below `distinct`, another for each.

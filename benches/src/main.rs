@@ -13,6 +13,7 @@ mod directory;
 mod durability;
 mod environment;
 mod epoll;
+mod error;
 mod instructions;
 mod latency;
 mod load;
@@ -34,14 +35,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use error::Result;
 use report::Report;
 use servers::Programs;
-
-/// What went wrong, in one line.
-type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// What every benchmark answers: a report, or one line that says what went wrong.
-type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Benchmarks of MISO beside Redis.
 ///

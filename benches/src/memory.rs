@@ -3,8 +3,8 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::Result;
 use crate::chart::{Bar, Chart};
+use crate::error::Result;
 use crate::progress;
 use crate::report::{Limit, Report, Target};
 use crate::resp::encode;
@@ -174,7 +174,7 @@ fn grow(server: &Server, words: &[&str], own: &[usize], items: usize) -> Result<
     Ok(Growth { bytes: per_item(grown), own: per_item(own_bytes) })
 }
 
-/// Sends `words` so many times, with the item's number in place of `{}`; how many bytes the words
+/// Sends `words` once per item, with the item's number in place of `{}`; how many bytes the words
 /// at the places `own` had in all.
 pub(crate) fn fill(server: &Server, words: &[&str], own: &[usize], items: usize) -> Result<usize> {
     let mut client = server.connect()?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Result;
+use crate::error::Result;
 use crate::resp::{Client, Reply};
 use crate::servers::{Programs, Server, miso_basics};
 

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::Result;
+use crate::error::Result;
 use crate::servers::{Programs, Server, die_with_us};
 
 /// Where `redis-benchmark` puts a random number of twelve digits, another at each place.

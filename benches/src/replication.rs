@@ -8,10 +8,10 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::Result;
 use crate::chart::{Bar, Chart};
 use crate::crowd;
 use crate::directory::Directory;
+use crate::error::Result;
 use crate::load::{self, Load, Outcome};
 use crate::nodes::{Nodes, Used, propagation};
 use crate::progress;
@@ -50,7 +50,7 @@ pub(crate) struct Options {
     /// Only these
     #[arg(long, value_enum)]
     pub(crate) part: Vec<Part>,
-    /// Only with so many nodes, where the paper has several
+    /// Only with this number of nodes, where the paper has several
     #[arg(long)]
     pub(crate) nodes: Vec<usize>,
     /// Only these intervals in milliseconds
@@ -116,8 +116,8 @@ fn measure(
     paper: Option<f64>,
 ) -> Result<Run> {
     let nodes = Nodes::start(programs, count, Duration::from_millis(interval_ms))?;
-    let prober = || Ok::<_, crate::Error>((nodes.connect(0)?, nodes.connect(count / 2)?));
-    // What came with the start of so many goes by.
+    let prober = || Ok::<_, crate::error::Error>((nodes.connect(0)?, nodes.connect(count / 2)?));
+    // What came with the start of all the nodes goes by.
     thread::sleep(Duration::from_secs(2));
     let loadavg = loadavg();
     let idle = probe(prober()?, || {
@@ -479,7 +479,10 @@ pub(crate) fn peers(programs: &Programs, options: &Options) -> Result<Peers> {
             let expected = if distinct > 0 { 1 } else { commands };
             nodes.agree(&["GCOUNTER.GET", "o:0", "total"], i64::try_from(expected)?)?;
             bar.inc(1);
-            Ok::<_, crate::Error>((Cost::of(used, commands), outcome.seconds * 1e3 / used.batches))
+            Ok::<_, crate::error::Error>((
+                Cost::of(used, commands),
+                outcome.seconds * 1e3 / used.batches,
+            ))
         };
         let (hot, hot_kept_ms) = measure(HOT, 0)?;
         let (distinct, distinct_kept_ms) = measure(DISTINCT, commands)?;

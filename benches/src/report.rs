@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::Result;
 use crate::chart::Chart;
+use crate::error::Result;
 
 /// The figures of one benchmark: JSON by its fields, a table by `markdown`, perhaps a chart.
 pub(crate) trait Report: Serialize {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-use crate::Result;
+use crate::error::Result;
 
 /// Longer than any reply takes, so that a server that hangs ends the run instead of hanging it.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! The servers under test: real processes on free loopback ports, ended when dropped.
 //!
 //! Children also ask the kernel to be killed when the thread that started them ends (all are
-//! started by the main thread), so that nothing is left behind by Ctrl-C, a panic or a kill.
+//! started by the main thread), so that nothing is left running by Ctrl-C, a panic or a kill.
 
 use std::env;
 use std::io;
@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Result;
+use crate::error::Result;
 use crate::resp::Client;
 
 /// How long a server may take to answer its first PING, or to end.

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::Result;
+use crate::error::Result;
 use crate::progress;
 use crate::report::{Limit, Report, Target};
 use crate::servers::{Kind, Programs, Server};

@@ -1,14 +1,14 @@
 //! Everything in one go, and the page that tells it.
 
-use std::env;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
 
-use crate::Result;
+use crate::directory::workspace;
 use crate::environment::Environment;
+use crate::error::Result;
 use crate::report::{self, Report};
 use crate::servers::Programs;
 use crate::table::{Table, verdict};
@@ -22,14 +22,6 @@ pub(crate) struct Options {
     /// The folder under which the files are written [default: the workspace]
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
-}
-
-/// The workspace that this program was built from.
-pub(crate) fn workspace() -> PathBuf {
-    let crate_folder =
-        env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    let crate_folder = PathBuf::from(crate_folder);
-    crate_folder.parent().map_or_else(|| crate_folder.clone(), Path::to_owned)
 }
 
 /// Runs every benchmark; what each found is written as soon as it has ended.

@@ -1,7 +1,7 @@
 //! Several nodes that are processes, on a network that can be broken.
 
 use crate::net::{Net, Way};
-use crate::{Frame, Node, Resp, Session, wait_until};
+use crate::{Frame, Node, Resp, Scratch, Session, wait_until};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub struct Cluster {
     nodes: Vec<Option<Node>>,
     flags: Vec<String>,
     /// Where nodes keep what outlives them, if anything does.
-    disks: Option<PathBuf>,
+    disks: Option<Scratch>,
     net: Net,
 }
 
@@ -35,11 +35,11 @@ impl Cluster {
     /// Starts nodes that keep their data over a restart.
     #[track_caller]
     pub fn with_disks(count: usize, flags: &[&str]) -> Cluster {
-        Cluster::launch_all(count, flags, Some(Node::scratch()))
+        Cluster::launch_all(count, flags, Some(Scratch::new()))
     }
 
     #[track_caller]
-    fn launch_all(count: usize, flags: &[&str], disks: Option<PathBuf>) -> Cluster {
+    fn launch_all(count: usize, flags: &[&str], disks: Option<Scratch>) -> Cluster {
         assert!(count <= NODES_MAX, "a name would be within another");
         let net = Net::new();
         // The addresses come first, so that each node can be told of any other.
@@ -56,7 +56,7 @@ impl Cluster {
         cluster
     }
 
-    /// Starts one more node. It may not know anybody yet.
+    /// Starts one more node. It may not know any other yet.
     #[track_caller]
     pub fn add(&mut self) -> usize {
         let node = self.nodes.len();
@@ -251,16 +251,6 @@ pub fn all_say(sessions: &mut [Session], line: &str, expected: &str) {
         if unordered { frame.unordered() } else { frame }.to_string()
     };
     agree(&format!("{line} => {expected}"), sessions, ask, |answer| answer == expected);
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.nodes.clear();
-        if let Some(disks) = &self.disks {
-            // What is left behind in the temporary directory harms nobody.
-            let _ = std::fs::remove_dir_all(disks);
-        }
-    }
 }
 
 /// No name is within another.

@@ -256,7 +256,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The connection broke: what was not answered is open now. A command that is refused with MISCONF was not done,
-    /// and is an error of the kind `StorageFull`, after the answers behind it have been read.
+    /// and is an error of the kind `StorageFull`, after the answers that follow it have been read.
     #[track_caller]
     pub fn write(&mut self, wire: &mut Wire, depth: usize, answered: &AtomicU64) -> io::Result<()> {
         assert!(self.open.is_empty(), "{} is not settled", self.object);
@@ -317,7 +317,7 @@ impl Ledger {
         shared
     }
 
-    /// For who knows that nothing was done that was not answered.
+    /// Where it is known that nothing was done that was not answered.
     pub fn forget_open(&mut self) {
         self.open.clear();
     }

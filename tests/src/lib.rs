@@ -8,18 +8,23 @@
 //! - [`Namespace`] is a network of the test's own, with interfaces that are not loopback.
 //! - [`Cluster`] is several nodes, on a [`Net`] that the test can break.
 //! - [`world`] is a simulated cluster: many nodes of the production code on a made-up network.
+//! - [`scene`] plays short stories of messages, kept as text.
 //! - [`Ledger`] is a client that keeps books, for tests in which nodes die.
 //! - [`Tool`] runs a stock program with a deadline.
+//! - [`Scratch`] is a directory of the test's own, which goes when the test ends.
 //!
 //! Nothing here waits for luck: every wait is for a condition, with a deadline that fails the test.
 
 mod cluster;
 mod frame;
 mod ledger;
+mod messages;
 mod namespace;
 mod net;
 mod node;
 mod rng;
+pub mod scene;
+mod scratch;
 mod script;
 mod session;
 mod tool;
@@ -33,6 +38,7 @@ pub use namespace::Namespace;
 pub use net::{Net, Way};
 pub use node::{Node, wait_until};
 pub use rng::Rng;
+pub use scratch::Scratch;
 pub use script::split;
 pub use session::{Resp, Session};
 pub use tool::{Output, Tool, find_program};

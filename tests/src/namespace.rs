@@ -1,4 +1,4 @@
-//! Networks of a test's own, by Linux's network namespaces: interfaces that are not loopback, with nobody else on them.
+//! Networks of a test's own, by Linux's network namespaces: interfaces that are not loopback, with no others on them.
 
 use crate::{Tool, find_program, wait_until};
 use std::process::Command;

@@ -22,7 +22,7 @@ pub enum Way {
 }
 
 /// A proxy before each node. Nodes are told the proxies' addresses as each other's, so that all that they say to each
-/// other passes here. Who dials is known by its name, which is the first that it says.
+/// other passes here. A dialer is known by its name, which is the first that it says.
 #[derive(Debug)]
 pub struct Net {
     shared: Arc<Shared>,
@@ -208,7 +208,7 @@ impl Shared {
             if over {
                 return;
             }
-            // Whoever finds nobody sees its connection closed.
+            // A dialer that finds no node sees its connection closed.
             if let (Ok(dialer), Some(Ok(node))) = (dialer, node.map(TcpStream::connect)) {
                 // Both fail only if the connection is gone, which the reading finds.
                 let _ = dialer.set_nodelay(true);
@@ -254,7 +254,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Finds out who dials, by what it has said so far.
+    /// Finds out which node dials, by what it has said so far.
     fn identify(&self, id: u64, said: &mut Vec<u8>, more: &[u8]) {
         let mut state = self.lock();
         if state.connections.get(&id).is_none_or(|connection| connection.from.is_some()) {

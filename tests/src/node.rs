@@ -1,12 +1,11 @@
 //! A server process that lives as long as its test.
 
-use crate::{DEADLINE, Frame, Output, Resp, Session, Tool, Wire, find_program};
+use crate::{DEADLINE, Frame, Output, Resp, Scratch, Session, Tool, Wire, find_program};
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Waits until `done` says so; fails the test with `what` after [`DEADLINE`].
@@ -23,7 +22,7 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 pub struct Node {
     child: Child,
     address: SocketAddr,
-    directory: PathBuf,
+    directory: Scratch,
 }
 
 impl Node {
@@ -39,13 +38,13 @@ impl Node {
 
     /// Starts a node that may find that it must not run: then there is none.
     pub fn launch(flags: &[&str]) -> Option<Node> {
-        let directory = Node::scratch();
+        let directory = Scratch::new();
         let log = File::create(directory.join("log")).expect("a log file");
         let port = Node::free_port();
         let child = Command::new(Node::binary())
             .args(["--peer-port", "0", "--mdns", "no", "--port", &port.to_string()])
             .args(flags)
-            .current_dir(&directory)
+            .current_dir(&*directory)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle of the log"))
             .stderr(log)
@@ -71,7 +70,7 @@ impl Node {
         })
     }
 
-    /// Starts a node by way of another program, which is given the node's command line behind `wrapper` and must become
+    /// Starts a node by way of another program, which is given the node's command line after `wrapper` and must become
     /// the node.
     pub fn inside(wrapper: &[&str], flags: &[&str]) -> Node {
         Node::spawn(|port| {
@@ -123,17 +122,7 @@ impl Node {
         path
     }
 
-    /// A directory that no other test uses.
-    pub fn scratch() -> PathBuf {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("miso-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir_all(&directory).expect("the temporary directory is writable");
-        directory
-    }
-
-    /// A loopback port that nobody listens on now. Somebody else may take it before it is used.
+    /// A loopback port that no process listens on now. Another may take it before it is used.
     pub fn free_port() -> u16 {
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
@@ -142,13 +131,13 @@ impl Node {
     }
 
     fn spawn(command: impl Fn(u16) -> Command) -> Node {
-        let directory = Node::scratch();
         // Another process may take the port between the probe and the server's bind: then take another.
         for _ in 0..5 {
+            let directory = Scratch::new();
             let port = Node::free_port();
             let log = File::create(directory.join("log")).expect("a log file");
             let child = command(port)
-                .current_dir(&directory)
+                .current_dir(&*directory)
                 // A panic's place is enough; a backtrace would push it out of the part of the log that is shown.
                 .env("RUST_BACKTRACE", "0")
                 .stdin(Stdio::null())
@@ -156,11 +145,8 @@ impl Node {
                 .stderr(log)
                 .spawn()
                 .expect("the server starts");
-            let mut node = Node {
-                child,
-                address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-                directory: directory.clone(),
-            };
+            let mut node =
+                Node { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), directory };
             if node.becomes_ready() {
                 return node;
             }
@@ -169,8 +155,6 @@ impl Node {
                 log.to_lowercase().contains("already in use"),
                 "the server ended before it was ready:\n{log}"
             );
-            // The directory goes on to the next try.
-            node.directory = PathBuf::new();
         }
         panic!("five free ports in a row were taken by others");
     }
@@ -195,8 +179,8 @@ impl Node {
         }
     }
 
-    /// Whether the listening socket at our address is this very process's: with tests in parallel, whoever answers
-    /// may be somebody else's node.
+    /// Whether the listening socket at our address is this very process's: with tests in parallel, a process that answers
+    /// may be another test's node.
     fn listens(&self) -> bool {
         let Ok(table) = fs::read_to_string("/proc/net/tcp") else {
             return true;
@@ -331,15 +315,11 @@ impl Drop for Node {
         // Both fail only if it has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if self.directory.as_os_str().is_empty() {
-            return;
-        }
         if std::thread::panicking() {
             let log = self.log();
             let from = log.len().saturating_sub(4000);
             let tail = String::from_utf8_lossy(&log.as_bytes()[from..]);
             eprintln!("--- log of the server at {} ---\n{tail}---", self.address);
         }
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }

@@ -22,7 +22,7 @@ pub fn find_program(name: &str) -> PathBuf {
         })
 }
 
-/// What a program left behind.
+/// How a program ended, and what it wrote.
 #[derive(Debug)]
 pub struct Output {
     /// Its exit code, or `None` if a signal ended it.
@@ -131,7 +131,7 @@ impl Tool {
             )
         };
         assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-        // SAFETY: both are fresh descriptors that nobody else owns.
+        // SAFETY: both are fresh descriptors that nothing else owns.
         let (main, side) = unsafe { (OwnedFd::from_raw_fd(main), OwnedFd::from_raw_fd(side)) };
         let copy = || Stdio::from(side.try_clone().expect("a second descriptor"));
         let child = Command::new(find_program(program))
@@ -178,7 +178,7 @@ impl Tool {
         self.collect(code)
     }
 
-    /// What it left behind, if it has ended.
+    /// How it ended and what it wrote, if it has ended.
     pub fn ended(&mut self) -> Option<Output> {
         let status = self.child.try_wait().expect("a child can be waited for")?;
         Some(self.collect(status.code()))

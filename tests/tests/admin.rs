@@ -1,6 +1,6 @@
 //! Running a node: settings, users, figures, the slow log, memory and the end.
 
-use miso_tests::{Frame, Node, Resp, Session, Tool, wait_until};
+use miso_tests::{Frame, Node, Resp, Scratch, Session, Tool, wait_until};
 
 /// The fields that clients and tools read from `INFO`, by section.
 const FIELDS: &[(&str, &[&str])] = &[
@@ -295,7 +295,8 @@ fn access_control() {
 /// Users that outlive the server: read at its start, saved, and loaded all or none.
 #[test]
 fn users_in_a_file() {
-    let path = Node::scratch().join("users.acl");
+    let directory = Scratch::new();
+    let path = directory.join("users.acl");
     let put = |text: &str| std::fs::write(&path, text).expect("the scratch directory is writable");
     put("user default on nopass ~* &* +@all\nuser bob on >pw ~cart:* +@gcounter\n");
     let flags = ["--aclfile", path.to_str().expect("a path of text")];
@@ -350,7 +351,7 @@ fn rights_change_while_connections_stand() {
     assert!(reply.contains("NOPERM"), "{reply}");
     admin.script("ORSET.CARD cart:1 s => *");
 
-    // A password that comes later leaves those who are in.
+    // A password that comes later leaves in the clients that are in.
     let mut inside = node.session();
     inside.script("PING => PONG");
     admin.script("CONFIG SET requirepass later => OK\nPING => PONG");

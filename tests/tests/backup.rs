@@ -1,6 +1,6 @@
 //! Backups: a checkpoint that is copied while the server runs is all there is to it, as docs/durability.md says.
 
-use miso_tests::{Cluster, Ledger, Node, all_say};
+use miso_tests::{Cluster, Ledger, Node, Scratch, all_say};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +23,7 @@ fn restore(backup: &Path, data: &Path) {
 /// it goes on from there.
 #[test]
 fn a_checkpoint_copied_under_load_starts_another_node() {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let (data, backup) = (directory.join("data"), directory.join("backup"));
     let node = Node::with(&["--data-dir", &data.display().to_string()]);
     let mut session = node.session();
@@ -72,7 +72,6 @@ fn a_checkpoint_copied_under_load_starts_another_node() {
     assert_eq!((hits(&mut other.session()), other.info("incarnation")), (restored + 1, own));
     assert!(before.is_on(&mut other.session()));
     drop(other);
-    let _ = fs::remove_dir_all(directory);
 }
 
 /// Restored onto the node that it was made of, while a peer knows what came later: that comes back, deletions too, and
@@ -81,7 +80,7 @@ fn a_checkpoint_copied_under_load_starts_another_node() {
 fn a_checkpoint_restored_onto_its_node_catches_up_with_a_peer() {
     let mut cluster = Cluster::with_disks(2, &["--node-timeout", "1s"]);
     let mut s = cluster.sessions();
-    let backup = Node::scratch();
+    let backup = Scratch::new();
     s[0].script(
         "GCOUNTER.ADD o n 5 => 5\nORSET.ADD o s a b => 2\nEWFLAG.ENABLE o f => 1\nSAVE => OK",
     );
@@ -96,7 +95,7 @@ fn a_checkpoint_restored_onto_its_node_catches_up_with_a_peer() {
     cluster.terminate(0);
     fs::remove_dir_all(cluster.data(0)).expect("nobody uses it");
     restore(&checkpoint(&backup), &cluster.data(0));
-    // It writes before it hears of anybody.
+    // It writes before it hears of any peer.
     cluster.isolate(0);
     cluster.restart(0);
     assert_ne!(cluster.node(0).info("incarnation"), before);
@@ -107,13 +106,12 @@ fn a_checkpoint_restored_onto_its_node_catches_up_with_a_peer() {
     all_say(&mut s, "GCOUNTER.GET o n", "1110");
     all_say(&mut s, "ORSET.MEMBERS o s", r#"~["b", "c", "d"]"#);
     all_say(&mut s, "EWFLAG.GET o f", "0");
-    let _ = fs::remove_dir_all(backup);
 }
 
 /// A checkpoint is not changed by what comes later, and an old one is not mixed with a newer directory unnoticed.
 #[test]
 fn a_checkpoint_among_files_that_are_not_its_own_is_refused_or_harmless() {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let data = directory.join("data");
     let flags = ["--data-dir", &data.display().to_string()];
     let node = Node::with(&flags);
@@ -132,5 +130,4 @@ fn a_checkpoint_among_files_that_are_not_its_own_is_refused_or_harmless() {
     fs::remove_file(checkpoint(&data)).expect("it is there");
     restore(&old, &data);
     assert!(Node::launch(&flags).is_none(), "it starts with a hole in its journal");
-    let _ = fs::remove_dir_all(directory);
 }

@@ -1,8 +1,9 @@
 //! The command line, the configuration file and the environment: what they set and what they refuse.
 
-use miso_tests::{Node, Output, Tool};
+use miso_tests::{Node, Output, Scratch, Tool};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Deref;
 use std::process::Command;
 
 /// Runs the server to its end.
@@ -24,11 +25,26 @@ fn refused(output: &Output, parts: &[&str]) {
     }
 }
 
-/// A file with `text`, in a directory of its own.
-fn file(text: &str) -> String {
-    let path = Node::scratch().join("miso.toml");
+/// The path of a file, in a directory of its own that goes with it.
+struct ConfigFile {
+    path: String,
+    _directory: Scratch,
+}
+
+impl Deref for ConfigFile {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.path
+    }
+}
+
+/// A file with `text`.
+fn file(text: &str) -> ConfigFile {
+    let directory = Scratch::new();
+    let path = directory.path("miso.toml");
     fs::write(&path, text).expect("the scratch directory is writable");
-    path.to_str().expect("a path of text").to_owned()
+    ConfigFile { path, _directory: directory }
 }
 
 #[test]
@@ -103,7 +119,7 @@ fn invalid_values() {
 #[test]
 fn unreadable_configuration() {
     refused(&run(&["--config", "/nonexistent/miso.toml"]), &["/nonexistent/miso.toml"]);
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let directory = directory.to_str().expect("a path of text");
     refused(&run(&["--config", directory]), &[directory]);
     // As with redis-server, the file may stand alone.
@@ -197,7 +213,7 @@ fn rewriting_the_configuration() {
     let node = Node::with(&["--config", &path]);
     node.session().script("CONFIG SET maxclients 33 timeout 44 => OK\nCONFIG REWRITE => OK");
     drop(node);
-    let text = fs::read_to_string(&path).expect("the file is still there");
+    let text = fs::read_to_string(&*path).expect("the file is still there");
     assert!(text.contains("# Ours"), "comments stay:\n{text}");
     Node::with(&["--config", &path]).session().script(
         r#"

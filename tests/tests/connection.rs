@@ -221,7 +221,7 @@ fn watching() {
     let mut other = node.session();
     s.script("WATCH o => OK\nMULTI => OK\nGCOUNTER.ADD o n => QUEUED\nEXEC => [1]");
 
-    // A change of the object by anybody, of any of its names.
+    // A change of the object by any client, of any of its names.
     s.script("WATCH o p => OK");
     other.script("ORSET.ADD o s a => 1");
     s.script("MULTI => OK\nGCOUNTER.ADD o n => QUEUED\nEXEC => nil\nGCOUNTER.GET o n => 1");
@@ -252,7 +252,7 @@ fn watching() {
     }
 }
 
-/// Nobody sees half of a transaction on one object.
+/// No client sees half of a transaction on one object.
 #[test]
 fn transactions_are_atomic() {
     let node = Node::start();
@@ -300,7 +300,7 @@ fn concurrent_increments() {
     assert!(answers.into_iter().eq(1..=4000));
 }
 
-/// Transactions over many objects, in every order, beside commands that walk them all: nobody waits for ever.
+/// Transactions over many objects, in every order, beside commands that walk them all: no client waits for ever.
 #[test]
 fn transactions_over_many_objects_do_not_lock_each_other_out() {
     let node = Node::start();
@@ -477,7 +477,7 @@ fn shard_channels_are_names_of_their_own() {
         assert_eq!(next(&mut listener), message("sunsubscribe", &["a", "0"]));
         assert_eq!(listener.ask("GCOUNTER.GET o n"), Frame::Integer(0));
 
-        // Who leaves, leaves nothing behind.
+        // A client that leaves takes its registrations along.
         listener.ask("SSUBSCRIBE a");
         drop(listener);
         wait_until("the channel is forgotten", || {
@@ -502,7 +502,7 @@ fn changed_objects_are_announced() {
     let frame = texts(&all.read().expect("a message"));
     assert_eq!(frame[..3], message("pmessage", &["__miso__:*", "__miso__:default:o"]));
 
-    // What changes nothing and what changes elsewhere is not announced to whoever listens here.
+    // What changes nothing and what changes elsewhere is not announced to listeners here.
     s.script("ORSET.REM o s nothing => 0\nGCOUNTER.GET o n => 5\nGCOUNTER.ADD o n -1 => -ERR...");
     node.session_of("cart", Resp::V2).script("ORSET.ADD o s a => 1");
     let frame = texts(&all.read().expect("a message"));

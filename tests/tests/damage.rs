@@ -1,6 +1,6 @@
 //! Damage on the disk: it is found, named, and mended as far as it can be; peers know the rest.
 
-use miso_tests::{Cluster, Node, Output, Session, Tool, all_say};
+use miso_tests::{Cluster, Node, Output, Scratch, Session, Tool, all_say};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -123,8 +123,8 @@ fn a_damaged_checkpoint_is_mended_and_completed_by_a_peer() {
 
 /// A node that is alone mends what it can: what is lost is lost, and nothing else.
 #[test]
-fn who_is_alone_keeps_all_but_the_damaged_record() {
-    let directory = Node::scratch();
+fn a_lone_node_keeps_all_but_the_damaged_record() {
+    let directory = Scratch::new();
     let data = directory.join("data");
     let flags = ["--data-dir", &data.display().to_string()];
     let node = Node::with(&flags);
@@ -153,7 +153,6 @@ fn who_is_alone_keeps_all_but_the_damaged_record() {
     drop(node);
     let nothing = look("--check-data", &directory.join("nothing"));
     assert_eq!((nothing.code, nothing.stderr.lines().count()), (Some(1), 1), "{}", nothing.stderr);
-    let _ = fs::remove_dir_all(directory);
 }
 
 /// What was saved of a damaged checkpoint is as good as any: a node that is new hears of all of it, and what is removed
@@ -208,7 +207,7 @@ fn what_a_repair_has_saved_is_replicated_and_removed_as_any_other() {
         let n = &object[1..];
         all_say(&mut s, &format!("GCOUNTER.GET {object} n"), n);
     }
-    // Removed by who never was there, and by who lost some of it.
+    // Removed by a node that never held it, and by one that lost some of it.
     for (turn, object) in small.iter().enumerate() {
         let by = &mut s[turn % 2];
         match turn % 4 {

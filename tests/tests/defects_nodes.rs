@@ -56,7 +56,7 @@ fn d2_a_restarted_node_reads_what_its_peers_have() {
     );
 }
 
-/// 2, the other half: what was read as absent while no node could be asked comes by itself later.
+/// 2, the other half: what was read as absent while no peer could be asked comes by itself later.
 #[test]
 fn d2_a_default_is_not_for_ever() {
     let mut cluster = Cluster::start(2);
@@ -101,7 +101,7 @@ fn d3_functions_with_the_same_names_lose_nothing_in_one_interval() {
 
 /// 4: a name of different types on two nodes killed the process that heard of it.
 #[test]
-fn d4_a_name_of_two_types_harms_no_node() {
+fn d4_a_name_of_two_types_does_no_harm() {
     let cluster = Cluster::start(2);
     let mut s = cluster.sessions();
     cluster.isolate(1);
@@ -255,8 +255,8 @@ fn d11_a_lost_update_is_repaired_without_another_write() {
     }
 }
 
-/// 11, the other half: nothing was forwarded, so that two nodes that could not reach each other stayed apart, though a
-/// third reached both; for ever, if the writer died.
+/// 11, the other half: nothing was forwarded, so that two nodes that could not reach each other stayed apart, whichever nodes
+/// could reach both; for ever, if the writer died.
 #[test]
 fn d11_updates_go_round_a_broken_link_and_outlive_their_writer() {
     let mut cluster = Cluster::start(3);
@@ -290,7 +290,7 @@ fn d12_the_dead_are_noticed_in_seconds_and_cost_nothing() {
     let functions = s[0].run("MISO.FUNCTIONS");
     let own = functions.field("default").and_then(|f| f.field("nodes")).expect("it runs here");
     assert_eq!(own.sorted(), ["node-0"], "the dead are no targets");
-    // No living peer: nothing is sent.
+    // There is no peer to send to, and nothing is sent.
     let before = cluster.net().bytes(0, 1) + cluster.net().bytes(0, 2);
     for _ in 0..100 {
         s[0].script(&format!("GCOUNTER.ADD o c => *\nMVREG.SET o r {} => OK", "v".repeat(1000)));

@@ -1,6 +1,6 @@
 //! Directories that cannot be used: one clear line, and the exit status 1.
 
-use miso_tests::{Node, Output, Tool};
+use miso_tests::{Node, Output, Scratch, Tool};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,48 +31,46 @@ fn used(directory: &Path) -> PathBuf {
 
 #[test]
 fn a_directory_in_use() {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let data = directory.join("data");
     let node = Node::with(&["--data-dir", &data.display().to_string()]);
     node.session().script("GCOUNTER.ADD o n => 1");
     assert_refused(&data, "in use by another process");
-    // Who was there first goes on.
+    // The node that was there first goes on.
     node.session().script("GCOUNTER.ADD o n => 2");
     drop(node);
-    let _ = fs::remove_dir_all(directory);
 }
 
 #[test]
 fn a_directory_of_others() {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     fs::write(directory.join("thesis.tex"), "years of work").expect("writable");
     assert_refused(&directory, "holds `thesis.tex`, which is no file of a MISO data directory");
     // And nothing was left there.
     assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 1);
-    let data = used(&Node::scratch());
+    let directory = Scratch::new();
+    let data = used(&directory);
     fs::write(data.join("dump.rdb"), "REDIS").expect("writable");
     assert_refused(&data, "holds `dump.rdb`");
     fs::remove_file(data.join("dump.rdb")).expect("it was left");
     let node = Node::with(&["--data-dir", &data.display().to_string()]);
     node.session().script("GCOUNTER.GET o n => 5");
-    let _ = fs::remove_dir_all(directory);
 }
 
 #[test]
 fn a_file_instead_of_a_directory() {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let file = directory.join("file");
     fs::write(&file, "text").expect("writable");
     assert_refused(&file, "expected a directory to write to, or none");
     assert_refused(&file.join("below"), "expected a directory to write to, or none");
     assert_eq!(fs::read(&file).expect("it was left"), b"text");
-    let _ = fs::remove_dir_all(directory);
 }
 
 /// Rights do not stop root, so the directory is mounted read-only, in a mount namespace of its own.
 #[test]
 fn a_directory_that_cannot_be_written_to() {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let data = used(&directory);
     let empty = directory.join("empty");
     fs::create_dir(&empty).expect("a new directory");
@@ -94,5 +92,4 @@ fn a_directory_that_cannot_be_written_to() {
     let node = Node::with(&["--data-dir", &data.display().to_string()]);
     node.session().script("GCOUNTER.GET o n => 5");
     drop(node);
-    let _ = fs::remove_dir_all(directory);
 }

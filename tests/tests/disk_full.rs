@@ -2,7 +2,7 @@
 //! work again once there is room, without a restart. The disk is a small file system in memory, in a mount namespace
 //! that outlives the server.
 
-use miso_tests::{Frame, Ledger, Node, Output, Session, Tool, Wire, wait_until};
+use miso_tests::{Frame, Ledger, Node, Output, Scratch, Session, Tool, Wire, wait_until};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -13,16 +13,16 @@ use std::sync::atomic::AtomicU64;
 struct SmallDisk {
     keeper: Tool,
     /// Where it is for those within.
-    within: PathBuf,
+    within: Scratch,
 }
 
 impl SmallDisk {
     fn new(size: &str) -> SmallDisk {
-        let within = Node::scratch();
+        let within = Scratch::new();
         let mut command = Command::new("unshare");
         command.args(["-rm", "sh", "-c"]);
         command.arg(r#"mount -t tmpfs -o "size=$1" miso "$2" && echo mounted && exec sleep 600"#);
-        command.arg("sh").arg(size).arg(&within);
+        command.arg("sh").arg(size).arg(&*within);
         let keeper = Tool::spawn(&mut command);
         wait_until("the file system, for which the tests need namespaces", || {
             keeper.stdout().contains("mounted")
@@ -64,7 +64,7 @@ impl SmallDisk {
         root.join(self.within.strip_prefix("/").expect("an absolute path")).join("ballast")
     }
 
-    /// Takes all room but for so many bytes.
+    /// Takes all room but the given number of bytes.
     fn fill(&self, but: usize) {
         let mut file = File::create(self.ballast()).expect("it is writable");
         let chunk = [1; 4096];
@@ -80,7 +80,7 @@ impl SmallDisk {
     }
 }
 
-/// Writes values until one is refused; how often the connection broke instead, since nobody knows what is kept.
+/// Writes values until one is refused; how often the connection broke instead, since it is not known what is kept.
 fn write_until_refused(node: &Node) -> (String, usize) {
     let line = format!("MVREG.SET filler r {}", "x".repeat(4_000));
     let (mut wire, mut broke) = (node.wire(), 0);
@@ -129,7 +129,7 @@ fn full(sync: &str) {
         let (refusal, broke) = write_until_refused(&node);
         assert!(refusal.starts_with("MISCONF Errors writing to the AOF file: "), "{refusal}");
         assert!(refusal.contains("No space left on device"), "{refusal}");
-        // Of the writes under way when it happened nobody knows; later ones are refused before they are done.
+        // It is not known which of the writes under way were kept; later ones are refused before they are done.
         assert!(broke <= 1, "{broke} connections broke");
         let refused = ledger.write(&mut wire, 20, &answered).expect_err("there is no room");
         assert_eq!(refused.kind(), ErrorKind::StorageFull, "{refused}");

@@ -1,6 +1,6 @@
 //! Orderly ends, and those that are not to wait.
 
-use miso_tests::{DEADLINE, Ledger, Node, wait_until};
+use miso_tests::{DEADLINE, Ledger, Node, Scratch, wait_until};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{scope, yield_now};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ const PIPELINES: usize = 3;
 /// that takes it.
 #[test]
 fn an_orderly_end_under_load_keeps_what_was_answered() {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let path = directory.join("data").display().to_string();
     let mut ledgers: Vec<Ledger> =
         (0..6).map(|client| Ledger::new(&format!("client-{client}"), client)).collect();
@@ -55,16 +55,15 @@ fn an_orderly_end_under_load_keeps_what_was_answered() {
             ledger.settle(&mut session);
         }
     }
-    let _ = std::fs::remove_dir_all(directory);
 }
 
-/// What waits for others is answered with what is true by then, and what was read behind it is run.
+/// What waits for others is answered with what is true by then, and what was read after it is run.
 #[test]
 fn a_command_that_waits_is_answered_at_the_end() {
     let elsewhere = Node::start();
     elsewhere.session().run("GCOUNTER.ADD o n 1");
     let token = elsewhere.session().run("MISO.TOKEN").text();
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let path = directory.join("data").display().to_string();
     let mut node = Node::with(&["--data-dir", &path]);
     let await_token = format!("MISO.AWAIT {token} 0");
@@ -99,10 +98,9 @@ fn a_command_that_waits_is_answered_at_the_end() {
     let node = Node::with(&["--data-dir", &path]);
     assert_eq!(node.session().run("GCOUNTER.GET o n").integer(), 8);
     drop(node);
-    let _ = std::fs::remove_dir_all(directory);
 }
 
-/// Who asks twice does not wait: here for a peer that stands still and takes nothing.
+/// An operator that asks twice does not wait: here for a peer that stands still and takes nothing.
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let peer = Node::with(&["--node-name", "peer", "--node-timeout", "60s"]);

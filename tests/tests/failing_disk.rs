@@ -2,7 +2,7 @@
 //! may have dropped what was in it and say yes; writes are refused, reads go on, and once a checkpoint is on the disk all
 //! is well again. strace stands between the server and the kernel and answers for it.
 
-use miso_tests::{Frame, Ledger, Node, Tool, wait_until};
+use miso_tests::{Frame, Ledger, Node, Scratch, Tool, wait_until};
 use std::io::ErrorKind;
 use std::process::Command;
 use std::sync::atomic::AtomicU64;
@@ -39,7 +39,7 @@ impl Faults {
 }
 
 fn fails(sync: &str) {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let path = directory.join("data").display().to_string();
     let flags = ["--data-dir", &path, "--appendfsync", sync];
     let mut node = Node::with(&flags);
@@ -55,7 +55,7 @@ fn fails(sync: &str) {
         match wire.read() {
             Ok(Frame::Error(line)) => break line,
             Ok(_) => {}
-            // Nobody knows what is kept of the write that was under way.
+            // It is not known what is kept of the write that was under way.
             Err(_) => broke += 1,
         }
         assert!(broke <= 1, "{broke} connections broke");
@@ -98,7 +98,6 @@ fn fails(sync: &str) {
     assert!(ledger.is_on(&mut session), "{}", ledger.read(&mut session));
     assert_eq!(session.run("GCOUNTER.GET o n").integer(), counted);
     drop(node);
-    let _ = std::fs::remove_dir_all(directory);
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn write(id: String, mut session: Session, stop: &AtomicBool) -> Written {
         written.ops.push(op);
         match pipe.query::<Vec<Value>>(session.redis()) {
             Ok(replies) => {
-                // Read your writes: nobody else counts here.
+                // Read your writes: no other client counts here.
                 let count = Value::Int(written.ops.len() as i64);
                 assert_eq!(replies[0], count, "{} after {:?}", written.id, written.ops.last());
                 written.answered += 1;
@@ -291,7 +291,7 @@ fn lose(cluster: &mut Cluster, node: usize, writers: &mut Vec<Writer>, written: 
     cluster.kill(node);
     let lost = writers.remove(node).end_of_lost();
     let id = format!("{}-again", lost.id);
-    // Who else dies must not be the only one who had heard of its last words.
+    // A node that dies next must not be the only one that had received its last writes.
     let others: Vec<usize> = cluster.running();
     let mut sessions: Vec<Session> = others.iter().map(|&node| cluster.session(node)).collect();
     let line = format!("PNCOUNTER.GET {} count", lost.id);
@@ -338,7 +338,7 @@ fn five_nodes_lose_nothing_when_some_stop_or_are_cut_off() {
     }
     pass(600);
     net.heal();
-    // One hears everybody and is not heard; and is noticed only by its silence.
+    // One hears every other and is not heard; and is noticed only by its silence.
     for other in [0, 1, 2, 4] {
         net.set(3, other, Way::Frozen);
     }
@@ -387,7 +387,7 @@ fn nodes_with_disks_lose_nothing_that_was_answered() {
     let mut written = Vec::new();
     pass(300);
     for round in 0..3 {
-        // Nobody hears of the last that it says.
+        // No node hears of the last that it says.
         let node = round % 2;
         cluster.isolate(node);
         pass(100);

@@ -1,7 +1,7 @@
-//! Who a node is after something happened to its disk: it goes on as who it was only if nothing is lost that it ever
+//! Which writer a node is after something happened to its disk: it goes on as the same only if nothing is lost that it ever
 //! showed; in every other case what it writes next counts beside what peers know of it, and neither is lost nor doubled.
 
-use miso_tests::{Cluster, Frame, Node, Session, all_say, wait_until};
+use miso_tests::{Cluster, Frame, Node, Scratch, Session, all_say, wait_until};
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ fn ten() -> (Cluster, Vec<Session>) {
     (cluster, s)
 }
 
-/// Starts the first node after something happened to its data. Before it hears of anybody, it finds `found`, and adds 5
+/// Starts the first node after something happened to its data. Before it hears of any peer, it finds `found`, and adds 5
 /// and a member; once it is among the others again, all of that counts, and the 10 as well.
 fn goes_on(mut cluster: Cluster, mut s: Vec<Session>, before: &str, found: i64) -> String {
     cluster.isolate(0);
@@ -56,12 +56,12 @@ fn goes_on(mut cluster: Cluster, mut s: Vec<Session>, before: &str, found: i64) 
     let knew = s[0].run("ORSET.ISMEMBER o s m2");
     cluster.net().heal();
     all_say(&mut s, "GCOUNTER.GET o n", "15");
-    // m1 was removed by who knew of it, and only then.
+    // m1 was removed by a node that knew of it, and only then.
     all_say(&mut s, "ORSET.CARD o s", if knew == Frame::Integer(1) { "10" } else { "11" });
     s[1].script("GCOUNTER.ADD o n => 16\nMISO.DEL o s => 1");
     all_say(&mut s, "GCOUNTER.GET o n", "16");
     all_say(&mut s, "MISO.EXISTS o s", "0");
-    // And that is who it is from now on.
+    // And that is its identity from now on.
     let now = cluster.node(0).info("incarnation");
     cluster.kill(0);
     cluster.restart(0);
@@ -90,11 +90,11 @@ fn a_cut_tail_is_told_and_makes_a_new_incarnation() {
     assert!(log.contains("new incarnation: the journal's last 20 bytes were cut"), "{log}");
 }
 
-/// Who cuts whole records off leaves no trace but the peer's knowledge, as a machine does that is set back to a snapshot
-/// of its disk: then the node ends, and comes back as somebody else.
+/// Whole records that are cut off leave no trace but the peer's knowledge, as a machine does that is set back to a snapshot
+/// of its disk: then the node ends, and comes back as another writer.
 #[test]
 fn a_peer_that_knows_more_of_a_node_makes_it_a_new_incarnation() {
-    let disks = Node::scratch();
+    let disks = Scratch::new();
     let data = disks.join("one").display().to_string();
     let peer = Node::with(&["--node-name", "two"]);
     let port = peer.session().run("CONFIG GET peer-port").field("peer-port").expect("a port");
@@ -124,7 +124,6 @@ fn a_peer_that_knows_more_of_a_node_makes_it_a_new_incarnation() {
     all_say(&mut both, "GCOUNTER.GET o n", "13");
     all_say(&mut both, "ORSET.MEMBERS o s", r#"~["a", "b", "c"]"#);
     drop(node);
-    let _ = fs::remove_dir_all(disks);
 }
 
 #[test]
@@ -148,7 +147,8 @@ fn a_restored_directory_makes_a_new_incarnation() {
         } else {
             cluster.kill(0)
         }
-        let old = Node::scratch().join("old");
+        let backup = Scratch::new();
+        let old = backup.join("old");
         copy(&cluster.data(0), &old);
         cluster.restart(0);
         cluster.wait_for_mesh();
@@ -169,14 +169,13 @@ fn a_restored_directory_makes_a_new_incarnation() {
         copy(&old, &cluster.data(0));
         let log = goes_on(cluster, s, &before, 4);
         assert!(log.contains("is a copy, or was restored from one"), "{log}");
-        let _ = fs::remove_dir_all(old.parent().expect("a scratch directory"));
     }
 }
 
 /// The identity stays over a crash and an orderly end, and not in a copy.
 #[test]
 fn an_identity_stays_where_it_was_made() {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let (here, there) = (directory.join("here"), directory.join("copy"));
     let at = |path: &Path| Node::with(&["--data-dir", path.to_str().expect("plain")]);
     let mut node = at(&here);
@@ -195,14 +194,13 @@ fn an_identity_stays_where_it_was_made() {
     assert_ne!(twin.info("incarnation"), first);
     assert_eq!(twin.session().run("GCOUNTER.GET o n"), Frame::Integer(1));
     drop((node, twin));
-    let _ = fs::remove_dir_all(directory);
 }
 
 /// Two nodes that are alive and have one identity: the younger does not go on. The lock keeps them apart on one machine,
-/// so here somebody has removed it; a disk that two machines share may know no locks.
+/// so here it was removed; a disk that two machines share may know no locks.
 #[test]
 fn the_younger_of_two_nodes_with_one_identity_ends() {
-    let disks = Node::scratch();
+    let disks = Scratch::new();
     let data = disks.join("data").display().to_string();
     let older = Node::with(&["--node-name", "older", "--data-dir", &data]);
     older.session().script("GCOUNTER.ADD o n 5 => 5");
@@ -217,5 +215,4 @@ fn the_younger_of_two_nodes_with_one_identity_ends() {
     }
     older.session().script("GCOUNTER.ADD o n 5 => 10");
     drop(older);
-    let _ = fs::remove_dir_all(disks);
 }

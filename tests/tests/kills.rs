@@ -1,10 +1,10 @@
 //! kill -9 at random points of a load, also in the midst of checkpoints and of starts: what was answered is there
 //! afterwards, once; of what was not answered, the first few commands of each connection and nothing else.
 //!
-//! `KILL_ROUNDS=200 cargo nextest run -p miso-tests --test kills --no-capture` plays so many rounds of each test, and
+//! `KILL_ROUNDS=200 cargo test -p miso-tests --test kills -- --nocapture` plays 200 rounds of each test, and
 //! says what it met.
 
-use miso_tests::{Bounds, Cluster, DEADLINE, Ledger, Node, Rng, Tool, Wire, wait_until};
+use miso_tests::{Bounds, Cluster, DEADLINE, Ledger, Node, Rng, Scratch, Tool, Wire, wait_until};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,8 +31,8 @@ struct Met {
 }
 
 impl Met {
-    /// A node that lost nothing goes on as who it was. It cannot tell a record that is torn from one that was answered,
-    /// though none of those is torn: then it goes on as somebody else.
+    /// A node that lost nothing goes on as the same writer. It cannot tell a record that is torn from one that was answered,
+    /// though none of those is torn: then it goes on as another writer.
     #[track_caller]
     fn identity(&mut self, node: &Node, before: &str) {
         let renewed = node.info("incarnation") != before;
@@ -88,7 +88,7 @@ fn start<'scope>(
     writers.collect()
 }
 
-/// Waits until so many commands have been answered: finer than milliseconds, since those would be few points to die at.
+/// Waits until a number of commands have been answered: finer than milliseconds, since those would be few points to die at.
 fn pass(answered: &AtomicU64, more: u64) {
     let (until, start) = (answered.load(Ordering::Relaxed) + more, Instant::now());
     while answered.load(Ordering::Relaxed) < until {
@@ -122,7 +122,7 @@ fn unfinished_checkpoint(data: &Path) -> bool {
     entries.any(|entry| entry.path().extension().is_some_and(|extension| extension == "tmp"))
 }
 
-/// Starts a node and kills it before it is of use to anybody.
+/// Starts a node and kills it before it is of any use.
 fn die_while_starting(data: &str, sync: &str, rng: &mut Rng) {
     let mut command = Command::new(Node::binary());
     command.args(["--port", "0", "--peer-port", "none", "--data-dir", data, "--appendfsync", sync]);
@@ -134,7 +134,7 @@ fn die_while_starting(data: &str, sync: &str, rng: &mut Rng) {
 }
 
 fn one_node(sync: &str, seed: u64) {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let data = directory.join("data");
     let path = data.to_str().expect("a plain path");
     let (mut rng, mut ledgers, mut met) = (Rng::new(seed), ledgers("client", seed), Met::default());
@@ -146,7 +146,7 @@ fn one_node(sync: &str, seed: u64) {
             met.starts += 1;
         }
         let mut node = Node::with(&["--data-dir", path, "--appendfsync", sync]);
-        // Half of a long write may be on the disk when the node dies: that is cut, and nobody was answered.
+        // Half of a long write may be on the disk when the node dies: that is cut, and no client was answered.
         let who = node.info("incarnation");
         let before = incarnation.replace(who.clone()).unwrap_or(who.clone());
         let cut = node.log().contains("bytes were cut");
@@ -175,7 +175,6 @@ fn one_node(sync: &str, seed: u64) {
         met.checkpoints += u64::from(unfinished_checkpoint(&data));
     }
     eprintln!("{sync}, {rounds} rounds: {met:?}");
-    let _ = std::fs::remove_dir_all(directory);
 }
 
 #[test]

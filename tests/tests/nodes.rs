@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use miso_tests::{
-    Cluster, Frame, Namespace, Net, Node, Resp, Rng, Session, Tool, Way, Wire, all_say,
+    Cluster, Frame, Namespace, Net, Node, Resp, Rng, Scratch, Session, Tool, Way, Wire, all_say,
     find_program, wait_until,
 };
 
@@ -157,7 +157,7 @@ fn syncs_keep_to_their_rate() {
 }
 
 #[test]
-fn wait_counts_who_has_acknowledged() {
+fn wait_counts_nodes_that_have_acknowledged() {
     // Long enough that only WAIT itself can be what sends the second write.
     let cluster = Cluster::with(3, &["--replication-interval", "1h"]);
     let mut all = cluster.sessions();
@@ -178,7 +178,7 @@ fn wait_counts_who_has_acknowledged() {
     for session in &mut all[1..] {
         session.script("GCOUNTER.GET o n => 3");
     }
-    // Nobody can have acknowledged what is only sent by the question itself.
+    // No peer can have acknowledged what is only sent by the question itself.
     all[0].script(
         "
         MULTI => OK
@@ -191,9 +191,9 @@ fn wait_counts_who_has_acknowledged() {
     );
 }
 
-/// As in Redis: who is gone does not count, although it has acknowledged, and in MULTI nobody is waited for.
+/// As in Redis: a node that is gone does not count, although it has acknowledged, and in MULTI none is waited for.
 #[test]
-fn wait_does_not_count_who_is_gone() {
+fn wait_does_not_count_a_node_that_is_gone() {
     let mut cluster = Cluster::with(3, &["--node-timeout", "1s"]);
     let mut s = cluster.session(0);
     let others = [cluster.session(1), cluster.session(2)].map(|mut other| {
@@ -228,7 +228,7 @@ fn block(admin: &mut Session, wire: &mut Wire, line: &str) -> i64 {
 }
 
 #[test]
-fn who_waits_can_be_ended_and_holds_only_its_own_commands() {
+fn a_waiting_client_can_be_ended_and_holds_only_its_own_commands() {
     let cluster = Cluster::start(2);
     let mut all = cluster.sessions();
     let (node, admin) = (cluster.node(0), &mut all[0]);
@@ -387,7 +387,7 @@ fn unregistering_stops_the_stream_and_registering_again_catches_up() {
 }
 
 #[test]
-fn functions_say_who_runs_them() {
+fn functions_name_the_nodes_that_run_them() {
     let cluster = Cluster::start(2);
     let (mut a, mut b) = (cluster.session_of(0, "f"), cluster.session_of(1, "f"));
     a.script("MISO.REGISTER f REPLICA pod-1 => OK\nGCOUNTER.ADD o n 1 => *");
@@ -589,7 +589,7 @@ fn a_node_without_peers_answers_for_itself() {
 }
 
 #[test]
-fn bytes_that_are_no_peers_harm_nobody() {
+fn bytes_that_are_no_peers_do_no_harm() {
     let first = start("a", "");
     let second = start("b", &peer_port(&first));
     wait_until("they are linked", || figure(&first, "miso_links") == 1);
@@ -658,7 +658,7 @@ fn mdns_says_where_a_node_wants_to_be_reached() {
         let flags = ["--node-name", name, "--peer-announce", &address, "--mdns", "yes"];
         Node::with(&[&flags[..], &["--mdns-port", &port]].concat())
     };
-    // Nobody gets through to the second, so it is the one that has to find the first.
+    // No node gets through to the second, so it is the one that has to find the first.
     let nodes = [start(first, "first"), start(second, "second")];
     let listens = peer_port(&nodes[0]).parse().expect("a port");
     net.point(first, Some(SocketAddr::from((Ipv4Addr::LOCALHOST, listens))));
@@ -708,7 +708,7 @@ fn one_command_runs_a_cluster() {
     let row = |port: &u16| (0..3).all(|at| free(port + at) && free(port + 1000 + at));
     let from = 10_000 + (std::process::id() % 10_000) as u16;
     let port = (from..30_000).step_by(7).find(row).expect("there are free ports");
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let start = || {
         let mut command = Command::new(Node::binary());
         command.args(["cluster", "3", "--port", &port.to_string(), "--loglevel", "warn"]);
@@ -757,5 +757,4 @@ fn one_command_runs_a_cluster() {
     let tool = start();
     all_say(&mut [session(0), session(1), session(2)], "GCOUNTER.GET o n", "4");
     end(tool);
-    std::fs::remove_dir_all(directory).expect("nobody uses it");
 }

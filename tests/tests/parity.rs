@@ -466,7 +466,7 @@ fn malformed_input() {
     assert!(wrong.is_empty(), "{} answers differ:\n  {}", wrong.len(), wrong.join("\n  "));
 }
 
-/// Redis takes longer frames only from whoever has shown a password.
+/// Redis takes longer frames only from clients that have shown a password.
 #[test]
 fn malformed_input_without_a_password() {
     let miso = Node::with(&["--requirepass", "secret"]);

@@ -8,10 +8,10 @@
 //! - 4.9: the simulation, in its hostile worlds, where messages are lost, doubled and overtaken.
 //! - 4.13: `storm.rs`.
 //! - 4.14: `handshakes.rs`, `defects_nodes.rs` (d4) and `crdt/tests/memory.rs`: bounds on what comes in.
-//! - 4.15: nobody has asked for requests that count once.
+//! - 4.15: no user has asked for requests that count once.
 //! - 4.17: `replication/src/node.rs` and `crdt/src/batch.rs`: what is not known is ignored or refused whole.
 
-use miso_tests::{Cluster, Node, Rng, Session, Way, all_say, find_program, wait_until};
+use miso_tests::{Cluster, Node, Rng, Scratch, Session, Way, all_say, find_program, wait_until};
 use redis::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,10 +41,10 @@ fn used(node: &Node) -> u64 {
     node.info("used_memory").parse().expect("a number of bytes")
 }
 
-/// 4.1: who copies a data directory has two nodes of one identity: one of them must not write under it.
+/// 4.1: a data directory that was copied gives two nodes one identity: one of them must not write under it.
 #[test]
 fn p4_1_two_nodes_on_copies_of_one_directory_do_not_write_as_one() {
-    let disks = Node::scratch();
+    let disks = Scratch::new();
     let (one, two) = (disks.join("one"), disks.join("two"));
     let flag = |path: &Path| path.display().to_string();
     let first = Node::with(&["--node-name", "one", "--data-dir", &flag(&one)]);
@@ -57,7 +57,7 @@ fn p4_1_two_nodes_on_copies_of_one_directory_do_not_write_as_one() {
     let port = first.session().run("CONFIG GET peer-port").field("peer-port").expect("a port");
     let seed = format!("127.0.0.1:{}", port.text());
     first.session().script("GCOUNTER.ADD o c 10 => 15");
-    // It joins as another node. Either it ends, since its identity is taken, or it counts as somebody else.
+    // It joins as another node. Either it ends, since its identity is taken, or it counts as another writer.
     let second = Node::launch(&["--node-name", "two", "--data-dir", &flag(&two), "--join", &seed]);
     match second {
         None => {}
@@ -78,14 +78,13 @@ fn p4_1_two_nodes_on_copies_of_one_directory_do_not_write_as_one() {
     let count = first.session().run("GCOUNTER.GET o c").integer();
     assert!([15, 115].contains(&count), "{count}");
     drop(first);
-    let _ = std::fs::remove_dir_all(disks);
 }
 
 /// 4.1: a node comes back with less than its peers have of it: from yesterday's backup, or without the end of its
-/// journal. It counts on at once, before it knows anybody: nothing of that may be swallowed, and nothing be counted twice.
+/// journal. It counts on at once, before it knows any peer: nothing of that may be swallowed, and nothing be counted twice.
 #[test]
 fn p4_1_a_node_that_has_lost_some_of_its_past_does_not_write_on_as_before() {
-    let disks = Node::scratch();
+    let disks = Scratch::new();
     let (here, backup) = (disks.join("here"), disks.join("backup"));
     let peer = Node::with(&["--node-name", "peer", "--data-dir", "none"]);
     let port = peer.session().run("CONFIG GET peer-port").field("peer-port").expect("a port");
@@ -132,7 +131,6 @@ fn p4_1_a_node_that_has_lost_some_of_its_past_does_not_write_on_as_before() {
         assert!(node.wait_for_end().success());
     }
     drop(peer);
-    let _ = std::fs::remove_dir_all(disks);
 }
 
 /// Takes the last byte of the last record of a journal.
@@ -150,7 +148,7 @@ fn cut_tail(directory: &Path) {
 /// 4.2 (a): a counter that was deleted and forgotten counts on from 0, and a node that still has the old entry must
 /// not swallow that.
 #[test]
-fn p4_2a_a_deleted_counter_counts_on_although_somebody_still_has_the_old_one() {
+fn p4_2a_a_deleted_counter_counts_on_although_a_peer_still_has_the_old_one() {
     let cluster = Cluster::start(3);
     let mut s = cluster.sessions();
     s[0].script("GCOUNTER.ADD o c 100 => 100\nPNCOUNTER.ADD o p -100 => -100\nORMAP.INCRBY o m f 100 => 100");
@@ -328,7 +326,7 @@ fn p4_7_a_dead_node_does_not_make_memory_grow() {
     round(&mut s, 0, 15_000);
     let before = [0, 1].map(|node| used(cluster.node(node)));
     round(&mut s, 15_000, 45_000);
-    // And it is said who holds it back.
+    // And the node that holds it back is named.
     assert_eq!(cluster.node(0).info("miso_lag_node"), "node-2");
     for node in [0, 1] {
         wait_until("memory to be what it was", || {
@@ -421,7 +419,7 @@ fn p4_12_what_was_not_sent_yet_is_sent_before_a_node_leaves() {
         session
     };
     let (mut f, mut g) = (session(&cluster, 1, "f"), session(&cluster, 1, "g"));
-    // Whom nobody knows to run a function is waited for but a moment.
+    // A node that no other knows to run a function is waited for but a moment.
     wait_until("node 0 to know what node 1 runs", || {
         let functions = cluster.view(1, 0).and_then(|view| view.field("functions"));
         functions.is_some_and(|functions| functions.sorted() == ["f", "g"])
@@ -458,11 +456,11 @@ fn p4_12_a_function_has_ended_once_another_node_has_it() {
     assert_eq!(wire.read().expect("a reply").integer(), 1);
     s[1].script("GCOUNTER.GET o c => 6");
     wait_until("node 1 to know that it has ended", || !runs(cluster.view(0, 1)));
-    // With nobody to wait for, it is over at once.
+    // With no peer to wait for, it is over at once.
     s[1].script("MISO.UNREGISTER default => 1");
 }
 
-/// 4.12, the last holder: it keeps the state although nobody runs the function.
+/// 4.12, the last holder: it keeps the state although no node runs the function.
 #[test]
 fn p4_12_a_function_that_runs_nowhere_is_not_forgotten() {
     let cluster = Cluster::with(2, &["--function-linger", "0"]);
@@ -481,10 +479,10 @@ fn p4_12_a_function_that_runs_nowhere_is_not_forgotten() {
     all_say(&mut both, "ORSET.MEMBERS o s", "~[\"a\"]");
 }
 
-/// 4.16, the published counter-example: A turns a flag on; B saw that and turns it off; C, who saw nothing, turns it
+/// 4.16, the published counter-example: A turns a flag on; B saw that and turns it off; C, which saw nothing, turns it
 /// off as well. With one clock for the whole value, nodes ended on and off for ever, by the order in which they heard.
 #[test]
-fn p4_16_a_flag_converges_whoever_hears_first() {
+fn p4_16_a_flag_converges_in_any_order() {
     let cluster = Cluster::start(3);
     let mut s = cluster.sessions();
     let net = cluster.net();

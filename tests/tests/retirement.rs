@@ -62,7 +62,7 @@ fn what_a_forgotten_node_has_counted_is_taken_over() {
     assert!(cluster.node(1).log().contains("adopted what 1 writers"), "{}", cluster.node(1).log());
     // Saying it again does no harm.
     s[0].script("MISO.FORGET node-2 => OK\nMISO.FORGET node-9 => -ERR no such node 'node-9'");
-    // Who comes later learns all of it, and what is deleted leaves nothing behind.
+    // A node that comes later learns all of it, and what is deleted leaves nothing.
     let late = cluster.add();
     cluster.wait_for_links(&[0, 1, late]);
     s.push(cluster.session(late));
@@ -75,7 +75,7 @@ fn what_a_forgotten_node_has_counted_is_taken_over() {
             of_default(&cluster, node, "floors") == "0"
         });
     }
-    // The same name may be used again: by somebody else.
+    // The same name may be used again: by another writer.
     cluster.restart(2);
     cluster.wait_for_links(&[0, 1, 2, late]);
     s.push(cluster.session(2));
@@ -83,9 +83,9 @@ fn what_a_forgotten_node_has_counted_is_taken_over() {
     all_say(&mut s, "GCOUNTER.GET o g", "4");
 }
 
-/// Somebody who is away may hold what others lack, so all must be here, or forgotten themselves.
+/// A node that is away may hold what others lack, so all must be here, or forgotten themselves.
 #[test]
-fn who_is_away_holds_it_back() {
+fn a_node_that_is_away_holds_it_back() {
     let mut cluster = Cluster::with(4, &FLAGS);
     let mut s = cluster.sessions();
     count_everywhere(&mut s);
@@ -146,7 +146,7 @@ fn all_nodes_may_be_told() {
     all_have(&mut s, 1..=4);
 }
 
-/// With its disk it comes back as somebody else, and all is as it was.
+/// With its disk it comes back as another writer, and all is as it was.
 #[test]
 fn a_forgotten_node_may_come_back_as_another() {
     let mut cluster = Cluster::with_disks(3, &FLAGS);
@@ -182,7 +182,7 @@ fn count_everywhere_again(s: &mut [Session]) {
     all_say(s, "GCOUNTER.GET o g", "9");
 }
 
-/// What it counted while it was away, and nobody has seen, would count beside what was taken over: it
+/// What it counted while it was away, and no peer has seen, would count beside what was taken over: it
 /// says so, and stays apart with its data.
 #[test]
 fn a_forgotten_node_with_unseen_counts_stays_apart() {

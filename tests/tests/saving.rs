@@ -1,13 +1,9 @@
 //! What the journal answers to tools: saving, INFO persistence, waiting for disks.
 
-use miso_tests::{Cluster, Frame, Node, Resp, Session, Tool, wait_until};
+use miso_tests::{Cluster, Frame, Node, Resp, Scratch, Session, Tool, wait_until};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-fn disk(name: &str) -> String {
-    Node::scratch().join(name).display().to_string()
-}
 
 /// A field of INFO persistence, as the redis crate reads it.
 fn persistence(session: &mut Session, field: &str) -> String {
@@ -25,7 +21,8 @@ fn checkpoints(data: &str) -> Vec<std::ffi::OsString> {
 /// As a tool does that makes a backup: LASTSAVE, BGSAVE, until LASTSAVE is another and INFO says that it went well.
 #[test]
 fn a_tool_saves_in_the_background_and_waits_for_it() {
-    let data = disk("data");
+    let disk = Scratch::new();
+    let data = disk.path("data");
     let node = Node::with(&["--data-dir", &data]);
     let port = node.port();
     let cli = |words: &[&str]| {
@@ -79,9 +76,10 @@ fn a_tool_saves_in_the_background_and_waits_for_it() {
 /// Every field that Redis 7 has here while it appends to a file, and values of the same kind.
 #[test]
 fn info_persistence_has_what_tools_read() {
-    let directory = Node::scratch();
+    let directory = Scratch::new();
     let redis = Node::redis(&["--appendonly", "yes", "--dir", &directory.display().to_string()]);
-    let data = disk("data");
+    let disk = Scratch::new();
+    let data = disk.path("data");
     let node = Node::with(&["--data-dir", &data, "--appendfsync", "always"]);
     let fields = |node: &Node| -> Vec<(String, String)> {
         let text = node.session().run("INFO persistence").text();
@@ -115,7 +113,6 @@ fn info_persistence_has_what_tools_read() {
     let mut session = memory.session();
     assert_eq!(persistence(&mut session, "aof_enabled"), "0");
     session.script("CONFIG GET appendonly => [\"appendonly\", \"no\"]\nSAVE => OK\nBGSAVE => *");
-    let _ = fs::remove_dir_all(directory);
 }
 
 /// Arity, ranges, and what a node says that has no disk.
@@ -147,26 +144,27 @@ fn waitaof_checks_what_it_is_asked() {
 /// is made.
 #[test]
 fn waitaof_waits_for_the_own_disk() {
-    for resp in Resp::BOTH {
-        let always = Node::with(&["--data-dir", &disk("data"), "--appendfsync", "always"]);
+    let disk = Scratch::new();
+    for (resp, data) in Resp::BOTH.into_iter().zip(["resp2", "resp3"]) {
+        let always = Node::with(&["--data-dir", &disk.path(data), "--appendfsync", "always"]);
         always.session_in(resp).script(
             "GCOUNTER.ADD o n => 1\nWAITAOF 1 0 0 => [1, 0]\nWAITAOF 0 0 0 => [1, 0]\nWAITAOF 1 1 20 => [1, 0]",
         );
     }
-    let second = Node::with(&["--data-dir", &disk("data"), "--appendfsync", "everysec"]);
+    let second = Node::with(&["--data-dir", &disk.path("everysec"), "--appendfsync", "everysec"]);
     second.session().script("GCOUNTER.ADD o n => 1\nWAITAOF 1 0 0 => [1, 0]");
-    let never = Node::with(&["--data-dir", &disk("data"), "--appendfsync", "no"]);
+    let never = Node::with(&["--data-dir", &disk.path("no"), "--appendfsync", "no"]);
     let mut session = never.session();
     session.script("GCOUNTER.ADD o n => 1");
     let start = Instant::now();
     session.script("WAITAOF 1 0 100 => [0, 0]");
     assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
-    // In a transaction nobody waits.
+    // In a transaction no client waits.
     session.script(
         "MULTI => OK\nGCOUNTER.ADD o n => QUEUED\nWAITAOF 1 0 0 => QUEUED\nEXEC => [2, [0, 0]]",
     );
     session.script("SAVE => OK\nWAITAOF 1 0 100 => [1, 0]");
-    // Who waits can be told to give up.
+    // A client that waits can be told to give up.
     session.script("GCOUNTER.ADD o n => 3");
     let id = session.run("CLIENT ID").integer();
     let waiter = std::thread::spawn(move || session.run("WAITAOF 1 0 0"));

@@ -1,8 +1,8 @@
-//! Clusters with a secret: who knows it is in, and nobody else is told anything.
+//! Clusters with a secret: a node that knows it is in, and no other is told anything.
 
 use std::fs;
 
-use miso_tests::{Frame, Node, Resp, all_say, wait_until};
+use miso_tests::{Frame, Node, Resp, Scratch, all_say, wait_until};
 
 const SECRET: &str = "known to three";
 
@@ -33,9 +33,10 @@ fn figure(node: &Node, field: &str) -> u64 {
 }
 
 #[test]
-fn a_secret_lets_in_who_knows_it_and_nobody_else() {
+fn a_secret_lets_in_nodes_that_know_it_and_no_others() {
     // Given in each of the three ways.
-    let file = Node::scratch().join("secret");
+    let directory = Scratch::new();
+    let file = directory.join("secret");
     fs::write(&file, format!("{SECRET}\n")).expect("writable");
     let file = file.to_str().expect("a plain path");
     let with = |name, join: &str, more: &[&str]| Node::with(&[&flags(name, join), more].concat());

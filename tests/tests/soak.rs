@@ -45,7 +45,7 @@ fn memory_is_flat_while_sets_churn_and_nodes_come_and_go() {
         step += 1;
         churn(&mut s[0], &mut rng, step);
         match step % 30 {
-            // Away for a while, and back as somebody else.
+            // Away for a while, and back as another writer.
             10 => cluster.kill(2),
             25 => {
                 cluster.restart(2);

@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-/// What a client may take however fast it was before: so long a busy machine of few cores may leave it without one.
+/// What a client may take however fast it was before: a busy machine of few cores may leave it without one this long.
 const STEP: Duration = Duration::from_millis(40);
 
 fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 
-/// Each key once, with a value of so many bytes: random, so that what crosses a link is no less.
+/// Each key once, with a value of the given size in bytes: random, so that what crosses a link is no less.
 fn write(session: &mut Session, prefix: &str, keys: u64, bytes: u64) {
     let mut rng = Rng::new(keys);
     for from in (0..keys).step_by(500) {
@@ -32,7 +32,7 @@ fn write(session: &mut Session, prefix: &str, keys: u64, bytes: u64) {
     }
 }
 
-/// Waits until a node has so many objects, for as long as that may take.
+/// Waits until a node has the given number of objects, however long that takes.
 fn wait_for(session: &mut Session, objects: u64, patience: Duration) {
     let begun = Instant::now();
     loop {
@@ -80,7 +80,7 @@ fn p99(cluster: &Cluster, nodes: &[usize], during: impl FnOnce()) -> (Duration, 
 #[test]
 fn p4_13_when_a_partition_heals_each_key_crosses_once_and_clients_do_not_wait() {
     let nodes = number("STORM_NODES", 10) as usize;
-    // More than the 16 MiB that a stream keeps for those who are away.
+    // More than the 16 MiB that a stream keeps for nodes that are away.
     let keys = number("STORM_KEYS", 100_000) / 2;
     let bytes = number("STORM_VALUE", 400) / 8 * 8;
     assert!(keys * bytes > 18 << 20, "streams alone would do");

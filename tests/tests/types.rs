@@ -255,7 +255,7 @@ fn randmember_counts() {
             assert_eq!(distinct.len(), picked.len());
             assert!(distinct.is_subset(&all));
         }
-        // A negative one gives exactly so many, repetitions allowed.
+        // A negative one gives exactly that number, repetitions allowed.
         for count in [1, 4, 50] {
             let picked = pick(&format!("-{count}"));
             assert_eq!(picked.len(), count);

@@ -1,7 +1,8 @@
 //! `cargo xtask docs`: the reference pages, written by the server from the tables that it runs on.
 
 use crate::Outcome;
-use crate::process::{cargo, root};
+use crate::build::{build, built};
+use crate::process::{program, root};
 use std::fs;
 
 const PAGES: [(&str, &str); 2] = [
@@ -15,9 +16,10 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         [flag] if flag == "--check" => true,
         _ => return Err("docs takes --check or nothing".to_owned()),
     };
+    build()?;
     let mut fresh = true;
     for (page, flag) in PAGES {
-        let text = cargo(&["run", "--quiet", "--package", "miso-server", "--", flag]).quietly()?;
+        let text = program(built("miso-server")).args([flag]).quietly()?;
         if text.is_empty() {
             return Err(format!("miso-server {flag} writes nothing"));
         }

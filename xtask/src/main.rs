@@ -1,12 +1,17 @@
-//! The habits of the workspace. Each is a few lines over cargo, so whoever knows cargo does not need them; `test` and
-//! `docs` also do the set-up that would otherwise be a list of steps in a document.
+//! The habits of the workspace. Most are a few lines over cargo and can be done without; `test`, `docs` and `mutants`
+//! also do the set-up that would otherwise be a list of steps in a document.
 
 mod arrows;
+mod build;
 mod check;
 mod docs;
+mod mutants;
 mod process;
+mod rust_tests;
 mod setup;
 mod suites;
+mod tally;
+mod temporary;
 
 use std::process::ExitCode;
 
@@ -15,10 +20,14 @@ Usage: cargo xtask <command>
 
   test [suite...]   installs what the tests need, builds, and runs all suites
                     (suites: rust, doc, python, node, allreduce)
-  check [what...]   what CI checks beside the tests (fmt, clippy, doc, deny, docs, fuzz,
-                    arrows, instructions)
+  check [what...]   what CI checks beside the tests (fmt, arrows, clippy, pure, doc, deny, docs,
+                    fuzz, instructions)
   docs [--check]    writes docs/commands.md and docs/settings.md from the server's own tables;
                     with --check, fails if they are stale
+  mutants [package...] [--diff [BASE]] [--sample N] [--seed N] [--list]
+                    changes the code in small ways and sees whether tests notice
+                    (packages: crdt, store, replication; --diff: only what changed since BASE,
+                    main if none is named)
   bench [args...]   runs the benchmarks of benches/ in release mode";
 
 /// What a habit ends with: `Err` says why it cannot go on, `Ok(false)` that something it ran has failed.
@@ -34,6 +43,7 @@ fn main() -> ExitCode {
         "test" => suites::run(rest),
         "check" => check::run(rest),
         "docs" => docs::run(rest),
+        "mutants" => mutants::run(rest),
         "bench" => process::cargo(&["run", "--release", "--package", "miso-benches", "--"])
             .args(rest)
             .run(),

@@ -69,7 +69,10 @@ impl Line {
         }
     }
 
-    /// Runs it; says whether it ended well and, for failures, what it wrote.
+    /// Runs it and answers what it wrote to its standard output.
+    ///
+    /// # Errors
+    /// If it fails, with all that it wrote.
     pub(crate) fn quietly(mut self) -> Result<Vec<u8>, String> {
         let output = self
             .0
@@ -99,7 +102,7 @@ impl Line {
         let mut reader = BufReader::new(reader);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).map_err(failed)? > 0 {
-            // Whoever reads our output may be gone; the tests go on.
+            // The reader of our output may be gone; the tests go on.
             let _ = io::stdout().write_all(&line);
             each(plain(&String::from_utf8_lossy(&line)).trim_end());
             line.clear();

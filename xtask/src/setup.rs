@@ -47,7 +47,7 @@ fn missing(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
     packages
 }
 
-/// Installs Debian packages without starting the services in them: a Redis on port 6379 is not what anyone asked for.
+/// Installs Debian packages without starting the services in them: nobody asked for a Redis on port 6379.
 fn install(packages: &[&str]) -> Result<(), String> {
     let by_hand = || format!("missing: {0}; on Debian: apt-get install {0}", packages.join(" "));
     if !installed("apt-get") {

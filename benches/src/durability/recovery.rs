@@ -10,13 +10,17 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Options, RECOVERY_TARGET, Result};
+use super::options::Options;
 use crate::directory::{self, Directory};
+use crate::error::Result;
 use crate::memory::{fill, numbered};
 use crate::progress;
 use crate::resp::Reply;
 use crate::servers::{Kind, Programs, Server};
 use crate::statistics::Spread;
+
+/// Time to be there again, by Redis's.
+const RECOVERY_TARGET: f64 = 1.0;
 
 const ROUNDS: usize = 3;
 /// How long Redis may take to rewrite its log.
@@ -194,7 +198,7 @@ impl Run<'_> {
         Server::start_on(self.programs, kind, self.path(kind), "everysec")
     }
 
-    /// Starts both so many times, and kills them; what each took.
+    /// Starts both `rounds` times and kills them; answers what each start took.
     fn starts(&self, rounds: usize, mut done: impl FnMut()) -> Result<[Start; 2]> {
         let mut seconds = [Vec::new(), Vec::new()];
         let mut cpu_seconds = [Vec::new(), Vec::new()];

@@ -3,8 +3,9 @@
 
 use serde::Serialize;
 
-use super::{Options, Result};
+use super::options::Options;
 use crate::directory::Directory;
+use crate::error::Result;
 use crate::progress;
 use crate::redis_benchmark::{self, Cost, Shape};
 use crate::report::Limit;

@@ -2,7 +2,7 @@
 //!
 //! Every edit is recorded by what it changed where it was made: the facts that it added and those
 //! that it took away. An edit counts on a node once the node's vector covers its last event. Of a
-//! writer that died with its memory, edits beyond what anybody's vector covers may be lost, or, as
+//! writer that died with its memory, edits beyond what any vector covers may be lost, or, as
 //! values are fetched ahead of the vector, have left a part; both are allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -238,7 +238,7 @@ impl Oracle {
     }
 }
 
-/// What one writer may have counted there, for somebody who knows `known`.
+/// What one writer may have counted there, on a node that knows `known`.
 fn allowed(edits: &[Edit], path: &[u8], writer: ReplicaId, known: &Known<'_>) -> BTreeSet<i128> {
     let sure: Vec<&Edit> = edits.iter().filter(|edit| known.has(edit.by, edit.seq)).collect();
     let perhaps: Vec<&Edit> =

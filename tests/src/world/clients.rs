@@ -1,0 +1,186 @@
+//! The clients of a simulated world: what they do, and that they see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use miso_replication::node::Input;
+use miso_replication::{Ask, AskId, Time};
+use miso_store::Function;
+use miso_store::crdt::{Type, kind};
+
+use super::checks::facts;
+use super::oracle::{Facts, Known, Place};
+use super::{FUNCTIONS, MS, SECOND, World};
+
+impl World {
+    /// A client does something on some node.
+    pub(super) fn client(&mut self) {
+        let Some(at) = self.some_host() else { return };
+        if self.hosts[at].leaving.is_some() {
+            return;
+        }
+        let name = Bytes::from_static(FUNCTIONS[self.pick(2)]);
+        if !self.hosts[at].runs.contains_key(&name) {
+            self.hosts[at].runs.insert(name.clone(), Vec::new());
+            self.hosts[at].runs_at = self.now;
+            let functions = self.hosts[at].runs.clone();
+            self.drive(at, vec![Input::Runs { functions }]);
+        }
+        let function = self.hosts[at].store.function(&name);
+        let object = format!("o{}", self.rng.below(4)).into_bytes();
+        let until = Some(Time(self.now + SECOND));
+        match self.rng.below(100) {
+            0..4 => {
+                let id = AskId(self.id());
+                self.waits.insert(id, (at, name.clone(), function.seq()));
+                let peers = 1 + self.pick(3);
+                let ask =
+                    Ask::Wait { function: name, seq: function.seq(), peers, durable: false, until };
+                self.drive(at, vec![Input::Ask { id, ask }]);
+                return;
+            }
+            4..8 if function.restoring() => {
+                let id = AskId(self.id());
+                let until = Time(self.now + 200 * MS);
+                let object = Bytes::from(object);
+                let ask = Ask::Fetch { function: name, object, name: None, until };
+                self.drive(at, vec![Input::Ask { id, ask }]);
+                return;
+            }
+            8 => {
+                let id = AskId(self.id());
+                let until = Time(self.now + 2 * SECOND);
+                let ask = Ask::Sync { function: Some(name), until };
+                self.drive(at, vec![Input::Ask { id, ask }]);
+                return;
+            }
+            9 => {
+                let other = self.pick(self.hosts.len());
+                let vector = self.hosts[other].store.function(&name).token();
+                let id = AskId(self.id());
+                let ask = Ask::Await { function: name, vector, until };
+                self.drive(at, vec![Input::Ask { id, ask }]);
+                return;
+            }
+            _ => {}
+        }
+        let kind = Type::ALL[self.pick(Type::ALL.len())];
+        // Sometimes the same name with any type.
+        let slot = if self.percent(10) { b"any".to_vec() } else { kind.name().as_bytes().to_vec() };
+        for _ in 0..1 + self.rng.below(3) {
+            self.edit(at, &function, (name.clone(), object.clone(), slot.clone(), kind));
+        }
+        self.hosts[at].store.commit().expect("disks do not fail here");
+        self.check_own(at);
+        self.drive(at, Vec::new());
+    }
+
+    pub(super) fn edit(&mut self, at: usize, function: &Function, place: Place) {
+        let before = facts(function, &place);
+        let of_kind = |kind: &Type| (place.0.clone(), place.1.clone(), place.2.clone(), *kind);
+        let all_before: Vec<(Place, Facts)> =
+            Type::ALL.iter().map(of_kind).map(|at| (at.clone(), facts(function, &at))).collect();
+        let (_, object, name, kind) = &place;
+        let hash = miso_store::hash(object);
+        let key = (hash, object.as_slice(), name.as_slice());
+        let e = [b'a' + self.rng.below(3) as u8];
+        let field = [b'f' + self.rng.below(2) as u8];
+        let (dice, n) = (self.rng.below(10), 1 + self.rng.below(100));
+        let word = format!("{n}").into_bytes();
+        let mut amount = None;
+        let mut shard = function.lock(function.shard_of(hash));
+        // The server lets these wait.
+        let resets = dice == 0 || (*kind == Type::OrMap && !(4..7).contains(&dice));
+        if resets && function.deletes_paused() {
+            return;
+        }
+        let done = match (kind, dice) {
+            (_, 0) => Some(shard.delete(hash, object, name)),
+            (Type::GCounter, _) => {
+                amount = Some((Vec::new(), i128::from(n)));
+                let add = shard.write::<kind::GCounter, _>(key, |c, mint, _| c.add(n, 0, mint));
+                add.ok().map(|(added, _)| added.is_ok())
+            }
+            (Type::PnCounter, _) => {
+                let (p, m) = if dice < 5 { (n, 0) } else { (0, n) };
+                amount = Some((Vec::new(), i128::from(p) - i128::from(m)));
+                let add = shard.write::<kind::PnCounter, _>(key, |c, mint, _| c.add(p, m, mint));
+                add.ok().map(|(added, _)| added.is_ok())
+            }
+            (Type::GSet, _) => shard
+                .write::<kind::GSet, _>(key, |s, mint, d| s.add(&e, mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::OrSet, 1..6) => shard
+                .write::<kind::OrSet, _>(key, |s, mint, d| s.add(&e, mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::OrSet, _) => shard
+                .modify::<kind::OrSet, _>(key, |s, mint, d| s.remove(&e, mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::MvRegister, _) => shard
+                .write::<kind::MvRegister, _>(key, |r, mint, d| r.set(&word, mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::EwFlag, 1..6) => shard
+                .write::<kind::EwFlag, _>(key, |f, mint, d| f.enable(mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::EwFlag, _) => shard
+                .modify::<kind::EwFlag, _>(key, |f, mint, d| f.disable(mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::OrMap, 1..4) => shard
+                .write::<kind::OrMap, _>(key, |m, mint, d| m.set(&field, &word, mint, d))
+                .ok()
+                .map(|_| true),
+            (Type::OrMap, 4..7) => {
+                amount = Some((field.to_vec(), i128::from(n)));
+                let writers = shard.shared_writers();
+                let add = shard.write::<kind::OrMap, _>(key, |m, mint, d| {
+                    m.add(&field, n as i64, &writers, mint, d)
+                });
+                add.ok().map(|(added, _)| added.is_ok())
+            }
+            (Type::OrMap, _) => shard
+                .modify::<kind::OrMap, _>(key, |m, mint, d| m.remove(&field, mint, d))
+                .ok()
+                .map(|_| true),
+        };
+        drop(shard);
+        if done != Some(true) {
+            return; // the name holds another type, or there was nothing to do
+        }
+        if dice == 0 {
+            // All types under the name go.
+            for (place, was) in all_before {
+                let (by, now) = ((self.hosts[at].replica, function.seq()), Facts::default());
+                if was != now {
+                    self.oracle.record(place, by, &was, &now, None);
+                }
+            }
+        } else {
+            let after = facts(function, &place);
+            let by = (self.hosts[at].replica, function.seq());
+            self.oracle.record(place.clone(), by, &before, &after, amount);
+        }
+        self.say(|| format!("n{at} {place:?} {dice} {n} -> {}", function.seq()));
+    }
+
+    /// A node's clients see what they did.
+    pub(super) fn check_own(&self, at: usize) {
+        let host = &self.hosts[at];
+        for function in host.store.functions() {
+            let vector = BTreeMap::from([(host.replica, function.seq())]);
+            // Of others nothing is sure here.
+            let living = BTreeSet::from([host.replica]);
+            let known = Known { vector: &vector, living: &living };
+            for place in self.oracle.places().filter(|place| *place.0 == *function.name()) {
+                if let Err(wrong) = self.oracle.check(place, &facts(&function, place), &known) {
+                    panic!("n{at} {place:?}, to its own clients: {wrong}");
+                }
+            }
+        }
+    }
+}
