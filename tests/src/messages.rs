@@ -75,8 +75,10 @@ fn one(body: Body, name: &dyn Fn(u64) -> String) -> Option<String> {
         }
         Body::Pull(m) => format!("pull {}: by {} digests of buckets", m.id, m.digests.len()),
         Body::State(m) => {
-            let knows =
-                m.vector.is_some().then(|| format!(" {}", vector(&m.vector))).unwrap_or_default();
+            let knows = match &m.vector {
+                Some(_) => format!(" {}", vector(&m.vector)),
+                None => String::new(),
+            };
             let kind = format!("{:?}", m.kind());
             format!("part {} of {}: {kind}{knows}{}", m.part, m.id, changes(&m.changes, m.size))
         }

@@ -131,7 +131,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         }
         let output = folder.join(package.name);
         try_them(package, &chosen, &output)?;
-        let result = Tried::read(&output.join("mutants.out"))?;
+        let result = Tried::read(&output.join("mutants.out"), &chosen)?;
         if result.all() == 0 {
             return Err(format!("{}: the tests fail without any change", package.name));
         }
@@ -220,12 +220,14 @@ impl Tried {
         self.caught + self.timed_out + self.unviable + self.missed.len()
     }
 
-    fn read(folder: &Path) -> Result<Tried, String> {
+    /// Of these mutants alone: cargo-mutants 27.1 tries those of the kind `delete field` whatever names it is given.
+    fn read(folder: &Path, chosen: &[String]) -> Result<Tried, String> {
         let lines = |name: &str| {
             let path = folder.join(name);
             let text = fs::read_to_string(&path)
                 .map_err(|error| format!("{}: {error}", path.display()))?;
-            Ok::<_, String>(text.lines().map(str::to_owned).collect::<Vec<_>>())
+            let chosen = text.lines().map(str::to_owned).filter(|name| chosen.contains(name));
+            Ok::<_, String>(chosen.collect::<Vec<_>>())
         };
         Ok(Tried {
             caught: lines("caught.txt")?.len(),
