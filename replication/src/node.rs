@@ -30,6 +30,16 @@ pub enum Input {
         /// Where.
         address: String,
     },
+    /// A name that an operator gave as a seed stands for this `host:port`.
+    Resolved {
+        /// Where.
+        address: String,
+    },
+    /// Peers reach this node at these addresses now.
+    Addresses {
+        /// All of them, `host:port`.
+        addresses: Vec<String>,
+    },
     /// An [`Effect::Dial`] has succeeded.
     LinkOpened {
         /// The address as it was dialed.
@@ -143,11 +153,15 @@ impl Node {
         let from = out.len();
         match input {
             Input::Found { address } => self.overlay.found(now, address),
+            Input::Resolved { address } => self.overlay.resolved(now, address),
+            Input::Addresses { addresses } => self.overlay.set_addresses(now, &addresses, out),
             Input::LinkOpened { address, link } => {
                 self.overlay.link_opened(now, address, link, out);
             }
             Input::LinkAccepted { link } => self.overlay.link_accepted(now, link, out),
-            Input::LinkFailed { address, reason: _ } => self.overlay.link_failed(now, &address),
+            Input::LinkFailed { address, reason } => {
+                self.overlay.link_failed(now, &address, &reason, out);
+            }
             Input::LinkClosed { link } => {
                 self.noted.remove(&link);
                 self.overlay.link_closed(now, link, out);
@@ -223,7 +237,8 @@ impl Node {
             if let Err(fault) = taken {
                 self.counters.faults += 1;
                 self.noted.remove(&link);
-                out.push(Effect::Note(Note::Warn(format!("a peer's fault: {fault}"))));
+                let note = format!("a peer's fault: {fault}");
+                self.overlay.warn_seldom(now, &note.clone(), note, out);
                 self.overlay.fault(now, link, &fault, out);
             }
             self.pass_on(now, out);
@@ -304,10 +319,7 @@ impl Node {
     fn ask(&mut self, now: Time, id: AskId, ask: Ask, out: &mut Vec<Effect>) {
         let answer = match ask {
             Ask::Nodes => Answer::Nodes(self.nodes(now)),
-            Ask::Join { address } => {
-                self.overlay.join(now, address);
-                Answer::Done
-            }
+            Ask::Join { address } => return self.overlay.join(now, id, address, out),
             Ask::Forget { node } => match self.overlay.forget(now, &node, out) {
                 Ok(()) => Answer::Done,
                 Err(reason) => Answer::Refused(reason),

@@ -8,6 +8,7 @@
 //! - [`Namespace`] is a network of the test's own, with interfaces that are not loopback.
 //! - [`Cluster`] is several nodes, on a [`Net`] that the test can break.
 //! - [`world`] is a simulated cluster: many nodes of the production code on a made-up network.
+//! - [`Peer`] speaks the peers' protocol to a node, and says what a test wants.
 //! - [`Ledger`] is a client that keeps books, for tests in which nodes die.
 //! - [`Tool`] runs a stock program with a deadline.
 //!
@@ -19,6 +20,7 @@ mod ledger;
 mod namespace;
 mod net;
 mod node;
+pub mod peer;
 mod rng;
 mod script;
 mod session;
@@ -32,6 +34,7 @@ pub use ledger::{Bounds, Ledger};
 pub use namespace::Namespace;
 pub use net::{Net, Way};
 pub use node::{Node, wait_until};
+pub use peer::Peer;
 pub use rng::Rng;
 pub use script::split;
 pub use session::{Resp, Session};
