@@ -5,8 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use miso_protocol::peer::message::Body;
-use miso_protocol::peer::{Hello, VERSION, frame, open};
+use miso_protocol::peer::{Challenge, Hello, Proof, VERSION, frame, open};
+use sha2::Sha256;
 
 use crate::DEADLINE;
 
@@ -66,6 +68,32 @@ impl Peer {
     pub fn greet(address: SocketAddr, hello: Hello) -> Peer {
         let mut peer = Peer::link(address);
         peer.say(Body::Hello(hello)).expect("it takes a message");
+        peer
+    }
+
+    /// Connects, proves to know the cluster's secret, and says Hello. The proof is made here from what
+    /// docs/format-wire.md says, and not by the code of a node.
+    pub fn prove(address: SocketAddr, secret: &str, hello: Hello) -> Peer {
+        let mut peer = Peer::link(address);
+        let asked = peer.until("a challenge", |body| matches!(body, Body::Challenge(_)));
+        let Body::Challenge(asked) = asked else { unreachable!("until waits for a challenge") };
+        let nonce = Bytes::from_static(&[0x5a; 32]);
+        let (cluster, replica) = (hello.cluster.clone(), hello.replica);
+        let proof = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
+            .expect("a key of any length")
+            .chain_update(b"miso peer proof 1\x01")
+            .chain_update((cluster.len() as u64).to_be_bytes())
+            .chain_update(&cluster)
+            .chain_update(replica.to_be_bytes())
+            .chain_update(asked.replica.to_be_bytes())
+            .chain_update(&nonce)
+            .chain_update(&asked.nonce);
+        let mac = Bytes::copy_from_slice(&proof.finalize().into_bytes());
+        let challenge = Challenge { protocol: VERSION, cluster, replica, nonce };
+        peer.say(Body::Challenge(challenge)).expect("it reads");
+        peer.say(Body::Proof(Proof { mac })).expect("it reads");
+        peer.until("its proof", |body| matches!(body, Body::Proof(_)));
+        peer.say(Body::Hello(hello)).expect("it reads");
         peer
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{NodeRecord, Records, Refusal, refusal};
 use miso_tests::peer::hello;
-use miso_tests::{Node, Peer, all_say, wait_until};
+use miso_tests::{Node, Peer, Rng, all_say, wait_until};
 
 /// Where peers reach a node.
 fn peer_address(node: &Node) -> SocketAddr {
@@ -30,6 +30,88 @@ fn works_with(node: &Node) -> Node {
     all[1].run("GCOUNTER.ADD honest n 1");
     all_say(&mut all, "GCOUNTER.GET honest n", "2");
     second
+}
+
+const SECRET: &str = "known to the members";
+
+/// Every kind of message, as the frozen fixtures have it.
+fn all_messages() -> Vec<Vec<u8>> {
+    let lines = include_str!("../../protocol/tests/peer/v1.hex").lines();
+    let bytes = |hex: &str| -> Vec<u8> {
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("two digits");
+        (0..hex.len()).step_by(2).map(byte).collect()
+    };
+    lines
+        .filter_map(|line| line.split_once(" 0a"))
+        .map(|(_, hex)| bytes(&format!("0a{hex}")))
+        .collect()
+}
+
+#[test]
+fn mutated_messages_of_every_kind_harm_only_their_link() {
+    let messages = all_messages();
+    assert!(messages.len() > 25, "{}", messages.len());
+    for secret in [None, Some(SECRET)] {
+        let flags: Vec<&str> =
+            secret.iter().flat_map(|secret| ["--cluster-secret", secret]).collect();
+        let node = Node::with(&flags);
+        let address = peer_address(&node);
+        let seed = address.to_string();
+        let second =
+            Node::with(&[&flags[..], &["--node-name", "honest", "--join", &seed]].concat());
+        let mut all = [node.session(), second.session()];
+        let mut rng = Rng::new(11);
+        for round in 0..150_u64 {
+            let hello = hello(&format!("hostile-{}", round % 3), 1_000 + round);
+            let mut peer = match secret {
+                Some(secret) => Peer::prove(address, secret, hello),
+                None => Peer::greet(address, hello),
+            };
+            for _ in 0..20 {
+                let mut message = messages[rng.below(messages.len() as u64) as usize].clone();
+                for _ in 0..rng.below(4) {
+                    let at = rng.below(message.len() as u64) as usize;
+                    message[at] = rng.below(256) as u8;
+                }
+                // After one that is wrong the link is closed.
+                if peer.send(&message).is_err() {
+                    break;
+                }
+            }
+            peer.hear(Duration::from_millis(5));
+            if round % 50 == 0 {
+                node.assert_alive();
+            }
+        }
+        for session in &mut all {
+            session.run("GCOUNTER.ADD o n 1");
+        }
+        all_say(&mut all, "GCOUNTER.GET o n", "2");
+        assert!(figure(&node, "miso_peer_faults") > 50, "they were mutated");
+    }
+}
+
+#[test]
+fn without_its_proof_a_peer_learns_nothing() {
+    let node = Node::with(&["--cluster-secret", SECRET]);
+    let address = peer_address(&node);
+    for message in all_messages() {
+        let mut peer = Peer::link(address);
+        peer.send(&message).expect("it reads");
+        let mut said = Vec::new();
+        let start = Instant::now();
+        while let Some(more) = peer.hear(Duration::from_millis(20)) {
+            said.extend(more);
+            let is_of_the_gate =
+                |body: &Body| matches!(body, Body::Challenge(_) | Body::Refusal(_));
+            assert!(said.iter().all(is_of_the_gate), "{said:?}");
+            if said.len() > 1 || start.elapsed() > Duration::from_millis(200) {
+                break;
+            }
+        }
+        assert!(matches!(said.first(), Some(Body::Challenge(_))), "{said:?}");
+    }
+    node.assert_alive();
 }
 
 #[test]
@@ -90,6 +172,7 @@ fn connections_that_had_a_stream_are_closed() {
     let address = peer_address(&node);
     let before = node.descriptors();
     let mut peers: Vec<Peer> = (0..40).map(|_| Peer::link(address)).collect();
+    wait_until("all to be accepted", || node.descriptors() >= before + 40);
     for (number, peer) in peers.iter_mut().enumerate() {
         match number % 4 {
             0 => peer.say(Body::Hello(hello("", 0))).expect("it reads"),
@@ -98,7 +181,6 @@ fn connections_that_had_a_stream_are_closed() {
             _ => {}
         }
     }
-    assert!(node.descriptors() >= before + 40);
     wait_until("their descriptors to be free again", || node.descriptors() <= before);
     assert!(peers.iter_mut().all(Peer::is_closed_in_time));
 }

@@ -366,14 +366,14 @@ fn told_of(functions: &BTreeMap<Bytes, Vec<Bytes>>) -> Vec<FunctionRecord> {
         }
     }
     for (record, replicas) in &mut told {
-        let mut bytes = 0;
-        for replica in replicas.iter().filter(|replica| names::is_name(replica)).take(REPLICAS_MAX)
-        {
-            bytes += replica.len() + RECORD_OVERHEAD;
-            if bytes > REPLICAS_BYTES_MAX || fits(replica.len() + RECORD_OVERHEAD).is_none() {
-                break;
+        let mut left = REPLICAS_BYTES_MAX;
+        let named = replicas.iter().filter(|replica| names::is_name(replica));
+        for replica in named.take(REPLICAS_MAX) {
+            let bytes = replica.len() + RECORD_OVERHEAD;
+            if bytes <= left && fits(bytes).is_some() {
+                left -= bytes;
+                record.replicas.push(replica.clone());
             }
-            record.replicas.push(replica.clone());
         }
     }
     told.into_iter().map(|(record, _)| record).collect()

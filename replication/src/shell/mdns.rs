@@ -6,10 +6,11 @@
 //! mDNS finds, and nothing more: records of the dead live on for minutes, and a record that is removed
 //! says nothing about a stream that works. The identity of a node is in its Hello.
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc;
 
 use super::peers::Event;
@@ -19,10 +20,12 @@ use crate::overlay::{ADDRESS_MAX, Config};
 const SERVICE: &str = "_miso._tcp.local.";
 /// The most addresses that are told or taken of one node.
 const ADDRESSES: usize = 16;
+/// The well-known UDP port of mDNS.
+const PORT: u16 = 5353;
 /// Ports below are other services'.
 const PORT_MIN: u16 = 1024;
 /// How long after a failure it is tried again.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(5);
 /// A TXT record's string, key and all, has no more bytes.
 const TXT_MAX: usize = 255;
 
@@ -44,7 +47,11 @@ pub(super) async fn run(
 ) {
     let mut is_said = false;
     loop {
-        let error = match start(&settings, &config, &bound) {
+        let port = settings.port.unwrap_or(PORT);
+        let started = probe(port).map_err(|error| error.to_string());
+        let started = started
+            .and_then(|()| start(&settings, &config, &bound).map_err(|error| error.to_string()));
+        let error = match started {
             Ok(announcement) => {
                 let began = tokio::time::Instant::now();
                 browse(&announcement, &events).await;
@@ -54,10 +61,9 @@ pub(super) async fn run(
                 is_said &= began.elapsed() < AGAIN * 2;
                 "its daemon has ended".to_owned()
             }
-            Err(error) => error.to_string(),
+            Err(error) => error,
         };
         if !std::mem::replace(&mut is_said, true) {
-            let port = settings.port.unwrap_or(5353);
             tracing::warn!(
                 "no mDNS on UDP port {port}: {error}; nodes are found by seeds alone, and it is tried \
                  again every {AGAIN:?}"
@@ -65,6 +71,14 @@ pub(super) async fn run(
         }
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+/// Whether the UDP port can be shared: the daemon goes on in silence if it cannot.
+fn probe(port: u16) -> std::io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())
 }
 
 /// Announces this node.

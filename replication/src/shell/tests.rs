@@ -407,6 +407,25 @@ async fn mdns_finds() {
     until_linked(&second, &["a"]).await;
 }
 
+#[tokio::test]
+async fn mdns_is_tried_again_when_its_port_is_free() {
+    let port = 40_000 + u16::try_from(std::process::id() % 20_000).expect("it is below");
+    let held = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("it is free");
+    let with_mdns = |name, replica| {
+        let mut settings = settings(name, replica);
+        settings.mdns = Some(Mdns { port: Some(port), ..Mdns::default() });
+        Running::new(settings)
+    };
+    let (first, second) = (with_mdns("a", 1), with_mdns("b", 2));
+    // A second answer comes after all that was begun before the first has run.
+    for node in [&first, &first, &second, &second] {
+        node.nodes().await;
+    }
+    drop(held);
+    until_linked(&first, &["b"]).await;
+    until_linked(&second, &["a"]).await;
+}
+
 /// Not a test but a measurement: `cargo test -p miso-replication --release -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "a measurement"]
