@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use miso_protocol::chunks::{Assembler, CHUNK_TAKEN_MAX};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::StreamExt as _;
 use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -94,7 +95,8 @@ impl Links {
     ) {
         let mut assembler = Assembler::default();
         let mut life = tokio::time::interval(self.life);
-        let mut received = 0;
+        life.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (mut received, mut is_quiet) = (0, true);
         let link = self.id();
         let (closing, mut closed) = tokio::sync::oneshot::channel();
         let opened = Event::Opened { address, link, outbox: outbox.clone(), closing };
@@ -115,7 +117,8 @@ impl Links {
                 // Any byte is a sign of life, a part of a chunk too: a slow link takes long for one.
                 _ = life.tick() => {
                     let came = flow.received();
-                    if std::mem::replace(&mut received, came) == came {
+                    let is_new = std::mem::replace(&mut received, came) != came;
+                    if !std::mem::replace(&mut is_quiet, true) || !is_new {
                         continue;
                     }
                     Ok(Some(Bytes::new()))
@@ -123,7 +126,7 @@ impl Links {
             };
             match message {
                 Ok(Some(chunk)) => {
-                    received = flow.received();
+                    is_quiet = chunk.is_empty();
                     let envelope = assembler.push(chunk);
                     if self.events.send(Event::Received { link, envelope }).await.is_err() {
                         return;
