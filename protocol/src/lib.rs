@@ -6,15 +6,18 @@
 //!   reference page.
 //! - [`integer`] and [`glob`] read numbers and patterns exactly as Redis does.
 //!
-//! - [`peer`]: what nodes say to each other.
+//! - [`peer`]: what nodes say to each other; [`chunks`]: how it is cut on its way; [`names`]: what a
+//!   function, a replica and a node may be called.
 //!
 //! No I/O, no runtime, and nothing of what the commands do.
 #![forbid(unsafe_code)]
 
+pub mod chunks;
 pub mod command;
 pub mod glob;
 pub mod integer;
 pub mod introspect;
+pub mod names;
 pub mod peer;
 pub mod reference;
 pub mod reply;

@@ -49,7 +49,9 @@ fn about_nodes() -> Vec<(&'static str, Body)> {
         addresses: addresses(),
         version: "0.1.0".into(),
         dial: 9,
+        clock: 0,
     };
+    let hello_with_clock = Hello { clock: 1_700_000_000_002, ..hello.clone() };
     let challenge = Challenge {
         protocol: 1,
         cluster: "shop".into(),
@@ -66,6 +68,7 @@ fn about_nodes() -> Vec<(&'static str, Body)> {
         ("challenge", Body::Challenge(challenge)),
         ("proof", Body::Proof(Proof { mac: Bytes::from_static(&[0x5a; 32]) })),
         ("hello", Body::Hello(hello)),
+        ("hello-with-clock", Body::Hello(hello_with_clock)),
         ("refusal-other", Body::Refusal(refusal(refusal::Kind::Other))),
         ("refusal-protocol", Body::Refusal(refusal(refusal::Kind::Protocol))),
         ("refusal-cluster", Body::Refusal(refusal(refusal::Kind::Cluster))),

@@ -220,6 +220,11 @@ pub struct NodeView {
     pub lag_bytes: u64,
     /// By function: own events that it has acknowledged, and those that are on its disk.
     pub acknowledged: Vec<(Bytes, u64, u64)>,
+    /// By how many milliseconds its clock was ahead of this node's when they met; none if it did not say.
+    pub drift_ms: Option<i64>,
+    /// Of this node itself: the addresses where it looks for others, each with the reason why no node was
+    /// reached there last.
+    pub seeds: Vec<(String, Option<String>)>,
 }
 
 /// A function of this node.

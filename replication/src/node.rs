@@ -1,6 +1,6 @@
 //! A node: the overlay and the replicator as one state machine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use miso_store::{Function, Store};
 
 use crate::overlay::{self, Event, Overlay};
 use crate::replicator::{self, Replicator};
-use crate::{Answer, Ask, AskId, Effect, Fault, LinkId, Note, Time};
+use crate::{Answer, Ask, AskId, Effect, Fault, LinkId, Time};
 
 /// How a node is made.
 #[derive(Clone, Debug)]
@@ -29,6 +29,16 @@ pub enum Input {
     Found {
         /// Where.
         address: String,
+    },
+    /// A name that an operator gave as a seed stands for this `host:port`.
+    Resolved {
+        /// Where.
+        address: String,
+    },
+    /// Peers reach this node at these addresses now.
+    Addresses {
+        /// All of them, `host:port`.
+        addresses: Vec<String>,
     },
     /// An [`Effect::Dial`] has succeeded.
     LinkOpened {
@@ -118,8 +128,6 @@ pub struct Node {
     replicator: Replicator,
     /// What the server says that runs here.
     functions: BTreeMap<Bytes, Vec<Bytes>>,
-    /// Links on which an unknown kind of message was noted.
-    noted: BTreeSet<LinkId>,
     leaving: Option<AskId>,
     counters: Counters,
 }
@@ -132,7 +140,6 @@ impl Node {
             overlay: Overlay::new(config.overlay),
             replicator: Replicator::new(store, config.replicator),
             functions: BTreeMap::new(),
-            noted: BTreeSet::new(),
             leaving: None,
             counters: Counters::default(),
         }
@@ -143,15 +150,16 @@ impl Node {
         let from = out.len();
         match input {
             Input::Found { address } => self.overlay.found(now, address),
+            Input::Resolved { address } => self.overlay.resolved(now, address),
+            Input::Addresses { addresses } => self.overlay.set_addresses(now, &addresses, out),
             Input::LinkOpened { address, link } => {
                 self.overlay.link_opened(now, address, link, out);
             }
             Input::LinkAccepted { link } => self.overlay.link_accepted(now, link, out),
-            Input::LinkFailed { address, reason: _ } => self.overlay.link_failed(now, &address),
-            Input::LinkClosed { link } => {
-                self.noted.remove(&link);
-                self.overlay.link_closed(now, link, out);
+            Input::LinkFailed { address, reason } => {
+                self.overlay.link_failed(now, &address, &reason, out);
             }
+            Input::LinkClosed { link } => self.overlay.link_closed(now, link, out),
             Input::Received { link, envelope } => self.received(now, link, envelope, out),
             Input::Tick => {
                 self.overlay.tick(now, out);
@@ -222,8 +230,8 @@ impl Node {
             let taken = message.and_then(|message| self.message(now, link, message, out));
             if let Err(fault) = taken {
                 self.counters.faults += 1;
-                self.noted.remove(&link);
-                out.push(Effect::Note(Note::Warn(format!("a peer's fault: {fault}"))));
+                let note = format!("a peer's fault: {fault}");
+                self.overlay.warn_seldom(now, &note.clone(), note, out);
                 self.overlay.fault(now, link, &fault, out);
             }
             self.pass_on(now, out);
@@ -239,10 +247,8 @@ impl Node {
     ) -> Result<(), Fault> {
         let Some(body) = message.body else {
             self.counters.unknown += 1;
-            if self.noted.insert(link) {
-                let note = "a peer sends messages that this version does not know: ignored";
-                out.push(Effect::Note(Note::Warn(note.into())));
-            }
+            let note = "a peer sends messages that this version does not know: ignored";
+            self.overlay.warn_seldom(now, note, note.into(), out);
             return Ok(());
         };
         match body {
@@ -304,10 +310,7 @@ impl Node {
     fn ask(&mut self, now: Time, id: AskId, ask: Ask, out: &mut Vec<Effect>) {
         let answer = match ask {
             Ask::Nodes => Answer::Nodes(self.nodes(now)),
-            Ask::Join { address } => {
-                self.overlay.join(now, address);
-                Answer::Done
-            }
+            Ask::Join { address } => return self.overlay.join(now, id, address, out),
             Ask::Forget { node } => match self.overlay.forget(now, &node, out) {
                 Ok(()) => Answer::Done,
                 Err(reason) => Answer::Refused(reason),
@@ -353,6 +356,7 @@ mod tests {
     use miso_store::crdt::ReplicaId;
 
     use super::*;
+    use crate::Note;
 
     const LINK: LinkId = LinkId(1);
 

@@ -354,6 +354,8 @@ fn peers(shared: &Shared, nodes: &[NodeView], text: &mut String) {
     let last = last.filter(|node| node.lag_events > 0).map_or("", |node| &node.name);
     line(text, "miso_lag_node", last);
     line(text, "miso_lag_bytes", most(|node| node.lag_bytes));
+    let drift = |node: &NodeView| node.drift_ms.map_or(0, i64::unsigned_abs);
+    line(text, "miso_clock_drift_ms", most(drift));
     line(text, "miso_batches_sent", done.batches_sent);
     line(text, "miso_changes_sent", done.changes_sent);
     line(text, "miso_batches_received", done.batches_received);

@@ -5,11 +5,13 @@
 //! what happened and wakes replication. A node without peers answers questions itself.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use miso_protocol::names;
 use miso_replication::shell::{self, Handle, Mdns};
 use miso_replication::{Answer, Ask, Liveness, NodeView, Time, node, overlay, replicator};
 use miso_store::crdt::Type;
@@ -86,12 +88,20 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
         overlay::Secret::new(secret, seed)
     });
     let is_secured = overlay.secret.is_some();
+    check_names(&name, &cluster)?;
+    check_exposed(node, &peer_bind, is_secured)?;
     let intervals = node.settings.intervals();
     let replicator =
         replicator::Config { interval: intervals.default, ..replicator::Config::new(replica) };
     let mut settings = shell::Settings::new(peer_bind, node::Config { overlay, replicator });
     settings.join = node.settings.join();
-    settings.mdns = (node.settings.text("mdns") == "yes").then(|| {
+    let is_consented = is_secured || cluster != DEFAULT_CLUSTER;
+    let is_mdns = match node.settings.text("mdns").as_str() {
+        "yes" => true,
+        "auto" => is_consented,
+        _ => false,
+    };
+    settings.mdns = is_mdns.then(|| {
         let port = u16::try_from(node.settings.number("mdns-port")).ok();
         let port = port.filter(|port| *port != MDNS_PORT);
         Mdns { port, announce: node.settings.peer_announce() }
@@ -114,7 +124,45 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
     Ok(())
 }
 
-/// The shortest node timeout. With a shorter one a node would do little but send heartbeats.
+/// Checks that other nodes can be told of this one.
+fn check_names(node: &str, cluster: &str) -> Result<(), String> {
+    names::check(node.as_bytes()).map_err(|bad| format!("node-name: {bad}"))?;
+    if cluster.len() > names::NAME_MAX || cluster.chars().any(char::is_control) {
+        return Err(format!(
+            "cluster-name: expected at most {} bytes without control characters",
+            names::NAME_MAX
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that strangers cannot join, unless that was asked for.
+fn check_exposed(node: &Node, bind: &[SocketAddr], is_secured: bool) -> Result<(), String> {
+    let Some(exposed) = bind.iter().find(|address| !address.ip().is_loopback()) else {
+        return Ok(());
+    };
+    if is_secured {
+        return Ok(());
+    }
+    if node.settings.text("peer-insecure") != "yes" {
+        return Err(format!(
+            "peer-bind: {} can be reached from other hosts, and without a cluster secret each of them may \
+             join; expected --cluster-secret-file FILE, the same on all nodes, or --peer-insecure yes",
+            exposed.ip()
+        ));
+    }
+    if !node.settings.text("requirepass").is_empty() {
+        tracing::warn!(
+            "requirepass guards clients only: without a cluster secret each host that reaches {exposed} \
+             can read and write everything as a node"
+        );
+    }
+    Ok(())
+}
+
+/// The cluster of nodes that were given no name for it.
+const DEFAULT_CLUSTER: &str = "miso";
+/// The shortest `node-timeout`: with a shorter one a node would do nothing but send heartbeats.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 /// The port of mDNS.
 const MDNS_PORT: u16 = 5353;
@@ -227,6 +275,8 @@ fn alone(node: &Node, ask: Ask) -> Answer {
             lag_ms: 0,
             lag_bytes: 0,
             acknowledged: Vec::new(),
+            drift_ms: None,
+            seeds: Vec::new(),
         }]),
         Ask::Functions => Answer::Functions(Vec::new()),
         Ask::Join { .. } | Ask::Forget { .. } => {

@@ -132,7 +132,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "",
         "Where other nodes are, as host:port of their peer ports; a host may stand for many; repeatable",
     ),
-    start("mdns", Kind::YesNo, "yes", "Find and be found on the networks of peer-bind by mDNS"),
+    start(
+        "peer-insecure",
+        Kind::YesNo,
+        "no",
+        "Listen for nodes beyond loopback without a cluster secret: each host that reaches the port may join",
+    ),
+    start(
+        "mdns",
+        Kind::Word(&["auto", "yes", "no"]),
+        "auto",
+        "Find and be found on the networks of peer-bind by mDNS; auto: if there is a cluster secret or a cluster-name of one's own",
+    ),
     start("mdns-port", Kind::Integer(1, 65_535), "5353", "UDP port of mDNS"),
     start(
         "node-timeout",

@@ -9,6 +9,7 @@
 //! - [`Cluster`] is several nodes, on a [`Net`] that the test can break.
 //! - [`world`] is a simulated cluster: many nodes of the production code on a made-up network.
 //! - [`scene`] plays short stories of messages, kept as text.
+//! - [`Peer`] speaks the peers' protocol to a node, and says what a test wants.
 //! - [`Ledger`] is a client that keeps books, for tests in which nodes die.
 //! - [`Tool`] runs a stock program with a deadline.
 //! - [`Scratch`] is a directory of the test's own, which goes when the test ends.
@@ -22,6 +23,7 @@ mod messages;
 mod namespace;
 mod net;
 mod node;
+pub mod peer;
 mod rng;
 pub mod scene;
 mod scratch;
@@ -37,6 +39,7 @@ pub use ledger::{Bounds, Ledger};
 pub use namespace::Namespace;
 pub use net::{Net, Way};
 pub use node::{Node, wait_until};
+pub use peer::Peer;
 pub use rng::Rng;
 pub use scratch::Scratch;
 pub use script::split;

@@ -668,7 +668,7 @@ fn mdns_says_where_a_node_wants_to_be_reached() {
     assert!(net.bytes(second, first) > 0, "they speak past the proxy");
 }
 
-/// Where mDNS is for: hosts on one network, without a word of configuration.
+/// Hosts on one network that consent to mDNS find each other without addresses.
 #[test]
 fn hosts_on_one_network_find_each_other_by_mdns() {
     let hosts = Namespace::pair(["10.77.0.1/24", "10.77.0.2/24"]);
@@ -678,6 +678,7 @@ fn hosts_on_one_network_find_each_other_by_mdns() {
         let name = format!("host-{host}");
         let mut command = hosts[host].command(&server);
         command.args(["--node-name", &name, "--peer-bind", &address, "--data-dir", "none"]);
+        command.args(["--peer-insecure", "yes", "--mdns", "yes"]);
         Tool::spawn(&mut command)
     };
     let servers = [0, 1].map(start);

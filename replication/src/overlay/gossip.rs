@@ -1,24 +1,32 @@
 //! Records: what is told and learned of nodes, this one too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use miso_protocol::names;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{Digest, FunctionRecord, Goodbye, NodeRecord, Records};
 use miso_store::crdt::ReplicaId;
 use prost::Message as _;
 
-use super::check::{FUNCTION_NAME_MAX, FUNCTIONS_MAX, NODES_MAX, REPLICAS_MAX};
+use super::check::{FUNCTIONS_MAX, NODES_MAX, REPLICAS_MAX};
 use super::dial::Redial;
 use super::table::{self, Merged};
 use super::{
-    Event, Node, Out, Overlay, Peer, RECORD_BYTES_MAX, RECORDS_BYTES, TELL_EVERY, check, send,
+    Event, Node, Out, Overlay, Peer, RECORD_BYTES_MAX, RECORDS_BYTES, TELL_EVERY, UNMET_MAX, check,
+    send,
 };
 use crate::{Effect, Fault, LinkId, Liveness, Note, Time};
 
 /// The most former incarnations that are remembered of one node.
-const FORMER_MAX: usize = 10_000;
+const FORMER_MAX: usize = 1024;
+/// The most of all nodes together.
+const FORMER_TOTAL_MAX: usize = 16_384;
+/// The most bytes of replicas by name that are told of one function: they take no other's place.
+const REPLICAS_BYTES_MAX: usize = 64 << 10;
+/// What a name takes in a message, besides its bytes, at most.
+const RECORD_OVERHEAD: usize = 8;
 
 impl Overlay {
     pub(super) fn send_digest(&mut self, now: Time, link: LinkId, out: &mut Out) {
@@ -38,7 +46,13 @@ impl Overlay {
         digest: &Digest,
         out: &mut Out,
     ) -> Result<(), Fault> {
-        check::length("digest", digest.entries.len(), NODES_MAX)?;
+        check::digest(digest)?;
+        let Some(from) = self.links.get_mut(&link) else { return Ok(()) };
+        // The answer may be a hundred times the question.
+        if from.answered.is_some_and(|last| now.since(last) < self.config.heartbeat / 4) {
+            return Ok(());
+        }
+        from.answered = Some(now);
         let (lacks, wants) = self.table.compare(digest);
         send_records(&[link], lacks, out);
         if wants {
@@ -82,6 +96,9 @@ impl Overlay {
         if !itself && self.nodes.get(&name).is_some_and(|node| node.link.is_some()) {
             return;
         }
+        if !itself && !self.nodes.contains_key(&name) && self.unmet() >= UNMET_MAX {
+            return;
+        }
         let merged = self.table.merge(record.clone(), itself);
         let Merged::New(before) = &merged else { return };
         let appeared = before.as_ref().is_none_or(|before| {
@@ -92,12 +109,8 @@ impl Overlay {
         // The node with the smaller ReplicaId dials first; the other one only if that does not come.
         let wait = if smaller_is_here { Duration::ZERO } else { self.config.heartbeat };
         let at = now + wait + self.random.up_to(Duration::from_millis(20));
-        let node = self.nodes.entry(name.clone()).or_insert_with(|| Node {
-            link: None,
-            heard: now,
-            redial: Redial::at(at),
-            noted: Liveness::Suspect,
-        });
+        let node = self.nodes.entry(name.clone());
+        let node = node.or_insert_with(|| Node::new(now, Redial::at(at)));
         if appeared && node.link.is_none() {
             node.redial = Redial::at(at);
             node.heard = now;
@@ -122,14 +135,20 @@ impl Overlay {
         let peer = linked.and_then(|link| self.links.get(&link)?.peer.as_ref());
         if peer.is_none_or(|peer| peer.replica.0 != before.replica) {
             self.note_former(name, ReplicaId(before.replica));
-            self.events.push_back(Event::Gone(ReplicaId(before.replica)));
+            self.gone(ReplicaId(before.replica));
         }
+    }
+
+    /// How many nodes are in the table of which only others have spoken.
+    fn unmet(&self) -> usize {
+        self.nodes.values().filter(|node| !node.met).count()
     }
 
     /// A newer incarnation has come. Whether the former one has ended for good, only an operator knows.
     pub(super) fn note_former(&mut self, name: &str, replica: ReplicaId) {
+        let total: usize = self.former.values().map(BTreeSet::len).sum();
         let former = self.former.entry(name.to_owned()).or_default();
-        if former.len() < FORMER_MAX {
+        if former.len() < FORMER_MAX && total < FORMER_TOTAL_MAX {
             former.insert(replica);
         }
     }
@@ -190,19 +209,31 @@ impl Overlay {
             }
             return;
         }
+        // A node that is merely away may come back with updates that only it has. That it does not, an
+        // operator says of a node that is dead for all; from a node for which it is not, this waits.
+        if self.table.get(&record.node).is_some()
+            && !matches!(self.liveness(now, &record.node), Liveness::Dead | Liveness::Left)
+        {
+            return;
+        }
+        let known = self.table.get(&record.node).map(|known| known.replica);
         self.forget_up_to(now, &record.node, record.generation, record.retired);
-        if record.retired && self.table.is_gone(&record.node, record.generation) {
+        let is_its_own = known.is_none_or(|known| known == record.replica);
+        if record.retired && is_its_own && self.table.is_gone(&record.node, record.generation) {
             // Time alone may have forgotten it here.
             self.table.retire(&record.node);
             let replica = ReplicaId(record.replica);
-            self.events.push_back(Event::Retired { replica, here: false });
+            let is_anothers = self.table.others(&self.config.node).any(|(_, id)| id == replica.0);
+            if !is_anothers && !self.is_linked(replica) {
+                self.events.push_back(Event::Retired { replica, here: false });
+            }
         }
     }
 
     pub(super) fn forget_up_to(&mut self, now: Time, node: &str, generation: u64, retired: bool) {
         if let Some(record) = self.table.forget(now, node, generation, retired) {
             self.nodes.remove(node);
-            self.events.push_back(Event::Gone(ReplicaId(record.replica)));
+            self.gone(ReplicaId(record.replica));
         }
     }
 
@@ -261,31 +292,16 @@ impl Overlay {
 
     /// What this node runs now.
     pub fn runs(&mut self, now: Time, functions: &BTreeMap<Bytes, Vec<Bytes>>, out: &mut Out) {
-        let mut own = self.own().clone();
-        let mut bytes = 0;
-        let mut bytes_fit = |record: &FunctionRecord| {
-            bytes += record.encoded_len() + 8;
-            bytes <= RECORD_BYTES_MAX && record.function.len() <= FUNCTION_NAME_MAX
-        };
-        let record = |(function, replicas): (&Bytes, &Vec<Bytes>)| FunctionRecord {
-            function: function.clone(),
-            replicas: replicas
-                .iter()
-                .filter(|replica| replica.len() <= FUNCTION_NAME_MAX)
-                .take(REPLICAS_MAX)
-                .cloned()
-                .collect(),
-        };
-        let told: Vec<_> =
-            functions.iter().map(record).take(FUNCTIONS_MAX).take_while(&mut bytes_fit).collect();
+        let told = told_of(functions);
         if told.len() < functions.len() {
             let note = format!(
-                "{} of {} functions are more than peers can be told of; they are not replicated",
+                "peers cannot be told of {} of {} functions: these are not replicated",
                 functions.len() - told.len(),
                 functions.len()
             );
-            out.push(Effect::Note(Note::Warn(note)));
+            self.warn_seldom(now, "functions that peers cannot be told of", note, out);
         }
+        let mut own = self.own().clone();
         if own.functions == told {
             return;
         }
@@ -331,6 +347,36 @@ impl Overlay {
         }
         self.over = true;
     }
+}
+
+/// What peers are told of the functions of a node: each with a name that may be told, as far as there is
+/// room, and its replicas by name, within bounds. One that cannot be told leaves the others alone.
+fn told_of(functions: &BTreeMap<Bytes, Vec<Bytes>>) -> Vec<FunctionRecord> {
+    let mut room = RECORD_BYTES_MAX;
+    let mut fits = |bytes: usize| {
+        room = room.checked_sub(bytes)?;
+        Some(())
+    };
+    let named = functions.iter().filter(|(function, _)| names::is_name(function));
+    let mut told = Vec::new();
+    for (function, replicas) in named.take(FUNCTIONS_MAX) {
+        if fits(function.len() + RECORD_OVERHEAD).is_some() {
+            let record = FunctionRecord { function: function.clone(), replicas: Vec::new() };
+            told.push((record, replicas));
+        }
+    }
+    for (record, replicas) in &mut told {
+        let mut left = REPLICAS_BYTES_MAX;
+        let named = replicas.iter().filter(|replica| names::is_name(replica));
+        for replica in named.take(REPLICAS_MAX) {
+            let bytes = replica.len() + RECORD_OVERHEAD;
+            if bytes <= left && fits(bytes).is_some() {
+                left -= bytes;
+                record.replicas.push(replica.clone());
+            }
+        }
+    }
+    told.into_iter().map(|(record, _)| record).collect()
 }
 
 /// Sends records, in messages of bounded size.

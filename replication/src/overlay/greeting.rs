@@ -1,7 +1,10 @@
 //! The handshake: the node at the other end of a link is accepted or refused by its Hello.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hmac::{Hmac, Mac as _};
+use miso_protocol::names::NAME_MAX;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::refusal::Kind;
 use miso_protocol::peer::{Challenge, Hello, NodeRecord, Proof, Records, Refusal, VERSION};
@@ -9,10 +12,12 @@ use miso_store::crdt::ReplicaId;
 use sha2::Sha256;
 
 use super::check::NODES_MAX;
-use super::dial::Redial;
+use super::dial::{Redial, Source};
 use super::secret::{End, Gate, Nonce, Role};
-use super::{Event, Link, NOTE_EVERY, NOTES_MAX, Node, Out, Overlay, Peer, check, close, send};
-use crate::{Effect, Fault, LinkId, Liveness, Note, Time};
+use super::{
+    DRIFT, Event, Link, NOTE_EVERY, NOTES_MAX, Node, Out, Overlay, Peer, check, close, send,
+};
+use crate::{Effect, Fault, LinkId, Note, Time};
 
 /// The refusal of a link on which only one end asks for proof.
 const ONE_HAS_NONE: &str =
@@ -52,7 +57,10 @@ impl Overlay {
             replica: ReplicaId(hello.replica),
             generation: hello.generation,
         };
-        if !self.nodes.contains_key(&peer.node) && self.nodes.len() >= NODES_MAX {
+        if !self.nodes.contains_key(&peer.node)
+            && self.nodes.len() + 1 >= NODES_MAX
+            && !self.make_room()
+        {
             self.refuse(now, link, Kind::Other, "too many nodes", &[], out);
             return Ok(());
         }
@@ -70,8 +78,9 @@ impl Overlay {
         if this.address.is_none() {
             this.dial = hello.dial;
         }
-        if let Some(address) = &this.address {
-            self.dialer.reached(address, &peer.node);
+        if let Some(address) = this.address.clone() {
+            self.dialer.reached(&address, &peer.node);
+            self.answer_joins(&address, Ok(()), out);
         }
         if self.loses(link, &peer) {
             self.close(now, link, "there is a better link to the same node", out);
@@ -93,11 +102,12 @@ impl Overlay {
         let (kind, reason) = if protocol != VERSION {
             (Kind::Protocol, format!("protocol version {VERSION} here, not {protocol}"))
         } else {
-            check::length("cluster name", cluster.len(), check::NAME_MAX)?;
+            check::length("cluster name", cluster.len(), NAME_MAX)?;
             if cluster == self.config.cluster {
                 return Ok(true);
             }
-            (Kind::Cluster, format!("this is cluster '{}', not '{cluster}'", self.config.cluster))
+            let theirs = cluster.escape_debug();
+            (Kind::Cluster, format!("this is cluster '{}', not '{theirs}'", self.config.cluster))
         };
         self.refuse(now, link, kind, &reason, &[], out);
         Ok(false)
@@ -170,16 +180,13 @@ impl Overlay {
         };
         let merged = self.table.merge(greeting, false);
         self.replaced(&merged, &peer.node, peer.replica.0);
-        let at = now;
-        let node = self.nodes.entry(peer.node.clone()).or_insert_with(|| Node {
-            link: None,
-            heard: at,
-            redial: Redial::at(at),
-            noted: Liveness::Dead,
-        });
+        let drift_ms = self.drift(now, hello.clock);
+        let node = self.nodes.entry(peer.node.clone());
+        let node = node.or_insert_with(|| Node::new(now, Redial::at(now)));
         node.link = Some(link);
-        node.heard = now;
+        (node.heard, node.linked_at, node.met, node.drift_ms) = (now, now, true, drift_ms);
         node.redial.reached(address);
+        self.say_drift(now, &peer.node, drift_ms, out);
         self.events.push_back(Event::Up(peer.replica, link));
         self.tell_runs(&peer.node);
         self.note_liveness(now, &peer.node, out);
@@ -199,15 +206,20 @@ impl Overlay {
             let address = self.links.remove(&link).and_then(|link| link.address);
             out.push(close(link, "it is this node itself"));
             if let Some(address) = address {
+                self.answer_joins(&address, Err("it is this node itself"), out);
                 self.dialer.set_own(now, address);
             }
             return;
         }
         let kind = if me.2 == it.2 { Kind::Name } else { Kind::Replica };
         let what = if kind == Kind::Name { "name" } else { "ReplicaId" };
-        if it > me {
+        // A peer that dials may claim anything. Only the node at an address that an operator gave, or
+        // that such a node names, can show that another lives under this name.
+        let dialed = self.links.get(&link).and_then(|link| link.address.as_deref());
+        let is_shown = dialed.is_some_and(|address| self.dialer.is_trusted(address));
+        if it > me || !is_shown {
             let reason = format!(
-                "the {what} of '{}' is that of an older living node, '{}', at {:?}",
+                "the {what} of '{}' is that of another living node, '{}', at {:?}",
                 it.2, me.2, self.config.addresses
             );
             self.refuse(now, link, kind, &reason, &self.config.addresses.clone(), out);
@@ -216,7 +228,7 @@ impl Overlay {
                 "an older node in cluster '{}' has this node's {what}: '{}', started {} ms earlier, at {:?}",
                 self.config.cluster,
                 it.2,
-                me.0 - it.0,
+                me.0.saturating_sub(it.0),
                 hello.addresses
             );
             self.end(now, reason, out);
@@ -245,43 +257,84 @@ impl Overlay {
             Refusal { reason: reason.to_owned(), kind: kind.into(), addresses: addresses.to_vec() };
         out.push(send(vec![link], Body::Refusal(refusal)));
         self.refusals += 1;
-        self.warn_seldom(now, format!("refused a node: {reason}"), out);
-        self.close(now, link, "refused", out);
+        let note = format!("refused a node: {reason}");
+        self.warn_seldom(now, &note.clone(), note, out);
+        self.close(now, link, reason, out);
     }
 
+    /// A peer refuses this node. That never ends it: the peer may be wrong, or hostile.
     pub(super) fn refused(&mut self, now: Time, link: LinkId, refusal: &Refusal, out: &mut Out) {
-        let reason: String = refusal.reason.chars().take(1024).collect();
+        let reason: String = refusal.reason.chars().take(256).collect();
+        let reason = reason.escape_debug().to_string();
         let is_believed = self.is_open(link).is_some();
+        let dialed = self.links.get(&link).and_then(|link| link.address.as_deref());
+        let source = match dialed {
+            Some(address) if self.dialer.is_trusted(address) => Source::Resolved,
+            _ => Source::Found,
+        };
         self.refusals += 1;
-        self.warn_seldom(now, format!("a peer refuses this node: {reason}"), out);
-        self.close(now, link, "it refuses this node", out);
-        if !is_believed || !matches!(refusal.kind(), Kind::Name | Kind::Replica) {
-            return;
-        }
+        let note = format!("a peer refuses this node: {reason}");
+        self.warn_seldom(now, &note.clone(), note, out);
+        self.close(now, link, &format!("it refuses this node: {reason}"), out);
         // The peer may take a dead node for living. This node asks that one itself.
-        if check::addresses_of(&refusal.addresses).is_ok() {
+        if is_believed
+            && matches!(refusal.kind(), Kind::Name | Kind::Replica)
+            && check::addresses_of(&refusal.addresses).is_ok()
+        {
             for address in &refusal.addresses {
-                self.found(now, address.clone());
+                self.try_at(now, address.clone(), source);
             }
         }
-        let patience = self.config.node_timeout * 2;
-        let (first, last) = self.refused.unwrap_or((now, now));
-        let first = if now.since(last) > patience { now } else { first };
-        self.refused = Some((first, now));
-        if now.since(first) > patience {
-            self.end(now, format!("refused for {patience:?} now: {reason}"), out);
-        }
     }
 
-    fn warn_seldom(&mut self, now: Time, note: String, out: &mut Out) {
-        if self.noted.get(&note).is_some_and(|&last| now.since(last) < NOTE_EVERY) {
+    /// Logs a warning, unless one with this key was logged a short time ago, or too many others were.
+    pub(crate) fn warn_seldom(&mut self, now: Time, key: &str, note: String, out: &mut Out) {
+        if self.noted.get(key).is_some_and(|&last| now.since(last) < NOTE_EVERY) {
             return;
         }
         if self.noted.len() >= NOTES_MAX {
-            self.noted.clear();
+            self.noted.retain(|_, last| now.since(*last) < NOTE_EVERY);
         }
-        self.noted.insert(note.clone(), now);
+        if self.noted.len() >= NOTES_MAX {
+            return;
+        }
+        self.noted.insert(key.to_owned(), now);
         out.push(Effect::Note(Note::Warn(note)));
+    }
+
+    /// Makes room in a full table: of the nodes without a link, one that was never met goes, else the
+    /// one that is silent for the longest time. Returns whether there was one.
+    fn make_room(&mut self) -> bool {
+        let away = self.nodes.iter().filter(|(_, node)| node.link.is_none());
+        let Some((name, _)) = away.min_by_key(|(_, node)| (node.met, node.heard)) else {
+            return false;
+        };
+        let name = name.clone();
+        self.nodes.remove(&name);
+        if let Some(record) = self.table.remove(&name) {
+            self.gone(ReplicaId(record.replica));
+        }
+        true
+    }
+
+    /// By how many milliseconds a peer's clock is ahead of this node's; none if it does not say.
+    fn drift(&self, now: Time, clock: u64) -> Option<i64> {
+        let here = self.clock(now);
+        (clock > 0).then(|| i64::try_from(i128::from(clock) - i128::from(here)).unwrap_or(i64::MAX))
+    }
+
+    fn say_drift(&mut self, now: Time, node: &str, drift_ms: Option<i64>, out: &mut Out) {
+        let Some(drift) = drift_ms else { return };
+        let by = Duration::from_millis(drift.unsigned_abs());
+        if by < DRIFT {
+            return;
+        }
+        let way = if drift > 0 { "ahead of" } else { "late against" };
+        let note = format!(
+            "the clock of node '{node}' is {by:?} {way} this node's: of concurrent writes to a register \
+             the later clock wins, so set both clocks by NTP"
+        );
+        self.warn_seldom(now, &format!("drift {node}"), note, out);
     }
 }
 
@@ -353,7 +406,8 @@ impl Overlay {
         if let Gate::Shut { challenge: Some(challenge), .. } = &this.gate {
             this.gate = Gate::Open(Some(ReplicaId(challenge.replica)));
         }
-        let hello = Hello { dial: this.dial, ..self.hello.clone() };
+        let dial = this.dial;
+        let hello = self.hello(now, dial);
         out.push(send(vec![link], Body::Hello(hello)));
         Ok(())
     }

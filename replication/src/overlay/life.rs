@@ -6,7 +6,7 @@ use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{Heartbeat, NodeRecord};
 use miso_store::crdt::ReplicaId;
 
-use super::{Link, Out, Overlay, SUSPECT_AFTER, send};
+use super::{HANDSHAKE, Link, Node, Out, Overlay, SUSPECT_AFTER, send};
 use crate::{Effect, LinkId, Liveness, NodeView, Note, Time};
 
 impl Overlay {
@@ -18,6 +18,7 @@ impl Overlay {
         self.make_up_for(now.since(self.wake), now);
         self.wake = Time(u64::MAX);
         self.silence(now, out);
+        self.answer_late_joins(now, out);
         if now >= self.heartbeat_at {
             let first = self.heartbeat_at == Time::default();
             let every = self.config.heartbeat;
@@ -29,7 +30,11 @@ impl Overlay {
         let heartbeat_at = self.heartbeat_at;
         let silent = self.links.values().map(|link| link.heard).min();
         let silent = silent.map(|heard| heard + self.config.node_timeout);
-        for at in [Some(heartbeat_at), silent, self.dialer.next()].into_iter().flatten() {
+        let opened = self.links.values().filter(|link| link.peer.is_none()).map(|link| link.opened);
+        let handshake = opened.min().map(|opened| opened + HANDSHAKE);
+        let join = self.joins.iter().map(|join| join.until).min();
+        let dial = self.dialer.next();
+        for at in [Some(heartbeat_at), silent, handshake, join, dial].into_iter().flatten() {
             self.wake_at(at);
         }
     }
@@ -48,8 +53,14 @@ impl Overlay {
         }
     }
 
-    /// Closes links that nothing has come from for too long.
+    /// Closes links that nothing has come from for too long, and those without a Hello.
     pub(super) fn silence(&mut self, now: Time, out: &mut Out) {
+        let is_late = |link: &Link| link.peer.is_none() && now.since(link.opened) >= HANDSHAKE;
+        let late: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| is_late(link)).map(|(id, _)| *id).collect();
+        for link in late {
+            self.close(now, link, &format!("no Hello in {HANDSHAKE:?}"), out);
+        }
         let timeout = self.config.node_timeout;
         let silent =
             |(link, state): (&LinkId, &Link)| (now.since(state.heard) >= timeout).then_some(*link);
@@ -98,26 +109,46 @@ impl Overlay {
             self.dialer.dial(&address, None);
             out.push(Effect::Dial { address });
         }
+        self.dial_nodes(now, out);
+    }
+
+    /// Dials the nodes of the table that are due: those first that were reached before; the others, of
+    /// which this node has only been told, within the bounds of the dialer, the longest due first.
+    fn dial_nodes(&mut self, now: Time, out: &mut Out) {
+        let is_here = |name: &str| self.table.get(name).is_some_and(|record| !record.left);
+        let waiting = self.nodes.iter().filter(|(name, node)| node.link.is_none() && is_here(name));
+        let order = |node: &Node| (!node.redial.is_known_good(), node.redial.at);
+        let mut due: Vec<_> = waiting.map(|(name, node)| (order(node), name.clone())).collect();
+        due.sort_unstable();
         let mut wake = Time(u64::MAX);
-        for (name, node) in &mut self.nodes {
-            let Some(record) = self.table.get(name) else { continue };
-            if node.link.is_some() || record.left {
+        for ((is_unknown, at), name) in due {
+            if at > now {
+                wake = wake.min(at);
                 continue;
             }
-            if node.redial.at <= now {
-                node.redial.at = now + self.random.around(self.config.redial_max);
-                let dialer = &self.dialer;
-                let usable = |address: &str| {
-                    !dialer.is_own(now, address)
-                        && !dialer.is_dialing(address)
-                        && !self.config.addresses.iter().any(|own| own == address)
-                };
-                if let Some(address) = node.redial.address(&record.addresses, usable) {
-                    self.dialer.dial(&address, Some(name.clone()));
-                    out.push(Effect::Dial { address });
-                }
+            let (Some(node), Some(record)) = (self.nodes.get_mut(&name), self.table.get(&name))
+            else {
+                continue;
+            };
+            let usable = |address: &str| {
+                !self.dialer.is_own(now, address)
+                    && !self.dialer.is_dialing(address)
+                    && !self.config.addresses.iter().any(|own| own == address)
+            };
+            let address = node.redial.address(&record.addresses, usable);
+            if let Some(address) = &address
+                && is_unknown
+                && !self.dialer.may_dial(now, address)
+            {
+                wake = wake.min(self.dialer.may_dial_at(now));
+                continue;
             }
+            node.redial.at = now + self.random.around(self.config.redial_max);
             wake = wake.min(node.redial.at);
+            if let Some(address) = address {
+                self.dialer.dial(&address, Some(name));
+                out.push(Effect::Dial { address });
+            }
         }
         self.wake_at(wake);
     }
@@ -147,6 +178,10 @@ impl Overlay {
             return;
         }
         node.noted = liveness;
+        // Of nodes that others only speak of there is nothing to say.
+        if !node.met || !self.lines.take(now) {
+            return;
+        }
         let note = match liveness {
             Liveness::Alive => Note::Info(format!("node '{name}' is here")),
             Liveness::Suspect => Note::Info(format!("node '{name}' is suspect")),
@@ -175,12 +210,18 @@ impl Overlay {
             lag_ms: 0,
             lag_bytes: 0,
             acknowledged: Vec::new(),
+            drift_ms: None,
+            seeds: Vec::new(),
         };
-        let mut all = vec![view(self.own(), Liveness::Alive, false, 0)];
+        let mut own = view(self.own(), Liveness::Alive, false, 0);
+        let seeds = self.dialer.seeds();
+        own.seeds = seeds.map(|(at, error)| (at.to_owned(), error.map(str::to_owned))).collect();
+        let mut all = vec![own];
         for (name, node) in &self.nodes {
             if let Some(record) = self.table.get(name) {
                 let heard = u64::try_from(now.since(node.heard).as_millis()).unwrap_or(u64::MAX);
-                all.push(view(record, self.liveness(now, name), node.link.is_some(), heard));
+                let view = view(record, self.liveness(now, name), node.link.is_some(), heard);
+                all.push(NodeView { drift_ms: node.drift_ms, ..view });
             }
         }
         all

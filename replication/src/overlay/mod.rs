@@ -17,6 +17,7 @@
 //!   meets the second refuses it and tells it the address of the first; when the two meet, the younger
 //!   ends.
 
+mod bucket;
 mod check;
 mod dial;
 mod gossip;
@@ -37,18 +38,29 @@ use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{Goodbye, Hello, NodeRecord, VERSION, frame};
 use miso_store::crdt::ReplicaId;
 
-pub use self::check::{
-    ADDRESS_MAX, ADDRESSES_MAX, FUNCTION_NAME_MAX, FUNCTIONS_MAX, NAME_MAX, NODES_MAX, REPLICAS_MAX,
-};
-use self::dial::{Dialer, Redial};
+use self::bucket::Bucket;
+pub use self::check::{ADDRESS_MAX, ADDRESSES_MAX, FUNCTIONS_MAX, NODES_MAX, REPLICAS_MAX};
+use self::dial::{Dialer, Redial, Source};
 use self::random::Random;
 pub use self::secret::Secret;
 use self::secret::{Gate, Prover};
 use self::table::Table;
-use crate::{Effect, Fault, LinkId, Liveness, Time};
+use crate::{AskId, Effect, Fault, LinkId, Liveness, Time};
 
-/// The most links that have not said Hello yet.
+/// The most links that others have dialed and that have not said Hello yet. A further one takes the
+/// place of the oldest: a node of this cluster needs some milliseconds for its Hello.
 const STRANGERS_MAX: usize = 256;
+/// A link without a Hello is closed after this time, also if other messages came.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// The most nodes of the table of which only others have spoken.
+const UNMET_MAX: usize = 1024;
+/// Lines about nodes that come and go: this many at once, then one in this time.
+const LINES_BURST: u32 = 256;
+const LINES_EVERY: Duration = Duration::from_millis(500);
+/// How long MISO.JOIN waits for the node at the address.
+const JOIN_WAIT: Duration = Duration::from_secs(4);
+/// A difference of clocks from here on is logged.
+const DRIFT: Duration = Duration::from_secs(1);
 /// The most bytes of own functions: the record is one message, with room for the rest of it.
 const RECORD_BYTES_MAX: usize = 512 << 10;
 /// Records are put into one message up to here.
@@ -159,8 +171,10 @@ pub struct Overlay {
     /// Refusals that were logged, and when: a misconfigured node tries again and again.
     noted: BTreeMap<String, Time>,
     refusals: u64,
-    /// Refusals because of this node's name: the first and the last.
-    refused: Option<(Time, Time)>,
+    /// For lines about nodes that come and go.
+    lines: Bucket,
+    /// Questions whether a node can be reached.
+    joins: Vec<Join>,
     /// Since when a peer has a record of this node's name that wins over its own.
     contested: Option<Time>,
     heartbeat_at: Time,
@@ -177,6 +191,34 @@ struct Node {
     heard: Time,
     redial: Redial,
     noted: Liveness,
+    /// Whether it has ever said Hello here; else others have spoken of it.
+    met: bool,
+    /// When its last link began.
+    linked_at: Time,
+    /// By how many milliseconds its clock was ahead of this node's at its Hello.
+    drift_ms: Option<i64>,
+}
+
+impl Node {
+    fn new(heard: Time, redial: Redial) -> Self {
+        Self {
+            link: None,
+            heard,
+            redial,
+            noted: Liveness::Suspect,
+            met: false,
+            linked_at: heard,
+            drift_ms: None,
+        }
+    }
+}
+
+/// An [`Ask::Join`](crate::Ask::Join) that is not answered yet.
+#[derive(Debug)]
+struct Join {
+    id: AskId,
+    address: String,
+    until: Time,
 }
 
 #[derive(Debug)]
@@ -185,11 +227,13 @@ struct Link {
     address: Option<String>,
     /// Its dialer's number for it.
     dial: u64,
+    opened: Time,
     heard: Time,
     gate: Gate,
     peer: Option<Peer>,
-    /// When a digest was last sent on it.
+    /// When a digest was last sent on it, and when one was last answered.
     digest: Option<Time>,
+    answered: Option<Time>,
 }
 
 /// The node that has said Hello on a link.
@@ -215,6 +259,7 @@ impl Overlay {
             addresses: config.addresses.iter().take(ADDRESSES_MAX).cloned().collect(),
             version: config.version.clone(),
             dial: 0,
+            clock: 0,
         };
         let own = NodeRecord {
             node: hello.node.clone(),
@@ -226,7 +271,8 @@ impl Overlay {
         };
         let mut dialer = Dialer::new(config.redial_max);
         for seed in &config.seeds {
-            dialer.add(Time::default(), seed.clone(), true);
+            // The settings bound their number.
+            let _ = dialer.add(Time::default(), seed.clone(), Source::Seed);
         }
         Self {
             table: Table::new(own),
@@ -244,7 +290,8 @@ impl Overlay {
             untold: false,
             noted: BTreeMap::new(),
             refusals: 0,
-            refused: None,
+            lines: Bucket::new(LINES_BURST, LINES_EVERY),
+            joins: Vec::new(),
             contested: None,
             heartbeat_at: Time::default(),
             wake: Time::default(),
@@ -336,6 +383,15 @@ impl Overlay {
             let name = peer.node.clone();
             self.note_liveness(now, &name, out);
         }
+    }
+
+    /// This node's Hello on a link. Its clock is that of its start and the time since.
+    fn hello(&self, now: Time, dial: u64) -> Hello {
+        Hello { dial, clock: self.clock(now), ..self.hello.clone() }
+    }
+
+    fn clock(&self, now: Time) -> u64 {
+        self.config.generation.saturating_add(now.0 / 1_000_000)
     }
 
     fn peers(&self) -> impl Iterator<Item = LinkId> {

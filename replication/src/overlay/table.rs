@@ -64,7 +64,7 @@ impl Table {
     }
 
     /// Takes in a record of a node other than this one. `itself`: that node has sent it, so it wins over
-    /// whatever others say.
+    /// the records that others send.
     pub(super) fn merge(&mut self, record: NodeRecord, itself: bool) -> Merged {
         if self.forgotten.get(&record.node).is_some_and(|f| record.generation <= f.generation) {
             return Merged::Old;
@@ -91,11 +91,20 @@ impl Table {
         if known.generation > generation {
             return None;
         }
-        let record = self.records.remove(node)?;
-        self.hash ^= weight(&record);
+        let record = self.remove(node)?;
         let replica = record.replica;
         let forgotten = Forgotten { generation, since: now, replica, retired };
+        if self.forgotten.len() >= NODES_MAX {
+            self.forgotten.pop_first();
+        }
         self.forgotten.insert(node.to_owned(), forgotten);
+        Some(record)
+    }
+
+    /// Drops a record, for room: the node may come back at any time.
+    pub(super) fn remove(&mut self, node: &str) -> Option<NodeRecord> {
+        let record = self.records.remove(node)?;
+        self.hash ^= weight(&record);
         Some(record)
     }
 
@@ -130,9 +139,6 @@ impl Table {
     /// Stops refusing the records of nodes that were forgotten long ago.
     pub(super) fn expire(&mut self, now: Time, after: Duration) {
         self.forgotten.retain(|_, forgotten| now.since(forgotten.since) < after);
-        while self.forgotten.len() > NODES_MAX {
-            self.forgotten.pop_first();
-        }
     }
 
     pub(super) fn digest(&self) -> Digest {

@@ -2,12 +2,14 @@
 //! cut off without a word.
 
 use miso_protocol::peer::refusal::Kind;
-use miso_protocol::peer::{self, Digest, FunctionRecord, Heartbeat, Records};
+use miso_protocol::peer::{self, Heartbeat, Records};
 
 use super::random::mix;
 use super::*;
-use crate::{NodeView, Note};
+use crate::{Answer, NodeView, Note};
 
+mod hostile;
+mod links;
 mod secret;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,6 +36,8 @@ struct World {
     cut: BTreeSet<(usize, usize)>,
     events: Vec<(usize, Event)>,
     notes: Vec<(usize, Note)>,
+    answers: Vec<(usize, AskId, Answer)>,
+    dials: Vec<(usize, Time, String)>,
     count: u64,
     messages: u64,
     /// All that was sent, with its sender.
@@ -112,7 +116,10 @@ impl World {
     fn perform(&mut self, at: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Dial { address } => self.dial(at, address),
+                Effect::Dial { address } => {
+                    self.dials.push((at, self.now, address.clone()));
+                    self.dial(at, address);
+                }
                 Effect::Send { links, frame } => {
                     self.said.push((at, frame.clone()));
                     for link in links {
@@ -128,9 +135,8 @@ impl World {
                     }
                 }
                 Effect::Note(note) => self.notes.push((at, note)),
-                Effect::Answer { .. } | Effect::SendBehind { .. } => {
-                    panic!("an overlay answers nothing, and makes no syncs")
-                }
+                Effect::Answer { id, answer } => self.answers.push((at, id, answer)),
+                Effect::SendBehind { .. } => panic!("an overlay makes no syncs"),
             }
         }
     }
@@ -167,7 +173,7 @@ impl World {
         self.at(index, |node, now, out| match arrival {
             Arrival::Opened(address, link) => node.link_opened(now, address, link, out),
             Arrival::Accepted(link) => node.link_accepted(now, link, out),
-            Arrival::Failed(address) => node.link_failed(now, &address),
+            Arrival::Failed(address) => node.link_failed(now, &address, "connection refused", out),
             Arrival::Closed(link) => node.link_closed(now, link, out),
             Arrival::Frame(link, frame) => {
                 node.heard(now, link, out);
@@ -575,159 +581,6 @@ fn it_finds_itself_and_stops_trying() {
     world.run(60 * SECOND);
     assert_eq!(world.count, count);
     assert_eq!(world.fatals(), []);
-}
-
-/// A link on which a stranger has said `bodies`, after a Hello if `greets`.
-fn says(greets: bool, bodies: Vec<Body>) -> (Result<(), Fault>, World) {
-    let mut world = mesh(2);
-    let link = LinkId(1_000_000);
-    let hello = Hello {
-        protocol: VERSION,
-        cluster: "test".into(),
-        node: "stranger".into(),
-        replica: 4711,
-        generation: 5,
-        ..Hello::default()
-    };
-    let said = world.at(0, |node, now, out| {
-        node.link_accepted(now, link, out);
-        let greeting = greets.then_some(Body::Hello(hello));
-        for body in greeting.into_iter().chain(bodies) {
-            if let Err(fault) = node.received(now, link, body, out) {
-                node.fault(now, link, &fault, out);
-                return Err(fault);
-            }
-        }
-        Ok(())
-    });
-    (said, world)
-}
-
-#[test]
-fn hostile_words_end_their_link_and_nothing_else() {
-    let good = || NodeRecord { node: "x".into(), generation: 1, version: 1, ..Default::default() };
-    let records = |record: NodeRecord| Body::Records(Records { records: vec![record] });
-    let function = |length: usize| FunctionRecord {
-        function: Bytes::from(vec![b'x'; length]),
-        replicas: Vec::new(),
-    };
-    assert!(says(true, vec![records(good())]).0.is_ok());
-    let hostile: Vec<(bool, Body)> = vec![
-        (false, Body::Heartbeat(Heartbeat { table: 1 })),
-        (false, records(good())),
-        (
-            false,
-            Body::Hello(Hello { protocol: VERSION, cluster: "test".into(), ..Hello::default() }),
-        ),
-        (true, Body::Hello(Hello { protocol: VERSION, ..Hello::default() })),
-        (true, records(NodeRecord { node: String::new(), ..good() })),
-        (true, records(NodeRecord { node: "x".repeat(257), ..good() })),
-        (true, records(NodeRecord { node: "x\r\n".into(), ..good() })),
-        (true, records(NodeRecord { generation: u64::MAX, ..good() })),
-        (true, records(NodeRecord { addresses: vec!["x".repeat(257)], ..good() })),
-        (true, records(NodeRecord { addresses: vec![String::new(); 17], ..good() })),
-        (true, records(NodeRecord { functions: vec![function(513)], ..good() })),
-        (true, records(NodeRecord { functions: vec![function(1); 65_537], ..good() })),
-        (true, Body::Records(Records { records: vec![good(); 4097] })),
-        (true, Body::Digest(Digest { entries: vec![Default::default(); 4097] })),
-        (true, Body::Batch(peer::Batch::default())),
-    ];
-    for (greets, body) in hostile {
-        let shown: String = format!("{body:?}").chars().take(200).collect();
-        let (said, mut world) = says(greets, vec![body]);
-        assert!(said.is_err(), "{shown}");
-        assert!(!world.nodes[&0].knows(LinkId(1_000_000)), "{shown}");
-        world.kill(1_000_000);
-        world.run(SECOND);
-        assert_eq!(world.liveness(0, "n1"), Some(Liveness::Alive), "{shown}");
-    }
-}
-
-#[test]
-fn another_protocol_is_refused_with_a_reason() {
-    let mut world = mesh(1);
-    let link = LinkId(1_000_000);
-    let hello = Hello { protocol: VERSION + 1, ..Hello::default() };
-    let mut effects = Vec::new();
-    world.at(0, |node, now, out| {
-        node.link_accepted(now, link, out);
-        node.received(now, link, Body::Hello(hello), out).expect("it is no fault");
-        effects.clone_from(out);
-    });
-    let refusal = effects.iter().find_map(|effect| {
-        let Effect::Send { frame, .. } = effect else { return None };
-        match peer::open(frame.clone()).next()?.ok()?.body? {
-            Body::Refusal(refusal) => Some(refusal),
-            _ => None,
-        }
-    });
-    assert_eq!(refusal.map(|refusal| refusal.kind()), Some(Kind::Protocol));
-    assert!(matches!(effects.last(), Some(Effect::Close { .. })));
-}
-
-#[test]
-fn lies_about_others_close_no_link() {
-    let lie = |forgotten, left| NodeRecord {
-        node: "n1".into(),
-        replica: 666,
-        generation: 1 << 50,
-        version: 1,
-        forgotten,
-        left,
-        ..NodeRecord::default()
-    };
-    let of_itself = |forgotten| NodeRecord { node: "n0".into(), ..lie(forgotten, false) };
-    for lie in [
-        lie(false, false),
-        lie(true, false),
-        lie(false, true),
-        of_itself(false),
-        of_itself(true),
-        NodeRecord { generation: (1 << 56) - 1, ..of_itself(true) },
-        NodeRecord { generation: (1 << 56) - 1, ..lie(false, false) },
-        NodeRecord { node: "n9".into(), generation: (1 << 56) - 1, ..lie(false, false) },
-    ] {
-        let (said, mut world) = says(true, vec![Body::Records(Records { records: vec![lie] })]);
-        assert_eq!(said, Ok(()));
-        world.at(1, |node, now, out| node.runs(now, &functions(&["a"]), out));
-        world.messages = 0;
-        world.run(20 * SECOND);
-        assert!(world.messages < 200, "they talk of it without end");
-        let told = world.view(0, "n1").expect("it is known");
-        assert_eq!(told.functions, [(Bytes::from_static(b"a"), Vec::new())]);
-        assert_eq!(world.ups(0).len(), 1);
-        assert_eq!(world.liveness(0, "n1"), Some(Liveness::Alive));
-        assert_eq!(world.liveness(1, "n0"), Some(Liveness::Alive));
-        assert_eq!(world.fatals(), []);
-        let (one, other) = (&world.nodes[&0], &world.nodes[&1]);
-        assert!(one.links.len() == 1 && other.links.len() == 1);
-    }
-}
-
-#[test]
-fn tables_are_bounded() {
-    let record = |index: u32| NodeRecord {
-        node: format!("made up {index}"),
-        generation: 1,
-        version: 1,
-        ..NodeRecord::default()
-    };
-    let batch =
-        |from: u32| Body::Records(Records { records: (from..from + 4000).map(record).collect() });
-    let (said, world) = says(true, vec![batch(0), batch(4000), batch(8000)]);
-    assert_eq!(said, Ok(()));
-    assert!(world.nodes[&0].nodes.len() <= NODES_MAX);
-}
-
-#[test]
-fn strangers_are_bounded_and_do_not_stay() {
-    let mut world = mesh(2);
-    for link in 0..300 {
-        world.at(0, |node, now, out| node.link_accepted(now, LinkId(1_000_000 + link), out));
-    }
-    assert!(world.nodes[&0].links.len() <= STRANGERS_MAX + 1);
-    world.run(7 * SECOND);
-    assert_eq!(world.nodes[&0].links.len(), 1);
 }
 
 /// Cuts, deaths, restarts and farewells in any order; then all is well again, and soon a mesh.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use miso_store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::mailbox::{Mailbox, Request};
@@ -18,7 +19,7 @@ use super::outbox::{Full, Outbox};
 use super::pace::Meter;
 use super::peers::{Closing, Event, Links};
 use super::settings::Settings;
-use super::{mdns, pace, seeds};
+use super::{addresses, mdns, pace, seeds};
 use crate::node::{Input, Node};
 use crate::{Answer, AskId, Effect, LinkId, Note, Time};
 
@@ -28,6 +29,9 @@ const EVENTS_MAX: usize = 256;
 const MUTE: Duration = Duration::from_millis(100);
 /// How long a node that ends waits for what is still to be sent.
 const LINGER: Duration = Duration::from_millis(500);
+/// A reason for which links end is logged again after this time; this many are told apart.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+const REASONS_MAX: usize = 16;
 
 /// Owns the node.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub(super) struct Driver {
     measure_at: Time,
     pace: Duration,
     effects: Vec<Effect>,
+    /// Why links ended, as far as it was logged.
+    endings: Endings,
     store: Arc<Store>,
     /// Effects wait until the journal takes writes again.
     mute: bool,
@@ -60,6 +66,20 @@ struct Open {
     outbox: Outbox,
     /// Its drop ends the reader.
     _closing: Closing,
+}
+
+/// The reasons for which links ended lately: each is logged once a minute at most.
+#[derive(Debug, Default)]
+struct Endings(HashMap<String, Instant>);
+
+impl Endings {
+    fn say(&mut self, reason: &str) {
+        self.0.retain(|_, at| at.elapsed() < SAY_AGAIN);
+        if self.0.len() < REASONS_MAX && !self.0.contains_key(reason) {
+            tracing::info!("a link to a peer has ended: {reason}");
+            self.0.insert(reason.to_owned(), Instant::now());
+        }
+    }
 }
 
 impl Driver {
@@ -75,6 +95,7 @@ impl Driver {
             events: sender,
             next: Arc::new(AtomicU64::new(1)),
             queue_bytes_max: settings.queue_bytes_max,
+            life: (settings.node.overlay.node_timeout / 4).max(Duration::from_millis(10)),
         };
         Self {
             node: Node::new(settings.node.clone(), Arc::clone(&store)),
@@ -94,6 +115,7 @@ impl Driver {
             measure_at: Time::default(),
             pace: Duration::ZERO,
             effects: Vec::new(),
+            endings: Endings::default(),
             stopping: false,
         }
     }
@@ -108,11 +130,15 @@ impl Driver {
             // What has arrived meanwhile is taken up in one turn; and the links get to send.
             tokio::task::yield_now().await;
         }
-        drop(announcement);
+        if let Some(announcement) = announcement {
+            announcement.abort();
+            // It says goodbye.
+            let _ = announcement.await;
+        }
         self.wind_up().await;
     }
 
-    fn set_up(&mut self, listeners: Vec<TcpListener>) -> Option<mdns::Announcement> {
+    fn set_up(&mut self, listeners: Vec<TcpListener>) -> Option<JoinHandle<()>> {
         let mut bound = Vec::new();
         for listener in listeners {
             bound.extend(listener.local_addr());
@@ -133,14 +159,12 @@ impl Driver {
         for seed in &self.settings.join {
             tokio::spawn(seeds::resolve(seed.clone(), jitter, self.links.events.clone()));
         }
-        let mdns = self.settings.mdns.as_ref()?;
-        match mdns::start(mdns, config, &bound, self.links.events.clone()) {
-            Ok(announcement) => Some(announcement),
-            Err(error) => {
-                tracing::warn!(%error, "no mDNS: nodes are found by seeds alone");
-                None
-            }
+        if self.settings.follow_addresses {
+            let told = config.addresses.clone();
+            tokio::spawn(addresses::follow(bound.clone(), told, self.links.events.clone()));
         }
+        let mdns = self.settings.mdns.clone()?;
+        Some(tokio::spawn(mdns::run(mdns, config.clone(), bound, self.links.events.clone())))
     }
 
     /// Waits until there is something to do, and takes the first of it.
@@ -228,7 +252,9 @@ impl Driver {
                 Input::LinkFailed { address, reason }
             }
             Event::Received { link, envelope } => {
-                gauges.envelopes_received.fetch_add(1, Ordering::Relaxed);
+                gauges
+                    .envelopes_received
+                    .fetch_add(u64::from(!envelope.is_empty()), Ordering::Relaxed);
                 gauges.bytes_received.fetch_add(envelope.len() as u64, Ordering::Relaxed);
                 Input::Received { link, envelope }
             }
@@ -236,10 +262,12 @@ impl Driver {
                 if self.open.remove(&link).is_none() {
                     return;
                 }
-                tracing::debug!(link = link.0, %reason, "a link has ended");
+                self.endings.say(&reason);
                 Input::LinkClosed { link }
             }
             Event::Found { address } => Input::Found { address },
+            Event::Resolved { address } => Input::Resolved { address },
+            Event::Addresses { addresses } => Input::Addresses { addresses },
         };
         self.node.step(self.mailbox.now(), input, &mut self.effects);
     }

@@ -1,56 +1,105 @@
 //! Connections that peers open. Their number is bounded, and each must become a link soon: anything can
 //! connect and say nothing.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::Sleep;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
+use super::flow::{Flow, Metered};
+
 /// The most connections, more than there can be nodes in a table.
 const CONNECTIONS_MAX: usize = 8192;
-/// A connection that is no link by then is closed.
+/// One descriptor in this many is a peer's, at most: the rest is for clients and files.
+const DESCRIPTORS_SHARE: u64 = 4;
+/// The most connections from one address.
+const ADDRESS_MAX: usize = 2048;
+/// A connection that has no link for this long is closed.
 const BECOME_A_LINK: Duration = Duration::from_secs(5);
 /// After an error of the listener, such as no more descriptors, it rests.
 const REST: Duration = Duration::from_millis(100);
 
+/// How many connections are open from each address.
+type Open = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
+
 /// The stream of connections.
 pub(super) struct Incoming {
     listener: TcpListener,
-    open: Arc<AtomicUsize>,
+    open: Open,
+    most: usize,
     rest: Option<Pin<Box<Sleep>>>,
 }
 
 /// A connection.
 pub(super) struct Connection {
-    socket: TcpStream,
-    open: Arc<AtomicUsize>,
-    used: Used,
-    /// Until it is used.
-    deadline: Option<Pin<Box<Sleep>>>,
+    socket: Metered,
+    open: Open,
+    from: IpAddr,
+    links: Links,
+    /// When it is looked at whether it has links.
+    deadline: Pin<Box<Sleep>>,
 }
 
-/// Set once a connection has a link.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Used(Arc<AtomicBool>);
+/// What a request on a connection gets of it.
+#[derive(Clone, Debug)]
+pub(super) struct Info {
+    /// The connection's links.
+    pub(super) links: Links,
+    /// What it carries.
+    pub(super) flow: Flow,
+}
 
-impl Used {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+/// How many links a connection has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Links(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(super) struct HeldLink(Links);
+
+impl Links {
+    pub(super) fn hold(&self) -> HeldLink {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        HeldLink(self.clone())
+    }
+}
+
+impl Drop for HeldLink {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Incoming {
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, open: Arc::default(), rest: None }
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let most = descriptors.map_or(CONNECTIONS_MAX, |descriptors| {
+            usize::try_from(descriptors / DESCRIPTORS_SHARE).unwrap_or(CONNECTIONS_MAX)
+        });
+        Self { listener, open: Arc::default(), most: most.min(CONNECTIONS_MAX), rest: None }
+    }
+
+    /// Counts a connection, if there is room for it.
+    fn admit(&self, from: IpAddr) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let total: usize = open.values().sum();
+        let of_address = open.get(&from).copied().unwrap_or(0);
+        if total >= self.most || of_address >= ADDRESS_MAX {
+            return false;
+        }
+        open.insert(from, of_address + 1);
+        true
     }
 }
 
@@ -64,19 +113,18 @@ impl Stream for Incoming {
                 self.rest = None;
             }
             match ready!(self.listener.poll_accept(cx)) {
-                Ok(_) if self.open.load(Ordering::Relaxed) >= CONNECTIONS_MAX => {}
-                Ok((socket, _)) => {
-                    if let Err(error) = socket.set_nodelay(true) {
-                        tracing::debug!(%error, "a connection ended at once");
+                Ok((socket, from)) => {
+                    let from = from.ip();
+                    if !self.admit(from) {
                         continue;
                     }
-                    self.open.fetch_add(1, Ordering::Relaxed);
-                    return Poll::Ready(Some(Ok(Connection {
-                        socket,
-                        open: Arc::clone(&self.open),
-                        used: Used::default(),
-                        deadline: Some(Box::pin(tokio::time::sleep(BECOME_A_LINK))),
-                    })));
+                    match Metered::new(socket, Flow::default()) {
+                        Ok(socket) => return Poll::Ready(Some(Ok(self.connection(socket, from)))),
+                        Err(error) => {
+                            release(&self.open, from);
+                            tracing::debug!(%error, "a connection ended at once");
+                        }
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(%error, "cannot accept a peer");
@@ -87,17 +135,34 @@ impl Stream for Incoming {
     }
 }
 
+impl Incoming {
+    fn connection(&self, socket: Metered, from: IpAddr) -> Connection {
+        let deadline = Box::pin(tokio::time::sleep(BECOME_A_LINK));
+        Connection { socket, open: Arc::clone(&self.open), from, links: Links::default(), deadline }
+    }
+}
+
+fn release(open: &Open, from: IpAddr) {
+    let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(count) = open.get_mut(&from) {
+        *count -= 1;
+        if *count == 0 {
+            open.remove(&from);
+        }
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        release(&self.open, self.from);
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Used;
+    type ConnectInfo = Info;
 
-    fn connect_info(&self) -> Used {
-        self.used.clone()
+    fn connect_info(&self) -> Info {
+        Info { links: self.links.clone(), flow: self.socket.flow().clone() }
     }
 }
 
@@ -107,14 +172,12 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(deadline) = &mut self.deadline {
-            // Once it is used the deadline passes without effect; until then it wakes the reader.
-            let passed = deadline.as_mut().poll(cx).is_ready();
-            if self.used.0.load(Ordering::Relaxed) {
-                self.deadline = None;
-            } else if passed {
+        while self.deadline.as_mut().poll(cx).is_ready() {
+            if self.links.0.load(Ordering::Relaxed) == 0 {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
+            let next = tokio::time::Instant::now() + BECOME_A_LINK;
+            self.deadline.as_mut().reset(next);
         }
         Pin::new(&mut self.socket).poll_read(cx, buffer)
     }

@@ -6,18 +6,26 @@
 //! mDNS finds, and nothing more: records of the dead live on for minutes, and a record that is removed
 //! says nothing about a stream that works. The identity of a node is in its Hello.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
 
-use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc;
 
 use super::peers::Event;
 use super::settings::Mdns;
-use crate::overlay::Config;
+use crate::overlay::{ADDRESS_MAX, Config};
 
 const SERVICE: &str = "_miso._tcp.local.";
 /// The most addresses that are told or taken of one node.
 const ADDRESSES: usize = 16;
+/// The well-known UDP port of mDNS.
+const PORT: u16 = 5353;
+/// Ports below are other services'.
+const PORT_MIN: u16 = 1024;
+/// How long after a failure it is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 /// A TXT record's string, key and all, has no more bytes.
 const TXT_MAX: usize = 255;
 
@@ -25,14 +33,59 @@ const TXT_MAX: usize = 255;
 pub(super) struct Announcement {
     daemon: ServiceDaemon,
     fullname: String,
+    cluster: String,
+    replica: String,
 }
 
-/// Announces this node and looks for others.
-pub(super) fn start(
+/// Announces this node and looks for others, for ever. If that cannot be, as when another program has the
+/// UDP port for itself, it is said once and tried again.
+pub(super) async fn run(
+    settings: Mdns,
+    config: Config,
+    bound: Vec<SocketAddr>,
+    events: mpsc::Sender<Event>,
+) {
+    let mut is_said = false;
+    loop {
+        let port = settings.port.unwrap_or(PORT);
+        let started = probe(port).map_err(|error| error.to_string());
+        let started = started
+            .and_then(|()| start(&settings, &config, &bound).map_err(|error| error.to_string()));
+        let error = match started {
+            Ok(announcement) => {
+                let began = tokio::time::Instant::now();
+                browse(&announcement, &events).await;
+                if events.is_closed() {
+                    return;
+                }
+                is_said &= began.elapsed() < AGAIN * 2;
+                "its daemon has ended".to_owned()
+            }
+            Err(error) => error,
+        };
+        if !std::mem::replace(&mut is_said, true) {
+            tracing::warn!(
+                "no mDNS on UDP port {port}: {error}; nodes are found by seeds alone, and it is tried \
+                 again every {AGAIN:?}"
+            );
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Whether the UDP port can be shared: the daemon goes on in silence if it cannot.
+fn probe(port: u16) -> std::io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())
+}
+
+/// Announces this node.
+fn start(
     settings: &Mdns,
     config: &Config,
     bound: &[SocketAddr],
-    events: mpsc::Sender<Event>,
 ) -> Result<Announcement, mdns_sd::Error> {
     let daemon = match settings.port {
         Some(port) => ServiceDaemon::new_with_port(port)?,
@@ -49,8 +102,7 @@ pub(super) fn start(
     let service = service(&txt, &replica, bound, interfaces)?;
     let fullname = service.get_fullname().to_owned();
     daemon.register(service)?;
-    tokio::spawn(browse(daemon.clone(), cluster, replica, events));
-    Ok(Announcement { daemon, fullname })
+    Ok(Announcement { daemon, fullname, cluster, replica })
 }
 
 fn txt(cluster: &str, replica: &str, version: &str, announce: &[String]) -> Vec<(String, String)> {
@@ -102,12 +154,9 @@ fn interfaces(bound: &[SocketAddr]) -> Option<Vec<IfKind>> {
     bound.iter().map(kind).collect()
 }
 
-async fn browse(
-    daemon: ServiceDaemon,
-    cluster: String,
-    replica: String,
-    events: mpsc::Sender<Event>,
-) {
+/// Looks for other nodes until the daemon ends.
+async fn browse(announcement: &Announcement, events: &mpsc::Sender<Event>) {
+    let Announcement { daemon, cluster, replica, .. } = announcement;
     // The daemon silently ends a browse that is not read fast enough: then it is begun anew.
     while let Ok(found) = daemon.browse(SERVICE) {
         while let Ok(event) = found.recv_async().await {
@@ -117,7 +166,7 @@ async fn browse(
             {
                 continue;
             }
-            for address in addresses(&service) {
+            for address in addresses(&service).into_iter().filter(|address| may_be_peer(address)) {
                 if events.send(Event::Found { address }).await.is_err() {
                     return;
                 }
@@ -134,16 +183,22 @@ fn addresses(service: &ResolvedService) -> Vec<String> {
         return told;
     }
     let port = service.get_port();
-    let usable = |ip: &IpAddr| match ip {
-        IpAddr::V4(_) => true,
-        // Those of the link alone need a scope, which a URI cannot say.
-        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+    let socket = |ip: &ScopedIp| match ip {
+        // An address of the link alone is one only together with its interface.
+        ScopedIp::V6(v6) if v6.addr().is_unicast_link_local() => {
+            SocketAddrV6::new(*v6.addr(), port, 0, v6.scope_id().index).into()
+        }
+        ip => SocketAddr::new(ip.to_ip_addr(), port),
     };
-    let ips = service.get_addresses().iter().map(mdns_sd::ScopedIp::to_ip_addr).filter(usable);
-    let mut addresses: Vec<String> =
-        ips.map(|ip| SocketAddr::new(ip, port).to_string()).take(ADDRESSES).collect();
+    let mut addresses: Vec<SocketAddr> = service.get_addresses().iter().map(socket).collect();
     addresses.sort_unstable();
-    addresses
+    addresses.iter().map(SocketAddr::to_string).take(ADDRESSES).collect()
+}
+
+/// Anything on the network may announce anything: no other service's port is dialed.
+fn may_be_peer(address: &str) -> bool {
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    address.len() <= ADDRESS_MAX && port.is_some_and(|port| port >= PORT_MIN)
 }
 
 /// Not a secret: it only spares clusters on one network each other's dials. FNV-1a.
@@ -160,7 +215,7 @@ impl Drop for Announcement {
         // a goodbye that is lost costs nothing.
         let told = self.daemon.unregister(&self.fullname);
         if let Ok(told) = told {
-            let _ = told.recv_timeout(std::time::Duration::from_millis(200));
+            let _ = told.recv_timeout(Duration::from_millis(200));
         }
         let _ = self.daemon.shutdown();
     }

@@ -10,7 +10,9 @@
 //! All of it runs on one current-thread runtime: a message from a peer wakes no other thread, and what
 //! arrives while the node works is taken up in one turn.
 
+mod addresses;
 mod driver;
+mod flow;
 mod handle;
 mod incoming;
 mod mailbox;

@@ -1,33 +1,38 @@
 //! What waits to be sent on a link. The driver puts frames in, the link's stream takes out all there
-//! is as one envelope; neither waits for the other.
+//! is in chunks, as fast as the connection carries it; neither waits for the other.
 //!
-//! Parts of syncs go after everything else, and an envelope takes at most one of them: a change waits
+//! Parts of syncs go after everything else, and a chunk takes at most one of them: a change waits
 //! for at most one part, and a sync goes on however full the link is.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use miso_protocol::chunks::CHUNK_MAX;
 use tokio_stream::Stream;
 use tonic::Status;
 
-/// Frames are put together into one envelope up to here.
-const ENVELOPE_BYTES: usize = 256 << 10;
+use super::flow::Flow;
 
 /// The sending end.
 #[derive(Clone, Debug)]
 pub(super) struct Outbox(Arc<Mutex<State>>);
 
-/// The stream that tonic sends.
+/// The stream of chunks that tonic sends.
 #[derive(Debug)]
-pub(super) struct Outgoing(Arc<Mutex<State>>);
+pub(super) struct Outgoing {
+    state: Arc<Mutex<State>>,
+    flow: Flow,
+}
 
 #[derive(Debug)]
 struct State {
     frames: VecDeque<Bytes>,
     sync_parts: VecDeque<Bytes>,
+    /// The rest of a frame of which a part is out: it goes before all others.
+    rest: Bytes,
     bytes: usize,
     bytes_max: usize,
     closed: bool,
@@ -38,16 +43,18 @@ struct State {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
-pub(super) fn outbox(bytes_max: usize) -> (Outbox, Outgoing) {
+/// An outbox of `bytes_max` bytes, and the stream that empties it as fast as `flow` has room.
+pub(super) fn outbox(bytes_max: usize, flow: Flow) -> (Outbox, Outgoing) {
     let state = Arc::new(Mutex::new(State {
         frames: VecDeque::new(),
         sync_parts: VecDeque::new(),
+        rest: Bytes::new(),
         bytes: 0,
         bytes_max,
         closed: false,
         waker: None,
     }));
-    (Outbox(Arc::clone(&state)), Outgoing(state))
+    (Outbox(Arc::clone(&state)), Outgoing { state, flow })
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -56,7 +63,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.sync_parts.is_empty()
+        self.rest.is_empty() && self.frames.is_empty() && self.sync_parts.is_empty()
     }
 
     fn push(&mut self, frame: Bytes, is_sync_part: bool) -> Result<(), Full> {
@@ -78,7 +85,30 @@ impl State {
         self.closed = true;
         self.frames = VecDeque::new();
         self.sync_parts = VecDeque::new();
+        self.rest = Bytes::new();
         self.bytes = 0;
+    }
+
+    /// The next chunk: what is left of a frame, then frames, then one part of a sync.
+    fn chunk(&mut self, mut room: usize) -> Vec<Bytes> {
+        let mut chunk = Vec::new();
+        let mut has_part = false;
+        while room > 0 {
+            if self.rest.is_empty() {
+                let frame = match self.frames.pop_front() {
+                    Some(frame) => Some(frame),
+                    None if has_part => None,
+                    None => self.sync_parts.pop_front().inspect(|_| has_part = true),
+                };
+                let Some(frame) = frame else { break };
+                self.rest = frame;
+            }
+            let piece = self.rest.split_to(self.rest.len().min(room));
+            room -= piece.len();
+            chunk.push(piece);
+        }
+        self.bytes -= chunk.iter().map(Bytes::len).sum::<usize>();
+        chunk
     }
 
     fn wake(&mut self) {
@@ -123,7 +153,7 @@ impl Stream for Outgoing {
     type Item = Result<Vec<Bytes>, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if state.is_empty() {
             if state.closed {
                 return Poll::Ready(None);
@@ -134,22 +164,16 @@ impl Stream for Outgoing {
             }
             return Poll::Pending;
         }
-        let mut bytes = 0;
-        let fits = |frame: &&Bytes| {
-            bytes += frame.len();
-            bytes <= ENVELOPE_BYTES
-        };
-        let count = state.frames.iter().take_while(fits).count().max(1).min(state.frames.len());
-        let part = state.sync_parts.pop_front();
-        let envelope: Vec<Bytes> = state.frames.drain(..count).chain(part).collect();
-        state.bytes -= envelope.iter().map(Bytes::len).sum::<usize>();
-        Poll::Ready(Some(Ok(envelope)))
+        let room = ready!(self.flow.poll_room(cx));
+        let chunk = state.chunk(room.min(CHUNK_MAX));
+        self.flow.handed(chunk.iter().map(Bytes::len).sum());
+        Poll::Ready(Some(Ok(chunk)))
     }
 }
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        lock(&self.0).end();
+        lock(&self.state).end();
     }
 }
 
@@ -157,56 +181,70 @@ impl Drop for Outgoing {
 mod tests {
     use super::*;
 
-    fn next(outgoing: &mut Outgoing) -> Poll<Option<usize>> {
+    /// The lengths of the frames and pieces in the next chunk; none if nothing waits.
+    fn next(outgoing: &mut Outgoing) -> Option<Vec<usize>> {
         let mut cx = Context::from_waker(Waker::noop());
-        let next = Pin::new(outgoing).poll_next(&mut cx);
-        next.map(|item| item.map(|frames| frames.expect("it has no errors").len()))
+        match Pin::new(&mut *outgoing).poll_next(&mut cx) {
+            Poll::Ready(Some(Ok(chunk))) => Some(chunk.iter().map(Bytes::len).collect()),
+            _ => None,
+        }
+    }
+
+    fn frame(length: usize) -> Bytes {
+        Bytes::from(vec![0; length])
     }
 
     #[test]
-    fn all_that_waits_goes_as_one_up_to_a_bound() {
-        let (outbox, mut outgoing) = outbox(1 << 20);
-        assert_eq!(next(&mut outgoing), Poll::Pending);
-        for _ in 0..3 {
-            outbox.push(Bytes::from(vec![0; 100 << 10])).expect("there is room");
+    fn what_waits_goes_together_in_chunks() {
+        let flow = Flow::default();
+        flow.wrote(1 << 20);
+        let (outbox, mut outgoing) = outbox(1 << 20, flow);
+        assert_eq!(next(&mut outgoing), None);
+        for length in [10, 20, CHUNK_MAX, 5] {
+            outbox.push(frame(length)).expect("there is room");
         }
-        assert_eq!(next(&mut outgoing), Poll::Ready(Some(2)));
-        assert_eq!(next(&mut outgoing), Poll::Ready(Some(1)));
+        assert_eq!(next(&mut outgoing), Some(vec![10, 20, CHUNK_MAX - 30]));
+        assert_eq!(next(&mut outgoing), Some(vec![30, 5]));
         assert!(outbox.is_empty());
         outbox.close();
-        assert_eq!(next(&mut outgoing), Poll::Ready(None));
+        let end = Pin::new(&mut outgoing).poll_next(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(end, Poll::Ready(None)));
+    }
+
+    #[test]
+    fn a_slow_connection_is_handed_little_at_a_time() {
+        let flow = Flow::default();
+        let (outbox, mut outgoing) = outbox(1 << 20, flow.clone());
+        outbox.push(frame(40_000)).expect("there is room");
+        let first = next(&mut outgoing).expect("it is handed something");
+        assert!(first[0] < 20_000, "{first:?}");
+        assert_eq!(next(&mut outgoing), None, "that has not been carried yet");
+        flow.wrote(first[0]);
+        assert!(next(&mut outgoing).is_some());
     }
 
     #[test]
     fn parts_of_syncs_go_last_one_at_a_time() {
-        let (outbox, mut outgoing) = outbox(1 << 20);
-        let frame = |length: usize| Bytes::from(vec![0; length]);
+        let (outbox, mut outgoing) = outbox(1 << 20, Flow::default());
         for _ in 0..3 {
             outbox.push_sync_part(frame(100)).expect("there is room");
         }
         outbox.push(frame(1)).expect("there is room");
-        let mut take = || {
-            let mut cx = Context::from_waker(Waker::noop());
-            match Pin::new(&mut outgoing).poll_next(&mut cx) {
-                Poll::Ready(Some(Ok(frames))) => frames.iter().map(Bytes::len).collect(),
-                _ => Vec::new(),
-            }
-        };
-        assert_eq!(take(), [1, 100]);
-        assert_eq!(take(), [100]);
+        assert_eq!(next(&mut outgoing), Some(vec![1, 100]));
+        assert_eq!(next(&mut outgoing), Some(vec![100]));
         assert!(!outbox.is_empty());
         outbox.push(frame(2)).expect("there is room");
-        assert_eq!(take(), [2, 100]);
+        assert_eq!(next(&mut outgoing), Some(vec![2, 100]));
         assert!(outbox.is_empty());
     }
 
     #[test]
     fn it_is_bounded() {
-        let (outbox, outgoing) = outbox(1000);
-        assert_eq!(outbox.push(Bytes::from(vec![0; 2000])), Ok(()), "one alone always fits");
-        assert_eq!(outbox.push(Bytes::from(vec![0; 1])), Err(Full));
+        let (outbox, outgoing) = outbox(1000, Flow::default());
+        assert_eq!(outbox.push(frame(2000)), Ok(()), "one alone always fits");
+        assert_eq!(outbox.push(frame(1)), Err(Full));
         drop(outgoing);
-        assert_eq!(outbox.push(Bytes::from(vec![0; 1])), Ok(()), "its stream is gone");
+        assert_eq!(outbox.push(frame(1)), Ok(()), "its stream is gone");
         assert!(outbox.is_empty());
     }
 }

@@ -10,8 +10,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
-use tokio::net::TcpListener;
+use hyper_util::rt::TokioIo;
+use miso_protocol::chunks::{Assembler, CHUNK_TAKEN_MAX};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::StreamExt as _;
 use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -19,13 +22,13 @@ use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 use tower_service::Service;
 
-use super::incoming::{Incoming, Used};
+use super::addresses::scoped;
+use super::flow::{Flow, Metered};
+use super::incoming::{HeldLink, Incoming, Info};
 use super::outbox::{Outbox, Outgoing, outbox};
 use crate::LinkId;
 
 const PATH: &str = "/miso.peer.v1.Peer/Link";
-/// The greatest envelope that is taken.
-const ENVELOPE_BYTES_MAX: usize = 64 << 20;
 /// HTTP/2's windows: what may be under way unread. Enough for a gigabit over 30 ms.
 const WINDOW_BYTES: u32 = 4 << 20;
 /// A dial that takes longer has failed.
@@ -57,6 +60,10 @@ pub(super) enum Event {
     Closed { link: LinkId, reason: String },
     /// A node may be there.
     Found { address: String },
+    /// A seed stands for this address.
+    Resolved { address: String },
+    /// Peers reach this node at these addresses.
+    Addresses { addresses: Vec<String> },
 }
 
 /// Dropped when the link is not wanted any more.
@@ -68,6 +75,8 @@ pub(super) struct Links {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) next: std::sync::Arc<std::sync::atomic::AtomicU64>,
     pub(super) queue_bytes_max: usize,
+    /// How often it is looked at whether bytes have come.
+    pub(super) life: Duration,
 }
 
 impl Links {
@@ -76,7 +85,18 @@ impl Links {
     }
 
     /// Reads a link to its end.
-    async fn read(self, address: Option<String>, outbox: Outbox, mut incoming: Streaming<Bytes>) {
+    async fn read(
+        self,
+        address: Option<String>,
+        outbox: Outbox,
+        mut incoming: Streaming<Bytes>,
+        flow: Flow,
+        _held: Option<HeldLink>,
+    ) {
+        let mut assembler = Assembler::default();
+        let mut life = tokio::time::interval(self.life);
+        life.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (mut received, mut is_quiet) = (0, true);
         let link = self.id();
         let (closing, mut closed) = tokio::sync::oneshot::channel();
         let opened = Event::Opened { address, link, outbox: outbox.clone(), closing };
@@ -94,9 +114,20 @@ impl Links {
                     return;
                 }
                 message = incoming.message() => message,
+                // Any byte is a sign of life, a part of a chunk too: a slow link takes long for one.
+                _ = life.tick() => {
+                    let came = flow.received();
+                    let is_new = std::mem::replace(&mut received, came) != came;
+                    if !std::mem::replace(&mut is_quiet, true) || !is_new {
+                        continue;
+                    }
+                    Ok(Some(Bytes::new()))
+                }
             };
             match message {
-                Ok(Some(envelope)) => {
+                Ok(Some(chunk)) => {
+                    is_quiet = chunk.is_empty();
+                    let envelope = assembler.push(chunk);
                     if self.events.send(Event::Received { link, envelope }).await.is_err() {
                         return;
                     }
@@ -111,12 +142,16 @@ impl Links {
 
     /// Dials; what comes of it is told by events.
     pub(super) async fn dial(self, address: String) {
-        let (outbox, outgoing) = outbox(self.queue_bytes_max);
-        let connected = tokio::time::timeout(DIAL_TIMEOUT, connect(&address, outgoing)).await;
-        let reason = match connected {
-            Ok(Ok(incoming)) => return self.read(Some(address), outbox, incoming).await,
-            Ok(Err(reason)) => reason,
-            Err(_) => format!("no answer in {DIAL_TIMEOUT:?}"),
+        let flow = Flow::default();
+        let (outbox, outgoing) = outbox(self.queue_bytes_max, flow.clone());
+        let connected = connect(&address, outgoing, flow.clone());
+        let reason = match tokio::time::timeout(DIAL_TIMEOUT, connected).await {
+            Ok(Ok(incoming)) => {
+                return self.read(Some(address), outbox, incoming, flow, None).await;
+            }
+            Ok(Err(reason)) => stranger(&address, &flow).unwrap_or(reason),
+            Err(_) => stranger(&address, &flow)
+                .unwrap_or_else(|| format!("no answer in {DIAL_TIMEOUT:?}")),
         };
         let _ = self.events.send(Event::Failed { address, reason }).await;
     }
@@ -136,24 +171,67 @@ impl Links {
     }
 }
 
-pub(super) async fn connect(address: &str, outgoing: Outgoing) -> Result<Streaming<Bytes>, String> {
+/// What answers at an address, if it is no peer.
+fn stranger(address: &str, flow: &Flow) -> Option<String> {
+    let speaks = flow.stranger()?;
+    if speaks != "RESP" {
+        return Some(format!("no node listens there, but something that speaks {speaks}"));
+    }
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let peers = port.and_then(|port| port.checked_add(1000)).unwrap_or(7379);
+    Some(format!("this is a client port; peers are on {peers}, unless --peer-port says otherwise"))
+}
+
+pub(super) async fn connect(
+    address: &str,
+    outgoing: Outgoing,
+    flow: Flow,
+) -> Result<Streaming<Bytes>, String> {
+    // An address with a scope is no authority.
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| error.to_string())?
+        .unwrap_or_else(|_| Endpoint::from_static("http://peer"))
         .connect_timeout(DIAL_TIMEOUT)
-        .tcp_nodelay(true)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .http2_max_header_list_size(16 << 10);
-    let channel = endpoint.connect().await.map_err(|error| causes(&error))?;
-    let mut client =
-        tonic::client::Grpc::new(channel).max_decoding_message_size(ENVELOPE_BYTES_MAX);
+    let connector = Connector { address: address.to_owned(), flow };
+    let channel = endpoint.connect_with_connector(connector).await;
+    let channel = channel.map_err(|error| causes(&error))?;
+    let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(CHUNK_TAKEN_MAX);
     client.ready().await.map_err(|error| causes(&error))?;
     let path = http::uri::PathAndQuery::from_static(PATH);
     let response =
         client.streaming(Request::new(outgoing.map_while(Result::ok)), path, Envelopes).await;
     Ok(response.map_err(|status| brief(&status))?.into_inner())
+}
+
+/// Connects to an address; the URI is not looked at.
+struct Connector {
+    address: String,
+    flow: Flow,
+}
+
+impl Service<http::Uri> for Connector {
+    type Response = TokioIo<Metered>;
+    type Error = std::io::Error;
+    type Future = Answer<Self::Response, Self::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Uri) -> Self::Future {
+        let (address, flow) = (self.address.clone(), self.flow.clone());
+        Box::pin(async move {
+            let socket = match scoped(&address) {
+                Some(address) => TcpStream::connect(address).await?,
+                None => TcpStream::connect(address).await?,
+            };
+            Ok(TokioIo::new(Metered::new(socket, flow)?))
+        })
+    }
 }
 
 /// An error with what caused it: tonic's own text is "transport error".
@@ -242,7 +320,7 @@ impl Service<http::Request<Body>> for PeerService {
         }
         let accept = Accept { links: self.links.clone() };
         let mut grpc =
-            tonic::server::Grpc::new(Envelopes).max_decoding_message_size(ENVELOPE_BYTES_MAX);
+            tonic::server::Grpc::new(Envelopes).max_decoding_message_size(CHUNK_TAKEN_MAX);
         Box::pin(async move { Ok(grpc.streaming(accept, request).await) })
     }
 }
@@ -262,11 +340,13 @@ impl Service<Request<Streaming<Bytes>>> for Accept {
     }
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        if let Some(used) = request.extensions().get::<Used>() {
-            used.set();
-        }
-        let (outbox, outgoing) = outbox(self.links.queue_bytes_max);
-        tokio::spawn(self.links.clone().read(None, outbox, request.into_inner()));
+        let info = request.extensions().get::<Info>();
+        let (held, flow) = match info {
+            Some(info) => (Some(info.links.hold()), info.flow.clone()),
+            None => (None, Flow::default()),
+        };
+        let (outbox, outgoing) = outbox(self.links.queue_bytes_max, flow.clone());
+        tokio::spawn(self.links.clone().read(None, outbox, request.into_inner(), flow, held));
         Box::pin(ready(Ok(Response::new(outgoing))))
     }
 }

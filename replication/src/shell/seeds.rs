@@ -19,7 +19,7 @@ pub(super) async fn resolve(seed: String, jitter: Duration, events: mpsc::Sender
             Ok(found) => {
                 failed = false;
                 for address in found {
-                    let found = Event::Found { address: address.to_string() };
+                    let found = Event::Resolved { address: address.to_string() };
                     if events.send(found).await.is_err() {
                         return;
                     }

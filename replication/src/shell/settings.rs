@@ -17,6 +17,8 @@ pub struct Settings {
     pub mdns: Option<Mdns>,
     /// A link for which more bytes wait is cut off.
     pub queue_bytes_max: usize,
+    /// The node's addresses are those of its interfaces, and follow them.
+    pub(super) follow_addresses: bool,
 }
 
 /// How mDNS is used.
@@ -32,6 +34,13 @@ impl Settings {
     /// With usual bounds, without mDNS.
     #[must_use]
     pub fn new(peer_bind: Vec<SocketAddr>, node: node::Config) -> Self {
-        Self { peer_bind, node, join: Vec::new(), mdns: None, queue_bytes_max: 64 << 20 }
+        Self {
+            peer_bind,
+            node,
+            join: Vec::new(),
+            mdns: None,
+            queue_bytes_max: 64 << 20,
+            follow_addresses: false,
+        }
     }
 }

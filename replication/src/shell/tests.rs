@@ -14,6 +14,7 @@ use miso_store::Store;
 use miso_store::crdt::ReplicaId;
 use tokio_stream::StreamExt as _;
 
+use super::flow::Flow;
 use super::outbox::outbox;
 use super::peers::connect;
 use super::{Handle, Mdns, Settings, start};
@@ -178,9 +179,9 @@ async fn garbage_does_no_harm() {
     let garbage = Bytes::from_static(b"\x0a\xff\xff\xff\xff\x7fgarbage");
     let rounds = [vec![garbage.clone()], vec![hello.clone(), garbage], vec![hello.clone(), hello]];
     for (faults, frames) in (1..).zip(rounds) {
-        let (outbox, outgoing) = outbox(1 << 20);
+        let (outbox, outgoing) = outbox(1 << 20, Flow::default());
         let address = first.address().to_string();
-        let mut incoming = connect(&address, outgoing).await.expect("it listens");
+        let mut incoming = connect(&address, outgoing, Flow::default()).await.expect("it listens");
         for frame in frames {
             outbox.push(frame).expect("there is room");
         }
@@ -213,8 +214,9 @@ async fn a_peer_that_does_not_read_is_cut_off() {
     settings.queue_bytes_max = 1 << 20;
     settings.node.overlay.node_timeout = PATIENCE;
     let node = Running::new(settings);
-    let (outbox, outgoing) = outbox(1 << 20);
-    let unread = connect(&node.address().to_string(), outgoing).await.expect("it listens");
+    let (outbox, outgoing) = outbox(1 << 20, Flow::default());
+    let unread =
+        connect(&node.address().to_string(), outgoing, Flow::default()).await.expect("it listens");
     let hello = Hello {
         protocol: peer::VERSION,
         cluster: "shell tests".into(),
@@ -229,8 +231,8 @@ async fn a_peer_that_does_not_read_is_cut_off() {
     until("cut off", || async {
         // Each is told in a record of some 200 kB.
         let round = round.fetch_add(1, Ordering::Relaxed);
-        let name = |index| Bytes::from(format!("{round}-{index:0500}"));
-        node.0.runs((0..400).map(|index| (name(index), Vec::new())).collect());
+        let name = |index| Bytes::from(format!("{round}-{index:0240}"));
+        node.0.runs((0..800).map(|index| (name(index), Vec::new())).collect());
         node.0.counters().cut_off == 1
     })
     .await;
@@ -244,6 +246,8 @@ struct Proxy {
     address: SocketAddr,
     cut: Arc<AtomicBool>,
     frozen: Arc<AtomicBool>,
+    /// Bytes a second in each direction; 0: as many as come.
+    rate: Arc<AtomicU64>,
     sockets: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -251,10 +255,15 @@ impl Proxy {
     fn new(to: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        let proxy =
-            Self { address, cut: Arc::default(), frozen: Arc::default(), sockets: Arc::default() };
+        let proxy = Self {
+            address,
+            cut: Arc::default(),
+            frozen: Arc::default(),
+            rate: Arc::default(),
+            sockets: Arc::default(),
+        };
         let (cut, sockets) = (Arc::clone(&proxy.cut), Arc::clone(&proxy.sockets));
-        let frozen = Arc::clone(&proxy.frozen);
+        let (frozen, rate) = (Arc::clone(&proxy.frozen), Arc::clone(&proxy.rate));
         std::thread::spawn(move || {
             for here in listener.incoming().map_while(Result::ok) {
                 if cut.load(Ordering::SeqCst) {
@@ -263,13 +272,19 @@ impl Proxy {
                 let Ok(there) = TcpStream::connect(to) else { continue };
                 for (from, to) in [(&here, &there), (&there, &here)] {
                     let (mut from, mut to) = (clone(from), clone(to));
-                    let frozen = Arc::clone(&frozen);
+                    let (frozen, rate) = (Arc::clone(&frozen), Arc::clone(&rate));
+                    // What a slow link has not carried yet must not count as sent.
+                    let _ = socket2::SockRef::from(&from).set_recv_buffer_size(8 << 10);
                     sockets.lock().expect("no panics").push(clone(&from));
                     std::thread::spawn(move || {
-                        let mut buffer = [0; 16 << 10];
+                        let mut buffer = [0; 4 << 10];
                         while let Ok(length @ 1..) = from.read(&mut buffer) {
                             while frozen.load(Ordering::SeqCst) {
                                 std::thread::sleep(Duration::from_millis(1));
+                            }
+                            let rate = rate.load(Ordering::SeqCst);
+                            if let Some(micros) = (length as u64 * 1_000_000).checked_div(rate) {
+                                std::thread::sleep(Duration::from_micros(micros));
                             }
                             if to.write_all(&buffer[..length]).is_err() {
                                 break;
@@ -336,6 +351,50 @@ async fn a_node_that_is_cut_off_is_dead_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_slow_link_delivers_what_takes_longer_than_the_node_timeout() {
+    let first = Running::new(settings("a", 1));
+    let proxy = Proxy::new(first.address());
+    let mut second = settings("b", 2);
+    second.join = vec![proxy.address.to_string()];
+    second.node.overlay.addresses = vec!["127.0.0.1:1".into()];
+    let second = Running::new(second);
+    until_linked(&first, &["b"]).await;
+    proxy.rate.store(100_000, Ordering::SeqCst);
+    // A record of some 400 kB, which is one message: four seconds, of a node-timeout of one.
+    let name = |index: u32| Bytes::from(format!("{index:0200}"));
+    let runs: BTreeMap<_, _> = (0..2000).map(|index| (name(index), Vec::new())).collect();
+    second.0.runs(runs);
+    let began = Instant::now();
+    until("told", || async {
+        let nodes = first.nodes().await;
+        assert!(nodes.iter().all(|node| node.liveness != Liveness::Dead), "it is alive");
+        nodes.iter().any(|node| node.name == "b" && node.functions.len() == 2000)
+    })
+    .await;
+    assert!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(first.linked().await, ["b"]);
+}
+
+#[tokio::test]
+async fn a_seed_that_speaks_redis_is_named() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let _ = socket.write_all(b"-ERR unknown command\r\n");
+            let _ = socket.read(&mut [0; 1000]);
+        }
+    });
+    let node = Running::new(settings("a", 1));
+    let answer = node.0.ask(Ask::Join { address: address.clone() }).await;
+    let Answer::Refused(reason) = answer else { panic!("{answer:?}") };
+    assert!(reason.contains("this is a client port; peers are on"), "{reason}");
+    let own = node.nodes().await.swap_remove(0);
+    let seed = own.seeds.iter().find(|(seed, _)| *seed == address).expect("it is looked for");
+    assert!(seed.1.as_ref().is_some_and(|error| error.contains("client port")), "{seed:?}");
+}
+
+#[tokio::test]
 async fn mdns_finds() {
     let port = 20_000 + u16::try_from(std::process::id() % 20_000).expect("it is below");
     let with_mdns = |name, replica| {
@@ -348,14 +407,33 @@ async fn mdns_finds() {
     until_linked(&second, &["a"]).await;
 }
 
+#[tokio::test]
+async fn mdns_is_tried_again_when_its_port_is_free() {
+    let port = 40_000 + u16::try_from(std::process::id() % 20_000).expect("it is below");
+    let held = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("it is free");
+    let with_mdns = |name, replica| {
+        let mut settings = settings(name, replica);
+        settings.mdns = Some(Mdns { port: Some(port), ..Mdns::default() });
+        Running::new(settings)
+    };
+    let (first, second) = (with_mdns("a", 1), with_mdns("b", 2));
+    // A second answer comes after all that was begun before the first has run.
+    for node in [&first, &first, &second, &second] {
+        node.nodes().await;
+    }
+    drop(held);
+    until_linked(&first, &["b"]).await;
+    until_linked(&second, &["a"]).await;
+}
+
 /// Not a test but a measurement: `cargo test -p miso-replication --release -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn what_a_link_costs() {
     let node = Running::new(settings("a", 1));
-    let (outbox, outgoing) = outbox(64 << 20);
+    let (outbox, outgoing) = outbox(64 << 20, Flow::default());
     let address = node.address().to_string();
-    let mut incoming = connect(&address, outgoing).await.expect("it listens");
+    let mut incoming = connect(&address, outgoing, Flow::default()).await.expect("it listens");
     tokio::spawn(async move { while let Some(Ok(_)) = incoming.next().await {} });
     let hello = Hello {
         protocol: peer::VERSION,

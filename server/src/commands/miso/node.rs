@@ -264,7 +264,7 @@ fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
         let Answer::Nodes(nodes) = answer else { return Err(unexpected(answer)) };
         reply.array(nodes.len());
         for node in &nodes {
-            reply.map(12);
+            reply.map(14);
             text(reply, "name", &node.name);
             text(reply, "id", &id(node.replica));
             text(reply, "state", state(node.liveness));
@@ -277,6 +277,9 @@ fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
             number(reply, "lag-bytes", node.lag_bytes);
             numbers(reply, "acknowledged", node, |(_, acknowledged, _)| *acknowledged);
             numbers(reply, "durable", node, |(_, _, durable)| *durable);
+            reply.bulk(b"drift-ms");
+            reply.integer(node.drift_ms.unwrap_or(0));
+            seeds(reply, node);
         }
         Ok(())
     });
@@ -321,6 +324,16 @@ fn addresses(reply: &mut Reply<'_>, node: &NodeView) {
     reply.bulk(b"addresses");
     reply.array(node.addresses.len());
     node.addresses.iter().for_each(|address| reply.bulk(address.as_bytes()));
+}
+
+/// Of this node: the addresses where it looks for others, and why none was reached there last.
+fn seeds(reply: &mut Reply<'_>, node: &NodeView) {
+    reply.bulk(b"seeds");
+    reply.map(node.seeds.len());
+    for (address, error) in &node.seeds {
+        reply.bulk(address.as_bytes());
+        reply.bulk(error.as_deref().unwrap_or_default().as_bytes());
+    }
 }
 
 fn functions(reply: &mut Reply<'_>, node: &NodeView) {
