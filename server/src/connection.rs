@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use crate::clients::{Client, Unblocked};
 use crate::context::{After, Wait};
 use crate::dispatch::{self, Batch};
+use crate::error::CommandError;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::stats::Worker;
@@ -40,9 +41,6 @@ const REST_KEEP: usize = 64 << 10;
 
 /// Longer than any process runs.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
-/// What a blocked command answers once CLIENT UNBLOCK ERROR ended it.
-const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
-
 /// How many commands are read ahead.
 const AHEAD: usize = 16;
 /// From how many on it pays to have their objects brought near.
@@ -266,6 +264,7 @@ impl Connection {
             return Poll::Ready(Ok(Next::Called));
         }
         if !self.rest.is_empty() {
+            self.client.unparsed.store(self.rest.len(), Ordering::Relaxed);
             let read = ready!(self.poll_read_more(task))?;
             return Poll::Ready(Ok(if read == 0 { Next::Close } else { self.run_rest() }));
         }
@@ -277,7 +276,7 @@ impl Connection {
             if input.is_empty() {
                 return Poll::Ready(Ok(Next::Close));
             }
-            self.worker.bytes_in.add(input.len() as u64);
+            self.worker.read(input.len());
             let (next, done) = self.run_batch(input, output, batch, ahead);
             self.rest.extend_from_slice(&input[done..]);
             Poll::Ready(Ok(next))
@@ -307,7 +306,7 @@ impl Connection {
                 }
             }
         };
-        self.worker.bytes_in.add(read as u64);
+        self.worker.read(read);
         Poll::Ready(Ok(read))
     }
 
@@ -341,7 +340,7 @@ impl Connection {
                 Woken::Closed => return Ok(None),
                 Woken::Called if self.take_messages() => return Ok(None),
                 Woken::Called => match client.unblocked() {
-                    Some(Unblocked::Error) => break UNBLOCKED.to_vec(),
+                    Some(Unblocked::Error) => break CommandError::Unblocked.reply(),
                     Some(Unblocked::Timeout) if at_once.is_some() => {
                         reply = at_once.take().expect("there is one");
                     }
@@ -390,7 +389,7 @@ impl Connection {
         while self.sent < self.unsent.len() {
             match self.stream.try_write(&self.unsent[self.sent..]) {
                 Ok(written) => {
-                    self.worker.bytes_out.add(written as u64);
+                    self.worker.wrote(written);
                     self.sent += written;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -476,6 +475,7 @@ impl Connection {
         self.rest = rest;
         self.rest.drain(..done);
         if self.rest.is_empty() {
+            self.client.unparsed.store(0, Ordering::Relaxed);
             self.rest = Vec::new();
             self.parser.trim();
             ahead.commands.iter_mut().for_each(|command| command.parsed.trim());
@@ -502,7 +502,7 @@ impl Connection {
         let ran = catch_unwind(AssertUnwindSafe(|| self.run_commands(input, output, batch, ahead)));
         let (next, done) = ran.unwrap_or_else(|_| {
             tracing::error!(id = self.client.id, "a command panicked; its connection is closed");
-            output.extend_from_slice(b"-ERR internal error\r\n");
+            output.extend_from_slice(&CommandError::Internal.reply());
             (Next::Close, input.len())
         });
         batch.finish(began.elapsed(), &self.worker);
@@ -514,7 +514,9 @@ impl Connection {
         if !output.is_empty() {
             let at_once = self.unsent.is_empty() && self.unkept.is_none();
             let written = if at_once { self.stream.try_write(output).unwrap_or(0) } else { 0 };
-            self.worker.bytes_out.add(written as u64);
+            if at_once {
+                self.worker.wrote(written);
+            }
             self.unsent.extend_from_slice(&output[written..]);
         }
         if output.capacity() > OUTPUT_KEEP {
@@ -566,7 +568,9 @@ impl Connection {
                 }
                 Stop::Incomplete => return (Next::Read, at),
                 Stop::Error(error) => {
-                    Reply { out: output, resp: self.session.resp }.error(&error.to_string());
+                    let error = CommandError::text(error.to_string());
+                    Reply { out: output, resp: self.session.resp }.error(error.line());
+                    self.shared.stats.error(error.code());
                     return (Next::Close, input.len());
                 }
             }

@@ -79,10 +79,9 @@ pub(crate) fn encoded(
 ) -> Vec<u8> {
     let mut out = Vec::new();
     if let Err(error) = write(&mut Reply { resp, out: &mut out }) {
-        let line = error.to_string();
         out.clear();
-        Reply { resp, out: &mut out }.error(&line);
-        shared.stats.error(&line);
+        Reply { resp, out: &mut out }.error(error.line());
+        shared.stats.error(error.code());
     }
     out
 }
@@ -146,7 +145,7 @@ impl Context<'_> {
             return Ok(());
         }
         if self.session.transaction.is_some() || self.held.is_some() {
-            return Err(CommandError::text("ERR the function cannot change inside MULTI"));
+            return Err(CommandError::FunctionInMulti);
         }
         self.session.set_function(function);
         Ok(())
@@ -155,10 +154,7 @@ impl Context<'_> {
     /// Whether this connection may speak for `function`.
     pub(crate) fn check_function(&self, function: &[u8]) -> Result<(), CommandError> {
         match self.session.user.as_ref().and_then(|user| user.function()) {
-            Some(bound) if bound != function => Err(CommandError::text(format!(
-                "NOPERM this user speaks for the function '{}' alone",
-                bound.escape_ascii()
-            ))),
+            Some(bound) if bound != function => Err(CommandError::OtherFunction(bound.into())),
             _ => Ok(()),
         }
     }

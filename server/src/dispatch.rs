@@ -25,6 +25,8 @@ pub(crate) struct Found {
     pub(crate) number: u16,
     pub(crate) row: &'static Row,
     pub(crate) sub: Option<(usize, &'static Row)>,
+    /// Where it is counted.
+    slot: u16,
     run: Handler,
 }
 
@@ -53,10 +55,10 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    fn count(&mut self, row: u16) {
-        match self.fast.iter_mut().find(|(known, _)| *known == row) {
+    fn count(&mut self, slot: u16) {
+        match self.fast.iter_mut().find(|(known, _)| *known == slot) {
             Some((_, calls)) => *calls += 1,
-            None => self.fast.push((row, 1)),
+            None => self.fast.push((slot, 1)),
         }
     }
 
@@ -65,9 +67,9 @@ impl Batch {
         let calls: u64 = self.fast.iter().map(|(_, calls)| calls).sum();
         if calls > 0 {
             let each = took.saturating_sub(self.timed) / u32::try_from(calls).unwrap_or(u32::MAX);
-            for (row, calls) in self.fast.drain(..) {
-                worker.command(row).calls.add(calls);
-                worker.command(row).took(calls, each);
+            for (slot, calls) in self.fast.drain(..) {
+                worker.command(slot).calls.add(calls);
+                worker.command(slot).took(calls, each);
             }
         }
         self.timed = Duration::ZERO;
@@ -85,7 +87,7 @@ pub(crate) fn find(
     let number = if memo.1 != u16::MAX && memo.0 == name {
         memo.1
     } else {
-        let number = shared.table.find(name).ok_or_else(|| CommandError::text(unknown(args)))?;
+        let number = shared.table.find(name).ok_or_else(|| unknown(args))?;
         memo.0.clear();
         memo.0.extend_from_slice(name);
         memo.1 = number;
@@ -93,7 +95,8 @@ pub(crate) fn find(
     };
     let row = shared.table.row(number);
     let command = shared.handlers.get(number);
-    let mut found = Found { number, row, sub: None, run: command.run };
+    let slot = shared.stats.slot(number, None);
+    let mut found = Found { number, row, sub: None, slot, run: command.run };
     if !row.subcommands.is_empty() {
         match args.get(1) {
             // A few commands also stand alone.
@@ -101,13 +104,11 @@ pub(crate) fn find(
             None => return Err(CommandError::WrongArity(row.name.to_ascii_lowercase().into())),
             Some(word) => {
                 let at = shared.table.subcommand(number, word).ok_or_else(|| {
-                    let shown = String::from_utf8_lossy(&word[..word.len().min(128)]);
-                    CommandError::text(format!(
-                        "ERR unknown subcommand '{shown}'. Try {} HELP.",
-                        row.name
-                    ))
+                    let shown = &word[..word.len().min(UNKNOWN_SHOWN)];
+                    CommandError::UnknownSubcommand(shown.into(), row.name.into())
                 })?;
                 found.sub = Some((at, &row.subcommands[at]));
+                found.slot = shared.stats.slot(number, Some(at));
                 found.run = command.sub[at];
             }
         }
@@ -122,22 +123,23 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// Redis's line about a command that does not exist, with its first arguments.
-fn unknown(args: Args<'_>) -> String {
-    let shown =
-        |arg: &[u8], max: usize| String::from_utf8_lossy(&arg[..arg.len().min(max)]).into_owned();
-    let mut line =
-        format!("ERR unknown command '{}', with args beginning with: ", shown(&args[0], 128));
-    let start = line.len();
+/// The error about a command that does not exist, with its first arguments, as Redis shortens them.
+fn unknown(args: Args<'_>) -> CommandError {
+    let mut shown = Vec::new();
     for arg in args.tail(1).iter() {
-        if line.len() - start >= 128 {
+        if shown.len() >= UNKNOWN_SHOWN {
             break;
         }
-        let room = 128 - (line.len() - start);
-        line.push_str(&format!("'{}' ", shown(arg, room)));
+        let room = UNKNOWN_SHOWN - shown.len();
+        let arg = arg.split(|byte| *byte == 0).next().unwrap_or_default();
+        shown.extend([b"'", &arg[..arg.len().min(room)], b"' "].concat());
     }
-    line
+    let name = &args[0][..args[0].len().min(UNKNOWN_SHOWN)];
+    CommandError::UnknownCommand(name.into(), shown.into())
 }
+
+/// How many bytes of an unknown command an error repeats: of its name, and of its arguments.
+const UNKNOWN_SHOWN: usize = 128;
 
 /// What every command is checked for before it runs or is queued.
 fn check(
@@ -158,10 +160,7 @@ fn check(
         }
     }
     if session.resp == Resp::V2 && session.listening() && !flags.has(Flags::ALLOW_SUBSCRIBED) {
-        return Err(CommandError::text(format!(
-            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
-            found.name()
-        )));
+        return Err(CommandError::SubscribedOnly(found.name().into()));
     }
     Ok(())
 }
@@ -209,7 +208,8 @@ pub(crate) fn deny(
     let context = if session.transaction.is_some() { "multi" } else { "toplevel" };
     let line = client_line(shared, &session.client);
     let entry = acl::refused(denied.reason(), context, object, user, line);
-    shared.acl.note(entry, usize::try_from(shared.settings.number("acllog-max-len")).unwrap_or(0));
+    shared.stats.denials.count(denied.reason());
+    shared.acl.note(entry, shared.settings.acllog_max_len());
     CommandError::text(denied.line(name))
 }
 
@@ -265,7 +265,7 @@ fn attempt(
         check(shared, session, &found, args)
             .and_then(|()| check_memory(shared, session, &found))
             .and_then(|()| check_disk(shared, session, &found))
-            .inspect_err(|_| worker.command(found.number).rejected.add(1))?;
+            .inspect_err(|_| worker.command(found.slot).rejected.add(1))?;
         Ok(found)
     });
     let found = match checked {
@@ -341,13 +341,12 @@ pub(crate) fn call(cx: &mut Context<'_>, found: &Found, args: Args<'_>, batch: &
     let result = (found.run)(cx, args);
     if let Err(error) = result {
         cx.reply.out.truncate(start);
-        let line = error.to_string();
-        cx.reply.error(&line);
-        cx.worker.command(found.number).failed.add(1);
-        cx.shared.stats.error(&line);
+        cx.reply.error(error.line());
+        cx.worker.command(found.slot).failed.add(1);
+        cx.shared.stats.error(error.code());
     }
     match began {
-        None => batch.count(found.number),
+        None => batch.count(found.slot),
         Some(began) => {
             let mut took = began.elapsed();
             batch.timed += took;
@@ -355,13 +354,12 @@ pub(crate) fn call(cx: &mut Context<'_>, found: &Found, args: Args<'_>, batch: &
             if let After::Sleep(asleep, _) = &cx.after {
                 took += *asleep;
             }
-            cx.worker.command(found.number).calls.add(1);
-            cx.worker.command(found.number).took(1, took);
+            cx.worker.command(found.slot).calls.add(1);
+            cx.worker.command(found.slot).took(1, took);
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let slow = cx.shared.settings.slower_than().is_some_and(|from| micros >= from);
             if slow && !found.leaf().flags.has(Flags::SKIP_SLOWLOG) {
-                let max =
-                    usize::try_from(cx.shared.settings.number("slowlog-max-len")).unwrap_or(0);
+                let max = cx.shared.settings.slowlog_max_len();
                 cx.shared.slowlog.add(&cx.session.client, args, took, max);
             }
             cx.shared.latency.note("command", took, cx.shared.settings.latency_threshold());
@@ -382,7 +380,7 @@ pub(crate) fn call_queued(cx: &mut Context<'_>, queued: &Queued, batch: &mut Bat
             monitor(cx.shared, &cx.session.client, &found, args);
             call(cx, &found, args, batch);
         }
-        Err(error) => cx.reply.error(&error.to_string()),
+        Err(error) => cx.reply.error(error.line()),
     }
 }
 
@@ -403,8 +401,8 @@ fn reject(
     match &mut session.transaction {
         Some(_) if name.eq_ignore_ascii_case(b"EXEC") => {
             session.discard();
-            let error = format!("EXECABORT Transaction discarded because of: {error}");
-            return refuse(shared, session, &CommandError::text(error), out);
+            let error = CommandError::ExecAbortedBy(error.line().into());
+            return refuse(shared, session, &error, out);
         }
         Some(transaction) => transaction.broken = true,
         None => {}
@@ -413,9 +411,8 @@ fn reject(
 }
 
 fn refuse(shared: &Shared, session: &Session, error: &CommandError, out: &mut Vec<u8>) -> After {
-    let line = error.to_string();
-    Reply { out, resp: session.resp }.error(&line);
-    shared.stats.error(&line);
+    Reply { out, resp: session.resp }.error(error.line());
+    shared.stats.error(error.code());
     After::Continue
 }
 
@@ -431,9 +428,9 @@ fn queue(
     let Some(transaction) = &mut session.transaction else { return After::Continue };
     let bytes: usize = args.iter().map(|arg| arg.len() + 8).sum();
     let error = if found.leaf().flags.has(Flags::NO_MULTI) {
-        Some(CommandError::text("ERR Command not allowed inside a transaction"))
+        Some(CommandError::NotInMulti)
     } else if transaction.bytes + bytes > limit {
-        Some(CommandError::text("ERR the transaction is larger than client-query-buffer-limit"))
+        Some(CommandError::TransactionTooLong)
     } else {
         None
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use miso_store::crdt::ReplicaId;
 use miso_store::journal::{
-    self, Disk, Failed, Journal, OpenError, Options, RealDisk, RecoveredSummary, Status, SyncPolicy,
+    self, Disk, Failed, Journal, OpenError, Options, RealDisk, RecoveredSummary, Status,
 };
 use miso_store::{Config, Store};
 use parking_lot::{Condvar, Mutex};
@@ -91,7 +91,7 @@ fn config(settings: &Settings, replica: ReplicaId) -> Config {
 
 /// The directory, if the node has one.
 fn directory(settings: &Settings) -> Option<String> {
-    Some(settings.text("data-dir")).filter(|directory| directory != "none")
+    settings.data_dir()
 }
 
 fn refused(directory: &str, error: &OpenError) -> String {
@@ -301,9 +301,4 @@ pub(crate) fn close(shared: &Arc<Shared>) -> Result<(), String> {
 pub(crate) fn admit(shared: &Shared) -> Result<(), String> {
     let Some(journal) = shared.store.journal() else { return Ok(()) };
     journal.admit().map_err(|failed| format!("MISCONF Errors writing to the AOF file: {failed}"))
-}
-
-/// What `appendfsync` says.
-pub(crate) fn policy(text: &str) -> SyncPolicy {
-    text.parse().unwrap_or(SyncPolicy::EverySecond)
 }

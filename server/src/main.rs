@@ -15,9 +15,9 @@ mod context;
 mod dispatch;
 mod durability;
 mod error;
-mod info;
 mod latency;
 mod monitor;
+mod observe;
 mod peers;
 mod pubsub;
 mod registry;
@@ -42,7 +42,9 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
-use settings::{Page, Settings, Start};
+use settings::Settings;
+use settings::cli::{Page, Start, from_process};
+use settings::kind::LogFormat;
 use shared::Shared;
 
 #[global_allocator]
@@ -52,7 +54,7 @@ static ALLOCATOR: allocator::Counting = allocator::Counting;
 const RESERVED: u64 = 64;
 
 fn main() -> ExitCode {
-    match Settings::from_process().map_err(|error| error.to_string()).and_then(start) {
+    match from_process().map_err(|error| error.to_string()).and_then(start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("miso-server: {error}");
@@ -67,7 +69,9 @@ fn start(start: Start) -> Result<(), String> {
         Start::Print(page) => {
             let text = match page {
                 Page::Commands => miso_protocol::reference::markdown(&commands::table().0),
-                Page::Settings => settings::reference(),
+                Page::Settings => settings::reference::markdown(),
+                Page::Errors => error::markdown(),
+                Page::Metrics => observe::metrics::markdown(),
             };
             std::io::stdout()
                 .write_all(text.as_bytes())
@@ -89,7 +93,9 @@ fn run(settings: Settings) -> Result<(), String> {
         settings.lower_maxclients(clients);
     }
     miso_store::seed_hashes(RandomState::new().hash_one(0));
+    let bare = allocator::used_bytes();
     let (store, recovered) = durability::open(&settings)?;
+    let with_data = allocator::used_bytes();
     let shared = Arc::new(Shared::new(settings, store));
     shared.saving.recovered(&recovered);
     load_acl(&shared)?;
@@ -105,6 +111,8 @@ fn run(settings: Settings) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
+    let startup = bare + allocator::used_bytes().saturating_sub(with_data);
+    shared.stats.startup_memory.store(startup, Ordering::Relaxed);
     let listening = runtime.block_on(async {
         let failed = |error: std::io::Error| format!("cannot take signals: {error}");
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -198,31 +206,20 @@ async fn until_stopped(
 }
 
 fn log(settings: &Settings) {
-    let level = match settings.text("loglevel").as_str() {
-        "error" => tracing::Level::ERROR,
-        "warn" => tracing::Level::WARN,
-        "debug" => tracing::Level::DEBUG,
-        "trace" => tracing::Level::TRACE,
-        _ => tracing::Level::INFO,
-    };
     let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_max_level(settings.log_level())
         .with_target(false)
         .with_ansi(std::io::stdout().is_terminal())
         // Nobody may be reading the log any more; the server goes on.
         .log_internal_errors(false);
-    if settings.text("logformat") == "json" {
-        builder.json().init();
-    } else {
-        builder.init();
+    match settings.log_format() {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.init(),
     }
 }
 
 fn load_acl(shared: &Shared) -> Result<(), String> {
-    let path = shared.settings.text("aclfile");
-    if path.is_empty() {
-        return Ok(());
-    }
+    let Some(path) = shared.settings.aclfile() else { return Ok(()) };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         format!("aclfile: cannot read {path}: {error}; expected a file of users")
     })?;

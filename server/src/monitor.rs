@@ -9,7 +9,8 @@ use miso_protocol::request::Args;
 use parking_lot::RwLock;
 
 use crate::clients::Client;
-use crate::settings::{OutputLimit, Settings};
+use crate::settings::Settings;
+use crate::settings::kind::OutputLimit;
 use crate::shared::unix_micros;
 
 /// Who monitors.

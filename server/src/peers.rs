@@ -75,9 +75,9 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
     let port = shared.port.load(Ordering::Relaxed);
     let Some(peer_bind) = shared.settings.peer_addresses(port) else { return Ok(()) };
     let replica = shared.store.replica();
-    let (cluster, name) = (shared.settings.text("cluster-name"), shared.node_name());
+    let (cluster, name) = (shared.settings.cluster_name(), shared.node_name());
     let mut overlay = overlay::Config::new(&cluster, &name, replica, crate::shared::unix_ms());
-    overlay.node_timeout = shared.settings.duration("node-timeout").max(SHORTEST_TIMEOUT);
+    overlay.node_timeout = shared.settings.node_timeout().max(SHORTEST_TIMEOUT);
     overlay.heartbeat = overlay.node_timeout / 5;
     overlay.addresses = shared.settings.peer_announce();
     overlay.secret = shared.settings.cluster_secret().map(|secret| {
@@ -91,9 +91,8 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<(), String> {
         replicator::Config { interval: intervals.default, ..replicator::Config::new(replica) };
     let mut settings = shell::Settings::new(peer_bind, node::Config { overlay, replicator });
     settings.join = shared.settings.join();
-    settings.mdns = (shared.settings.text("mdns") == "yes").then(|| {
-        let port = u16::try_from(shared.settings.number("mdns-port")).ok();
-        let port = port.filter(|port| *port != MDNS_PORT);
+    settings.mdns = shared.settings.mdns().then(|| {
+        let port = Some(shared.settings.mdns_port()).filter(|port| *port != MDNS_PORT);
         Mdns { port, announce: shared.settings.peer_announce() }
     });
     let peers = shell::start(settings, Arc::clone(&shared.store)).map_err(|error| {
@@ -129,7 +128,7 @@ pub(crate) fn port(shared: &Shared) -> String {
 /// Has replication send syncs as fast as the settings say.
 pub(crate) fn set_sync_rate(shared: &Shared) {
     let Some(peers) = shared.peers.get() else { return };
-    peers.set_sync_rate(u64::try_from(shared.settings.number("sync-rate")).unwrap_or(u64::MAX));
+    peers.set_sync_rate(shared.settings.sync_rate());
 }
 
 /// Has replication gather changes as long as the settings say.

@@ -93,7 +93,7 @@ fn is_absent(function: &Function, (object, name): &Key) -> bool {
 }
 
 async fn fetch(shared: Arc<Shared>, function: Bytes, keys: Vec<Key>) {
-    let time = shared.settings.duration("restore-timeout");
+    let time = shared.settings.restore_timeout();
     if let Some(peers) = shared.peers.get() {
         let until = peers.now() + time;
         let mut asked = JoinSet::new();

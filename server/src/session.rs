@@ -89,7 +89,7 @@ impl Session {
             resp: Resp::V2,
             user: shared.acl.anonymous(),
             function: None,
-            function_name: shared.settings.text("default-function").into_bytes().into(),
+            function_name: shared.settings.default_function().into_bytes().into(),
             wrote: 0,
             restored: false,
             thawed: false,

@@ -22,7 +22,7 @@ use crate::pubsub::PubSub;
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::slowlog::SlowLog;
-use crate::stats::Stats;
+use crate::stats::{PeerBytes, Stats};
 
 /// Microseconds since 1970.
 pub(crate) fn unix_micros() -> u64 {
@@ -67,7 +67,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(settings: Settings, store: Store) -> Shared {
         let (table, handlers) = crate::commands::table();
-        let acl = Acl::new(&table, settings.text("requirepass").as_bytes());
+        let stats = Stats::new(&table);
+        let acl = Acl::new(&table, settings.requirepass().as_bytes());
         Shared {
             store: Arc::new(store),
             peers: OnceLock::new(),
@@ -83,7 +84,7 @@ impl Shared {
             monitors: Monitors::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),
-            stats: Stats::default(),
+            stats,
             started: Instant::now(),
             started_unix: unix_ms() / 1000,
             run_id: crate::acl::generate(160),
@@ -120,7 +121,8 @@ impl Shared {
 
     /// Once a second: samples, and closes clients that idle too long.
     pub(crate) fn tick(&self) {
-        self.stats.sample();
+        let peers = self.peers.get().map(Handle::counters).unwrap_or_default();
+        self.stats.sample(PeerBytes { received: peers.bytes_received, sent: peers.bytes_sent });
         // What has run out is told to the other nodes.
         self.registry.running(Instant::now(), self.settings.function_linger());
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);

@@ -36,9 +36,7 @@ pub(crate) fn first(session: &mut Session) -> Result<Turn, CommandError> {
         return Ok(Turn::Run(deleting));
     }
     if waited {
-        return Err(CommandError::text(
-            "TRYAGAIN another node is taking over what forgotten nodes have counted",
-        ));
+        return Err(CommandError::AdoptionPending);
     }
     session.thawed = true;
     Ok(Turn::Wait(Wait::soon(thawed(function))))

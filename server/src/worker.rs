@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::connection;
+use crate::error::CommandError;
 use crate::session::Session;
 use crate::shared::Shared;
 
@@ -31,14 +32,12 @@ pub(crate) struct Work {
     pub(crate) session: Session,
 }
 
-const PROTECTED: &[u8] = b"-DENIED MISO is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to MISO from the same host the server is running, however MAKE SURE MISO is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
-
 /// Opens the sockets to listen on; all of them have the port of the first.
 ///
 /// # Errors
 /// If an address cannot be had; says which.
 pub(crate) fn bind(shared: &Shared) -> Result<Vec<std::net::TcpListener>, String> {
-    let backlog = i32::try_from(shared.settings.number("tcp-backlog")).unwrap_or(511);
+    let backlog = shared.settings.tcp_backlog();
     let mut listeners = Vec::new();
     for mut address in shared.settings.addresses() {
         if address.port() == 0 {
@@ -81,7 +80,7 @@ pub(crate) fn start(shared: &Arc<Shared>, number: usize) -> io::Result<JoinHandl
     shared.balance.add(sender, runtime.metrics());
     let shared = Arc::clone(shared);
     let serve = async move {
-        let worker = shared.stats.worker(shared.table.len());
+        let worker = shared.stats.worker();
         while let Some(work) = work.recv().await {
             match connection::take_over(work, &shared, &worker, number) {
                 Ok(connection) => drop(tokio::spawn(connection.serve())),
@@ -140,14 +139,14 @@ fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) -> Option
     }
     let outside = !address.ip().to_canonical().is_loopback();
     if outside && shared.settings.protected() && shared.acl.anonymous().is_some() {
-        let _ = stream.try_write(PROTECTED);
+        let _ = stream.try_write(&CommandError::ProtectedMode.reply());
         shared.stats.refused.fetch_add(1, Ordering::Relaxed);
         return None;
     }
     let local = stream.local_addr().ok()?;
     let max = shared.settings.maxclients();
     let Some(client) = shared.clients.open(address, local, shared.uptime_ms(), max) else {
-        let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+        let _ = stream.try_write(&CommandError::MaxClients.reply());
         shared.stats.refused.fetch_add(1, Ordering::Relaxed);
         return None;
     };

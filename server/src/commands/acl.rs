@@ -166,16 +166,19 @@ fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 fn set_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let name = &args[2];
     if acl::splits(name) {
-        return Err(CommandError::text("ERR Usernames can't contain spaces or null characters"));
+        return Err(CommandError::AclName);
     }
-    cx.shared.acl.set(name, args.tail(3).iter(), &cx.shared.table).map_err(CommandError::text)?;
+    cx.shared
+        .acl
+        .set(name, args.tail(3).iter(), &cx.shared.table)
+        .map_err(|(rule, why)| CommandError::AclSetUser(rule.into(), why.into()))?;
     cx.reply.ok();
     Ok(())
 }
 
 fn del_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if args.tail(2).iter().any(|name| name == DEFAULT) {
-        return Err(CommandError::text("ERR The 'default' user cannot be removed"));
+        return Err(CommandError::AclDefault);
     }
     let mut removed = 0;
     for name in args.tail(2).iter() {
@@ -200,12 +203,8 @@ fn cat(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let names: Vec<String> = match args.get(2) {
         None => Categories::ALL.iter().map(|(_, name)| (*name).to_owned()).collect(),
         Some(name) => {
-            let category = Categories::named(name).ok_or_else(|| {
-                CommandError::text(format!(
-                    "ERR Unknown category '{}'",
-                    String::from_utf8_lossy(name)
-                ))
-            })?;
+            let category =
+                Categories::named(name).ok_or_else(|| CommandError::AclCategory(name.into()))?;
             let mut names = Vec::new();
             for row in cx.shared.table.iter() {
                 if row.subcommands.is_empty() && row.acl_categories().has(category) {
@@ -225,15 +224,11 @@ fn cat(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn dry_run(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let Some(user) = cx.shared.acl.get(&args[2]) else {
-        return Err(CommandError::text(format!(
-            "ERR User '{}' not found",
-            String::from_utf8_lossy(&args[2])
-        )));
+        return Err(CommandError::AclNoUser(args[2].into()));
     };
     let command = args.tail(3);
     if cx.shared.table.find(&args[3]).is_none() {
-        let name = String::from_utf8_lossy(&args[3]).into_owned();
-        return Err(CommandError::text(format!("ERR Command '{name}' not found")));
+        return Err(CommandError::AclNoCommand(args[3].into()));
     }
     let found = dispatch::find(cx.shared, &mut (Vec::new(), u16::MAX), command)?;
     match user.check((found.number, found.row), found.sub, command) {
@@ -258,9 +253,7 @@ fn gen_pass(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let bits = args.get(2).map_or(Some(256), integer::parse_i64);
     let bits = bits.ok_or(CommandError::NotInteger)?;
     if !(1..=4096).contains(&bits) {
-        return Err(CommandError::text(
-            "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096",
-        ));
+        return Err(CommandError::AclBits);
     }
     cx.reply.bulk(acl::generate(bits as usize).as_bytes());
     Ok(())
@@ -301,22 +294,16 @@ fn log(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn file(cx: &Context<'_>) -> Result<String, CommandError> {
-    Some(cx.shared.settings.text("aclfile")).filter(|path| !path.is_empty()).ok_or_else(|| {
-        CommandError::text(
-            "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.",
-        )
-    })
+    cx.shared.settings.aclfile().ok_or(CommandError::AclNoFile)
 }
 
 fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let path = file(cx)?;
     let text: String = cx.shared.acl.all().iter().map(|user| user.line() + "\n").collect();
     let beside = format!("{path}.tmp");
-    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path)).map_err(
-        |error| {
-            CommandError::text(format!("ERR There was an error trying to save the ACLs: {error}"))
-        },
-    )?;
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, &path))
+        .map_err(|error| CommandError::AclSave(error.to_string().into()))?;
     cx.reply.ok();
     Ok(())
 }
@@ -324,11 +311,11 @@ fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 fn load(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let path = file(cx)?;
     let text = std::fs::read_to_string(&path)
-        .map_err(|error| CommandError::text(format!("ERR cannot read {path}: {error}")))?;
+        .map_err(|error| CommandError::AclLoad(path.as_str().into(), error.to_string().into()))?;
     cx.shared
         .acl
         .load(&text, &cx.shared.table)
-        .map_err(|why| CommandError::text(format!("ERR {path}: {why}")))?;
+        .map_err(|why| CommandError::AclLoad(path.as_str().into(), why.into()))?;
     cx.reply.ok();
     Ok(())
 }

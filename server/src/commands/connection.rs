@@ -356,7 +356,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     cx.session.leave(&shared);
     cx.session.registrations.clear();
     cx.session.function = None;
-    cx.session.function_name = shared.settings.text("default-function").into_bytes().into();
+    cx.session.function_name = shared.settings.default_function().into_bytes().into();
     cx.session.resp = Resp::V2;
     cx.session.replies = ReplyMode::On;
     cx.session.user = shared.acl.anonymous();
@@ -375,13 +375,11 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let mut resp = cx.session.resp;
     if let Some(version) = args.get(1) {
-        let version = integer::parse_i64(version).ok_or_else(|| {
-            CommandError::text("ERR Protocol version is not an integer or out of range")
-        })?;
+        let version = integer::parse_i64(version).ok_or(CommandError::ProtocolNotInteger)?;
         resp = match version {
             2 => Resp::V2,
             3 => Resp::V3,
-            _ => return Err(CommandError::text("NOPROTO unsupported protocol version")),
+            _ => return Err(CommandError::NoProtocol),
         };
     }
     let (mut credentials, mut name) = (None, None);
@@ -395,18 +393,13 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             name = Some(&args[at + 1]);
             at += 2;
         } else {
-            let option = String::from_utf8_lossy(option);
-            return Err(CommandError::text(format!("ERR Syntax error in HELLO option '{option}'")));
+            return Err(CommandError::HelloSyntax(option.into()));
         }
     }
     if let Some((user, password)) = credentials {
         authenticate(cx, user, password)?;
     } else if cx.session.user.is_none() {
-        return Err(CommandError::text(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-             HELLO AUTH <user> <pass> option can be used to authenticate the client and \
-             select the RESP protocol version at the same time",
-        ));
+        return Err(CommandError::HelloNoAuth);
     }
     if let Some(name) = name {
         cx.session.client.about.lock().name = Box::from(name);
@@ -456,10 +449,7 @@ fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     }
     if args.len() == 2 {
         if cx.shared.acl.anonymous().is_some() {
-            return Err(CommandError::text(
-                "ERR AUTH <password> called without any password configured for the default user. \
-                 Are you sure your configuration is correct?",
-            ));
+            return Err(CommandError::NoPassword);
         }
         authenticate(cx, crate::acl::DEFAULT, &args[1])?;
     } else {
@@ -474,7 +464,7 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
     if cx.shared.acl.open_mode() {
         super::access::check_key(cx, name)?;
         // The default user's name is no function's: clients send it without being told.
-        let default = cx.shared.settings.text("default-function");
+        let default = cx.shared.settings.default_function();
         let function = if name == crate::acl::DEFAULT { default.as_bytes() } else { name };
         cx.bind_function(function)?;
         cx.session.user = cx.shared.acl.anonymous();
@@ -483,12 +473,13 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
             let line = dispatch::client_line(cx.shared, &cx.session.client);
             let object = "AUTH".to_owned();
             let entry = crate::acl::refused("auth", "toplevel", object, name, line);
-            let max = usize::try_from(cx.shared.settings.number("acllog-max-len")).unwrap_or(0);
+            let max = cx.shared.settings.acllog_max_len();
+            cx.shared.stats.denials.count("auth");
             cx.shared.acl.note(entry, max);
             return Err(CommandError::WrongPass);
         };
         let was_bound = cx.session.user.as_ref().is_some_and(|user| user.function().is_some());
-        let default = cx.shared.settings.text("default-function");
+        let default = cx.shared.settings.default_function();
         let function = match user.function() {
             Some(function) => Some(function),
             // What the user before was bound to is not this one's.
@@ -497,7 +488,7 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
         };
         if let Some(function) = function.filter(|function| *function != cx.function_name()) {
             if cx.held.is_some() {
-                return Err(CommandError::text("ERR the function cannot change inside MULTI"));
+                return Err(CommandError::FunctionInMulti);
             }
             cx.session.set_function(function);
         }
@@ -510,7 +501,7 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
 fn select(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     match integer::parse_i64(&args[1]) {
         Some(0) => cx.reply.ok(),
-        Some(_) => return Err(CommandError::text("ERR DB index is out of range")),
+        Some(_) => return Err(CommandError::InvalidIndex),
         None => return Err(CommandError::NotInteger),
     }
     Ok(())
@@ -525,9 +516,7 @@ fn check_name(name: &[u8]) -> Result<(), CommandError> {
     if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
         Ok(())
     } else {
-        Err(CommandError::text(
-            "ERR Client names cannot contain spaces, newlines or special characters.",
-        ))
+        Err(CommandError::ClientName)
     }
 }
 
@@ -549,10 +538,7 @@ fn client_getname(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError>
 fn client_setinfo(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let value = &args[3];
     if !value.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
-        return Err(CommandError::text(format!(
-            "ERR {} cannot contain spaces, newlines or special characters.",
-            String::from_utf8_lossy(&args[2]).to_ascii_lowercase()
-        )));
+        return Err(CommandError::ClientInfo(args[2].to_ascii_lowercase().into()));
     }
     let mut about = cx.session.client.about.lock();
     if args[2].eq_ignore_ascii_case(b"LIB-NAME") {
@@ -560,10 +546,7 @@ fn client_setinfo(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErr
     } else if args[2].eq_ignore_ascii_case(b"LIB-VER") {
         about.lib_ver = Box::from(value);
     } else {
-        return Err(CommandError::text(format!(
-            "ERR Unrecognized option '{}'",
-            String::from_utf8_lossy(&args[2])
-        )));
+        return Err(CommandError::ClientOption(args[2].into()));
     }
     drop(about);
     cx.reply.ok();
@@ -582,10 +565,7 @@ fn is_type(client: &Client, kind: &[u8]) -> Result<bool, CommandError> {
         b"normal" => Ok(!client.subscribed()),
         b"pubsub" => Ok(client.subscribed()),
         b"master" | b"replica" | b"slave" => Ok(false),
-        _ => Err(CommandError::text(format!(
-            "ERR Unknown client type '{}'",
-            String::from_utf8_lossy(kind)
-        ))),
+        _ => Err(CommandError::ClientType(kind.into())),
     }
 }
 
@@ -599,7 +579,7 @@ fn client_list(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
         }
         Some(word) if word.eq_ignore_ascii_case(b"ID") && args.len() > 3 => {
             let ids: Option<Vec<i64>> = args.tail(3).iter().map(integer::parse_i64).collect();
-            let ids = ids.ok_or_else(|| CommandError::text("ERR Invalid client ID"))?;
+            let ids = ids.ok_or(CommandError::ClientIds)?;
             clients.retain(|client| ids.contains(&(client.id as i64)));
         }
         Some(_) => return Err(CommandError::Syntax),
@@ -615,7 +595,7 @@ fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     if args.len() == 3 {
         let address = String::from_utf8_lossy(&args[2]).into_owned();
         let found = clients.iter().find(|client| client.address.to_string() == address);
-        let client = found.ok_or_else(|| CommandError::text("ERR No such client"))?;
+        let client = found.ok_or(CommandError::NoClient)?;
         kill(cx, client);
         cx.reply.ok();
         return Ok(());
@@ -630,9 +610,8 @@ fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
         let text = String::from_utf8_lossy(value).into_owned();
         match args[at].to_ascii_uppercase().as_slice() {
             b"ID" => {
-                let id = integer::parse_u64(value)
-                    .filter(|id| *id > 0)
-                    .ok_or_else(|| CommandError::text("ERR client-id should be greater than 0"))?;
+                let id =
+                    integer::parse_u64(value).filter(|id| *id > 0).ok_or(CommandError::ClientId)?;
                 wanted.retain(|client| client.id == id);
             }
             b"ADDR" => wanted.retain(|client| client.address.to_string() == text),
@@ -643,7 +622,7 @@ fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
             }
             b"USER" => {
                 if cx.shared.acl.get(value).is_none() {
-                    return Err(CommandError::text(format!("ERR No such user '{text}'")));
+                    return Err(CommandError::NoUser(value.into()));
                 }
                 wanted.retain(|client| &*client.about.lock().user == value);
             }
@@ -710,14 +689,13 @@ fn client_reply(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError
 fn client_pause(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let millis = integer::parse_i64(&args[2])
         .filter(|millis| *millis <= LONGEST_PAUSE)
-        .ok_or_else(|| CommandError::text("ERR timeout is not an integer or out of range"))?;
-    let millis =
-        u64::try_from(millis).map_err(|_| CommandError::text("ERR timeout is negative"))?;
+        .ok_or(CommandError::TimeoutNotInteger)?;
+    let millis = u64::try_from(millis).map_err(|_| CommandError::NegativeTimeout)?;
     let writes_only = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
         None | Some(b"all") => false,
         Some(b"write") => true,
         Some(_) => {
-            return Err(CommandError::text("ERR CLIENT PAUSE mode must be WRITE or ALL"));
+            return Err(CommandError::PauseMode);
         }
     };
     cx.shared.clients.pause(Duration::from_millis(millis), writes_only);
@@ -737,7 +715,7 @@ fn client_unblock(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErr
         None | Some(b"timeout") => Unblocked::Timeout,
         Some(b"error") => Unblocked::Error,
         Some(_) => {
-            return Err(CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+            return Err(CommandError::UnblockReason);
         }
     };
     let client = u64::try_from(id).ok().and_then(|id| cx.shared.clients.get(id));
@@ -750,7 +728,7 @@ fn client_tracking(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandEr
     match args[2].to_ascii_lowercase().as_slice() {
         b"off" => cx.reply.ok(),
         b"on" => {
-            return Err(CommandError::text("ERR client tracking is not supported by this server"));
+            return Err(CommandError::NoTracking);
         }
         _ => return Err(CommandError::Syntax),
     }
@@ -770,9 +748,7 @@ fn client_trackinginfo(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandE
 }
 
 fn client_caching(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    Err(CommandError::text(
-        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-    ))
+    Err(CommandError::CachingOff)
 }
 
 fn client_getredir(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
@@ -830,5 +806,5 @@ fn command_getkeysandflags(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), C
 }
 
 fn no_cluster(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    Err(CommandError::text("ERR This instance has cluster support disabled"))
+    Err(CommandError::NoCluster)
 }

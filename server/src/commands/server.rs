@@ -287,8 +287,8 @@ pub(super) const SERVER: &[Command] = &[
 
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let sections: Vec<Vec<u8>> = args.tail(1).iter().map(<[u8]>::to_ascii_lowercase).collect();
-    if !crate::info::tells_of_nodes(&sections) {
-        cx.reply.verbatim_txt(crate::info::render(cx.shared, &[], &sections).as_bytes());
+    if !crate::observe::info::tells_of_nodes(&sections) {
+        cx.reply.verbatim_txt(crate::observe::info::render(cx.shared, &[], &sections).as_bytes());
         return Ok(());
     }
     let (shared, resp) = (Arc::clone(cx.shared), cx.reply.resp);
@@ -299,7 +299,7 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             Ok(Answer::Nodes(nodes)) => nodes,
             _ => Vec::new(),
         };
-        let text = crate::info::render(&shared, &nodes, &sections);
+        let text = crate::observe::info::render(&shared, &nodes, &sections);
         encoded(&shared, resp, |reply| {
             reply.verbatim_txt(text.as_bytes());
             Ok(())
@@ -340,8 +340,8 @@ fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
                 reply.ok();
                 Ok(())
             }
-            Ok(Err(failed)) => Err(CommandError::text(format!("ERR {failed}"))),
-            Err(_) => Err(CommandError::text("ERR the checkpoint did not end")),
+            Ok(Err(failed)) => Err(CommandError::Failed(failed.to_string().into())),
+            Err(_) => Err(CommandError::SaveEnded),
         })
     }));
     Ok(())
@@ -352,7 +352,7 @@ fn bg_save(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         return Err(CommandError::Syntax);
     }
     if cx.shared.saving.running.load(Ordering::Relaxed) {
-        return Err(CommandError::text("ERR Background save already in progress"));
+        return Err(CommandError::SaveInProgress);
     }
     durability::save_soon(cx.shared);
     cx.reply.simple("Background saving started");
@@ -374,7 +374,7 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
                 saves = Some(word == b"SAVE");
             }
             b"ABORT" if args.len() == 2 => {
-                return Err(CommandError::text("ERR No shutdown in progress."));
+                return Err(CommandError::NoShutdown);
             }
             _ => return Err(CommandError::Syntax),
         }
@@ -398,7 +398,7 @@ fn debug_sleep(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     let text = std::str::from_utf8(&args[2]).ok();
     let seconds = text.and_then(|text| text.parse::<f64>().ok());
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let duration = duration.ok_or_else(|| CommandError::text("ERR value is not a valid float"))?;
+    let duration = duration.ok_or(CommandError::NotFloat)?;
     cx.after = After::Sleep(duration, b"+OK\r\n");
     Ok(())
 }
@@ -415,7 +415,7 @@ fn memory_stats(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let figures = [
         ("peak.allocated", peak),
         ("total.allocated", used),
-        ("startup.allocated", 0),
+        ("startup.allocated", cx.shared.stats.startup_memory.load(Ordering::Relaxed)),
         ("clients.normal", cx.shared.clients.count()),
         ("keys.count", objects as u64),
         ("keys.bytes-per-key", used / (objects as u64).max(1)),
@@ -459,9 +459,7 @@ fn object_freq(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     if !is_there(cx, args) {
         return Ok(());
     }
-    Err(CommandError::text(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
-    ))
+    Err(CommandError::NoFrequency)
 }
 
 fn object_idle(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
@@ -481,7 +479,7 @@ fn object_refs(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
 fn slowlog_get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let count = args.get(2).map_or(Some(10), integer::parse_i64).unwrap_or(i64::MIN);
     if count < -1 {
-        return Err(CommandError::text("ERR count should be greater than or equal to -1"));
+        return Err(CommandError::SlowlogCount);
     }
     let entries = cx.shared.slowlog.latest(usize::try_from(count).unwrap_or(usize::MAX));
     cx.reply.array(entries.len());
@@ -545,7 +543,7 @@ fn latency_reset(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErro
 
 fn latency_doctor(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let all = cx.shared.latency.all();
-    let text = if cx.shared.settings.number("latency-monitor-threshold") == 0 {
+    let text = if cx.shared.settings.latency_threshold() == 0 {
         "Latency monitoring is off. CONFIG SET latency-monitor-threshold <milliseconds> turns it on.".to_owned()
     } else if all.is_empty() {
         "No delay beyond the threshold was seen.".to_owned()
@@ -562,10 +560,7 @@ fn latency_doctor(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError>
 fn latency_graph(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let all = cx.shared.latency.all();
     let Some((name, series)) = all.iter().find(|(name, _)| name.as_bytes() == &args[2]) else {
-        return Err(CommandError::text(format!(
-            "ERR No samples available for event '{}'",
-            String::from_utf8_lossy(&args[2])
-        )));
+        return Err(CommandError::NoSamples(args[2].into()));
     };
     let lines: String = series.samples.iter().map(|(at, ms)| format!("{at} {ms} ms\n")).collect();
     cx.reply.verbatim_txt(format!("{name}\n{lines}").as_bytes());
@@ -573,21 +568,19 @@ fn latency_graph(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErro
 }
 
 fn latency_histogram(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let sums = cx.shared.stats.sums();
-    let wanted = |row: &Row| {
-        args.len() == 2
-            || args.tail(2).iter().any(|name| row.name.as_bytes().eq_ignore_ascii_case(name))
+    // The name of a command with subcommands stands for all of them.
+    let wanted = |name: &str| {
+        let parent = name.split('|').next().unwrap_or(name);
+        let is = |asked: &[u8]| {
+            [name, parent].iter().any(|known| known.as_bytes().eq_ignore_ascii_case(asked))
+        };
+        args.len() == 2 || args.tail(2).iter().any(is)
     };
-    let shown: Vec<_> = cx
-        .shared
-        .table
-        .iter()
-        .zip(&sums.commands)
-        .filter(|(row, sums)| wanted(row) && sums.calls > 0)
-        .collect();
+    let mut shown = cx.shared.stats.commands();
+    shown.retain(|(name, sums)| wanted(name) && sums.calls > 0);
     cx.reply.map(shown.len());
-    for (row, sums) in shown {
-        cx.reply.bulk(row.name.to_ascii_lowercase().as_bytes());
+    for (name, sums) in shown {
+        cx.reply.bulk(name.as_bytes());
         cx.reply.map(2);
         cx.reply.bulk(b"calls");
         cx.reply.integer(sums.calls as i64);

@@ -63,7 +63,7 @@ pub(super) const TRANSACTIONS: &[Command] = &[
 
 fn multi(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     if cx.session.transaction.is_some() {
-        return Err(CommandError::text("ERR MULTI calls can not be nested"));
+        return Err(CommandError::NestedMulti);
     }
     cx.session.transaction = Some(Transaction::default());
     cx.session.client.about.lock().multi = 0;
@@ -74,7 +74,7 @@ fn multi(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 fn take(cx: &mut Context<'_>, command: &str) -> Result<Transaction, CommandError> {
     let transaction = cx.session.transaction.take();
     cx.session.client.about.lock().multi = -1;
-    transaction.ok_or_else(|| CommandError::text(format!("ERR {command} without MULTI")))
+    transaction.ok_or_else(|| CommandError::WithoutMulti(command.into()))
 }
 
 fn discard(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
@@ -88,9 +88,7 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let transaction = take(cx, "EXEC")?;
     if transaction.broken {
         cx.session.unwatch();
-        return Err(CommandError::text(
-            "EXECABORT Transaction discarded because of previous errors.",
-        ));
+        return Err(CommandError::ExecAborted);
     }
     if transaction.queued.is_empty() {
         let dirty = cx.session.dirty.load(Ordering::Acquire);
@@ -184,7 +182,7 @@ async fn assemble(made: Vec<u8>, awaited: Vec<(usize, Answering)>) -> Vec<u8> {
 
 fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if cx.session.transaction.is_some() {
-        return Err(CommandError::text("ERR WATCH inside MULTI is not allowed"));
+        return Err(CommandError::WatchInMulti);
     }
     let function = cx.function();
     for object in args.tail(1).iter() {
