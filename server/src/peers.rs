@@ -75,9 +75,9 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
     let port = node.port.load(Ordering::Relaxed);
     let Some(peer_bind) = node.settings.peer_addresses(port) else { return Ok(()) };
     let replica = node.store.replica();
-    let (cluster, name) = (node.settings.text("cluster-name"), node.node_name());
+    let (cluster, name) = (node.settings.cluster_name(), node.node_name());
     let mut overlay = overlay::Config::new(&cluster, &name, replica, unix_ms());
-    overlay.node_timeout = node.settings.duration("node-timeout").max(SHORTEST_TIMEOUT);
+    overlay.node_timeout = node.settings.node_timeout().max(SHORTEST_TIMEOUT);
     overlay.heartbeat = overlay.node_timeout / 5;
     overlay.addresses = node.settings.peer_announce();
     overlay.secret = node.settings.cluster_secret().map(|secret| {
@@ -91,9 +91,8 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
         replicator::Config { interval: intervals.default, ..replicator::Config::new(replica) };
     let mut settings = shell::Settings::new(peer_bind, node::Config { overlay, replicator });
     settings.join = node.settings.join();
-    settings.mdns = (node.settings.text("mdns") == "yes").then(|| {
-        let port = u16::try_from(node.settings.number("mdns-port")).ok();
-        let port = port.filter(|port| *port != MDNS_PORT);
+    settings.mdns = node.settings.mdns().then(|| {
+        let port = Some(node.settings.mdns_port()).filter(|port| *port != MDNS_PORT);
         Mdns { port, announce: node.settings.peer_announce() }
     });
     let peers = shell::start(settings, Arc::clone(&node.store)).map_err(|error| {
@@ -128,7 +127,7 @@ pub(crate) fn port(node: &Node) -> String {
 /// Passes the setting `sync-rate` to replication.
 pub(crate) fn set_sync_rate(node: &Node) {
     let Some(peers) = node.peers.get() else { return };
-    peers.set_sync_rate(u64::try_from(node.settings.number("sync-rate")).unwrap_or(u64::MAX));
+    peers.set_sync_rate(node.settings.sync_rate());
 }
 
 /// Passes the setting `replication-interval` to replication.

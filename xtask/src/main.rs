@@ -17,8 +17,8 @@ Usage: cargo xtask <command>
                     (suites: rust, doc, python, node, allreduce)
   check [what...]   what CI checks beside the tests (fmt, clippy, doc, deny, docs, fuzz,
                     arrows, instructions)
-  docs [--check]    writes docs/commands.md and docs/settings.md from the server's own tables;
-                    with --check, fails if they are stale
+  docs [--check]    writes docs/commands.md, settings.md, errors.md and metrics.md from the
+                    server's own tables; with --check, fails if they are stale
   bench [args...]   runs the benchmarks of benches/ in release mode";
 
 /// What a habit ends with: `Err` says why it cannot go on, `Ok(false)` that something it ran has failed.
