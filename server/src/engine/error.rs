@@ -226,7 +226,7 @@ errors! {
         "CLIENT LIST or KILL names no type of clients", "Use normal, pubsub, replica or master";
     ClientIds = "ERR", "Invalid client ID", "CLIENT LIST ID of something that is no number", "Send ids of CLIENT LIST";
     ClientId = "ERR", "client-id should be greater than 0", "CLIENT KILL ID of 0 or no number", "Send an id of CLIENT LIST";
-    NoClient = "ERR", "No such client", "CLIENT KILL of an address that nobody has", "See CLIENT LIST";
+    NoClient = "ERR", "No such client", "CLIENT KILL of an address that no client has", "See CLIENT LIST";
     NoUser(name) = "ERR", "No such user '{}'", "CLIENT KILL USER of an unknown user", "See ACL USERS";
     PauseMode = "ERR", "CLIENT PAUSE mode must be WRITE or ALL", "CLIENT PAUSE has another mode", "Use WRITE or ALL";
     UnblockReason = "ERR", "CLIENT UNBLOCK reason should be TIMEOUT or ERROR", "CLIENT UNBLOCK has another reason", "Use TIMEOUT or ERROR";

@@ -142,7 +142,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut beside = path.clone().into_os_string();
     beside.push(format!(".{}.tmp", std::process::id()));
     let write = || {
-        // It may hold secrets: nobody else reads it, not even for a moment.
+        // It may hold secrets: other users of the host must not read it, not even for a moment.
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create(true)

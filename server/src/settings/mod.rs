@@ -532,9 +532,12 @@ impl Settings {
             if setting.when != When::Any {
                 return Err(failed("can't set immutable config"));
             }
-            let text = str::from_utf8(text).map_err(|_| failed("argument must be UTF-8"))?;
-            let normal = setting.kind.normal(text);
-            let normal = normal.ok_or_else(|| failed(&setting.kind.refusal(text)))?;
+            let lossy = String::from_utf8_lossy(text);
+            let normal = setting.kind.normal(&lossy);
+            let normal = normal.ok_or_else(|| failed(&setting.kind.refusal(&lossy)))?;
+            if lossy.as_bytes() != *text {
+                return Err(failed("argument must be UTF-8"));
+            }
             if new.iter().any(|(known, _)| *known == row) {
                 return Err(failed("duplicate parameter"));
             }
