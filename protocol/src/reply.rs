@@ -57,9 +57,10 @@ impl Reply<'_> {
     }
 
     /// An error; `line` begins with its prefix. Line breaks become spaces.
-    pub fn error(&mut self, line: &str) {
+    pub fn error(&mut self, line: impl AsRef<[u8]>) {
         self.out.push(b'-');
-        let clean = line.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b });
+        let bytes = line.as_ref().iter();
+        let clean = bytes.map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b });
         self.out.extend(clean);
         self.out.extend_from_slice(b"\r\n");
     }

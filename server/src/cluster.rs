@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::settings::Cluster;
+use crate::settings::cli::Cluster;
 
 /// How far a node's peer port is above its port.
 const PEER_PORT: u16 = 1000;

@@ -33,7 +33,7 @@ fn config(settings: &Settings, replica: ReplicaId) -> Config {
 
 /// The directory, if the node has one.
 fn directory(settings: &Settings) -> Option<String> {
-    Some(settings.text("data-dir")).filter(|directory| directory != "none")
+    settings.data_dir()
 }
 
 fn refused(directory: &str, error: &OpenError) -> String {

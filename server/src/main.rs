@@ -13,13 +13,12 @@ mod commands;
 mod durability;
 mod engine;
 mod front;
-mod info;
 mod node;
+mod observe;
 mod peers;
 mod process;
 mod random;
 mod settings;
-mod stats;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::pin::pin;
@@ -35,7 +34,9 @@ use engine::Engine;
 use front::{Front, listener, worker};
 use node::Node;
 use process::{end_at_next_signal, raise_descriptors, within};
-use settings::{Page, Settings, Start};
+use settings::Settings;
+use settings::cli::{Page, Start, from_process};
+use settings::kind::LogFormat;
 
 /// How much longer than the workers' own limit the end waits for them.
 const GRACE: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ const GRACE: Duration = Duration::from_secs(1);
 static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 fn main() -> ExitCode {
-    match Settings::from_process().map_err(|error| error.to_string()).and_then(start) {
+    match from_process().map_err(|error| error.to_string()).and_then(start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("miso-server: {error}");
@@ -59,7 +60,9 @@ fn start(start: Start) -> Result<(), String> {
         Start::Print(page) => {
             let text = match page {
                 Page::Commands => miso_protocol::reference::markdown(&commands::table().0),
-                Page::Settings => settings::reference(),
+                Page::Settings => settings::reference::markdown(),
+                Page::Errors => engine::error::markdown(),
+                Page::Metrics => observe::metrics::markdown(),
             };
             std::io::stdout()
                 .write_all(text.as_bytes())
@@ -81,7 +84,9 @@ fn run(settings: Settings) -> Result<(), String> {
         settings.lower_maxclients(clients);
     }
     miso_store::seed_hashes(random::seed());
+    let bare = allocator::used_bytes();
     let (store, recovered) = durability::open(&settings)?;
+    let with_data = allocator::used_bytes();
     let (table, handlers) = commands::table();
     let node = Arc::new(Node::new(settings, store, table));
     let front = Arc::new(Front::new(Engine::new(Arc::clone(&node), handlers)));
@@ -99,6 +104,8 @@ fn run(settings: Settings) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
+    let startup = bare + allocator::used_bytes().saturating_sub(with_data);
+    node.stats.startup_memory.store(startup, Ordering::Relaxed);
     let listening = runtime.block_on(async {
         let failed = |error: std::io::Error| format!("cannot take signals: {error}");
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -166,31 +173,20 @@ async fn until_stopped(
 }
 
 fn log(settings: &Settings) {
-    let level = match settings.text("loglevel").as_str() {
-        "error" => tracing::Level::ERROR,
-        "warn" => tracing::Level::WARN,
-        "debug" => tracing::Level::DEBUG,
-        "trace" => tracing::Level::TRACE,
-        _ => tracing::Level::INFO,
-    };
     let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_max_level(settings.log_level())
         .with_target(false)
         .with_ansi(std::io::stdout().is_terminal())
         // The reader of the log may have ended; the server goes on without it.
         .log_internal_errors(false);
-    if settings.text("logformat") == "json" {
-        builder.json().init();
-    } else {
-        builder.init();
+    match settings.log_format() {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.init(),
     }
 }
 
 fn load_acl(node: &Node) -> Result<(), String> {
-    let path = node.settings.text("aclfile");
-    if path.is_empty() {
-        return Ok(());
-    }
+    let Some(path) = node.settings.aclfile() else { return Ok(()) };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         format!("aclfile: cannot read {path}: {error}; expected a file of users")
     })?;

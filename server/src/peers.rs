@@ -77,9 +77,9 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
     let port = node.port.load(Ordering::Relaxed);
     let Some(peer_bind) = node.settings.peer_addresses(port) else { return Ok(()) };
     let replica = node.store.replica();
-    let (cluster, name) = (node.settings.text("cluster-name"), node.node_name());
+    let (cluster, name) = (node.settings.cluster_name(), node.node_name());
     let mut overlay = overlay::Config::new(&cluster, &name, replica, unix_ms());
-    overlay.node_timeout = node.settings.duration("node-timeout").max(SHORTEST_TIMEOUT);
+    overlay.node_timeout = node.settings.node_timeout().max(SHORTEST_TIMEOUT);
     overlay.heartbeat = overlay.node_timeout / 5;
     overlay.addresses = node.settings.peer_announce();
     overlay.secret = node.settings.cluster_secret().map(|secret| {
@@ -95,15 +95,13 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
         replicator::Config { interval: intervals.default, ..replicator::Config::new(replica) };
     let mut settings = shell::Settings::new(peer_bind, node::Config { overlay, replicator });
     settings.join = node.settings.join();
-    let is_consented = is_secured || cluster != DEFAULT_CLUSTER;
-    let is_mdns = match node.settings.text("mdns").as_str() {
-        "yes" => true,
-        "auto" => is_consented,
-        _ => false,
+    let is_mdns = match node.settings.mdns() {
+        crate::settings::kind::Mdns::Yes => true,
+        crate::settings::kind::Mdns::Auto => is_secured || cluster != DEFAULT_CLUSTER,
+        crate::settings::kind::Mdns::No => false,
     };
     settings.mdns = is_mdns.then(|| {
-        let port = u16::try_from(node.settings.number("mdns-port")).ok();
-        let port = port.filter(|port| *port != MDNS_PORT);
+        let port = Some(node.settings.mdns_port()).filter(|port| *port != MDNS_PORT);
         Mdns { port, announce: node.settings.peer_announce() }
     });
     let peers = shell::start(settings, Arc::clone(&node.store)).map_err(|error| {
@@ -144,14 +142,14 @@ fn check_exposed(node: &Node, bind: &[SocketAddr], is_secured: bool) -> Result<(
     if is_secured {
         return Ok(());
     }
-    if node.settings.text("peer-insecure") != "yes" {
+    if !node.settings.peer_insecure() {
         return Err(format!(
             "peer-bind: {} can be reached from other hosts, and without a cluster secret each of them may \
              join; expected --cluster-secret-file FILE, the same on all nodes, or --peer-insecure yes",
             exposed.ip()
         ));
     }
-    if !node.settings.text("requirepass").is_empty() {
+    if !node.settings.requirepass().is_empty() {
         tracing::warn!(
             "requirepass guards clients only: without a cluster secret each host that reaches {exposed} \
              can read and write everything as a node"
@@ -176,7 +174,7 @@ pub(crate) fn port(node: &Node) -> String {
 /// Passes the setting `sync-rate` to replication.
 pub(crate) fn set_sync_rate(node: &Node) {
     let Some(peers) = node.peers.get() else { return };
-    peers.set_sync_rate(u64::try_from(node.settings.number("sync-rate")).unwrap_or(u64::MAX));
+    peers.set_sync_rate(node.settings.sync_rate());
 }
 
 /// Passes the setting `replication-interval` to replication.

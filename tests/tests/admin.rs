@@ -125,6 +125,17 @@ fn statistics_count() {
     }
     let latencies = s.run("INFO latencystats").text();
     assert!(latencies.contains("latency_percentiles_usec_gcounter.add:p50="), "{latencies}");
+    // Subcommands are counted by themselves, and a command's name stands for all of them.
+    s.script("CLIENT SETINFO LIB-NAME x => OK\nCLIENT SETINFO LIB-VER 1 => OK");
+    let stats = s.run("INFO commandstats").text();
+    assert!(stats.contains("\r\ncmdstat_client|setinfo:calls=2,"), "{stats}");
+    assert!(!stats.contains("cmdstat_client:"), "{stats}");
+    let latencies = s.run("INFO latencystats").text();
+    assert!(latencies.contains("latency_percentiles_usec_client|setinfo:p50="), "{latencies}");
+    for name in ["client", "client|setinfo"] {
+        let histogram = s.run(&format!("LATENCY HISTOGRAM {name}"));
+        assert_eq!(histogram.items()[0].text(), "client|setinfo", "{histogram}");
+    }
     let errors = s.run("INFO errorstats").text();
     assert!(errors.contains("errorstat_WRONGTYPE:count=1"), "{errors}");
     assert!(errors.contains("errorstat_ERR:count=2"), "{errors}");
@@ -140,6 +151,39 @@ fn statistics_count() {
     let after: u64 = node.info("total_commands_processed").parse().expect("a number");
     assert!((100..130).contains(&(after - before)), "{before} {after}");
     assert_eq!(s.run("INFO keyspace").text().lines().count(), 2);
+}
+
+/// Names within INFO and figures of memory, clients and denials.
+#[test]
+fn figures_are_measured() {
+    let node = Node::with(&["--requirepass", "pw"]);
+    let mut wire = node.wire();
+    assert!(wire.ask("AUTH wrong").is_error());
+    assert_eq!(wire.ask("AUTH pw").to_string(), "OK");
+    let number = |field: &str| -> f64 {
+        let text = wire_info(&node, field);
+        text.trim_end_matches('%').parse().unwrap_or_else(|_| panic!("{field}: {text}"))
+    };
+    assert_eq!(number("acl_access_denied_auth"), 1.0);
+    assert!(number("total_system_memory") > number("used_memory_rss"));
+    assert!(number("used_memory_rss") > 0.0);
+    let startup = number("used_memory_startup");
+    assert!(startup > 0.0 && startup <= number("used_memory_peak"), "{startup}");
+    assert!(number("used_memory_overhead") <= number("used_memory_peak"));
+    assert!(number("mem_clients_normal") > 0.0);
+    assert!(number("total_reads_processed") >= 2.0);
+    assert!(number("total_writes_processed") >= 2.0);
+    // Half a command is what the client has sent of it.
+    wire.send(b"*2\r\n$4\r\nPING\r\n$500\r\nabc").expect("the node reads");
+    wait_until("the half command is counted", || number("client_recent_max_input_buffer") > 3.0);
+}
+
+/// A field of INFO of a node whose password is `pw`.
+fn wire_info(node: &Node, field: &str) -> String {
+    let mut s = Session::open(&node.url(":pw"), Resp::V2).expect("the password holds");
+    let text = s.run("INFO everything").text();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
+    line.unwrap_or_else(|| panic!("no {field} in:\n{text}")).to_owned()
 }
 
 #[test]

@@ -158,6 +158,22 @@ fn wrong_configuration() {
     refused(&run(&["--config", &path]), &[&path]);
 }
 
+/// A fault of the file is said with its line and column, and with what is allowed.
+#[test]
+fn places_in_the_configuration() {
+    for (text, place, allowed) in [
+        ("# ours\nport = 1\n  maxmemory = \"12xb\"\n", ":3:15: maxmemory", "100mb"),
+        ("port = 70000\n", ":1:8: port", "from 0 to 65535"),
+        ("port = 1\nappendfsync = \"never\"\n", ":2:15: appendfsync", "everysec, always, no"),
+        ("\n\nnonsense = 1\n", ":3:1: nonsense", "--help"),
+        ("port = \n", ":1:8: ", "not valid TOML"),
+        ("[port]\nx = 1\n", ":1:1: port: found a table", "from 0 to 65535"),
+    ] {
+        let path = file(text);
+        refused(&run(&["--config", &path]), &[&format!("{}{place}", &*path), allowed]);
+    }
+}
+
 #[test]
 fn unusable_secrets() {
     let (empty, good) = (file("\r\n\n"), file("secret\n"));
@@ -223,6 +239,26 @@ fn rewriting_the_configuration() {
     );
 }
 
+/// A secret that came by the environment is not written into the file; one of CONFIG SET is.
+#[test]
+fn rewriting_keeps_secrets_of_the_environment_out() {
+    let path = file("maxclients = 11\n");
+    let environment = [("MISO_REQUIREPASS", "hush"), ("MISO_CLUSTER_SECRET", "whisper")];
+    let node = Node::with_environment(&["--config", &path], &environment);
+    let mut wire = node.wire();
+    for line in ["AUTH hush", "CONFIG SET timeout 44", "CONFIG REWRITE"] {
+        assert_eq!(wire.ask(line).to_string(), "OK", "{line}");
+    }
+    let text = fs::read_to_string(&*path).expect("the file is still there");
+    assert!(!text.contains("hush") && !text.contains("whisper"), "{text}");
+    assert!(text.contains("timeout = 44"), "{text}");
+    for line in ["CONFIG SET requirepass later", "CONFIG REWRITE"] {
+        assert_eq!(wire.ask(line).to_string(), "OK", "{line}");
+    }
+    let text = fs::read_to_string(&*path).expect("the file is still there");
+    assert!(text.contains("requirepass = \"later\"") && !text.contains("whisper"), "{text}");
+}
+
 /// The references that the documentation is made of.
 #[test]
 fn references() {
@@ -235,6 +271,14 @@ fn references() {
     assert_eq!(settings.code, Some(0), "{}", settings.stderr);
     for name in ["maxmemory", "default-function", "MISO_PORT"] {
         assert!(settings.stdout.contains(name), "{name} is not in the settings reference");
+    }
+    for (flag, words) in [
+        ("--print-error-reference", "`WRONGTYPE`"),
+        ("--print-metric-reference", "`miso_memory_used_bytes`"),
+    ] {
+        let page = run(&[flag]);
+        assert_eq!(page.code, Some(0), "{}", page.stderr);
+        assert!(page.stdout.contains(words), "no {words} on the page of {flag}");
     }
 }
 

@@ -32,6 +32,57 @@ fn same(lines: &str) {
     }
 }
 
+/// Bytes of a client come back in errors as they are, text or not, and none of them ends the line.
+#[test]
+fn errors_repeat_bytes() {
+    let commands: [&[&[u8]]; 11] = [
+        &[b"fo\xff\x01\r\no", b"a\xffb\0c", b"x"],
+        &[b"CLIENT", b"f\xff\r\n\x01"],
+        &[b"CONFIG", b"SET", b"\xff\n", b"a"],
+        &[b"CONFIG", b"SET", b"appendfsync", b"\xff"],
+        &[b"ACL", b"CAT", b"\xff\n"],
+        &[b"ACL", b"DRYRUN", b"\xff\n", b"ping"],
+        &[b"ACL", b"SETUSER", b"foo", b"\xff\r\n"],
+        &[b"HELLO", b"3", b"\xff\r\n"],
+        &[b"CLIENT", b"KILL", b"USER", b"\xff\r\n"],
+        &[b"CLIENT", b"LIST", b"TYPE", b"\xff\r\n"],
+        &[b"LATENCY", b"GRAPH", b"\xff\r\n"],
+    ];
+    let (miso, redis) = (Node::start(), Node::redis(&[]));
+    for command in commands {
+        let mut bytes = format!("*{}\r\n", command.len()).into_bytes();
+        for word in command {
+            bytes.extend(format!("${}\r\n", word.len()).into_bytes());
+            bytes.extend([*word, b"\r\n"].concat());
+        }
+        let raw = |node: &Node| {
+            let mut wire = node.wire();
+            wire.send(&bytes).expect("the server reads");
+            wire.finish();
+            wire.rest().escape_ascii().to_string()
+        };
+        assert_eq!(raw(&miso), raw(&redis), "{}", bytes.escape_ascii());
+    }
+}
+
+/// INFO has the fields of Redis in its order, but for those about how Redis was built.
+#[test]
+fn info_fields() {
+    const NONE_HERE: [&str; 4] = ["redis_build_id", "atomicvar_api", "gcc_version", "lru_clock"];
+    let (miso, redis) = (Node::start(), Node::redis(&[]));
+    for section in ["server", "clients", "memory", "persistence", "stats", "replication", "cpu"] {
+        let fields = |node: &Node| -> Vec<String> {
+            let text = node.session().run(&format!("INFO {section}")).text();
+            let names = text.lines().filter_map(|line| line.split_once(':'));
+            names.map(|(name, _)| name.to_owned()).collect()
+        };
+        let (ours, mut theirs) = (fields(&miso), fields(&redis));
+        theirs.retain(|field| !NONE_HERE.contains(&field.as_str()));
+        let common: Vec<&String> = ours.iter().filter(|field| theirs.contains(field)).collect();
+        assert_eq!(common, theirs.iter().collect::<Vec<_>>(), "{section}");
+    }
+}
+
 #[test]
 fn small_talk() {
     same(

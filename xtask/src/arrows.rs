@@ -17,18 +17,16 @@ use crate::process::root;
 const CRATES: [&str; 6] = ["crdt", "store", "protocol", "replication", "server", "benches"];
 
 /// The floors of the server: a file or folder of `server/src`, and the number of its floor.
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 14] = [
     ("main", 7),
     ("front", 6),
     ("commands", 5),
     ("engine", 4),
     ("observe", 4),
-    ("info", 4),
     ("durability", 3),
     ("peers", 3),
     ("cluster", 3),
     ("node", 2),
-    ("stats", 2),
     ("settings", 1),
     ("clock", 1),
     ("process", 1),

@@ -5,9 +5,11 @@ use crate::build::{build, built};
 use crate::process::{program, root};
 use std::fs;
 
-const PAGES: [(&str, &str); 2] = [
+const PAGES: [(&str, &str); 4] = [
     ("docs/commands.md", "--print-command-reference"),
     ("docs/settings.md", "--print-settings-reference"),
+    ("docs/errors.md", "--print-error-reference"),
+    ("docs/metrics.md", "--print-metric-reference"),
 ];
 
 pub(crate) fn run(args: &[String]) -> Outcome {

@@ -64,9 +64,7 @@ pub(super) fn with_shard<R>(
 pub(super) fn check_key(cx: &Context<'_>, key: &[u8]) -> Result<(), CommandError> {
     let max = cx.node.settings.key_max_bytes();
     if key.len() > max {
-        return Err(CommandError::Other(
-            format!("ERR object or name is longer than key-max-bytes ({max})").into(),
-        ));
+        return Err(CommandError::TooLong(max.to_string().into()));
     }
     Ok(())
 }

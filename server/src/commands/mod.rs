@@ -60,8 +60,8 @@ mod tests {
     use crate::engine::session::Session;
     use crate::engine::wait::After;
     use crate::node::Node;
+    use crate::node::stats::Worker;
     use crate::settings;
-    use crate::stats::Worker;
 
     #[test]
     fn every_row_is_complete() {
@@ -81,7 +81,7 @@ mod tests {
     /// A caller of the engine that has no socket, as an HTTP request has none.
     struct Caller {
         engine: Engine,
-        worker: Worker,
+        worker: Arc<Worker>,
         session: Session,
         batch: Batch,
     }
@@ -94,7 +94,7 @@ mod tests {
             let address = SocketAddr::from(([127, 0, 0, 1], 1));
             let client = node.clients.open(address, address, 0, 1).expect("there is room for one");
             let session = Session::new(client, Arc::clone(&node));
-            let worker = Worker::new(node.table.len());
+            let worker = node.stats.worker();
             let engine = Engine::new(node, handlers);
             Caller { engine, worker, session, batch: Batch::default() }
         }

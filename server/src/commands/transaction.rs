@@ -60,7 +60,7 @@ pub(super) const TRANSACTIONS: &[Command] = &[
 
 fn multi(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     if cx.session.transaction.is_some() {
-        return Err(CommandError::text("ERR MULTI calls can not be nested"));
+        return Err(CommandError::NestedMulti);
     }
     cx.session.transaction = Some(Transaction::default());
     cx.session.client.about.lock().multi = 0;
@@ -70,7 +70,7 @@ fn multi(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 
 fn discard(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     if cx.session.transaction.is_none() {
-        return Err(CommandError::text("ERR DISCARD without MULTI"));
+        return Err(CommandError::WithoutMulti("DISCARD".into()));
     }
     cx.session.discard();
     cx.reply.ok();
@@ -80,10 +80,10 @@ fn discard(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 /// Lets the engine run what is queued.
 fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     match &cx.session.transaction {
-        None => Err(CommandError::text("ERR EXEC without MULTI")),
+        None => Err(CommandError::WithoutMulti("EXEC".into())),
         Some(transaction) if transaction.broken => {
             cx.session.discard();
-            Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."))
+            Err(CommandError::ExecAborted)
         }
         Some(_) => {
             cx.after = After::Exec;
@@ -94,7 +94,7 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 
 fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if cx.session.transaction.is_some() {
-        return Err(CommandError::text("ERR WATCH inside MULTI is not allowed"));
+        return Err(CommandError::WatchInMulti);
     }
     let function = cx.function();
     for object in args.tail(1).iter() {

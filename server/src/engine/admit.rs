@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use miso_protocol::command::{Access, Flags, Row, Table};
+use miso_protocol::command::{Access, Flags, Row};
 use miso_protocol::reply::Resp;
 use miso_protocol::request::Args;
 use miso_store::Deleting;
@@ -23,6 +23,8 @@ pub(crate) struct Resolved {
     pub(crate) number: u16,
     pub(crate) row: &'static Row,
     pub(crate) sub: Option<(usize, &'static Row)>,
+    /// The slot of the statistics that it is counted in.
+    pub(crate) slot: u16,
 }
 
 impl Resolved {
@@ -111,23 +113,24 @@ pub(super) fn admit(
 /// # Errors
 /// If there is no such command or subcommand, or the number of arguments does not fit.
 pub(crate) fn find(
-    table: &Table,
+    node: &Node,
     memo: &mut (Vec<u8>, u16),
     args: Args<'_>,
 ) -> Result<Resolved, CommandError> {
-    let name = &args[0];
+    let (name, table) = (&args[0], &node.table);
     // Most commands repeat the previous one.
     let number = if memo.1 != u16::MAX && memo.0 == name {
         memo.1
     } else {
-        let number = table.find(name).ok_or_else(|| CommandError::text(unknown(args)))?;
+        let number = table.find(name).ok_or_else(|| unknown(args))?;
         memo.0.clear();
         memo.0.extend_from_slice(name);
         memo.1 = number;
         number
     };
     let row = table.row(number);
-    let mut found = Resolved { number, row, sub: None };
+    let slot = node.stats.slot(number, None);
+    let mut found = Resolved { number, row, sub: None, slot };
     if !row.subcommands.is_empty() {
         match args.get(1) {
             // A few commands also stand alone.
@@ -135,13 +138,11 @@ pub(crate) fn find(
             None => return Err(CommandError::WrongArity(row.name.to_ascii_lowercase().into())),
             Some(word) => {
                 let at = table.subcommand(number, word).ok_or_else(|| {
-                    let shown = String::from_utf8_lossy(&word[..word.len().min(128)]);
-                    CommandError::text(format!(
-                        "ERR unknown subcommand '{shown}'. Try {} HELP.",
-                        row.name
-                    ))
+                    let shown = &word[..word.len().min(UNKNOWN_SHOWN)];
+                    CommandError::UnknownSubcommand(shown.into(), row.name.into())
                 })?;
                 found.sub = Some((at, &row.subcommands[at]));
+                found.slot = node.stats.slot(number, Some(at));
             }
         }
     }
@@ -155,22 +156,23 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// Redis's line about a command that does not exist, with its first arguments.
-fn unknown(args: Args<'_>) -> String {
-    let shown =
-        |arg: &[u8], max: usize| String::from_utf8_lossy(&arg[..arg.len().min(max)]).into_owned();
-    let mut line =
-        format!("ERR unknown command '{}', with args beginning with: ", shown(&args[0], 128));
-    let start = line.len();
+/// The error about a command that does not exist, with its first arguments, as Redis shortens them.
+fn unknown(args: Args<'_>) -> CommandError {
+    let mut shown = Vec::new();
     for arg in args.tail(1).iter() {
-        if line.len() - start >= 128 {
+        if shown.len() >= UNKNOWN_SHOWN {
             break;
         }
-        let room = 128 - (line.len() - start);
-        line.push_str(&format!("'{}' ", shown(arg, room)));
+        let room = UNKNOWN_SHOWN - shown.len();
+        let arg = arg.split(|byte| *byte == 0).next().unwrap_or_default();
+        shown.extend([b"'", &arg[..arg.len().min(room)], b"' "].concat());
     }
-    line
+    let name = &args[0][..args[0].len().min(UNKNOWN_SHOWN)];
+    CommandError::UnknownCommand(name.into(), shown.into())
 }
+
+/// How many bytes of an unknown command an error repeats: of its name, and of its arguments.
+const UNKNOWN_SHOWN: usize = 128;
 
 /// Checks authentication, ACL rules and the subscribed state.
 pub(super) fn check(
@@ -191,10 +193,7 @@ pub(super) fn check(
         }
     }
     if session.resp == Resp::V2 && session.listening() && !flags.has(Flags::ALLOW_SUBSCRIBED) {
-        return Err(CommandError::text(format!(
-            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
-            found.name()
-        )));
+        return Err(CommandError::SubscribedOnly(found.name().into()));
     }
     Ok(())
 }
@@ -242,6 +241,7 @@ pub(crate) fn deny(
     let context = if session.transaction.is_some() { "multi" } else { "toplevel" };
     let line = node.client_line(&session.client);
     let entry = LogEntry::now(denied.reason(), context, object, user, line);
-    node.acl.log.add(entry, usize::try_from(node.settings.number("acllog-max-len")).unwrap_or(0));
+    node.stats.denials.count(denied.reason());
+    node.acl.log.add(entry, node.settings.acllog_max_len());
     CommandError::text(denied.line(name))
 }

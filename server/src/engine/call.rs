@@ -11,7 +11,7 @@ use crate::engine::error::CommandError;
 use crate::engine::wait::After;
 use crate::node::Node;
 use crate::node::clients::Client;
-use crate::stats::Worker;
+use crate::node::stats::Worker;
 
 /// The counts of one batch of commands. FAST commands are not timed one by one: they share the time of
 /// the batch that the others have not taken.
@@ -24,10 +24,10 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    fn count(&mut self, row: u16) {
-        match self.fast.iter_mut().find(|(known, _)| *known == row) {
+    fn count(&mut self, slot: u16) {
+        match self.fast.iter_mut().find(|(known, _)| *known == slot) {
             Some((_, calls)) => *calls += 1,
-            None => self.fast.push((row, 1)),
+            None => self.fast.push((slot, 1)),
         }
     }
 
@@ -36,9 +36,9 @@ impl Batch {
         let calls: u64 = self.fast.iter().map(|(_, calls)| calls).sum();
         if calls > 0 {
             let each = took.saturating_sub(self.timed) / u32::try_from(calls).unwrap_or(u32::MAX);
-            for (row, calls) in self.fast.drain(..) {
-                worker.command(row).calls.add(calls);
-                worker.command(row).took(calls, each);
+            for (slot, calls) in self.fast.drain(..) {
+                worker.command(slot).calls.add(calls);
+                worker.command(slot).took(calls, each);
             }
         }
         self.timed = Duration::ZERO;
@@ -67,13 +67,12 @@ pub(super) fn call(
     let result = run(cx, args);
     if let Err(error) = result {
         cx.reply.out.truncate(start);
-        let line = error.to_string();
-        cx.reply.error(&line);
-        cx.worker.command(found.number).failed.add(1);
-        cx.node.stats.error(&line);
+        cx.reply.error(error.line());
+        cx.worker.command(found.slot).failed.add(1);
+        cx.node.stats.error(error.code());
     }
     match began {
-        None => batch.count(found.number),
+        None => batch.count(found.slot),
         Some(began) => {
             let mut took = began.elapsed();
             batch.timed += took;
@@ -81,12 +80,12 @@ pub(super) fn call(
             if let After::Sleep(asleep, _) = &cx.after {
                 took += *asleep;
             }
-            cx.worker.command(found.number).calls.add(1);
-            cx.worker.command(found.number).took(1, took);
+            cx.worker.command(found.slot).calls.add(1);
+            cx.worker.command(found.slot).took(1, took);
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let slow = cx.node.settings.slower_than().is_some_and(|from| micros >= from);
             if slow && !found.leaf().flags.has(Flags::SKIP_SLOWLOG) {
-                let max = usize::try_from(cx.node.settings.number("slowlog-max-len")).unwrap_or(0);
+                let max = cx.node.settings.slowlog_max_len();
                 cx.node.slowlog.add(&cx.session.client, args, took, max);
             }
             cx.node.latency.note("command", took, cx.node.settings.latency_threshold());

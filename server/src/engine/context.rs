@@ -10,7 +10,7 @@ use crate::engine::error::CommandError;
 use crate::engine::session::Session;
 use crate::engine::wait::After;
 use crate::node::Node;
-use crate::stats::Worker;
+use crate::node::stats::Worker;
 
 /// What a command's handler works with.
 pub(crate) struct Context<'a> {
@@ -53,7 +53,7 @@ impl Context<'_> {
             return Ok(());
         }
         if self.session.transaction.is_some() || self.held.is_some() {
-            return Err(CommandError::text("ERR the function cannot change inside MULTI"));
+            return Err(CommandError::FunctionInMulti);
         }
         self.session.set_function(function);
         Ok(())
@@ -62,10 +62,7 @@ impl Context<'_> {
     /// Whether this connection may speak for `function`.
     pub(crate) fn check_function(&self, function: &[u8]) -> Result<(), CommandError> {
         match self.session.user.as_ref().and_then(|user| user.function()) {
-            Some(bound) if bound != function => Err(CommandError::text(format!(
-                "NOPERM this user speaks for the function '{}' alone",
-                bound.escape_ascii()
-            ))),
+            Some(bound) if bound != function => Err(CommandError::OtherFunction(bound.into())),
             _ => Ok(()),
         }
     }

@@ -1,36 +1,302 @@
-//! What a command answers when it cannot do what was asked.
+//! What a command answers when it cannot do what was asked: one row for each error.
+//!
+//! A row has the error's code, its text, when it comes and what to do about it. The reply line, the
+//! counts of `INFO errorstats` (by code) and docs/errors.md are made from the rows. Texts are Redis's
+//! where Redis has the same error.
+//!
+//! Bytes of a client that stand in a text are kept as they are, as Redis does: the reply line is
+//! bytes, not UTF-8. Only what would end the line is replaced when it is written.
 
 use std::borrow::Cow;
+use std::fmt::{self, Display, Write as _};
 
 use miso_store::WrongType;
 
-/// A client's mistake. What it prints is the error line of the reply, in Redis's words where Redis
-/// has words; nothing else formats errors.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CommandError {
-    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
-    WrongType,
-    #[error("ERR wrong number of arguments for '{0}' command")]
-    WrongArity(Cow<'static, str>),
-    #[error("ERR value is not an integer or out of range")]
-    NotInteger,
-    #[error("ERR increment or decrement would overflow")]
-    Overflow,
-    #[error("ERR a grow-only counter cannot decrease")]
-    CannotDecrease,
-    #[error("ERR syntax error")]
-    Syntax,
-    #[error("ERR invalid cursor")]
-    InvalidCursor,
-    #[error("OOM command not allowed when used memory > 'maxmemory'.")]
-    OutOfMemory,
-    #[error("NOAUTH Authentication required.")]
-    NoAuth,
-    #[error("WRONGPASS invalid username-password pair or user is disabled.")]
-    WrongPass,
-    #[error("{0}")]
-    Other(Cow<'static, str>),
+/// The most bytes of a client that an error repeats.
+const SHOWN_MAX: usize = 1024;
+
+/// Bytes within an error's text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Shown(Box<[u8]>);
+
+impl From<&[u8]> for Shown {
+    /// Ends at the first zero byte, as a text of Redis's does, and is bounded.
+    fn from(bytes: &[u8]) -> Shown {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        Shown(Box::from(&bytes[..end.min(SHOWN_MAX)]))
+    }
 }
+
+impl From<Vec<u8>> for Shown {
+    fn from(bytes: Vec<u8>) -> Shown {
+        Shown::from(bytes.as_slice())
+    }
+}
+
+impl From<&str> for Shown {
+    fn from(text: &str) -> Shown {
+        Shown::from(text.as_bytes())
+    }
+}
+
+impl From<String> for Shown {
+    fn from(text: String) -> Shown {
+        Shown::from(text.as_bytes())
+    }
+}
+
+impl From<Cow<'_, str>> for Shown {
+    fn from(text: Cow<'_, str>) -> Shown {
+        Shown::from(text.as_bytes())
+    }
+}
+
+/// One error, as the reference describes it.
+#[derive(Debug)]
+struct Row {
+    /// Its first word, by which clients tell errors apart.
+    code: &'static str,
+    /// The rest of its line; `{}` stands for what is said of the case.
+    text: &'static str,
+    /// When it comes.
+    when: &'static str,
+    /// What to do.
+    action: &'static str,
+}
+
+macro_rules! errors {
+    (@shown $arg:ident) => { Shown };
+    ($($name:ident $(($($arg:ident),+))? = $code:literal, $text:literal, $when:literal, $action:literal;)*) => {
+        /// A client's mistake, or a reason why the server cannot do what a client asks now.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) enum CommandError {
+            $(
+                #[doc = $when]
+                $name $(($(errors!(@shown $arg)),+))?,
+            )*
+            /// A line that a lower layer made: its code and its text.
+            Other(Cow<'static, str>),
+        }
+
+        /// All errors.
+        const ROWS: &[Row] = &[
+            $(Row { code: $code, text: $text, when: $when, action: $action },)*
+        ];
+
+        impl CommandError {
+            /// Its code and text, and what to put into the text; none if it is a whole line.
+            fn parts(&self) -> Option<(&'static str, &'static str, Vec<&Shown>)> {
+                match self {
+                    $(CommandError::$name $(($($arg),+))? => {
+                        Some(($code, $text, vec![$($($arg),+)?]))
+                    })*
+                    CommandError::Other(_) => None,
+                }
+            }
+        }
+    };
+}
+
+errors! {
+    // Arguments.
+    UnknownCommand(name, args) = "ERR", "unknown command '{}', with args beginning with: {}",
+        "There is no command of this name", "See docs/commands.md for the commands of this server";
+    UnknownSubcommand(word, command) = "ERR", "unknown subcommand '{}'. Try {} HELP.",
+        "The command has no such subcommand", "Ask the command for HELP";
+    WrongArity(command) = "ERR", "wrong number of arguments for '{}' command",
+        "A command has too few or too many arguments", "Compare with the syntax in docs/commands.md";
+    Syntax = "ERR", "syntax error",
+        "An option is unknown, repeated, or lacks its value",
+        "Compare with the syntax in docs/commands.md";
+    NotInteger = "ERR", "value is not an integer or out of range",
+        "An argument is not a 64-bit integer", "Send digits, with a minus sign if negative";
+    OutOfRange = "ERR", "value is out of range",
+        "An integer is beyond what the command takes", "See the command's entry for its bounds";
+    NotPositive = "ERR", "value is out of range, must be positive",
+        "A count is negative", "Send 0 or more";
+    NotZeroOrOne = "ERR", "value is out of range, value must between 0 and 1",
+        "WAITAOF's numlocal is neither 0 nor 1", "Send 0 or 1";
+    NotFloat = "ERR", "value is not a valid float",
+        "An argument is not a number", "Send a number such as 0.5";
+    NotFlag = "ERR", "flag is not 0 or 1",
+        "The value of a flag is neither 0 nor 1", "Send 0 or 1";
+    TimeoutNotInteger = "ERR", "timeout is not an integer or out of range",
+        "A timeout is not an integer", "Send milliseconds";
+    NegativeTimeout = "ERR", "timeout is negative", "A timeout is below 0",
+        "Send milliseconds; 0 waits for ever";
+    InvalidCursor = "ERR", "invalid cursor",
+        "A cursor is not a number", "Begin with 0, then send the cursor of the last reply";
+    NotUtf8(what) = "ERR", "{} is not UTF-8",
+        "An argument that must be text is not", "Send UTF-8";
+    TooLong(max) = "ERR", "object or name is longer than key-max-bytes ({})",
+        "An object id or a name is too long", "Use shorter names, or raise key-max-bytes";
+    // Types and values.
+    WrongType = "WRONGTYPE", "Operation against a key holding the wrong kind of value",
+        "The name holds a value of another type",
+        "Use the commands of its type, which MISO.TYPE tells";
+    ReadOnlyView = "WRONGTYPE",
+        "Objects are written by their types' commands, such as GCOUNTER.ADD, MVREG.SET or ORMAP.SET; H* commands show them read-only",
+        "A command of Redis would write an object", "Use the commands of the type";
+    UnknownType = "ERR", "unknown type name",
+        "There is no type of this name", "See docs/commands.md for the types";
+    Overflow = "ERR", "increment or decrement would overflow",
+        "The sum is beyond 64 bits", "Count in larger units";
+    CannotDecrease = "ERR", "a grow-only counter cannot decrease",
+        "A grow-only counter is given a negative number", "Use PNCOUNTER";
+    HashNotInteger = "ERR", "hash value is not an integer",
+        "The field of a map is to be incremented and holds no integer",
+        "Set the field to an integer, or use another field";
+    OutOfMemory = "OOM", "command not allowed when used memory > 'maxmemory'.",
+        "Memory is full, and the command would need more",
+        "Delete objects, or raise maxmemory";
+    // Functions.
+    FunctionInMulti = "ERR", "the function cannot change inside MULTI",
+        "A transaction would change the connection's function", "Change it before MULTI";
+    OtherFunction(function) = "NOPERM", "this user speaks for the function '{}' alone",
+        "The user is bound to another function", "Authenticate as a user of that function";
+    EmptyFunction = "ERR", "a function's name is not empty",
+        "A function is given an empty name", "Give it a name";
+    InvalidExpire = "ERR", "invalid expire time in 'miso.register' command",
+        "A registration is to last no time", "Send seconds, 1 or more";
+    InvalidToken = "ERR", "invalid token, expected one of MISO.TOKEN",
+        "A token is damaged or was never given out", "Send the reply of MISO.TOKEN as it is";
+    // Nodes and the disk.
+    InvalidAddress = "ERR", "invalid address, expected host:port of a node's peer port",
+        "An address is not host:port", "Send the peer port's address, by default port + 1000";
+    Replication(answer) = "ERR", "replication answers {}",
+        "Replication gave an answer that the command does not know", "Report it: this is a fault of the server";
+    AdoptionPending = "TRYAGAIN", "deletes are paused while another node adopts the counts of forgotten nodes",
+        "A delete would lose counts that another node is adopting from a retired node",
+        "Send it again a little later";
+    NoAppendOnly = "ERR", "WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        "WAITAOF asks for this node's disk, and the node keeps its data in memory",
+        "Send numlocal 0, or start the node with a data-dir";
+    SaveInProgress = "ERR", "Background save already in progress",
+        "A checkpoint is being written", "Wait for it; LASTSAVE tells when it is done";
+    SaveEnded = "ERR", "the checkpoint did not end",
+        "The thread that wrote a checkpoint ended early", "See the server's log";
+    Failed(why) = "ERR", "{}",
+        "The disk, the journal or a file refuses", "The text says what; see the server's log";
+    NoShutdown = "ERR", "No shutdown in progress.",
+        "SHUTDOWN ABORT, and the server is not shutting down", "Nothing is to be done";
+    // Transactions.
+    NestedMulti = "ERR", "MULTI calls can not be nested", "MULTI within MULTI", "Send EXEC or DISCARD first";
+    WithoutMulti(command) = "ERR", "{} without MULTI", "EXEC or DISCARD, and no MULTI before", "Send MULTI first";
+    WatchInMulti = "ERR", "WATCH inside MULTI is not allowed", "WATCH within MULTI", "Send WATCH before MULTI";
+    NotInMulti = "ERR", "Command not allowed inside a transaction",
+        "The command cannot be queued", "Send it before MULTI or after EXEC";
+    TransactionTooLong = "ERR", "the transaction is larger than client-query-buffer-limit",
+        "The queued commands are too many bytes", "Send fewer in one transaction";
+    ExecAborted = "EXECABORT", "Transaction discarded because of previous errors.",
+        "A command could not be queued", "See the error of that command";
+    ExecAbortedBy(error) = "EXECABORT", "Transaction discarded because of: {}",
+        "EXEC itself was refused", "See the error at the end of the line";
+    // The connection.
+    NoAuth = "NOAUTH", "Authentication required.",
+        "A password is needed", "Send AUTH or HELLO with AUTH";
+    HelloNoAuth = "NOAUTH",
+        "HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+        "HELLO without AUTH, and a password is needed", "Send HELLO 3 AUTH user password";
+    WrongPass = "WRONGPASS", "invalid username-password pair or user is disabled.",
+        "User or password is wrong", "Check them with ACL LIST as an administrator";
+    NoPassword = "ERR",
+        "AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+        "AUTH with a password alone, and the default user has none",
+        "Set requirepass, or connect without a password";
+    ProtocolNotInteger = "ERR", "Protocol version is not an integer or out of range",
+        "HELLO's version is not a number", "Send 2 or 3";
+    NoProtocol = "NOPROTO", "unsupported protocol version",
+        "HELLO asks for another version than 2 and 3", "Send 2 or 3";
+    HelloSyntax(option) = "ERR", "Syntax error in HELLO option '{}'",
+        "HELLO has an unknown option", "Use AUTH and SETNAME";
+    InvalidIndex = "ERR", "DB index is out of range",
+        "SELECT of another database than 0: there is one", "Use functions in place of databases";
+    NoCluster = "ERR", "This instance has cluster support disabled",
+        "A command of Redis Cluster", "Use a client without cluster mode; MISO.NODES lists the nodes";
+    SubscribedOnly(command) = "ERR",
+        "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+        "A RESP2 connection that is subscribed sends another command", "Use RESP3, or another connection";
+    ClientName = "ERR", "Client names cannot contain spaces, newlines or special characters.",
+        "CLIENT SETNAME with a name that a line cannot hold", "Use visible ASCII characters";
+    ClientInfo(option) = "ERR", "{} cannot contain spaces, newlines or special characters.",
+        "CLIENT SETINFO with a value that a line cannot hold", "Use visible ASCII characters";
+    ClientOption(option) = "ERR", "Unrecognized option '{}'",
+        "CLIENT SETINFO of something else", "Use LIB-NAME or LIB-VER";
+    ClientType(kind) = "ERR", "Unknown client type '{}'",
+        "CLIENT LIST or KILL names no type of clients", "Use normal, pubsub, replica or master";
+    ClientIds = "ERR", "Invalid client ID", "CLIENT LIST ID of something that is no number", "Send ids of CLIENT LIST";
+    ClientId = "ERR", "client-id should be greater than 0", "CLIENT KILL ID of 0 or no number", "Send an id of CLIENT LIST";
+    NoClient = "ERR", "No such client", "CLIENT KILL of an address that no client has", "See CLIENT LIST";
+    NoUser(name) = "ERR", "No such user '{}'", "CLIENT KILL USER of an unknown user", "See ACL USERS";
+    PauseMode = "ERR", "CLIENT PAUSE mode must be WRITE or ALL", "CLIENT PAUSE has another mode", "Use WRITE or ALL";
+    UnblockReason = "ERR", "CLIENT UNBLOCK reason should be TIMEOUT or ERROR", "CLIENT UNBLOCK has another reason", "Use TIMEOUT or ERROR";
+    NoTracking = "ERR", "client tracking is not supported by this server",
+        "CLIENT TRACKING ON", "Do not cache on the client, or subscribe to changes of objects";
+    CachingOff = "ERR",
+        "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
+        "CLIENT CACHING without tracking", "There is no tracking: leave it out";
+    Unblocked = "UNBLOCKED", "client unblocked via CLIENT UNBLOCK",
+        "CLIENT UNBLOCK ended the command's wait with an error", "Send the command again";
+    MaxClients = "ERR", "max number of clients reached",
+        "There are maxclients connections; this one is closed", "Close connections, or raise maxclients";
+    ProtectedMode = "DENIED",
+        "MISO is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to MISO from the same host the server is running, however MAKE SURE MISO is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.",
+        "A client of another host, and the default user has no password", "Set requirepass";
+    Internal = "ERR", "internal error",
+        "A command failed within the server; the connection is closed", "Report it with the server's log";
+    // Administration.
+    UnknownSetting(name) = "ERR", "Unknown option or number of arguments for CONFIG SET - '{}'",
+        "There is no setting of this name", "See docs/settings.md";
+    ConfigSet(name, why) = "ERR", "CONFIG SET failed (possibly related to argument '{}') - {}",
+        "A setting cannot have the value, or cannot change at run time", "The text says what is allowed";
+    NoConfigFile = "ERR", "The server is running without a config file",
+        "CONFIG REWRITE, and there is no file", "Start the server with --config";
+    ConfigRewrite(why) = "ERR", "Rewriting config file: {}",
+        "The configuration file cannot be read or written", "The text says why";
+    AclSetUser(rule, why) = "ERR", "Error in ACL SETUSER modifier '{}': {}",
+        "A rule of ACL SETUSER is not valid", "The text says why";
+    AclName = "ERR", "Usernames can't contain spaces or null characters", "A user is given such a name", "Use another name";
+    AclDefault = "ERR", "The 'default' user cannot be removed", "ACL DELUSER default", "Turn it off: ACL SETUSER default off";
+    AclCategory(name) = "ERR", "Unknown category '{}'", "ACL CAT of an unknown category", "See ACL CAT";
+    AclNoUser(name) = "ERR", "User '{}' not found", "ACL DRYRUN of an unknown user", "See ACL USERS";
+    AclNoCommand(name) = "ERR", "Command '{}' not found", "ACL DRYRUN of an unknown command", "See docs/commands.md";
+    AclBits = "ERR",
+        "ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096",
+        "ACL GENPASS of another number", "Send 1 to 4096";
+    AclNoFile = "ERR",
+        "This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.",
+        "ACL SAVE or LOAD, and there is no file", "Start the server with --aclfile";
+    AclSave(why) = "ERR", "There was an error trying to save the ACLs: {}",
+        "The ACL file cannot be written", "The text says why";
+    AclLoad(path, why) = "ERR", "{}: {}", "The ACL file cannot be read or is not valid", "The text says which line and why";
+    NoFrequency = "ERR",
+        "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        "OBJECT FREQ", "Nothing is evicted here, so no frequencies are kept";
+    SlowlogCount = "ERR", "count should be greater than or equal to -1", "SLOWLOG GET of less", "Send -1 for all";
+    NoSamples(event) = "ERR", "No samples available for event '{}'", "LATENCY GRAPH of an event that was not seen", "See LATENCY LATEST";
+}
+
+/// Errors whose lines are made where they are found.
+const ELSEWHERE: &[Row] = &[
+    Row {
+        code: "ERR",
+        text: "Protocol error: {}",
+        when: "What came is not RESP; the connection is closed",
+        action: "Use a client library, and the port for clients",
+    },
+    Row {
+        code: "NOPERM",
+        text: "this user has no permissions to {}",
+        when: "The user's ACL rules do not allow the command, a key or a channel",
+        action: "See ACL GETUSER and ACL LOG as an administrator",
+    },
+    Row {
+        code: "MISCONF",
+        text: "Errors writing to the AOF file: {}",
+        when: "The journal does not take writes: the disk is full or fails",
+        action: "Make room; writes are taken again once the disk takes them",
+    },
+];
 
 impl From<WrongType> for CommandError {
     fn from(_: WrongType) -> CommandError {
@@ -39,8 +305,122 @@ impl From<WrongType> for CommandError {
 }
 
 impl CommandError {
-    /// An error that is made of parts.
+    /// An error whose whole line a lower layer made.
     pub(crate) fn text(line: impl Into<Cow<'static, str>>) -> CommandError {
         CommandError::Other(line.into())
+    }
+
+    /// Its code, by which errors are counted: always one of the table.
+    pub(crate) fn code(&self) -> &'static str {
+        match (self.parts(), self) {
+            (Some((code, ..)), _) => code,
+            (None, CommandError::Other(line)) => {
+                let word = line.split(' ').next().unwrap_or_default();
+                let mut known = ROWS.iter().chain(ELSEWHERE).map(|row| row.code);
+                known.find(|code| *code == word).unwrap_or("ERR")
+            }
+            (None, _) => "ERR",
+        }
+    }
+
+    /// The line of the reply, without the mark of an error and without its end.
+    pub(crate) fn line(&self) -> Vec<u8> {
+        let Some((code, text, args)) = self.parts() else {
+            let CommandError::Other(line) = self else { return Vec::new() };
+            return line.as_bytes().to_vec();
+        };
+        let mut line = [code, " "].concat().into_bytes();
+        let mut args = args.into_iter();
+        for (at, part) in text.split("{}").enumerate() {
+            if at > 0 {
+                line.extend(args.next().iter().flat_map(|shown| &*shown.0));
+            }
+            line.extend_from_slice(part.as_bytes());
+        }
+        line
+    }
+
+    /// The whole reply, for places that have no reply to write to.
+    pub(crate) fn reply(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        miso_protocol::reply::Reply { out: &mut out, resp: Default::default() }.error(self.line());
+        out
+    }
+}
+
+impl Display for CommandError {
+    /// The line of the reply, in one line of text whatever bytes stand in it: for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.line();
+        for part in line.utf8_chunks() {
+            for c in part.valid().chars() {
+                if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+            }
+            write!(f, "{}", part.invalid().escape_ascii())?;
+        }
+        Ok(())
+    }
+}
+
+/// docs/errors.md.
+pub(crate) fn markdown() -> String {
+    let mut page = String::from(
+        "# Errors\n\nGenerated from the server's own table by `cargo xtask docs`.\n\n\
+         An error reply is a line: its code, a blank, its text. `…` stands for what is said of the \
+         case. `INFO errorstats` counts errors by code.\n\n\
+         | code | text | when | what to do |\n|---|---|---|---|\n",
+    );
+    for row in ROWS.iter().chain(ELSEWHERE) {
+        let text = row.text.replace("{}", "…").replace('|', "\\|");
+        let _ = writeln!(page, "| `{}` | `{text}` | {} | {} |", row.code, row.when, row.action);
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_complete_and_their_texts_differ() {
+        let mut lines = Vec::new();
+        for row in ROWS.iter().chain(ELSEWHERE) {
+            assert!(row.code.bytes().all(|byte| byte.is_ascii_uppercase()), "{}", row.code);
+            for words in [row.text, row.when, row.action] {
+                assert!(!words.is_empty() && !words.contains(['\n', '\r']), "{words}");
+            }
+            lines.push((row.code, row.text));
+        }
+        lines.sort_unstable();
+        let all = lines.len();
+        lines.dedup();
+        assert_eq!(lines.len(), all);
+    }
+
+    #[test]
+    fn a_line_has_the_bytes_of_the_client() {
+        let error =
+            CommandError::UnknownSubcommand(b"f\xff\x01\r\no\0rest"[..].into(), "CLIENT".into());
+        assert_eq!(error.line(), b"ERR unknown subcommand 'f\xff\x01\r\no'. Try CLIENT HELP.");
+        assert_eq!(error.reply(), b"-ERR unknown subcommand 'f\xff\x01  o'. Try CLIENT HELP.\r\n");
+        assert_eq!(
+            error.to_string(),
+            r"ERR unknown subcommand 'f\xff\u{1}\r\no'. Try CLIENT HELP."
+        );
+        let braces = CommandError::ConfigSet("{}".into(), "why".into());
+        assert_eq!(
+            braces.to_string(),
+            "ERR CONFIG SET failed (possibly related to argument '{}') - why"
+        );
+        let long = CommandError::AclNoUser(vec![b'x'; 1 << 20].into());
+        assert!(long.line().len() < 2 * SHOWN_MAX);
+    }
+
+    #[test]
+    fn codes_are_those_of_the_table() {
+        assert_eq!(CommandError::WrongType.code(), "WRONGTYPE");
+        assert_eq!(CommandError::text("MISCONF Errors writing").code(), "MISCONF");
+        assert_eq!(CommandError::text("ERR no such node").code(), "ERR");
+        assert_eq!(CommandError::text("FORGED by a peer").code(), "ERR");
     }
 }

@@ -108,7 +108,7 @@ fn shards(node: &Node, transaction: &Transaction, function: &Function) -> Vec<us
 /// Runs a queued command.
 fn call_queued(handlers: &Handlers, cx: &mut Context<'_>, queued: &Queued, batch: &mut Batch) {
     let args = queued.args.as_args();
-    let found = find(&cx.node.table, &mut cx.session.memo, args).and_then(|found| {
+    let found = find(cx.node, &mut cx.session.memo, args).and_then(|found| {
         check(cx.node, cx.session, &found, args)?;
         Ok(found)
     });
@@ -119,7 +119,7 @@ fn call_queued(handlers: &Handlers, cx: &mut Context<'_>, queued: &Queued, batch
             let run = handlers.get(found.number, found.sub.map(|(at, _)| at));
             call(cx, &found, args, batch, run);
         }
-        Err(error) => cx.reply.error(&error.to_string()),
+        Err(error) => cx.reply.error(error.line()),
     }
 }
 

@@ -21,7 +21,7 @@ use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 
 use crate::node::Node;
-use crate::stats::Worker;
+use crate::node::stats::Worker;
 
 use admit::{Admission, Resolved, admit};
 use call::{Batch, call, monitor};
@@ -62,7 +62,7 @@ impl Engine {
         out: &mut Vec<u8>,
     ) -> After {
         let node = &self.node;
-        let found = match admit::find(&node.table, &mut session.memo, args) {
+        let found = match admit::find(node, &mut session.memo, args) {
             Ok(found) => found,
             Err(error) => return refuse(node, session, &args[0], &error, out),
         };
@@ -76,7 +76,7 @@ impl Engine {
             }
             Admission::Wait(after) => return after,
             Admission::Refuse(error) => {
-                worker.command(found.number).rejected.add(1);
+                worker.command(found.slot).rejected.add(1);
                 return refuse(node, session, &args[0], &error, out);
             }
         };
@@ -118,8 +118,8 @@ fn refuse(
     match &mut session.transaction {
         Some(_) if name.eq_ignore_ascii_case(b"EXEC") => {
             session.discard();
-            let line = format!("EXECABORT Transaction discarded because of: {error}");
-            return write_error(node, session, &CommandError::text(line), out);
+            let error = CommandError::ExecAbortedBy(error.line().into());
+            return write_error(node, session, &error, out);
         }
         Some(transaction) => transaction.broken = true,
         None => {}
@@ -128,9 +128,8 @@ fn refuse(
 }
 
 fn write_error(node: &Node, session: &Session, error: &CommandError, out: &mut Vec<u8>) -> After {
-    let line = error.to_string();
-    Reply { out, resp: session.resp }.error(&line);
-    node.stats.error(&line);
+    Reply { out, resp: session.resp }.error(error.line());
+    node.stats.error(error.code());
     After::Refused
 }
 
@@ -146,9 +145,9 @@ fn queue(
     let Some(transaction) = &mut session.transaction else { return After::Continue };
     let bytes: usize = args.iter().map(|arg| arg.len() + 8).sum();
     let error = if found.leaf().flags.has(Flags::NO_MULTI) {
-        Some(CommandError::text("ERR Command not allowed inside a transaction"))
+        Some(CommandError::NotInMulti)
     } else if transaction.bytes + bytes > limit {
-        Some(CommandError::text("ERR the transaction is larger than client-query-buffer-limit"))
+        Some(CommandError::TransactionTooLong)
     } else {
         None
     };

@@ -93,7 +93,7 @@ fn is_absent(function: &Function, (object, name): &Key) -> bool {
 }
 
 async fn fetch(node: Arc<Node>, function: Bytes, keys: Vec<Key>) {
-    let time = node.settings.duration("restore-timeout");
+    let time = node.settings.restore_timeout();
     if let Some(peers) = node.peers.get() {
         let until = peers.now() + time;
         let mut asked = JoinSet::new();

@@ -89,7 +89,7 @@ impl Session {
             resp: Resp::V2,
             user: node.acl.anonymous(),
             function: None,
-            function_name: node.settings.text("default-function").into_bytes().into(),
+            function_name: node.settings.default_function().into_bytes().into(),
             wrote: 0,
             fetched: false,
             thawed: false,

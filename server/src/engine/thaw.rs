@@ -36,9 +36,7 @@ pub(crate) fn await_thaw(session: &mut Session) -> Result<Turn, CommandError> {
         return Ok(Turn::Run(deleting));
     }
     if waited {
-        return Err(CommandError::text(
-            "TRYAGAIN deletes are paused while another node adopts the counts of forgotten nodes",
-        ));
+        return Err(CommandError::AdoptionPending);
     }
     session.thawed = true;
     Ok(Turn::Wait(Wait::soon(thawed(function))))

@@ -73,10 +73,9 @@ pub(crate) fn encoded(
 ) -> Vec<u8> {
     let mut out = Vec::new();
     if let Err(error) = write(&mut Reply { resp, out: &mut out }) {
-        let line = error.to_string();
         out.clear();
-        Reply { resp, out: &mut out }.error(&line);
-        node.stats.error(&line);
+        Reply { resp, out: &mut out }.error(error.line());
+        node.stats.error(error.code());
     }
     out
 }

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::engine::call::Batch;
+use crate::engine::error::CommandError;
 use crate::engine::session::Session;
 use crate::engine::wait::{After, Wait};
 use crate::front::ahead::{AHEAD, Ahead, BUFFERS, Buffers, Command, INPUT, Stop};
@@ -28,7 +29,7 @@ use crate::front::balance::Work;
 use crate::front::{Front, dispatch};
 use crate::node::Node;
 use crate::node::clients::{Client, Unblocked};
-use crate::stats::Worker;
+use crate::node::stats::Worker;
 
 /// Replies beyond which a batch is written out before more of it is run.
 const OUTPUT_STEP: usize = 256 << 10;
@@ -39,9 +40,6 @@ const REST_KEEP: usize = 64 << 10;
 
 /// Longer than any process runs.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
-/// The answer of a blocked command that CLIENT UNBLOCK ended with ERROR.
-const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
-
 /// What the connection does after a batch.
 enum Next {
     /// Waits for more input.
@@ -226,6 +224,7 @@ impl Connection {
             return Poll::Ready(Ok(Next::Called));
         }
         if !self.rest.is_empty() {
+            self.client.unparsed.store(self.rest.len(), Ordering::Relaxed);
             let read = ready!(self.poll_read_more(task))?;
             return Poll::Ready(Ok(if read == 0 { Next::Close } else { self.run_rest() }));
         }
@@ -237,7 +236,7 @@ impl Connection {
             if input.is_empty() {
                 return Poll::Ready(Ok(Next::Close));
             }
-            self.worker.bytes_in.add(input.len() as u64);
+            self.worker.read(input.len());
             let (next, done) = self.run_batch(input, output, batch, ahead);
             self.rest.extend_from_slice(&input[done..]);
             Poll::Ready(Ok(next))
@@ -267,7 +266,7 @@ impl Connection {
                 }
             }
         };
-        self.worker.bytes_in.add(read as u64);
+        self.worker.read(read);
         Poll::Ready(Ok(read))
     }
 
@@ -301,7 +300,7 @@ impl Connection {
                 Woken::Closed => return Ok(None),
                 Woken::Called if self.take_messages() => return Ok(None),
                 Woken::Called => match client.unblocked() {
-                    Some(Unblocked::Error) => break UNBLOCKED.to_vec(),
+                    Some(Unblocked::Error) => break CommandError::Unblocked.reply(),
                     Some(Unblocked::Timeout) if at_once.is_some() => {
                         reply = at_once.take().expect("there is one");
                     }
@@ -352,7 +351,7 @@ impl Connection {
         while self.sent < self.unsent.len() {
             match self.stream.try_write(&self.unsent[self.sent..]) {
                 Ok(written) => {
-                    self.worker.bytes_out.add(written as u64);
+                    self.worker.wrote(written);
                     self.sent += written;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -444,6 +443,7 @@ impl Connection {
         self.rest = rest;
         self.rest.drain(..done);
         if self.rest.is_empty() {
+            self.client.unparsed.store(0, Ordering::Relaxed);
             self.rest = Vec::new();
             self.parser.trim();
             ahead.trim();
@@ -470,7 +470,7 @@ impl Connection {
         let ran = catch_unwind(AssertUnwindSafe(|| self.run_commands(input, output, batch, ahead)));
         let (next, done) = ran.unwrap_or_else(|_| {
             tracing::error!(id = self.client.id, "a command panicked; its connection is closed");
-            output.extend_from_slice(b"-ERR internal error\r\n");
+            output.extend_from_slice(&CommandError::Internal.reply());
             (Next::Close, input.len())
         });
         batch.finish(began.elapsed(), &self.worker);
@@ -482,7 +482,9 @@ impl Connection {
         if !output.is_empty() {
             let at_once = self.unsent.is_empty() && self.unjournaled.is_none();
             let written = if at_once { self.stream.try_write(output).unwrap_or(0) } else { 0 };
-            self.worker.bytes_out.add(written as u64);
+            if at_once {
+                self.worker.wrote(written);
+            }
             self.unsent.extend_from_slice(&output[written..]);
         }
         if output.capacity() > OUTPUT_KEEP {
@@ -538,7 +540,9 @@ impl Connection {
                 }
                 Stop::Incomplete => return (Next::Read, at),
                 Stop::Error(error) => {
-                    Reply { out: output, resp: self.session.resp }.error(&error.to_string());
+                    let error = CommandError::text(error.to_string());
+                    Reply { out: output, resp: self.session.resp }.error(error.line());
+                    self.front.engine.node.stats.error(error.code());
                     return (Next::Close, input.len());
                 }
             }

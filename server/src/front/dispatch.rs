@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::engine::call::Batch;
 use crate::engine::session::{ReplyMode, Session};
 use crate::engine::wait::{After, Wait};
-use crate::stats::Worker;
+use crate::node::stats::Worker;
 
 /// Runs a command and appends its reply to `out`, unless CLIENT REPLY has turned replies off. Returns
 /// what the connection does then.

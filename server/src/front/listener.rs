@@ -9,6 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::engine::error::CommandError;
 use crate::engine::session::Session;
 use crate::front::Front;
 use crate::front::balance::Work;
@@ -20,15 +21,12 @@ const REST: Duration = Duration::from_millis(50);
 /// How many keepalive probes may go unanswered, as in Redis.
 const PROBES: u32 = 3;
 
-/// The answer to a connection that protected mode refuses, as in Redis.
-const PROTECTED: &[u8] = b"-DENIED MISO is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to MISO from the same host the server is running, however MAKE SURE MISO is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
-
 /// Opens the sockets to listen on, all with the port of the first.
 ///
 /// # Errors
 /// If an address cannot be bound; says which, and what to do.
 pub(crate) fn bind(node: &Node) -> Result<Vec<std::net::TcpListener>, String> {
-    let backlog = i32::try_from(node.settings.number("tcp-backlog")).unwrap_or(511);
+    let backlog = node.settings.tcp_backlog();
     let mut listeners = Vec::new();
     for mut address in node.settings.addresses() {
         if address.port() == 0 {
@@ -97,14 +95,14 @@ fn admit(stream: TcpStream, address: SocketAddr, node: &Arc<Node>) -> Option<Wor
     }
     let outside = !address.ip().to_canonical().is_loopback();
     if outside && node.settings.protected() && node.acl.anonymous().is_some() {
-        let _ = stream.try_write(PROTECTED);
+        let _ = stream.try_write(&CommandError::ProtectedMode.reply());
         node.stats.refused.fetch_add(1, Ordering::Relaxed);
         return None;
     }
     let local = stream.local_addr().ok()?;
     let max = node.settings.maxclients();
     let Some(client) = node.clients.open(address, local, node.uptime_ms(), max) else {
-        let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+        let _ = stream.try_write(&CommandError::MaxClients.reply());
         node.stats.refused.fetch_add(1, Ordering::Relaxed);
         return None;
     };

@@ -24,7 +24,7 @@ pub(crate) fn start(front: &Arc<Front>, number: usize) -> io::Result<JoinHandle<
     let front = Arc::clone(front);
     let serve = async move {
         let node = &front.engine.node;
-        let worker = node.stats.worker(node.table.len());
+        let worker = node.stats.worker();
         while let Some(work) = work.recv().await {
             match connection::open(work, &front, &worker, number) {
                 Ok(connection) => drop(tokio::spawn(connection.serve())),

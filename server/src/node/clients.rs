@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::node::subscriptions::{ChannelKind, PerKind};
-use crate::settings::OutputLimit;
+use crate::settings::kind::OutputLimit;
 
 /// What CLIENT LIST shows of a client.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +58,8 @@ pub(crate) struct Client {
     last_command: AtomicU32,
     /// Bytes that it has not read.
     pub(crate) unread: AtomicUsize,
+    /// Bytes of a command that has not come whole.
+    pub(crate) unparsed: AtomicUsize,
     outbox: Mutex<Outbox>,
     /// Whether its connection is to look at the outbox, or at whether it is to be closed.
     called: AtomicBool,
@@ -107,6 +109,7 @@ impl Client {
             active_ms: AtomicU64::new(active_ms),
             last_command: AtomicU32::new(NO_COMMAND),
             unread: AtomicUsize::new(0),
+            unparsed: AtomicUsize::new(0),
             outbox: Mutex::default(),
             called: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -207,6 +210,15 @@ impl Client {
             NO_COMMAND => None,
             packed => Some((packed as u16, (packed >> 16).checked_sub(1).map(|sub| sub as usize))),
         }
+    }
+
+    /// Bytes of memory that are kept for it, apart from its queued commands.
+    pub(crate) fn memory(&self) -> usize {
+        let about = self.about.lock();
+        let words = [&about.name, &about.lib_name, &about.lib_ver, &about.user, &about.function];
+        let words: usize = words.iter().map(|word| word.len()).sum();
+        let buffers = [&self.unread, &self.unparsed].map(|bytes| bytes.load(Ordering::Relaxed));
+        size_of::<Client>() + words + buffers.iter().sum::<usize>() + self.outbox.lock().bytes.len()
     }
 
     /// Takes the messages out of its outbox.

@@ -9,6 +9,7 @@ pub(crate) mod pubsub;
 pub(crate) mod registry;
 pub(crate) mod saving;
 pub(crate) mod slowlog;
+pub(crate) mod stats;
 pub(crate) mod subscriptions;
 
 use std::collections::BTreeSet;
@@ -26,7 +27,6 @@ use tokio::sync::Notify;
 use crate::clock::unix_ms;
 use crate::random;
 use crate::settings::Settings;
-use crate::stats::Stats;
 
 use acl::Acl;
 use clients::{Client, Clients};
@@ -36,6 +36,7 @@ use pubsub::PubSub;
 use registry::Registry;
 use saving::Saving;
 use slowlog::SlowLog;
+use stats::{PeerBytes, Stats};
 
 /// The version of Redis that HELLO and INFO report, for clients that choose what to send by it.
 pub(crate) const REDIS_VERSION: &str = "7.4.0";
@@ -72,7 +73,8 @@ pub(crate) struct Node {
 impl Node {
     /// A node that runs the commands of `table`, with users and registers as at a fresh start.
     pub(crate) fn new(settings: Settings, store: Store, table: Table) -> Node {
-        let acl = Acl::new(&table, settings.text("requirepass").as_bytes());
+        let acl = Acl::new(&table, settings.requirepass().as_bytes());
+        let stats = Stats::new(&table);
         let store = Arc::new(store);
         Node {
             pubsub: PubSub::new(Arc::clone(&store)),
@@ -87,7 +89,7 @@ impl Node {
             monitors: Monitors::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),
-            stats: Stats::default(),
+            stats,
             started: Instant::now(),
             started_unix: unix_ms() / 1000,
             run_id: random::generate(160),
@@ -137,7 +139,8 @@ impl Node {
 
     /// Called once a second: samples the counters, and closes clients that were idle for `timeout`.
     pub(crate) fn tick(&self) {
-        self.stats.sample();
+        let peers = self.peers.get().map(Handle::counters).unwrap_or_default();
+        self.stats.sample(PeerBytes { received: peers.bytes_received, sent: peers.bytes_sent });
         // Registrations that have expired are announced to the other nodes.
         self.registry.running(Instant::now(), self.settings.function_linger());
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);

@@ -10,7 +10,8 @@ use parking_lot::RwLock;
 
 use crate::clock::unix_micros;
 use crate::node::clients::Client;
-use crate::settings::{OutputLimit, Settings};
+use crate::settings::Settings;
+use crate::settings::kind::OutputLimit;
 
 /// The clients that monitor.
 #[derive(Debug, Default)]

@@ -111,7 +111,7 @@ impl Scene {
 
     /// A peer that knows nothing pulls all there is.
     fn pulls(&mut self, peer: u64) -> Vec<Effect> {
-        let pull = peer::Pull { function: F, id: 1, digests: vec![0; 64], ..peer::Pull::default() };
+        let pull = Pull { function: F, id: 1, digests: vec![0; 64], ..Pull::default() };
         self.says(peer, Body::Pull(pull))
     }
 
@@ -174,7 +174,7 @@ fn a_sync_keeps_to_its_rate_and_streams_go_ahead() {
             }
         }
         for (peer, (id, taken)) in taken {
-            let pull = peer::Pull { function: F, id, taken, ..peer::Pull::default() };
+            let pull = Pull { function: F, id, taken, ..Pull::default() };
             out.extend(scene.says(peer, Body::Pull(pull)));
         }
         // A change goes out in the turn in which its interval ends.

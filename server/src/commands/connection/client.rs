@@ -133,9 +133,7 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), CommandError> {
     if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
         Ok(())
     } else {
-        Err(CommandError::text(
-            "ERR Client names cannot contain spaces, newlines or special characters.",
-        ))
+        Err(CommandError::ClientName)
     }
 }
 
@@ -157,10 +155,7 @@ fn client_getname(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError>
 fn client_setinfo(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let value = &args[3];
     if !value.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
-        return Err(CommandError::text(format!(
-            "ERR {} cannot contain spaces, newlines or special characters.",
-            String::from_utf8_lossy(&args[2]).to_ascii_lowercase()
-        )));
+        return Err(CommandError::ClientInfo(args[2].to_ascii_lowercase().into()));
     }
     let mut about = cx.session.client.about.lock();
     if args[2].eq_ignore_ascii_case(b"LIB-NAME") {
@@ -168,10 +163,7 @@ fn client_setinfo(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErr
     } else if args[2].eq_ignore_ascii_case(b"LIB-VER") {
         about.lib_ver = Box::from(value);
     } else {
-        return Err(CommandError::text(format!(
-            "ERR Unrecognized option '{}'",
-            String::from_utf8_lossy(&args[2])
-        )));
+        return Err(CommandError::ClientOption(args[2].into()));
     }
     drop(about);
     cx.reply.ok();
@@ -190,10 +182,7 @@ fn is_type(client: &Client, kind: &[u8]) -> Result<bool, CommandError> {
         b"normal" => Ok(!client.subscribed()),
         b"pubsub" => Ok(client.subscribed()),
         b"master" | b"replica" | b"slave" => Ok(false),
-        _ => Err(CommandError::text(format!(
-            "ERR Unknown client type '{}'",
-            String::from_utf8_lossy(kind)
-        ))),
+        _ => Err(CommandError::ClientType(kind.into())),
     }
 }
 
@@ -207,7 +196,7 @@ fn client_list(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
         }
         Some(word) if word.eq_ignore_ascii_case(b"ID") && args.len() > 3 => {
             let ids: Option<Vec<i64>> = args.tail(3).iter().map(integer::parse_i64).collect();
-            let ids = ids.ok_or_else(|| CommandError::text("ERR Invalid client ID"))?;
+            let ids = ids.ok_or(CommandError::ClientIds)?;
             clients.retain(|client| ids.contains(&(client.id as i64)));
         }
         Some(_) => return Err(CommandError::Syntax),
@@ -222,7 +211,7 @@ fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     if args.len() == 3 {
         let address = String::from_utf8_lossy(&args[2]).into_owned();
         let found = clients.iter().find(|client| client.address.to_string() == address);
-        let client = found.ok_or_else(|| CommandError::text("ERR No such client"))?;
+        let client = found.ok_or(CommandError::NoClient)?;
         kill(cx, client);
         cx.reply.ok();
         return Ok(());
@@ -237,9 +226,8 @@ fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
         let text = String::from_utf8_lossy(value).into_owned();
         match args[at].to_ascii_uppercase().as_slice() {
             b"ID" => {
-                let id = integer::parse_u64(value)
-                    .filter(|id| *id > 0)
-                    .ok_or_else(|| CommandError::text("ERR client-id should be greater than 0"))?;
+                let id =
+                    integer::parse_u64(value).filter(|id| *id > 0).ok_or(CommandError::ClientId)?;
                 wanted.retain(|client| client.id == id);
             }
             b"ADDR" => wanted.retain(|client| client.address.to_string() == text),
@@ -250,7 +238,7 @@ fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
             }
             b"USER" => {
                 if cx.node.acl.get(value).is_none() {
-                    return Err(CommandError::text(format!("ERR No such user '{text}'")));
+                    return Err(CommandError::NoUser(value.into()));
                 }
                 wanted.retain(|client| &*client.about.lock().user == value);
             }
@@ -317,14 +305,13 @@ fn client_reply(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError
 fn client_pause(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let millis = integer::parse_i64(&args[2])
         .filter(|millis| *millis <= LONGEST_PAUSE)
-        .ok_or_else(|| CommandError::text("ERR timeout is not an integer or out of range"))?;
-    let millis =
-        u64::try_from(millis).map_err(|_| CommandError::text("ERR timeout is negative"))?;
+        .ok_or(CommandError::TimeoutNotInteger)?;
+    let millis = u64::try_from(millis).map_err(|_| CommandError::NegativeTimeout)?;
     let writes_only = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
         None | Some(b"all") => false,
         Some(b"write") => true,
         Some(_) => {
-            return Err(CommandError::text("ERR CLIENT PAUSE mode must be WRITE or ALL"));
+            return Err(CommandError::PauseMode);
         }
     };
     cx.node.clients.pause(Duration::from_millis(millis), writes_only);
@@ -344,7 +331,7 @@ fn client_unblock(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErr
         None | Some(b"timeout") => Unblocked::Timeout,
         Some(b"error") => Unblocked::Error,
         Some(_) => {
-            return Err(CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+            return Err(CommandError::UnblockReason);
         }
     };
     let client = u64::try_from(id).ok().and_then(|id| cx.node.clients.get(id));
@@ -357,7 +344,7 @@ fn client_tracking(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandEr
     match args[2].to_ascii_lowercase().as_slice() {
         b"off" => cx.reply.ok(),
         b"on" => {
-            return Err(CommandError::text("ERR client tracking is not supported by this server"));
+            return Err(CommandError::NoTracking);
         }
         _ => return Err(CommandError::Syntax),
     }
@@ -377,9 +364,7 @@ fn client_trackinginfo(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandE
 }
 
 fn client_caching(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    Err(CommandError::text(
-        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-    ))
+    Err(CommandError::CachingOff)
 }
 
 fn client_getredir(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {

@@ -176,7 +176,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     cx.session.leave(&node);
     cx.session.registrations.clear();
     cx.session.function = None;
-    cx.session.function_name = node.settings.text("default-function").into_bytes().into();
+    cx.session.function_name = node.settings.default_function().into_bytes().into();
     cx.session.resp = Resp::V2;
     cx.session.replies = ReplyMode::On;
     cx.session.user = node.acl.anonymous();
@@ -195,13 +195,11 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let mut resp = cx.session.resp;
     if let Some(version) = args.get(1) {
-        let version = integer::parse_i64(version).ok_or_else(|| {
-            CommandError::text("ERR Protocol version is not an integer or out of range")
-        })?;
+        let version = integer::parse_i64(version).ok_or(CommandError::ProtocolNotInteger)?;
         resp = match version {
             2 => Resp::V2,
             3 => Resp::V3,
-            _ => return Err(CommandError::text("NOPROTO unsupported protocol version")),
+            _ => return Err(CommandError::NoProtocol),
         };
     }
     let (mut credentials, mut name) = (None, None);
@@ -215,18 +213,13 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             name = Some(&args[at + 1]);
             at += 2;
         } else {
-            let option = String::from_utf8_lossy(option);
-            return Err(CommandError::text(format!("ERR Syntax error in HELLO option '{option}'")));
+            return Err(CommandError::HelloSyntax(option.into()));
         }
     }
     if let Some((user, password)) = credentials {
         authenticate(cx, user, password)?;
     } else if cx.session.user.is_none() {
-        return Err(CommandError::text(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-             HELLO AUTH <user> <pass> option can be used to authenticate the client and \
-             select the RESP protocol version at the same time",
-        ));
+        return Err(CommandError::HelloNoAuth);
     }
     if let Some(name) = name {
         cx.session.client.about.lock().name = Box::from(name);
@@ -276,10 +269,7 @@ fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     }
     if args.len() == 2 {
         if cx.node.acl.anonymous().is_some() {
-            return Err(CommandError::text(
-                "ERR AUTH <password> called without any password configured for the default user. \
-                 Are you sure your configuration is correct?",
-            ));
+            return Err(CommandError::NoPassword);
         }
         authenticate(cx, DEFAULT, &args[1])?;
     } else {
@@ -294,7 +284,7 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
     if cx.node.acl.open_mode() {
         check_key(cx, name)?;
         // Clients send the default user's name by themselves, so it stands for the default function.
-        let default = cx.node.settings.text("default-function");
+        let default = cx.node.settings.default_function();
         let function = if name == DEFAULT { default.as_bytes() } else { name };
         cx.bind_function(function)?;
         cx.session.user = cx.node.acl.anonymous();
@@ -303,12 +293,12 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
             let line = cx.node.client_line(&cx.session.client);
             let object = "AUTH".to_owned();
             let entry = LogEntry::now("auth", "toplevel", object, name, line);
-            let max = usize::try_from(cx.node.settings.number("acllog-max-len")).unwrap_or(0);
-            cx.node.acl.log.add(entry, max);
+            cx.node.stats.denials.count("auth");
+            cx.node.acl.log.add(entry, cx.node.settings.acllog_max_len());
             return Err(CommandError::WrongPass);
         };
         let was_bound = cx.session.user.as_ref().is_some_and(|user| user.function().is_some());
-        let default = cx.node.settings.text("default-function");
+        let default = cx.node.settings.default_function();
         let function = match user.function() {
             Some(function) => Some(function),
             // The function of the previous user is not kept.
@@ -317,7 +307,7 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
         };
         if let Some(function) = function.filter(|function| *function != cx.function_name()) {
             if cx.held.is_some() {
-                return Err(CommandError::text("ERR the function cannot change inside MULTI"));
+                return Err(CommandError::FunctionInMulti);
             }
             cx.session.set_function(function);
         }
@@ -330,12 +320,12 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
 fn select(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     match integer::parse_i64(&args[1]) {
         Some(0) => cx.reply.ok(),
-        Some(_) => return Err(CommandError::text("ERR DB index is out of range")),
+        Some(_) => return Err(CommandError::InvalidIndex),
         None => return Err(CommandError::NotInteger),
     }
     Ok(())
 }
 
 fn no_cluster(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    Err(CommandError::text("ERR This instance has cluster support disabled"))
+    Err(CommandError::NoCluster)
 }

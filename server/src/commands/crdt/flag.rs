@@ -92,7 +92,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     match &args[3] {
         b"1" => enable(cx, args),
         b"0" => disable(cx, args),
-        _ => Err(CommandError::Other("ERR flag is not 0 or 1".into())),
+        _ => Err(CommandError::NotFlag),
     }
 }
 

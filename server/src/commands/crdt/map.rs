@@ -328,7 +328,7 @@ fn incr_by(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         map.add(&args[3], n, &writers, mint, change)
     })?;
     cx.reply.integer(sum.map_err(|error| match error {
-        CountError::NotInteger => CommandError::Other("ERR hash value is not an integer".into()),
+        CountError::NotInteger => CommandError::HashNotInteger,
         CountError::Overflow => CommandError::Overflow,
     })?);
     Ok(())

@@ -276,7 +276,7 @@ fn rand_member<K: Kind<State = Box<Set>>>(
     let count = args.get(3).map(|arg| integer::parse_i64(arg).ok_or(CommandError::NotInteger));
     let count = count.transpose()?;
     if count.is_some_and(|count| count < 0 && count.unsigned_abs() > REPEATS_MAX) {
-        return Err(CommandError::Other("ERR value is out of range".into()));
+        return Err(CommandError::OutOfRange);
     }
     read::<K>(cx, args, |set, _, reply| {
         let elements = set.map(|set| set.elements());

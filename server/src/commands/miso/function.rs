@@ -104,9 +104,7 @@ fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         } else if args[at].eq_ignore_ascii_case(b"TTL") {
             let seconds = integer::parse_i64(value).ok_or(CommandError::NotInteger)?;
             let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds > 0);
-            let seconds = seconds.ok_or(CommandError::Other(
-                "ERR invalid expire time in 'miso.register' command".into(),
-            ))?;
+            let seconds = seconds.ok_or(CommandError::InvalidExpire)?;
             ttl = Some(Duration::from_secs(seconds.into()));
         } else {
             return Err(CommandError::Syntax);
@@ -114,7 +112,7 @@ fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     }
     check_key(cx, function)?;
     if function.is_empty() {
-        return Err(CommandError::Other("ERR a function's name is not empty".into()));
+        return Err(CommandError::EmptyFunction);
     }
     cx.bind_function(function)?;
     let replica = replica.unwrap_or_else(|| default_replica(cx));

@@ -201,7 +201,7 @@ fn ask_until(
 fn unexpected(answer: Answer) -> CommandError {
     match answer {
         Answer::Refused(line) => CommandError::text(line),
-        other => CommandError::text(format!("ERR unexpected answer from replication: {other:?}")),
+        other => CommandError::Replication(format!("{other:?}").into()),
     }
 }
 
@@ -247,7 +247,7 @@ fn node(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
         reply.map(8);
         text(reply, "name", &own.name);
         text(reply, "id", &id(own.replica));
-        text(reply, "cluster", &node.settings.text("cluster-name"));
+        text(reply, "cluster", &node.settings.cluster_name());
         text(reply, "version", env!("CARGO_PKG_VERSION"));
         addresses(reply, own);
         functions(reply, own);
@@ -344,15 +344,13 @@ fn functions(reply: &mut Reply<'_>, node: &NodeView) {
 
 fn utf8(bytes: &[u8], what: &str) -> Result<String, CommandError> {
     let text = String::from_utf8(bytes.to_vec());
-    text.map_err(|_| CommandError::text(format!("ERR {what} is not UTF-8")))
+    text.map_err(|_| CommandError::NotUtf8(what.into()))
 }
 
 fn join(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let address = utf8(&args[1], "the address")?;
-    if !settings::is_peer(&address) {
-        return Err(CommandError::text(
-            "ERR invalid address, expected host:port of a node's peer port",
-        ));
+    if !settings::kind::is_peer(&address) {
+        return Err(CommandError::InvalidAddress);
     }
     ask(cx, Ask::Join { address }, done);
     Ok(())
@@ -395,18 +393,15 @@ fn causal_token(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 
 /// Until when a timeout in milliseconds lasts, as Redis reads it; none for 0, which is for ever.
 fn deadline(arg: &[u8]) -> Result<Option<Instant>, CommandError> {
-    let timeout = integer::parse_i64(arg)
-        .ok_or_else(|| CommandError::text("ERR timeout is not an integer or out of range"))?;
-    let timeout =
-        u64::try_from(timeout).map_err(|_| CommandError::text("ERR timeout is negative"))?;
+    let timeout = integer::parse_i64(arg).ok_or(CommandError::TimeoutNotInteger)?;
+    let timeout = u64::try_from(timeout).map_err(|_| CommandError::NegativeTimeout)?;
     let until = Instant::now().checked_add(Duration::from_millis(timeout));
     Ok(until.filter(|_| timeout > 0))
 }
 
 fn await_token(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let until = deadline(&args[2])?;
-    let (name, vector) = token::decode(&args[1])
-        .ok_or_else(|| CommandError::text("ERR invalid token, expected one of MISO.TOKEN"))?;
+    let (name, vector) = token::decode(&args[1]).ok_or(CommandError::InvalidToken)?;
     cx.check_function(&name)?;
     check_key(cx, &name)?;
     let function = cx.run_function(&name);
@@ -446,18 +441,14 @@ fn wait_aof(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         0 => false,
         1 => true,
         _ => {
-            let line = "ERR value is out of range, value must between 0 and 1";
-            return Err(CommandError::text(line));
+            return Err(CommandError::NotZeroOrOne);
         }
     };
     let peers = integer::parse_i64(&args[2]).ok_or(CommandError::NotInteger)?;
-    let peers = usize::try_from(peers)
-        .map_err(|_| CommandError::text("ERR value is out of range, must be positive"))?;
+    let peers = usize::try_from(peers).map_err(|_| CommandError::NotPositive)?;
     let until = deadline(&args[3])?;
     if local && cx.node.store.journal().is_none() {
-        return Err(CommandError::text(
-            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
-        ));
+        return Err(CommandError::NoAppendOnly);
     }
     let function = cx.function();
     let seq = if cx.held.is_some() { function.seq() } else { cx.session.wrote };

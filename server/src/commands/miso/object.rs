@@ -148,7 +148,7 @@ fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             Type::ALL
                 .iter()
                 .find(|kind| name.eq_ignore_ascii_case(kind.name().as_bytes()))
-                .ok_or(CommandError::Other("ERR unknown type name".into()))?,
+                .ok_or(CommandError::UnknownType)?,
         ),
     };
     cx.with_held(|held, reply| {

@@ -306,9 +306,5 @@ fn hscan(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn refuse(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    Err(CommandError::Other(
-        "WRONGTYPE Objects are written by their types' commands, such as GCOUNTER.ADD, MVREG.SET \
-         or ORMAP.SET; H* commands show them read-only"
-            .into(),
-    ))
+    Err(CommandError::ReadOnlyView)
 }

@@ -63,9 +63,7 @@ fn object_freq(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     if !is_there(cx, args) {
         return Ok(());
     }
-    Err(CommandError::text(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
-    ))
+    Err(CommandError::NoFrequency)
 }
 
 fn object_idle(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {

@@ -168,16 +168,19 @@ fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 fn set_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let name = &args[2];
     if splits(name) {
-        return Err(CommandError::text("ERR Usernames can't contain spaces or null characters"));
+        return Err(CommandError::AclName);
     }
-    cx.node.acl.set(name, args.tail(3).iter(), &cx.node.table).map_err(CommandError::text)?;
+    cx.node
+        .acl
+        .set(name, args.tail(3).iter(), &cx.node.table)
+        .map_err(|(rule, why)| CommandError::AclSetUser(rule.into(), why.into()))?;
     cx.reply.ok();
     Ok(())
 }
 
 fn del_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if args.tail(2).iter().any(|name| name == DEFAULT) {
-        return Err(CommandError::text("ERR The 'default' user cannot be removed"));
+        return Err(CommandError::AclDefault);
     }
     let mut removed = 0;
     for name in args.tail(2).iter() {
@@ -202,12 +205,8 @@ fn cat(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let names: Vec<String> = match args.get(2) {
         None => Categories::ALL.iter().map(|(_, name)| (*name).to_owned()).collect(),
         Some(name) => {
-            let category = Categories::named(name).ok_or_else(|| {
-                CommandError::text(format!(
-                    "ERR Unknown category '{}'",
-                    String::from_utf8_lossy(name)
-                ))
-            })?;
+            let category =
+                Categories::named(name).ok_or_else(|| CommandError::AclCategory(name.into()))?;
             let mut names = Vec::new();
             for row in cx.node.table.iter() {
                 if row.subcommands.is_empty() && row.acl_categories().has(category) {
@@ -227,17 +226,13 @@ fn cat(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn dry_run(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let Some(user) = cx.node.acl.get(&args[2]) else {
-        return Err(CommandError::text(format!(
-            "ERR User '{}' not found",
-            String::from_utf8_lossy(&args[2])
-        )));
+        return Err(CommandError::AclNoUser(args[2].into()));
     };
     let command = args.tail(3);
     if cx.node.table.find(&args[3]).is_none() {
-        let name = String::from_utf8_lossy(&args[3]).into_owned();
-        return Err(CommandError::text(format!("ERR Command '{name}' not found")));
+        return Err(CommandError::AclNoCommand(args[3].into()));
     }
-    let found = admit::find(&cx.node.table, &mut (Vec::new(), u16::MAX), command)?;
+    let found = admit::find(cx.node, &mut (Vec::new(), u16::MAX), command)?;
     match user.check((found.number, found.row), found.sub, command) {
         Ok(()) => cx.reply.ok(),
         Err(Denied::Key) => {
@@ -260,9 +255,7 @@ fn gen_pass(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let bits = args.get(2).map_or(Some(256), integer::parse_i64);
     let bits = bits.ok_or(CommandError::NotInteger)?;
     if !(1..=4096).contains(&bits) {
-        return Err(CommandError::text(
-            "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096",
-        ));
+        return Err(CommandError::AclBits);
     }
     cx.reply.bulk(random::generate(bits as usize).as_bytes());
     Ok(())
@@ -303,22 +296,16 @@ fn log(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn file(cx: &Context<'_>) -> Result<String, CommandError> {
-    Some(cx.node.settings.text("aclfile")).filter(|path| !path.is_empty()).ok_or_else(|| {
-        CommandError::text(
-            "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.",
-        )
-    })
+    cx.node.settings.aclfile().ok_or(CommandError::AclNoFile)
 }
 
 fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let path = file(cx)?;
     let text: String = cx.node.acl.all().iter().map(|user| user.line() + "\n").collect();
     let temporary = format!("{path}.tmp");
-    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path)).map_err(
-        |error| {
-            CommandError::text(format!("ERR There was an error trying to save the ACLs: {error}"))
-        },
-    )?;
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .map_err(|error| CommandError::AclSave(error.to_string().into()))?;
     cx.reply.ok();
     Ok(())
 }
@@ -326,11 +313,11 @@ fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 fn load(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let path = file(cx)?;
     let text = std::fs::read_to_string(&path)
-        .map_err(|error| CommandError::text(format!("ERR cannot read {path}: {error}")))?;
+        .map_err(|error| CommandError::AclLoad(path.as_str().into(), error.to_string().into()))?;
     cx.node
         .acl
         .load(&text, &cx.node.table)
-        .map_err(|why| CommandError::text(format!("ERR {path}: {why}")))?;
+        .map_err(|why| CommandError::AclLoad(path.as_str().into(), why.into()))?;
     cx.reply.ok();
     Ok(())
 }

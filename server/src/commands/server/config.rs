@@ -8,6 +8,8 @@ use crate::commands::subcommands::help;
 use crate::engine::command::{Command, ROW};
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
+use crate::node::Node;
+use crate::settings::{Effect, Refused};
 
 const FLAGS: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 
@@ -83,39 +85,46 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if !args.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
-    let text = |at: usize| {
-        String::from_utf8(args[at].to_vec())
-            .map_err(|_| CommandError::text("ERR settings are UTF-8"))
-    };
-    let mut pairs = Vec::new();
-    for at in (2..args.len()).step_by(2) {
-        pairs.push((text(at)?, text(at + 1)?));
-    }
-    cx.node.settings.set(&pairs).map_err(CommandError::text)?;
-    let clients = cx.node.settings.maxclients();
-    let room = crate::process::raise_descriptors(clients);
-    if room < clients {
-        tracing::warn!("maxclients lowered to {room}: there are no file descriptors for more");
-        cx.node.settings.lower_maxclients(room);
-    }
-    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("replication-interval")) {
-        crate::peers::set_intervals(cx.node);
-    }
-    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("sync-rate")) {
-        crate::peers::set_sync_rate(cx.node);
-    }
-    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("appendfsync"))
-        && let Some(journal) = cx.node.store.journal()
-    {
-        let set = journal.set_policy(cx.node.settings.append_sync());
-        set.map_err(|failed| CommandError::text(format!("ERR {failed}")))?;
-    }
-    if let Some((_, password)) =
-        pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case("requirepass"))
-    {
-        cx.node.acl.require(password.as_bytes());
+    let settings = &cx.node.settings;
+    let pairs: Vec<_> = (2..args.len()).step_by(2).map(|at| (&args[at], &args[at + 1])).collect();
+    let change = settings.set(&pairs).map_err(|refused| match refused {
+        Refused::Unknown(name) => CommandError::UnknownSetting(name.into()),
+        Refused::Invalid(name, why) => CommandError::ConfigSet(name.into(), why.into()),
+    })?;
+    let effects = change.effects();
+    let applied = effects.iter().try_for_each(|effect| apply(cx.node, *effect));
+    if let Err(error) = applied {
+        settings.undo(change);
+        // Each effect takes the value of now, so this takes back those that were carried out.
+        effects.iter().for_each(|effect| drop(apply(cx.node, *effect)));
+        return Err(error);
     }
     cx.reply.ok();
+    Ok(())
+}
+
+/// Carries out what a changed setting must do.
+fn apply(node: &Node, effect: Effect) -> Result<(), CommandError> {
+    match effect {
+        Effect::None => {}
+        Effect::Descriptors => {
+            let clients = node.settings.maxclients();
+            let room = crate::process::raise_descriptors(clients);
+            if room < clients {
+                tracing::warn!("maxclients lowered to {room}: no file descriptors for more");
+                node.settings.lower_maxclients(room);
+            }
+        }
+        Effect::Intervals => crate::peers::set_intervals(node),
+        Effect::SyncRate => crate::peers::set_sync_rate(node),
+        Effect::SyncPolicy => {
+            if let Some(journal) = node.store.journal() {
+                let set = journal.set_policy(node.settings.append_sync());
+                set.map_err(|failed| CommandError::Failed(failed.to_string().into()))?;
+            }
+        }
+        Effect::Password => node.acl.require(node.settings.requirepass().as_bytes()),
+    }
     Ok(())
 }
 
@@ -126,7 +135,10 @@ fn reset_stat(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    cx.node.settings.rewrite().map_err(CommandError::text)?;
+    cx.node.settings.rewrite().map_err(|why| match why {
+        None => CommandError::NoConfigFile,
+        Some(why) => CommandError::ConfigRewrite(why.into()),
+    })?;
     cx.reply.ok();
     Ok(())
 }

@@ -81,7 +81,7 @@ pub(super) const LATENCY: Command = Command::parent(
 fn slowlog_get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let count = args.get(2).map_or(Some(10), integer::parse_i64).unwrap_or(i64::MIN);
     if count < -1 {
-        return Err(CommandError::text("ERR count should be greater than or equal to -1"));
+        return Err(CommandError::SlowlogCount);
     }
     let entries = cx.node.slowlog.latest(usize::try_from(count).unwrap_or(usize::MAX));
     cx.reply.array(entries.len());
@@ -145,7 +145,7 @@ fn latency_reset(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErro
 
 fn latency_doctor(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let all = cx.node.latency.all();
-    let text = if cx.node.settings.number("latency-monitor-threshold") == 0 {
+    let text = if cx.node.settings.latency_threshold() == 0 {
         "Latency monitoring is off. CONFIG SET latency-monitor-threshold <milliseconds> turns it on.".to_owned()
     } else if all.is_empty() {
         "No delay beyond the threshold was seen.".to_owned()
@@ -162,10 +162,7 @@ fn latency_doctor(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError>
 fn latency_graph(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let all = cx.node.latency.all();
     let Some((name, series)) = all.iter().find(|(name, _)| name.as_bytes() == &args[2]) else {
-        return Err(CommandError::text(format!(
-            "ERR No samples available for event '{}'",
-            String::from_utf8_lossy(&args[2])
-        )));
+        return Err(CommandError::NoSamples(args[2].into()));
     };
     let lines: String = series.samples.iter().map(|(at, ms)| format!("{at} {ms} ms\n")).collect();
     cx.reply.verbatim_txt(format!("{name}\n{lines}").as_bytes());
@@ -173,21 +170,19 @@ fn latency_graph(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErro
 }
 
 fn latency_histogram(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let sums = cx.node.stats.sums();
-    let wanted = |row: &Row| {
-        args.len() == 2
-            || args.tail(2).iter().any(|name| row.name.as_bytes().eq_ignore_ascii_case(name))
+    // The name of a command with subcommands stands for all of them.
+    let wanted = |name: &str| {
+        let parent = name.split('|').next().unwrap_or(name);
+        let is = |asked: &[u8]| {
+            [name, parent].iter().any(|known| known.as_bytes().eq_ignore_ascii_case(asked))
+        };
+        args.len() == 2 || args.tail(2).iter().any(is)
     };
-    let shown: Vec<_> = cx
-        .node
-        .table
-        .iter()
-        .zip(&sums.commands)
-        .filter(|(row, sums)| wanted(row) && sums.calls > 0)
-        .collect();
+    let mut shown = cx.node.stats.commands();
+    shown.retain(|(name, sums)| wanted(name) && sums.calls > 0);
     cx.reply.map(shown.len());
-    for (row, sums) in shown {
-        cx.reply.bulk(row.name.to_ascii_lowercase().as_bytes());
+    for (name, sums) in shown {
+        cx.reply.bulk(name.as_bytes());
         cx.reply.map(2);
         cx.reply.bulk(b"calls");
         cx.reply.integer(sums.calls as i64);

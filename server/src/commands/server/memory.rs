@@ -67,7 +67,7 @@ fn memory_stats(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let figures = [
         ("peak.allocated", peak),
         ("total.allocated", used),
-        ("startup.allocated", 0),
+        ("startup.allocated", cx.node.stats.startup_memory.load(Ordering::Relaxed)),
         ("clients.normal", cx.node.clients.count()),
         ("keys.count", objects as u64),
         ("keys.bytes-per-key", used / (objects as u64).max(1)),

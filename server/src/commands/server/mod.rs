@@ -113,8 +113,8 @@ pub(crate) const SERVER: &[Command] = &[
 
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let sections: Vec<Vec<u8>> = args.tail(1).iter().map(<[u8]>::to_ascii_lowercase).collect();
-    if !crate::info::tells_of_nodes(&sections) {
-        cx.reply.verbatim_txt(crate::info::render(cx.node, &[], &sections).as_bytes());
+    if !crate::observe::info::tells_of_nodes(&sections) {
+        cx.reply.verbatim_txt(crate::observe::info::render(cx.node, &[], &sections).as_bytes());
         return Ok(());
     }
     let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
@@ -125,7 +125,7 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             Ok(Answer::Nodes(nodes)) => nodes,
             _ => Vec::new(),
         };
-        let text = crate::info::render(&node, &nodes, &sections);
+        let text = crate::observe::info::render(&node, &nodes, &sections);
         encoded(&node, resp, |reply| {
             reply.verbatim_txt(text.as_bytes());
             Ok(())
@@ -159,7 +159,7 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
                 saves = Some(word == b"SAVE");
             }
             b"ABORT" if args.len() == 2 => {
-                return Err(CommandError::text("ERR No shutdown in progress."));
+                return Err(CommandError::NoShutdown);
             }
             _ => return Err(CommandError::Syntax),
         }
@@ -183,7 +183,7 @@ fn debug_sleep(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     let text = std::str::from_utf8(&args[2]).ok();
     let seconds = text.and_then(|text| text.parse::<f64>().ok());
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let duration = duration.ok_or_else(|| CommandError::text("ERR value is not a valid float"))?;
+    let duration = duration.ok_or(CommandError::NotFloat)?;
     cx.after = After::Sleep(duration, b"+OK\r\n");
     Ok(())
 }

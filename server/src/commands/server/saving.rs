@@ -67,8 +67,8 @@ fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
                 reply.ok();
                 Ok(())
             }
-            Ok(Err(failed)) => Err(CommandError::text(format!("ERR {failed}"))),
-            Err(_) => Err(CommandError::text("ERR the checkpoint did not end")),
+            Ok(Err(failed)) => Err(CommandError::Failed(failed.to_string().into())),
+            Err(_) => Err(CommandError::SaveEnded),
         })
     }));
     Ok(())
@@ -79,7 +79,7 @@ fn bg_save(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         return Err(CommandError::Syntax);
     }
     if cx.node.saving.running.load(Ordering::Relaxed) {
-        return Err(CommandError::text("ERR Background save already in progress"));
+        return Err(CommandError::SaveInProgress);
     }
     cx.node.saving.ask();
     cx.reply.simple("Background saving started");

@@ -77,12 +77,15 @@ impl Acl {
     }
 
     /// Applies rules to a user, made if it is new: all or none.
+    ///
+    /// # Errors
+    /// The first rule that is not valid, and why.
     pub(crate) fn set<'a>(
         &self,
         name: &[u8],
         rules: impl Iterator<Item = &'a [u8]>,
         table: &Table,
-    ) -> Result<(), String> {
+    ) -> Result<(), (&'a [u8], String)> {
         // Held throughout, so that two changes of one user both count.
         let mut users = self.users.write();
         let mut user = match users.get(name) {
@@ -90,12 +93,7 @@ impl Acl {
             None => User::new(name, table.len()),
         };
         for rule in rules {
-            user.apply(rule, table).map_err(|why| {
-                format!(
-                    "ERR Error in ACL SETUSER modifier '{}': {why}",
-                    String::from_utf8_lossy(rule)
-                )
-            })?;
+            user.apply(rule, table).map_err(|why| (rule, why.to_string()))?;
         }
         users.insert(Box::from(name), Arc::new(user));
         drop(users);
@@ -168,7 +166,7 @@ mod tests {
     }
 
     fn set(acl: &Acl, table: &Table, rules: &str) -> Result<(), String> {
-        acl.set(b"u", rules.split(' ').map(str::as_bytes), table)
+        acl.set(b"u", rules.split(' ').map(str::as_bytes), table).map_err(|(_, why)| why)
     }
 
     /// What the user may run, before and after its line went through a file.
