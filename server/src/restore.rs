@@ -80,7 +80,7 @@ fn add(row: &Row, args: Args<'_>, keys: &mut Vec<Key>) {
         [OBJECT, NAME, ..] => args.get(2).map(Bytes::copy_from_slice),
         _ => None,
     };
-    keys.extend(row.keys(args).map(|object| (Bytes::copy_from_slice(object), name.clone())));
+    keys.extend(row.keys(args).map(|key| (Bytes::copy_from_slice(key.word), name.clone())));
 }
 
 /// Whether there is more of it than is here, perhaps. Of an object some names may have been fetched, or

@@ -113,7 +113,7 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
             .get(1)
             .and_then(|word| cx.shared.table.subcommand(queued.row, word))
             .map_or(row, |at| &row.subcommands[at]);
-        shards.extend(row.keys(args).map(|key| function.shard_index(key)));
+        shards.extend(row.keys(args).map(|key| function.shard_index(key.word)));
         walks |= row.access == Access::Read && row.key_spec().0 == 0;
     }
     if walks {
