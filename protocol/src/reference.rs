@@ -103,6 +103,9 @@ fn entry(row: &Row, parent: &str, page: &mut String) {
     }
 }
 
+/// A section of the compatibility page: its heading, what it says, and which commands it has.
+type Section = (&'static str, &'static str, fn(Merging) -> bool);
+
 /// The compatibility page: all commands of Redis that the table knows, by how they merge. Each that is
 /// not served has a heading of its own, to which its error leads.
 #[must_use]
@@ -119,7 +122,7 @@ pub fn compatibility(table: &Table) -> String {
         commands.extend(subcommands.iter().map(|sub| (name(sub), *sub)));
     }
     commands.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let sections: [(&str, &str, fn(Merging) -> bool); 3] = [
+    let sections: [Section; 3] = [
         (
             "Merges",
             "Nodes may run these on one key at the same time, also while they cannot reach each other: \
@@ -150,7 +153,8 @@ pub fn compatibility(table: &Table) -> String {
             let _ = writeln!(page, "| {name} | {} |", note.replace('|', "\\|"));
         }
     }
-    let refused = |row: &Row| if let Merging::Refused(why) = row.merging() { Some(why) } else { None };
+    let refused =
+        |row: &Row| if let Merging::Refused(why) = row.merging() { Some(why) } else { None };
     if commands.iter().any(|(_, row)| refused(row).is_some()) {
         page.push_str("\n## Not served\n\nEach answers an error that says why.\n");
     }
@@ -256,8 +260,7 @@ mod tests {
             Row::command("SETNX").group(Group::String).decides_here("").summary("Sets a new key"),
             Row::command("EVAL").group(Group::Scripting).refused("scripts do not merge"),
         ];
-        let subcommands =
-            |row: &'static Row| if row.is_parent() { vec![&GET] } else { Vec::new() };
+        let subcommands = |row: &'static Row| if row.is_parent() { vec![&GET] } else { Vec::new() };
         let table = Table::with_subcommands(ROWS.iter().map(|row| (row, subcommands(row))));
         let page = compatibility(&table);
         let sections: Vec<&str> = page.split("\n## ").skip(1).collect();

@@ -357,33 +357,21 @@ impl<'a> ShardGuard<'a> {
         }
         let context = self.function.context();
         self.change_each((hash, object, name), |value, mint, group| {
-            reset(value, &context, mint, group);
+            value.reset(&context, mint, group);
         });
         true
     }
 
-    /// Takes over what `gone` have counted under `name`: see [`Counter::take_over`].
+    /// Adopts what `gone` have counted under `name`: see [`Counter::adopt`].
     ///
-    /// [`Counter::take_over`]: miso_crdt::Counter::take_over
+    /// [`Counter::adopt`]: miso_crdt::Counter::adopt
     pub(crate) fn take_over(
         &mut self,
         (hash, object, name): (u64, &[u8], &[u8]),
         gone: impl Fn(Dot) -> bool,
     ) {
-        self.change_each((hash, object, name), |value, mint, group| match value {
-            Value::GCounter(counter) => {
-                let change = group.and_then(miso_crdt::kind::GCounter::delta_mut);
-                counter.take_over(&gone, mint, change);
-            }
-            Value::PnCounter(counter) => {
-                let change = group.and_then(miso_crdt::kind::PnCounter::delta_mut);
-                counter.take_over(&gone, mint, change);
-            }
-            Value::OrMap(map) => {
-                let change = group.and_then(miso_crdt::kind::OrMap::delta_mut);
-                map.take_over(&gone, mint, change);
-            }
-            _ => {}
+        self.change_each((hash, object, name), |value, mint, group| {
+            value.adopt(&gone, mint, group);
         });
     }
 
@@ -457,37 +445,5 @@ impl<'a> ShardGuard<'a> {
     #[must_use]
     pub fn function(&self) -> &'a Function {
         self.function
-    }
-}
-
-/// Deletes all that is seen of a value.
-fn reset(value: &mut Value, context: &Context, mint: &mut Mint<'_>, group: Option<&mut Delta>) {
-    macro_rules! note {
-        ($kind:ident) => {
-            group.and_then(<miso_crdt::kind::$kind as Kind>::delta_mut)
-        };
-    }
-    match value {
-        Value::GCounter(counter) => {
-            counter.reset(mint, note!(GCounter));
-        }
-        Value::PnCounter(counter) => {
-            counter.reset(mint, note!(PnCounter));
-        }
-        Value::GSet(set) => {
-            set.clear(context, mint, note!(GSet));
-        }
-        Value::OrSet(set) => {
-            set.clear(context, mint, note!(OrSet));
-        }
-        Value::MvRegister(register) => {
-            register.reset(mint, note!(MvRegister));
-        }
-        Value::EwFlag(flag) => {
-            flag.disable(mint, note!(EwFlag));
-        }
-        Value::OrMap(map) => {
-            map.clear(context, mint, note!(OrMap));
-        }
     }
 }

@@ -224,8 +224,7 @@ impl Arg {
 
     /// Whether it is a word without a token before it.
     pub(super) const fn is_plain(&self) -> bool {
-        let simple =
-            !matches!(self.kind, ArgKind::Token | ArgKind::OneOf(_) | ArgKind::Block(_));
+        let simple = !matches!(self.kind, ArgKind::Token | ArgKind::OneOf(_) | ArgKind::Block(_));
         simple && self.token.is_none()
     }
 
@@ -282,7 +281,6 @@ impl Arg {
         (least, more)
     }
 }
-
 
 /// The fewest words that these arguments take.
 pub(super) fn least(args: &[Arg]) -> usize {

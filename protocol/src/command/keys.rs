@@ -137,7 +137,8 @@ impl Row {
             Keys { words: args, next: 0, end: 0, step: 1, flags: KeyFlags::NONE, gathered: none };
         if let Some(Run { first, until, step, flags }) = self.run() {
             let end = until.map_or(first + 1, |until| args.len().saturating_sub(until));
-            (keys.next, keys.end, keys.step, keys.flags) = (first, end.min(args.len()), step, flags);
+            (keys.next, keys.end, keys.step, keys.flags) =
+                (first, end.min(args.len()), step, flags);
         } else if self.has_keys() {
             let mut all = Vec::new();
             self.for_each_key(args, |key| all.push(key));
@@ -324,7 +325,9 @@ impl Row {
     /// Redis's `populateCommandLegacyRangeSpec`: the range, and whether it leaves keys out.
     pub(super) fn legacy_range(&self) -> (KeySpec, bool) {
         let specs = self.specs();
-        if let [Spec { begin: Begin::Index(first), find: Find::Range { last, step }, .. }] = specs[..] {
+        if let [Spec { begin: Begin::Index(first), find: Find::Range { last, step }, .. }] =
+            specs[..]
+        {
             let last = if last < 0 { last } else { first + last };
             return ((first, last, step), false);
         }
@@ -366,7 +369,9 @@ mod tests {
     /// Each shape that a row can say, by the name of a command that has it.
     static ROWS: [Row; 20] = [
         Row::command("GET").args(&[KEY]).reads(),
-        Row::command("SET").args(&[KEY, Arg::string("value"), Arg::token("GET").optional()]).writes(),
+        Row::command("SET")
+            .args(&[KEY, Arg::string("value"), Arg::token("GET").optional()])
+            .writes(),
         Row::command("DEL").args(&[KEY.multiple()]).deletes(),
         Row::command("BLPOP")
             .args(&[KEY.with_key_flags(KeyFlags::TAKEN).multiple(), Arg::double("timeout")])
@@ -528,7 +533,8 @@ mod tests {
     #[test]
     fn a_count_that_does_not_fit_is_told() {
         let sound = |line: &str| row(line).for_each_key(words(line).as_args(), |_| {});
-        for line in ["ZUNION 3 a b", "ZUNION 0 a", "ZUNION x a b", "ZUNION -1 a", "MSETEX 2 a 1 b"] {
+        for line in ["ZUNION 3 a b", "ZUNION 0 a", "ZUNION x a b", "ZUNION -1 a", "MSETEX 2 a 1 b"]
+        {
             assert!(!sound(line), "{line}");
         }
         for line in ["ZUNION 2 a b", "EVAL s 0", "EVAL s 0 a", "MSETEX 1 a 1"] {
@@ -569,7 +575,11 @@ mod tests {
             ("SINTERSTORE", vec![one(1), index(2, -1, 1)], ((1, -1, 1), false)),
             ("ZUNIONSTORE", vec![one(1), counted(2, 1)], ((1, 1, 1), true)),
             ("SORT", vec![one(1), store("STORE", 2)], ((1, 1, 1), true)),
-            ("GEORADIUS", vec![one(1), store("STORE", 6), store("STOREDIST", 6)], ((1, 1, 1), true)),
+            (
+                "GEORADIUS",
+                vec![one(1), store("STORE", 6), store("STOREDIST", 6)],
+                ((1, 1, 1), true),
+            ),
             ("EVAL", vec![counted(2, 1)], ((0, 0, 0), true)),
             ("BITOP", vec![one(2), index(3, -1, 1)], ((2, -1, 1), false)),
             ("MSETEX", vec![counted(1, 2)], ((0, 0, 0), true)),
@@ -605,9 +615,11 @@ mod tests {
         const SETTING: &[Arg] =
             &[Arg::string("parameter"), Arg::string("value").secret_by_setting()];
         let hello = Row::command("HELLO").args(const { &[Arg::block("args", HELLO).optional()] });
-        let auth = Row::command("AUTH")
-            .args(const { &[Arg::string("username").optional(), Arg::string("password").secret()] });
-        let config = Row::subcommand("SET").args(const { &[Arg::block("data", SETTING).multiple()] });
+        let auth = Row::command("AUTH").args(
+            const { &[Arg::string("username").optional(), Arg::string("password").secret()] },
+        );
+        let config =
+            Row::subcommand("SET").args(const { &[Arg::block("data", SETTING).multiple()] });
         let user = Row::subcommand("SETUSER").args(
             const { &[Arg::string("username"), Arg::string("rule").secret().multiple().optional()] },
         );

@@ -69,8 +69,6 @@ impl Row {
         let name = parent.map_or_else(String::new, |parent| format!("{parent} ")) + self.name;
         let name = name.to_ascii_lowercase();
         let anchor = name.replace(' ', "-");
-        Some(format!(
-            "ERR '{name}' is not served: {reason}; see docs/compatibility.md#{anchor}"
-        ))
+        Some(format!("ERR '{name}' is not served: {reason}; see docs/compatibility.md#{anchor}"))
     }
 }
