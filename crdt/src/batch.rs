@@ -11,9 +11,10 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::Delta;
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::context::Writers;
-use crate::{Delta, ReplicaId};
+pub use crate::digest::digest_of;
 
 /// The place of a type tag that says: many changes. No type has it.
 pub const TAG: u8 = 0;
@@ -101,8 +102,8 @@ pub fn read(
     read
 }
 
-/// A message that is read change by change: for who has no use for knowing first that all of it can
-/// be read, as a journal's recovery, and is to take memory for a few changes only.
+/// A message that is read change by change, in memory for a few changes only: for a reader that need
+/// not know first whether all of it can be read, as a journal's recovery.
 pub struct Reading<'a> {
     from: Decoder<'a>,
     /// The object of the change before.
@@ -166,23 +167,6 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// A number that stands for a writer's event wherever it is met, unlike a [`Dot`](crate::Dot),
-/// whose writer is a local index.
-pub(crate) fn fact(writers: &Writers, dot: crate::Dot, more: &[u64]) -> u64 {
-    let id = writers.id(dot.writer()).unwrap_or(ReplicaId(0));
-    let mut digest = digest_of(&id.0.to_le_bytes(), dot.seq());
-    for word in more {
-        digest = digest_of(&word.to_le_bytes(), digest);
-    }
-    digest
-}
-
-/// A 64-bit digest of bytes, the same on every machine and in every version: XXH3 with a seed.
-#[must_use]
-pub fn digest_of(bytes: &[u8], seed: u64) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(bytes, seed)
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::vec;
@@ -190,7 +174,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Counter, Crdt, Dot, Events, Type, Value, Writer};
+    use crate::{Counter, Crdt, Dot, Events, ReplicaId, Type, Value, Writer};
 
     struct Mint(u64);
 

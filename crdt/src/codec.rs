@@ -1,4 +1,4 @@
-//! The binary form of deltas and states: compact, versioned, and safe to read from anyone.
+//! The binary form of deltas and states: compact, versioned, and safe to read whatever its origin.
 //!
 //! ```text
 //! | version u8 | type tag u8 | writers: varint n, n x u64 LE | body, see each type |
@@ -12,7 +12,7 @@
 //! A whole state is the delta that says all of it. Writers stand in the table in the order in which
 //! the body first names them, and none that it does not name. Lengths are checked against what is
 //! left of the input before anything is allocated, so a message costs at most a small multiple of
-//! its size; one that is refused leaves no writer behind.
+//! its size; of one that is refused no writer is kept.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -24,7 +24,7 @@ use crate::parts::Parts;
 /// Room that an encoder keeps for its next message.
 const KEEP: usize = 4 << 10;
 
-/// Room is made for so many keys at once: more than a piece of a checkpoint has.
+/// Room is made for at most this many keys at once: more than a piece of a checkpoint has.
 const AT_ONCE: usize = 8 << 10;
 
 /// The version that this build writes, and the only one that it reads.
@@ -43,7 +43,7 @@ pub enum DecodeError {
     Invalid(&'static str),
     /// The function would know more than 65 536 writers.
     TooManyWriters,
-    /// Bytes stand behind the end.
+    /// Bytes follow the end.
     Trailing,
 }
 
@@ -55,7 +55,7 @@ impl core::fmt::Display for DecodeError {
             DecodeError::Type(tag) => write!(f, "unknown type tag {tag}"),
             DecodeError::Invalid(what) => write!(f, "invalid {what}"),
             DecodeError::TooManyWriters => f.write_str("more than 65536 writers"),
-            DecodeError::Trailing => f.write_str("bytes behind the end"),
+            DecodeError::Trailing => f.write_str("bytes follow the end"),
         }
     }
 }
@@ -185,7 +185,7 @@ impl Encoder {
     }
 }
 
-/// Reads bodies from bytes that may come from anyone.
+/// Reads bodies from bytes of any origin.
 pub struct Decoder<'a> {
     rest: &'a [u8],
     table: Vec<Writer>,
@@ -357,7 +357,7 @@ impl<'a> Decoder<'a> {
         for _ in 0..count {
             all.push(read(self)?);
         }
-        // Who writes them has them in order, each once.
+        // A correct writer has them in order, each once.
         if !all.is_sorted_by(|(a, _): &(Box<[u8]>, T), (b, _)| a < b) {
             return Err(DecodeError::Invalid("order of parts"));
         }
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_message_leaves_no_writer_behind() {
+    fn of_a_refused_message_no_writer_is_kept() {
         let mut writers = Writers::new();
         let id = 9u64.to_le_bytes();
         let unnamed = [&[VERSION, 6, 1][..], &id, &[0, 0, 0]].concat();

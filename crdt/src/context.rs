@@ -188,7 +188,7 @@ impl Writers {
         }
     }
 
-    /// Who `writer` is.
+    /// The id of `writer`.
     #[must_use]
     pub fn id(&self, writer: Writer) -> Option<ReplicaId> {
         self.ids.get(usize::from(writer.0)).copied()
@@ -211,9 +211,9 @@ impl Writers {
 pub trait Events {
     /// A dot never used before, of the local writer.
     fn next(&mut self) -> Dot;
-    /// Whether `dot` is the local writer's and has been shown to nobody yet, neither in a delta nor
-    /// in a whole state: then nobody can have removed it, and it may stand for further updates of
-    /// the same interval. Who hands out a state must count all that is in it as shown.
+    /// Whether `dot` is the local writer's and has not been shown yet, neither in a delta nor
+    /// in a whole state: then no node can have removed it, and it may stand for further updates of
+    /// the same interval. A node that hands out a state must count all that is in it as shown.
     fn unsent(&self, dot: Dot) -> bool;
     /// A hybrid logical clock (milliseconds << 16 | counter), later than all it gave before.
     fn time(&mut self) -> u64;

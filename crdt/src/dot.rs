@@ -43,7 +43,7 @@ impl Dot {
         }
     }
 
-    /// Whose event it is.
+    /// The writer of the event.
     #[must_use]
     pub const fn writer(self) -> Writer {
         Writer((self.0.get() >> 48) as u16)

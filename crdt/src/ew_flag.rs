@@ -5,11 +5,14 @@
 //! value would not converge: `d6_three_writers_agree` keeps the published counter-example. Off by
 //! default. Source: Almeida, Shoker, Baquero 2018, causal delta-CRDTs.
 
-use crate::Crdt;
-use crate::batch::fact;
+use alloc::vec::Vec;
+
+use crate::cleared::{complete, join_cleared};
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
-use crate::counter::{complete, join_cleared};
+use crate::crdt::{Crdt, Shown};
+use crate::digest::fact;
+use crate::dot::Dot;
 use crate::dots::{Dots, Touch};
 
 /// An enable-wins flag.
@@ -111,6 +114,27 @@ impl Crdt for EwFlag {
         delta.cleared.iter().for_each(|cleared| context.join(cleared));
     }
 
+    fn reset<E: Events>(
+        &mut self,
+        _: &Context,
+        events: &mut E,
+        change: Option<&mut FlagDelta>,
+    ) -> bool {
+        self.disable(events, change)
+    }
+
+    fn size(&self) -> i64 {
+        i64::from(self.enabled())
+    }
+
+    fn each_dot(&self, each: impl FnMut(Dot)) {
+        self.dots.iter().for_each(each);
+    }
+
+    fn show(&self, _: &Writers) -> Shown {
+        Shown::Text(Vec::from(if self.enabled() { "1" } else { "0" }))
+    }
+
     fn heap_bytes(&self) -> usize {
         self.dots.heap_bytes()
     }
@@ -130,7 +154,6 @@ impl Encode for FlagDelta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     use proptest::prelude::*;
 

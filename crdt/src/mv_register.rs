@@ -1,19 +1,19 @@
 //! Multi-value register: keeps every value that no later write has seen.
 //!
 //! State: a value per dot. A write replaces the dots it has seen by its own, so values written
-//! concurrently stand side by side until somebody, having seen them, writes again. Who wants one
-//! value gets the same on every node: the latest by (time, writer's id, bytes). Time never decides
+//! concurrently stand side by side until a node that has seen them writes again. A reader that wants
+//! one value gets the same on every node: the latest by (time, writer's id, bytes). Time never decides
 //! between writes that saw each other, so a clock that runs ahead does no lasting harm.
 //! Source: Almeida, Shoker, Baquero 2018; the order: `semantics.md` 3.1, rule 7.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::Crdt;
-use crate::batch::{digest_of, fact};
+use crate::cleared::{complete, join_cleared};
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
-use crate::counter::{complete, join_cleared};
+use crate::crdt::{Crdt, Shown};
+use crate::digest::{digest_of, fact};
 use crate::dot::Dot;
 use crate::dots::Dots;
 use crate::thin::Thin;
@@ -71,7 +71,7 @@ impl MvRegister {
         values
     }
 
-    /// The value for who wants one: the same on every node.
+    /// The one value for a reader that wants only one: the same on every node.
     #[must_use]
     pub fn winner(&self, writers: &Writers) -> Option<&[u8]> {
         let rank = |value: &&Stamped| {
@@ -296,6 +296,27 @@ impl Crdt for MvRegister {
         delta.learn(context);
     }
 
+    fn reset<E: Events>(
+        &mut self,
+        _: &Context,
+        events: &mut E,
+        change: Option<&mut RegisterDelta>,
+    ) -> bool {
+        MvRegister::reset(self, events, change)
+    }
+
+    fn size(&self) -> i64 {
+        self.stamped().len() as i64
+    }
+
+    fn each_dot(&self, each: impl FnMut(Dot)) {
+        self.stamped().iter().map(|value| value.header().dot).for_each(each);
+    }
+
+    fn show(&self, _: &Writers) -> Shown {
+        Shown::List(self.values().into_iter().map(Vec::from).collect())
+    }
+
     fn heap_bytes(&self) -> usize {
         let values: usize = self.stamped().iter().map(Thin::heap_bytes).sum();
         match self {
@@ -401,7 +422,7 @@ mod tests {
         }
     }
 
-    /// rust-crdt #10: A and B write concurrently; C joins both and writes; whoever then joins the
+    /// rust-crdt #10: A and B write concurrently; C joins both and writes; a node that then joins the
     /// old states again, one by one, must not get them back, nor lose C's.
     #[test]
     fn old_states_neither_return_nor_win() {

@@ -11,11 +11,12 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use crate::Crdt;
-use crate::batch::digest_of;
+use crate::cleared::{complete, join_cleared};
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
-use crate::counter::{Counter, CounterDelta, Overflow, bounded, complete, join_cleared, saturate};
+use crate::counter::{Counter, CounterDelta, Overflow, bounded, saturate};
+use crate::crdt::{Crdt, Shown};
+use crate::digest::digest_of;
 use crate::dot::Dot;
 use crate::mv_register::{MvRegister, RegisterDelta};
 use crate::parts::Parts;
@@ -136,7 +137,7 @@ impl Field {
     fn reset<E: Events>(&mut self, events: &mut E, mut change: Option<&mut FieldDelta>) {
         self.register.reset(events, change.as_mut().map(|change| &mut change.register));
         if let Some(counter) = &mut self.counter {
-            counter.reset(events, change.map(|change| &mut change.counter));
+            Counter::reset(counter, events, change.map(|change| &mut change.counter));
             if counter.is_blank() {
                 self.counter = None;
             }
@@ -181,7 +182,7 @@ impl OrMap {
         let mut change = change.map(|change| change.touch(field));
         let was_absent = held.is_absent();
         if let Some(counter) = &mut held.counter {
-            counter.reset(events, change.as_mut().map(|change| &mut change.counter));
+            Counter::reset(counter, events, change.as_mut().map(|change| &mut change.counter));
             if counter.is_blank() {
                 held.counter = None;
             }
@@ -285,7 +286,7 @@ impl OrMap {
                 if let Some(change) = &mut change {
                     counter.note_floors(change);
                 }
-                counter.reset(events, change);
+                Counter::reset(counter, events, change);
                 if counter.is_blank() {
                     held.counter = None;
                 }
@@ -300,8 +301,8 @@ impl OrMap {
         gone
     }
 
-    /// As [`Counter::take_over`], of every field's counter.
-    pub fn take_over<E: Events>(
+    /// As [`Counter::adopt`], of every field's counter.
+    pub fn adopt<E: Events>(
         &mut self,
         gone: impl Fn(Dot) -> bool,
         events: &mut E,
@@ -311,7 +312,7 @@ impl OrMap {
         self.fields.retain(|field, held| {
             if let Some(counter) = held.counter.as_mut().filter(|counter| counter.counts(&gone)) {
                 let change = change.as_mut().map(|change| &mut change.touch(field).counter);
-                any |= counter.take_over(&gone, events, change);
+                any |= counter.adopt(&gone, events, change);
             }
             true
         });
@@ -494,6 +495,56 @@ impl Crdt for OrMap {
     fn learn(delta: &MapDelta, context: &mut Context) {
         delta.touched.iter().for_each(|(_, field)| field.register.learn(context));
         delta.cleared.iter().for_each(|cleared| context.join(cleared));
+    }
+
+    fn reset<E: Events>(
+        &mut self,
+        context: &Context,
+        events: &mut E,
+        change: Option<&mut MapDelta>,
+    ) -> bool {
+        self.clear(context, events, change) > 0
+    }
+
+    fn size(&self) -> i64 {
+        self.len() as i64
+    }
+
+    fn each_dot(&self, mut each: impl FnMut(Dot)) {
+        for (_, field) in self.fields.iter() {
+            field.register.each_dot(&mut each);
+            field.counter.iter().for_each(|counter| counter.each_dot(&mut each));
+        }
+    }
+
+    fn show(&self, writers: &Writers) -> Shown {
+        let shown = |(name, field): (&[u8], &Field)| {
+            field.value(writers).map(|value| (name.to_vec(), value.into_owned()))
+        };
+        let mut fields: Vec<_> = self.fields.iter().filter_map(shown).collect();
+        fields.sort_unstable();
+        Shown::Fields(fields)
+    }
+
+    fn adopt<E: Events>(
+        &mut self,
+        gone: &impl Fn(Dot) -> bool,
+        events: &mut E,
+        change: Option<&mut MapDelta>,
+    ) -> bool {
+        OrMap::adopt(self, gone, events, change)
+    }
+
+    fn counts(&self, which: &impl Fn(Dot) -> bool) -> bool {
+        OrMap::counts(self, which)
+    }
+
+    fn has_dead_entries(&self) -> bool {
+        OrMap::has_dead_entries(self)
+    }
+
+    fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
+        OrMap::collect(self, applied);
     }
 
     fn heap_bytes(&self) -> usize {
@@ -718,7 +769,7 @@ mod tests {
         b.receive(&sent);
         c.receive(&sent);
         let gone = |dot: Dot| dot.writer() == crate::Writer(0);
-        assert!(b.edit(|map, events, change| map.take_over(gone, events, Some(change))));
+        assert!(b.edit(|map, events, change| map.adopt(gone, events, Some(change))));
         assert!(!b.state.counts(gone) && b.state.has_dead_entries());
         c.receive(&b.send());
         for site in [&mut b, &mut c] {

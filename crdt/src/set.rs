@@ -2,18 +2,18 @@
 //!
 //! State: per element the dots of the adds that stand, nearly always one. A remove covers the adds
 //! it has seen, so a concurrent add wins; a clear covers a whole context in one number a writer,
-//! whatever the size of the set. Nothing stays behind of a removed element. A grow-only set is
+//! whatever the size of the set. Nothing is kept of a removed element. A grow-only set is
 //! deleted the same way, by observation.
 //! Source: Bieniusa et al. 2012, an optimised conflict-free replicated set.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::Crdt;
-use crate::batch::{digest_of, fact};
+use crate::cleared::{complete, join_cleared};
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
-use crate::counter::{complete, join_cleared};
+use crate::crdt::{Crdt, Shown};
+use crate::digest::{digest_of, fact};
 use crate::dot::Dot;
 use crate::dots::{Dots, Touch};
 use crate::parts::Parts;
@@ -283,6 +283,29 @@ impl Crdt for Set {
         if let (1, Some((element, _))) = (delta.touched.len(), delta.touched.iter().next()) {
             self.elements.prefetch_bucket(table::hash(element));
         }
+    }
+
+    fn reset<E: Events>(
+        &mut self,
+        context: &Context,
+        events: &mut E,
+        change: Option<&mut SetDelta>,
+    ) -> bool {
+        self.clear(context, events, change) > 0
+    }
+
+    fn size(&self) -> i64 {
+        self.len() as i64
+    }
+
+    fn each_dot(&self, each: impl FnMut(Dot)) {
+        self.elements.iter().flat_map(|(_, dots)| dots.iter()).for_each(each);
+    }
+
+    fn show(&self, _: &Writers) -> Shown {
+        let mut members: Vec<Vec<u8>> = self.elements.iter().map(|(e, _)| e.to_vec()).collect();
+        members.sort_unstable();
+        Shown::List(members)
     }
 
     fn heap_bytes(&self) -> usize {

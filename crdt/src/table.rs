@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hasher};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::thin::Thin;
+use crate::thin::{Thin, prefetch};
 
 /// Keys per bucket.
 const WAYS: usize = 7;
@@ -62,7 +62,7 @@ const fn order(hash: u64) -> u64 {
 /// A cache line of keys.
 #[repr(align(64))]
 struct Bucket<H> {
-    /// Seven tags, 0 where there is no key, and behind them the count of keys that passed by. At
+    /// Seven tags, 0 where there is no key, and after them the count of keys that passed by. At
     /// 255 the count stays: then look-ups pass by for good.
     tags: [u8; 8],
     keys: [Option<Thin<H>>; WAYS],
@@ -204,8 +204,8 @@ impl<H> Part<H> {
         });
     }
 
-    /// Asks for all keys to be brought near, before all are hashed again: one cache miss after the
-    /// other is most of what moving them costs.
+    /// Prefetches all keys before all are hashed again: one cache miss after the other is most of what
+    /// moving them costs.
     fn prefetch(&self) {
         self.keys().for_each(Thin::prefetch);
     }
@@ -237,7 +237,7 @@ impl<H> Part<H> {
                 }
             }
         }
-        // The counts of who passed by are made anew with the buckets.
+        // The counts of keys that passed by are made anew with the buckets.
         if self.len < before {
             self.resize(self.len as usize);
         }
@@ -252,17 +252,6 @@ impl<H: Clone> Clone for Part<H> {
         }
         part
     }
-}
-
-/// Asks the processor to bring a cache line near; on others than x86-64 this does nothing.
-pub(crate) fn prefetch<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
-    unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
 }
 
 /// Byte keys with a header each.
@@ -371,7 +360,7 @@ impl<H> Table<H> {
         Some((part, at, place))
     }
 
-    /// Asks for the bucket of `hash` to be brought near: the first of two steps towards a key that
+    /// Prefetches the bucket of `hash`: the first of two steps towards a key that
     /// will be looked up soon.
     pub fn prefetch_bucket(&self, hash: u64) {
         if let Some(part) = self.part(hash) {
@@ -379,7 +368,7 @@ impl<H> Table<H> {
         }
     }
 
-    /// Asks for the key of `hash` to be brought near, once its bucket is: the second step.
+    /// Prefetches the key of `hash`, once its bucket is in the cache: the second step.
     pub fn prefetch_key(&self, hash: u64) {
         if let Some(part) = self.part(hash) {
             let bucket = &part.buckets[part.home(hash)];
@@ -501,7 +490,7 @@ impl<H> Table<H> {
         self.parts.iter().flat_map(Part::keys).map(|thin| (thin.bytes(), thin.header()))
     }
 
-    /// As [`Table::iter`], for who goes through all of it: a part's keys are brought near together.
+    /// As [`Table::iter`], for a walk through all of it: the keys of a part are prefetched together.
     pub fn iter_whole(&self) -> impl Iterator<Item = (&[u8], &H)> {
         let parts = self.parts.iter().inspect(|part| part.prefetch());
         parts.flat_map(Part::keys).map(|thin| (thin.bytes(), thin.header()))

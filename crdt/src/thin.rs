@@ -1,9 +1,8 @@
-//! A header and its bytes in one allocation behind one pointer.
+//! A header and its bytes in one allocation, one pointer wide.
 //!
 //! Keys are everywhere, so they decide how much memory a name or a set element costs and how many
 //! cache lines a look-up touches. A `Box<(H, Box<[u8]>)>` costs two allocations and two misses, a
-//! fat pointer eight more bytes in every hash bucket. With a prefetch in `table`, this is the only
-//! unsafe code of the crate.
+//! fat pointer eight more bytes in every hash bucket. This file has the only unsafe code of the crate.
 //!
 //! ```text
 //! Thin<H> -> | header: H | len: u32 | bytes: [u8; len] |
@@ -14,6 +13,17 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
+/// Asks the processor to load a cache line soon; on processors other than x86-64 this does nothing.
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 #[repr(C)]
 struct Inner<H> {
     header: H,
@@ -21,7 +31,7 @@ struct Inner<H> {
     bytes: [u8; 0],
 }
 
-/// An owned header with a byte string of fixed length behind it, one pointer wide.
+/// An owned header followed by a byte string of fixed length, one pointer wide.
 pub struct Thin<H> {
     inner: NonNull<Inner<H>>,
     owned: PhantomData<Inner<H>>,
@@ -33,7 +43,7 @@ unsafe impl<H: Send> Send for Thin<H> {}
 unsafe impl<H: Sync> Sync for Thin<H> {}
 
 impl<H> Thin<H> {
-    /// Copies `bytes` behind `header`.
+    /// Copies `bytes` after `header`.
     ///
     /// # Panics
     /// If there are more than `u32::MAX` bytes: callers bound keys and values far below.
@@ -78,7 +88,7 @@ impl<H> Thin<H> {
     /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `len` bytes were initialised behind the header and live as long as `self`; the
+        // SAFETY: `len` bytes were initialised after the header and live as long as `self`; the
         // pointer is derived from the whole allocation, not from the zero-length array.
         unsafe {
             let len = (*self.inner.as_ptr()).len as usize;
@@ -87,11 +97,11 @@ impl<H> Thin<H> {
         }
     }
 
-    /// Asks for it to be brought near: its first two cache lines.
+    /// Prefetches its first two cache lines.
     pub fn prefetch(&self) {
         let at = self.inner.as_ptr().cast_const();
-        crate::table::prefetch(at);
-        crate::table::prefetch(at.cast::<u8>().wrapping_add(64));
+        prefetch(at);
+        prefetch(at.cast::<u8>().wrapping_add(64));
     }
 
     /// The bytes, and the header to change.

@@ -14,7 +14,7 @@
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where to go on if the match fails: behind the latest star, one byte of text further.
+    // Where to go on if the match fails: after the latest star, one byte of text further.
     let mut star: Option<(usize, usize)> = None;
     loop {
         let step = match (pattern.get(p), text.get(t)) {
@@ -56,7 +56,7 @@ fn one(pattern: &[u8], byte: u8, nocase: bool) -> Option<usize> {
     }
 }
 
-/// How many bytes the class behind its `[` takes, and whether it holds `byte`. A class that is not
+/// How many bytes the class after its `[` takes, and whether it holds `byte`. A class that is not
 /// closed ends with the pattern.
 fn class(set: &[u8], byte: u8, nocase: bool) -> (usize, bool) {
     let fold = |b: u8| if nocase { b.to_ascii_lowercase() } else { b };

@@ -248,7 +248,7 @@ impl Parser {
         Ok(Some(length))
     }
 
-    /// Any header: the number behind the byte at `self.at`, which moves on to the next line. None if
+    /// Any header: the number after the byte at `self.at`, which moves on to the next line. None if
     /// the line is not complete.
     #[cold]
     fn header(

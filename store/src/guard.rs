@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use miso_crdt::{Context, Crdt, Delta, Dot, Kind, Type, Value};
+use miso_crdt::{Crdt, Delta, Dot, Kind, Type, Value};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
@@ -192,35 +192,23 @@ impl<'a> ShardGuard<'a> {
         }
         let context = self.function.context();
         let changed = self.change_each((hash, object, name), |value, mint, group| {
-            reset(value, &context, mint, group);
+            value.reset(&context, mint, group);
         });
         changed.into_iter().for_each(|kind| self.changes.note(object, name, kind));
         true
     }
 
-    /// Adopts what `gone` have counted under `name`: see [`Counter::take_over`]. No value changes by
+    /// Adopts what `gone` have counted under `name`: see [`Counter::adopt`]. No value changes by
     /// it, so the observer hears nothing.
     ///
-    /// [`Counter::take_over`]: miso_crdt::Counter::take_over
+    /// [`Counter::adopt`]: miso_crdt::Counter::adopt
     pub(crate) fn adopt_counts(
         &mut self,
         (hash, object, name): (u64, &[u8], &[u8]),
         gone: impl Fn(Dot) -> bool,
     ) {
-        self.change_each((hash, object, name), |value, mint, group| match value {
-            Value::GCounter(counter) => {
-                let change = group.and_then(miso_crdt::kind::GCounter::delta_mut);
-                counter.take_over(&gone, mint, change);
-            }
-            Value::PnCounter(counter) => {
-                let change = group.and_then(miso_crdt::kind::PnCounter::delta_mut);
-                counter.take_over(&gone, mint, change);
-            }
-            Value::OrMap(map) => {
-                let change = group.and_then(miso_crdt::kind::OrMap::delta_mut);
-                map.take_over(&gone, mint, change);
-            }
-            _ => {}
+        self.change_each((hash, object, name), |value, mint, group| {
+            value.adopt(&gone, mint, group);
         });
     }
 
@@ -299,37 +287,5 @@ impl<'a> ShardGuard<'a> {
     #[must_use]
     pub fn function(&self) -> &'a Function {
         self.function
-    }
-}
-
-/// Deletes all that is seen of a value.
-fn reset(value: &mut Value, context: &Context, mint: &mut Mint<'_>, group: Option<&mut Delta>) {
-    macro_rules! note {
-        ($kind:ident) => {
-            group.and_then(<miso_crdt::kind::$kind as Kind>::delta_mut)
-        };
-    }
-    match value {
-        Value::GCounter(counter) => {
-            counter.reset(mint, note!(GCounter));
-        }
-        Value::PnCounter(counter) => {
-            counter.reset(mint, note!(PnCounter));
-        }
-        Value::GSet(set) => {
-            set.clear(context, mint, note!(GSet));
-        }
-        Value::OrSet(set) => {
-            set.clear(context, mint, note!(OrSet));
-        }
-        Value::MvRegister(register) => {
-            register.reset(mint, note!(MvRegister));
-        }
-        Value::EwFlag(flag) => {
-            flag.disable(mint, note!(EwFlag));
-        }
-        Value::OrMap(map) => {
-            map.clear(context, mint, note!(OrMap));
-        }
     }
 }

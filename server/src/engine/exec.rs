@@ -100,7 +100,7 @@ fn shards(node: &Node, transaction: &Transaction, function: &Function) -> Vec<us
         if row.access == Access::Read && row.key_spec().0 == 0 {
             return (0..function.shards()).collect();
         }
-        shards.extend(row.keys(args).map(|key| function.shard_index(key)));
+        shards.extend(row.keys(args).map(|key| function.shard_index(key.word)));
     }
     shards
 }

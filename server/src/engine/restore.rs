@@ -80,7 +80,7 @@ fn add(row: &Row, args: Args<'_>, keys: &mut Vec<Key>) {
         [OBJECT, NAME, ..] => args.get(2).map(Bytes::copy_from_slice),
         _ => None,
     };
-    keys.extend(row.keys(args).map(|object| (Bytes::copy_from_slice(object), name.clone())));
+    keys.extend(row.keys(args).map(|key| (Bytes::copy_from_slice(key.word), name.clone())));
 }
 
 /// Whether peers may hold more of it than this node. Of an object that is here, other names may be

@@ -165,64 +165,13 @@ fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The value of a counter or flag, or how many values, members or fields there are.
-fn size(value: &Value) -> i64 {
-    match value {
-        Value::GCounter(counter) | Value::PnCounter(counter) => counter.value(),
-        Value::EwFlag(flag) => i64::from(flag.enabled()),
-        Value::GSet(set) | Value::OrSet(set) => set.len() as i64,
-        Value::MvRegister(register) => register.stamped().len() as i64,
-        Value::OrMap(map) => map.len() as i64,
-    }
-}
-
-/// How many writers a value has updates of.
+/// How many writers have a part in a value.
 fn writers(value: &Value) -> usize {
-    let mut writers: Vec<u16> = match value {
-        Value::GCounter(counter) | Value::PnCounter(counter) => {
-            counter.entries().map(|entry| entry.dot.writer().0).collect()
-        }
-        Value::EwFlag(flag) => flag.dots().iter().map(|dot| dot.writer().0).collect(),
-        Value::GSet(set) | Value::OrSet(set) => {
-            let dots = set.elements().iter().flat_map(|(_, dots)| dots.iter());
-            dots.map(|dot| dot.writer().0).collect()
-        }
-        Value::MvRegister(register) => {
-            register.stamped().iter().map(|value| value.header().dot.writer().0).collect()
-        }
-        Value::OrMap(map) => map
-            .fields()
-            .iter()
-            .flat_map(|(_, field)| {
-                let values = field.register.stamped().iter().map(|value| value.header().dot);
-                let counts = field.counter.iter().flat_map(|counter| counter.entries());
-                values.chain(counts.map(|entry| entry.dot)).map(|dot| dot.writer().0)
-            })
-            .collect(),
-    };
+    let mut writers = Vec::new();
+    value.each_dot(|dot| writers.push(dot.writer()));
     writers.sort_unstable();
     writers.dedup();
     writers.len()
-}
-
-/// How many dots, or entries of a counter, a value is made of.
-fn dots(value: &Value) -> usize {
-    match value {
-        Value::GCounter(counter) | Value::PnCounter(counter) => counter.entries().count(),
-        Value::EwFlag(flag) => flag.dots().iter().len(),
-        Value::GSet(set) | Value::OrSet(set) => {
-            set.elements().iter().map(|(_, dots)| dots.iter().len()).sum()
-        }
-        Value::MvRegister(register) => register.stamped().len(),
-        Value::OrMap(map) => map
-            .fields()
-            .iter()
-            .map(|(_, field)| {
-                let counts = field.counter.as_deref().map_or(0, |c| c.entries().count());
-                field.register.stamped().len() + counts
-            })
-            .sum(),
-    }
 }
 
 fn property(reply: &mut Reply<'_>, name: &str, value: usize) {
@@ -236,7 +185,7 @@ fn head(slot: &Slot, reply: &mut Reply<'_>) {
     reply.bulk(b"type");
     reply.bulk(types.join(",").as_bytes());
     reply.bulk(b"size");
-    reply.integer(slot.value().map_or(0, size));
+    reply.integer(slot.value().map_or(0, Value::size));
 }
 
 /// What each writer did to a counter: its id, added, taken away, and how much of each is deleted.
@@ -269,7 +218,7 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         reply.map(8 + usize::from(counter.is_some()));
         head(slot, reply);
         property(reply, "replicas", writers(value));
-        property(reply, "dots", dots(value));
+        property(reply, "dots", value.dots());
         property(reply, "context-writers", shard.writers().len());
         property(reply, "bytes", size_of::<Slot>() + value.heap_bytes());
         property(reply, "pending", usize::from(shard.is_pending(object, name, value.kind())));

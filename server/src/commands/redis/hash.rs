@@ -6,9 +6,8 @@
 use miso_protocol::command::{Access, Arg, Flags, Group, Row};
 use miso_protocol::request::Args;
 use miso_store::Object;
-use miso_store::crdt::{Value, Writers};
+use miso_store::crdt::{Shown, Value, Writers};
 
-use crate::commands::crdt::map;
 use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
 use crate::engine::command::{Command, ROW};
 use crate::engine::context::Context;
@@ -169,24 +168,13 @@ pub(crate) const HASH: &[Command] = &[
 
 /// How the hash's view prints a value.
 fn print(value: &Value, writers: &Writers) -> Vec<u8> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match value {
-        Value::GCounter(counter) | Value::PnCounter(counter) => {
-            counter.value().to_string().into_bytes()
-        }
-        Value::EwFlag(flag) => Vec::from(if flag.enabled() { "1" } else { "0" }),
-        Value::GSet(set) | Value::OrSet(set) => {
-            let mut members: Vec<_> = set.elements().iter().map(|(m, _)| text(m)).collect();
-            members.sort_unstable();
-            json(&members)
-        }
-        Value::MvRegister(register) => {
-            json(&register.values().into_iter().map(text).collect::<Vec<_>>())
-        }
-        Value::OrMap(map) => {
-            let fields: std::collections::BTreeMap<_, _> =
-                map::live(map, writers).map(|(name, value)| (text(name), text(&value))).collect();
-            json(&fields)
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    match value.show(writers) {
+        Shown::Text(shown) => shown,
+        Shown::List(items) => json(&items.into_iter().map(text).collect::<Vec<_>>()),
+        Shown::Fields(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| (text(name), text(value)));
+            json(&fields.collect::<std::collections::BTreeMap<_, _>>())
         }
     }
 }

@@ -237,7 +237,8 @@ fn dry_run(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         Ok(()) => cx.reply.ok(),
         Err(Denied::Key) => {
             let row = found.sub.map_or(found.row, |(_, row)| row);
-            let key = row.keys(command).find(|key| !user.may_use(key, row.access));
+            let mut keys = row.keys(command).map(|key| key.word);
+            let key = keys.find(|key| !user.may_use(key, row.access));
             let key = String::from_utf8_lossy(key.unwrap_or_default());
             let line = format!("This user has no permissions to access the '{key}' key");
             cx.reply.bulk(line.as_bytes());

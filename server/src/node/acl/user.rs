@@ -183,7 +183,7 @@ impl User {
         }
         if !self.all_keys {
             let row = subcommand.map_or(row, |(_, row)| row);
-            if !row.keys(args).all(|key| self.may_use(key, row.access)) {
+            if !row.keys(args).all(|key| self.may_use(key.word, row.access)) {
                 return Err(Denied::Key);
             }
         }

@@ -1,0 +1,277 @@
+//! Formats are frozen: what an earlier build wrote, this build and every later one must read.
+//!
+//! `fixtures/deltas.txt` has a line for each shape of each encoding: its name and the bytes in hex. This
+//! test makes the same changes anew, and compares bytes and meaning. A line is never changed or removed;
+//! a new type, or a new version of the format beside the old, adds lines. For new lines
+//! `FIXTURES=print cargo test -p miso-crdt --test formats -- --nocapture` prints the whole table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use miso_crdt::batch::{self, Changes};
+use miso_crdt::{Context, Delta, Dot, Events, Kind, ReplicaId, Type, Value, Writer, Writers, kind};
+
+const FIXTURES: &str = include_str!("fixtures/deltas.txt");
+
+/// Two writers, so that tables of writers have an order.
+fn writers() -> Writers {
+    let mut writers = Writers::of(ReplicaId(0x0123_4567_89ab_cdef));
+    writers.intern(ReplicaId(7)).expect("a second writer");
+    writers
+}
+
+/// Events of one writer, all of them shown at once.
+struct Mint(Writer, u64);
+
+impl Events for Mint {
+    fn next(&mut self) -> Dot {
+        self.1 += 1;
+        Dot::new(self.0, self.1).expect("few events")
+    }
+
+    fn unsent(&self, _: Dot) -> bool {
+        false
+    }
+
+    fn time(&mut self) -> u64 {
+        (1_700_000_000_000 + self.1) << 16
+    }
+
+    fn writer(&self) -> Writer {
+        self.0
+    }
+}
+
+/// A value that two writers change, and the changes by name.
+struct Scene {
+    name: &'static str,
+    value: Value,
+    context: Context,
+    mints: [Mint; 2],
+    deltas: BTreeMap<String, Delta>,
+}
+
+impl Scene {
+    fn new(kind: Type) -> Scene {
+        Scene {
+            name: kind.name(),
+            value: Value::empty(kind),
+            context: Context::new(),
+            // The second writer's numbers take two bytes.
+            mints: [Mint(Writer(0), 0), Mint(Writer(1), 299)],
+            deltas: BTreeMap::new(),
+        }
+    }
+
+    /// A change by a writer.
+    fn edit<K: Kind>(
+        mut self,
+        name: &str,
+        by: usize,
+        edit: impl FnOnce(&mut K::State, &Context, &mut Mint, &mut DeltaOf<K>),
+    ) -> Scene {
+        let mut delta = Delta::empty(self.value.kind());
+        let state = K::of_mut(&mut self.value).expect("of this type");
+        let change = K::delta_mut(&mut delta).expect("of this type");
+        edit(state, &self.context, &mut self.mints[by], change);
+        for seq in 1..=self.mints[by].1 {
+            if by == 0 || seq >= 300 {
+                self.context.insert(Dot::new(Writer(by as u16), seq).expect("few events"));
+            }
+        }
+        self.deltas.insert(format!("{}.{name}", self.name), delta);
+        self
+    }
+
+    /// Adds the whole state.
+    fn whole(mut self) -> Scene {
+        let whole = self.value.whole(&self.context);
+        self.deltas.insert(format!("{}.whole", self.name), whole);
+        self.deltas.insert(format!("{}.empty", self.name), Delta::empty(self.value.kind()));
+        self
+    }
+}
+
+type DeltaOf<K> = <<K as Kind>::State as miso_crdt::Crdt>::Delta;
+
+fn counter<K>(kind: Type) -> Scene
+where
+    K: Kind<State = miso_crdt::Counter>,
+{
+    let taken = if kind == Type::PnCounter { 3 } else { 0 };
+    let add = |p: u64, n: u64| {
+        move |counter: &mut miso_crdt::Counter,
+              _: &Context,
+              mint: &mut Mint,
+              change: &mut miso_crdt::CounterDelta| {
+            counter.add(p, n, mint).expect("it fits");
+            change.note(counter.entry(mint.writer()).expect("just counted"));
+        }
+    };
+    Scene::new(kind)
+        .edit::<K>("first", 0, add(1, 0))
+        .edit::<K>("second", 0, add(1 << 40, taken))
+        .edit::<K>("other", 1, add(200, taken))
+        .edit::<K>("reset", 0, |counter, _, mint, change| {
+            counter.reset(mint, Some(change));
+        })
+        .edit::<K>("reborn", 0, add(5, 0))
+        .whole()
+}
+
+fn set<K>(kind: Type) -> Scene
+where
+    K: Kind<State = Box<miso_crdt::Set>>,
+{
+    let scene = Scene::new(kind)
+        .edit::<K>("add", 0, |set, _, mint, change| {
+            set.add(b"apple", mint, Some(change));
+        })
+        .edit::<K>("add_several", 1, |set, _, mint, change| {
+            set.add(b"pear", mint, Some(change));
+            set.add(b"", mint, Some(change));
+            set.add(&[0xff, 0], mint, Some(change));
+        })
+        .edit::<K>("add_again", 0, |set, _, mint, change| {
+            set.add(b"pear", mint, Some(change));
+        })
+        .edit::<K>("remove", 1, |set, _, mint, change| {
+            set.remove(b"apple", mint, Some(change));
+        });
+    scene.whole().edit::<K>("clear", 1, |set, context, mint, change| {
+        set.clear(context, mint, Some(change));
+    })
+}
+
+fn register() -> Scene {
+    Scene::new(Type::MvRegister)
+        .edit::<kind::MvRegister>("set", 0, |register, _, mint, change| {
+            register.set(b"red", mint, Some(change));
+        })
+        .edit::<kind::MvRegister>("set_again", 1, |register, _, mint, change| {
+            register.set(&[b'x'; 200], mint, Some(change));
+        })
+        .whole()
+        .edit::<kind::MvRegister>("reset", 0, |register, _, mint, change| {
+            register.reset(mint, Some(change));
+        })
+}
+
+fn flag() -> Scene {
+    Scene::new(Type::EwFlag)
+        .edit::<kind::EwFlag>("enable", 0, |flag, _, mint, change| {
+            flag.enable(mint, Some(change));
+        })
+        .edit::<kind::EwFlag>("enable_again", 1, |flag, _, mint, change| {
+            flag.enable(mint, Some(change));
+        })
+        .whole()
+        .edit::<kind::EwFlag>("disable", 0, |flag, _, mint, change| {
+            flag.disable(mint, Some(change));
+        })
+}
+
+fn map() -> Scene {
+    let names = writers();
+    Scene::new(Type::OrMap)
+        .edit::<kind::OrMap>("set", 0, |map, _, mint, change| {
+            map.set(b"colour", b"red", mint, Some(change));
+        })
+        .edit::<kind::OrMap>("count", 1, |map, _, mint, change| {
+            map.add(b"visits", -3, &names, mint, Some(change)).expect("an integer");
+        })
+        .edit::<kind::OrMap>("set_several", 1, |map, _, mint, change| {
+            map.set(b"colour", b"blue", mint, Some(change));
+            map.set(b"size", b"", mint, Some(change));
+        })
+        .edit::<kind::OrMap>("remove", 0, |map, _, mint, change| {
+            map.remove(b"colour", mint, Some(change));
+            map.remove(b"visits", mint, Some(change));
+        })
+        .whole()
+        .edit::<kind::OrMap>("clear", 0, |map, context, mint, change| {
+            map.clear(context, mint, Some(change));
+        })
+}
+
+/// Every change that the table has, by name.
+fn deltas() -> BTreeMap<String, Delta> {
+    let scenes = [
+        counter::<kind::GCounter>(Type::GCounter),
+        counter::<kind::PnCounter>(Type::PnCounter),
+        set::<kind::GSet>(Type::GSet),
+        set::<kind::OrSet>(Type::OrSet),
+        register(),
+        flag(),
+        map(),
+    ];
+    scenes.into_iter().flat_map(|scene| scene.deltas).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("two digits");
+    (0..text.len()).step_by(2).map(digits).collect()
+}
+
+/// The changes of all scenes as one message.
+fn batch() -> Vec<u8> {
+    let mut changes = Changes::new();
+    for (name, delta) in deltas() {
+        let (object, name) = name.split_once('.').expect("type and shape");
+        changes.push(object.as_bytes(), name.as_bytes(), &delta);
+    }
+    changes.finish(&writers())
+}
+
+#[test]
+fn what_earlier_builds_wrote_is_read() {
+    let mut table: Vec<(String, Vec<u8>)> =
+        deltas().iter().map(|(name, delta)| (name.clone(), delta.encode(&writers()))).collect();
+    table.push(("batch".to_owned(), batch()));
+    if std::env::var("FIXTURES").is_ok_and(|mode| mode == "print") {
+        table.iter().for_each(|(name, bytes)| println!("{name} {}", hex(bytes)));
+    }
+    let frozen: BTreeMap<&str, &str> = FIXTURES
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| line.split_once(' ').expect("name and hex"))
+        .collect();
+    for (name, bytes) in &table {
+        let frozen = frozen.get(name.as_str());
+        let frozen = frozen.unwrap_or_else(|| panic!("{name} is not in the table yet"));
+        assert_eq!(&hex(bytes), frozen, "{name} is written otherwise than before");
+    }
+    let deltas = deltas();
+    for (name, text) in frozen {
+        let bytes = unhex(text);
+        let mut known = writers();
+        if name.starts_with("batch") {
+            let read = batch::read(&bytes, 100, &mut known).expect("readable");
+            assert_eq!(read.len(), deltas.len());
+            for change in read {
+                let [object, name] =
+                    [change.object, change.name].map(|n| String::from_utf8(n.into()));
+                let name = format!("{}.{}", object.expect("a text"), name.expect("a text"));
+                assert_eq!(Some(&change.delta), deltas.get(&name), "{name}");
+            }
+        } else {
+            let delta = Delta::decode(&bytes, &mut known).expect("readable");
+            assert_eq!(Some(&delta), deltas.get(name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_type_is_in_the_table() {
+    for kind in Type::ALL {
+        let of = |line: &str| line.starts_with(&format!("{}.", kind.name()));
+        assert!(FIXTURES.lines().filter(|line| of(line)).count() >= 4, "{}", kind.name());
+    }
+}
