@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use miso_store::crdt::ReplicaId;
 use miso_store::journal::{
-    self, Disk, Failed, Journal, OpenError, Options, RealDisk, RecoveredSummary, Status, SyncPolicy,
+    self, Disk, Failed, Journal, OpenError, Options, RealDisk, RecoveredSummary, SyncPolicy,
 };
 use miso_store::{Config, Store};
 use parking_lot::{Condvar, Mutex};
@@ -17,8 +17,8 @@ use crate::settings::Settings;
 use crate::shared::{Shared, unix_ms};
 use crate::within;
 
-/// A log this long is followed by a checkpoint, if it is as long as the last one as well.
-const LOG_BYTES: u64 = 64 << 20;
+/// Checkpoints that nobody asked for take at most a twentieth of the time.
+const REST: u32 = 20;
 
 /// How long the checkpoint of the end may take. With the rest of the end it stays below the half
 /// minute after which Kubernetes kills.
@@ -146,7 +146,7 @@ pub(crate) fn open(settings: &Settings) -> Result<(Store, RecoveredSummary), Str
 /// If something is wrong with it.
 pub(crate) fn check(directory: &Path) -> Result<(), String> {
     let (name, disk) = existing(directory)?;
-    let report = journal::check(&disk).map_err(|error| refused(&name, &error))?;
+    let report = looked_at(&disk).map_err(|error| refused(&name, &error))?;
     print(&report, &name);
     if report.is_sound() {
         Ok(())
@@ -163,12 +163,11 @@ pub(crate) fn repair(directory: &Path) -> Result<(), String> {
     let (name, disk) = existing(directory)?;
     let report = miso_store::repair(&disk).map_err(|error| refused(&name, &error))?;
     print(&report, &name);
-    if report.is_sound() {
-        return Ok(());
-    }
-    // Files of others are not touched, and are in the way still.
-    let after = journal::check(&disk).map_err(|error| refused(&name, &error))?;
+    // Files of others are not touched, and are in the way still; and of a record that checks but makes
+    // no sense, no repair can tell what is right.
+    let after = looked_at(&disk).map_err(|error| refused(&name, &error))?;
     match after.problems.first() {
+        None if report.is_sound() => Ok(()),
         None => {
             println!(
                 "{name} is mended: its node starts as a new incarnation, and asks its peers for the rest"
@@ -177,6 +176,11 @@ pub(crate) fn repair(directory: &Path) -> Result<(), String> {
         }
         Some(problem) => Err(format!("{name} cannot be used yet: {problem}")),
     }
+}
+
+/// What a start would find.
+fn looked_at(disk: &Arc<dyn Disk>) -> Result<journal::Report, OpenError> {
+    miso_store::check(disk, Config::new(ReplicaId(0), 1, Arc::new(unix_ms)), 1)
 }
 
 fn existing(directory: &Path) -> Result<(String, Arc<dyn Disk>), String> {
@@ -215,6 +219,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
 
 fn keep(shared: &Shared) {
     let saving = &shared.saving;
+    let mut rest_until = Instant::now();
     loop {
         let mut wanted = saving.wanted.lock();
         if !*wanted {
@@ -223,14 +228,15 @@ fn keep(shared: &Shared) {
         let asked = std::mem::take(&mut *wanted);
         drop(wanted);
         let Some(journal) = shared.store.journal() else { return };
-        let broken = matches!(journal.status(), Status::Broken(_));
-        let long = LOG_BYTES.max(saving.bytes.load(Ordering::Relaxed));
-        if (asked || broken || journal.stats().log_bytes > long)
-            && let Err(failed) = save(shared)
-        {
-            tracing::warn!("the checkpoint failed: {failed}");
-            // The reason may pass; until then once a second is enough.
-            std::thread::sleep(Duration::from_secs(1));
+        let due = journal.checkpoint_due(saving.bytes.load(Ordering::Relaxed));
+        if asked || (due && Instant::now() >= rest_until) {
+            let began = Instant::now();
+            if let Err(failed) = save(shared) {
+                tracing::warn!("the checkpoint failed: {failed}");
+                // The reason may pass; until then once a second is enough.
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            rest_until = Instant::now() + began.elapsed() * REST;
         }
     }
 }

@@ -329,7 +329,18 @@ fn last_save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Refuses to save where nothing is kept: OK would say that it is.
+fn check_disk(cx: &Context<'_>) -> Result<(), CommandError> {
+    match cx.shared.store.journal() {
+        Some(_) => Ok(()),
+        None => Err(CommandError::text(
+            "ERR this node keeps nothing on disk; start it with --data-dir DIRECTORY to save",
+        )),
+    }
+}
+
 fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    check_disk(cx)?;
     let (shared, resp) = (Arc::clone(cx.shared), cx.reply.resp);
     cx.after = After::Wait(Wait::soon(async move {
         // Writing it blocks, and other connections of this worker go on.
@@ -351,6 +362,7 @@ fn bg_save(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if args.len() > 2 || args.get(1).is_some_and(|word| !word.eq_ignore_ascii_case(b"SCHEDULE")) {
         return Err(CommandError::Syntax);
     }
+    check_disk(cx)?;
     if cx.shared.saving.running.load(Ordering::Relaxed) {
         return Err(CommandError::text("ERR Background save already in progress"));
     }
@@ -360,6 +372,7 @@ fn bg_save(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn bg_rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    check_disk(cx)?;
     durability::save_soon(cx.shared);
     cx.reply.simple("Background append only file rewriting started");
     Ok(())
