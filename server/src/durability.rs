@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use miso_store::crdt::ReplicaId;
 use miso_store::journal::{
-    self, Disk, Failed, Journal, OpenError, Options, RealDisk, RecoveredSummary, Status,
+    self, Disk, Failed, Journal, OpenError, Options, RealDisk, RecoveredSummary,
 };
 use miso_store::{Config, Store};
 
@@ -17,8 +17,8 @@ use crate::process::within;
 use crate::random;
 use crate::settings::Settings;
 
-/// A checkpoint is written when the log is longer than this and longer than the last checkpoint.
-const LOG_BYTES: u64 = 64 << 20;
+/// Checkpoints that no client asked for take at most a twentieth of the time.
+const REST: u32 = 20;
 
 /// How long the last checkpoint may take. The whole end stays below 30 seconds, after which Kubernetes
 /// kills the process.
@@ -88,7 +88,7 @@ pub(crate) fn open(settings: &Settings) -> Result<(Store, RecoveredSummary), Str
 /// If something is wrong with it.
 pub(crate) fn check(directory: &Path) -> Result<(), String> {
     let (name, disk) = existing(directory)?;
-    let report = journal::check(&disk).map_err(|error| refused(&name, &error))?;
+    let report = looked_at(&disk).map_err(|error| refused(&name, &error))?;
     print(&report, &name);
     if report.is_sound() {
         Ok(())
@@ -105,12 +105,11 @@ pub(crate) fn repair(directory: &Path) -> Result<(), String> {
     let (name, disk) = existing(directory)?;
     let report = miso_store::repair(&disk).map_err(|error| refused(&name, &error))?;
     print(&report, &name);
-    if report.is_sound() {
-        return Ok(());
-    }
-    // Files that are not of a journal are not touched, and may still be in the way.
-    let after = journal::check(&disk).map_err(|error| refused(&name, &error))?;
+    // Files that are not of a journal are not touched, and may still be in the way; and of a record that
+    // passes its checksum but makes no sense, no repair can tell what is right.
+    let after = looked_at(&disk).map_err(|error| refused(&name, &error))?;
     match after.problems.first() {
+        None if report.is_sound() => Ok(()),
         None => {
             println!(
                 "{name} is repaired: its node starts as a new incarnation, and asks its peers for what is missing"
@@ -119,6 +118,11 @@ pub(crate) fn repair(directory: &Path) -> Result<(), String> {
         }
         Some(problem) => Err(format!("{name} cannot be used yet: {problem}")),
     }
+}
+
+/// What a start would find.
+fn looked_at(disk: &Arc<dyn Disk>) -> Result<journal::Report, OpenError> {
+    miso_store::check(disk, Config::new(ReplicaId(0), 1, Arc::new(unix_ms)), 1)
 }
 
 fn existing(directory: &Path) -> Result<(String, Arc<dyn Disk>), String> {
@@ -157,17 +161,19 @@ pub(crate) fn start(node: &Arc<Node>) -> std::io::Result<()> {
 
 fn keep(node: &Node) {
     let saving = &node.saving;
+    let mut rest_until = Instant::now();
     loop {
         let asked = saving.asked_within(Duration::from_secs(1));
         let Some(journal) = node.store.journal() else { return };
-        let broken = matches!(journal.status(), Status::Broken(_));
-        let long = LOG_BYTES.max(saving.bytes.load(Ordering::Relaxed));
-        if (asked || broken || journal.stats().log_bytes > long)
-            && let Err(failed) = save(node)
-        {
-            tracing::warn!("the checkpoint failed: {failed}");
-            // The reason may pass; until then once a second is enough.
-            std::thread::sleep(Duration::from_secs(1));
+        let due = journal.checkpoint_due(saving.bytes.load(Ordering::Relaxed));
+        if asked || (due && Instant::now() >= rest_until) {
+            let began = Instant::now();
+            if let Err(failed) = save(node) {
+                tracing::warn!("the checkpoint failed: {failed}");
+                // The reason may pass; until then once a second is enough.
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            rest_until = Instant::now() + began.elapsed() * REST;
         }
     }
 }

@@ -110,6 +110,8 @@ fn run(settings: Settings) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("cannot take signals: {error}");
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        // A terminal that closes does not end the server, as it does not end Redis.
+        let _hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let mut listening = JoinSet::new();
         for listener in listeners {
             let address = listener.local_addr().map_err(|error| error.to_string())?;

@@ -228,14 +228,19 @@ impl Function {
         self.shard_of(miso_crdt::table::hash(object))
     }
 
-    /// How many objects it has. Takes no lock.
+    /// How many objects it has that do not read as absent. Takes no lock.
     #[must_use]
     pub fn object_count(&self) -> usize {
         self.objects.0.load(Ordering::Relaxed)
     }
 
     /// Adds `more` to the number of objects.
+    #[inline]
     pub(crate) fn count_objects(&self, more: isize) {
+        // All threads share the number, so it is left alone while nothing changes.
+        if more == 0 {
+            return;
+        }
         // Modulo 2^64, so that less is more.
         self.objects.0.fetch_add(more as usize, Ordering::Relaxed);
     }

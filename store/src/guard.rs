@@ -10,7 +10,7 @@ use crate::function::Function;
 use crate::joining::LOCAL;
 use crate::mint::Mint;
 use crate::object::{Object, WrongType};
-use crate::shard::Shard;
+use crate::shard::{Presence, Shard};
 
 /// A shard, locked. What is done to it is journaled as one, before the lock is let go of.
 #[derive(Debug)]
@@ -110,12 +110,11 @@ impl<'a> ShardGuard<'a> {
     ) -> Result<(R, bool), WrongType> {
         let shard = &mut *self.shard;
         let (held, new) = shard.objects.get_or_insert_hashed(hash, object, Object::default);
-        if new {
-            self.function.count_objects(1);
-        }
+        let before = Presence::before(held, new, shard.absent);
         let slot = held.get_or_insert(name, K::TYPE);
         let journal = self.function.hooks.journal();
         // Counters are noted by key alone, and only once an interval: see `Shard::collect_changes`.
+        let was_present = slot.value().is_some();
         let counts = matches!(K::TYPE, Type::GCounter | Type::PnCounter);
         let mut mint = Mint::new(self.function, shard.flushed);
         let state = slot.write::<K>()?;
@@ -149,10 +148,15 @@ impl<'a> ShardGuard<'a> {
                 shard.pending.count(&mut shard.key, (object, name, K::TYPE));
             }
         }
-        if blank && held.settle(name) {
+        let is_present = slot.value().is_some();
+        held.note_presence(was_present, is_present);
+        let now = if blank && held.settle(name) {
             shard.objects.remove(object);
-            self.function.count_objects(-1);
-        }
+            Presence::Gone
+        } else {
+            Presence::after(held, is_present)
+        };
+        self.function.count_objects(shard.count_presence(before, now));
         if let Some(own) = own
             && shard.is_ungathered()
         {
@@ -221,9 +225,11 @@ impl<'a> ShardGuard<'a> {
         let shard = &mut *self.shard;
         let mut changed = SmallVec::new();
         let Some(held) = shard.objects.get_mut_hashed(hash, object) else { return changed };
+        let before = Presence::before(held, false, shard.absent);
         let Some(slot) = held.get_mut(name) else { return changed };
         let journal = self.function.hooks.journal();
         let mut ungathered = Vec::new();
+        let was_present = slot.value().is_some();
         slot.each_mut(|value| {
             let mut mint = Mint::new(self.function, shard.flushed);
             let kind = value.kind();
@@ -246,10 +252,15 @@ impl<'a> ShardGuard<'a> {
                 None => ungathered.push(own),
             }
         });
-        if held.settle(name) {
+        let is_present = slot.value().is_some();
+        held.note_presence(was_present, is_present);
+        let now = if held.settle(name) {
             shard.objects.remove(object);
-            self.function.count_objects(-1);
-        }
+            Presence::Gone
+        } else {
+            Presence::after(held, is_present)
+        };
+        self.function.count_objects(shard.count_presence(before, now));
         if shard.is_ungathered() {
             let seen = (&*self.function.known(), self.function.seq());
             ungathered.iter().for_each(|own| shard.note_ungathered(seen, object, name, own));

@@ -5,9 +5,16 @@
 //! in ascending order, so that no step locks twice and no two transactions wait for each other. All
 //! that is done to the shards held is journaled as one.
 
+use miso_crdt::Table;
+
 use crate::function::Function;
 use crate::guard::{Changes, ShardGuard};
 use crate::object::Object;
+
+/// How often a random object is drawn before the objects are walked through.
+const TRIES: usize = 32;
+/// Objects of a walk's step.
+const STEP: usize = 64;
 
 /// A function with some of its shards locked.
 #[derive(Debug)]
@@ -103,21 +110,43 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// An object chosen by the random numbers that `random` gives; none if there are none.
+    /// An object that does not read as absent, chosen by the random numbers that `random` gives; none
+    /// if there are none.
     pub fn random(&mut self, mut random: impl FnMut() -> u64) -> Option<Box<[u8]>> {
         let sizes: Vec<usize> = (0..self.function.shards())
-            .map(|shard| self.with(shard, |guard| guard.objects().len()))
+            .map(|shard| self.with(shard, |guard| guard.present()))
             .collect();
         let total: usize = sizes.iter().sum();
         let mut place = (random() % total.max(1) as u64) as usize;
         for (shard, size) in sizes.into_iter().enumerate() {
             if place < size {
-                return self.with(shard, |guard| {
-                    guard.objects().random(random).map(|(key, _)| Box::from(key))
-                });
+                return self.with(shard, |guard| random_of(guard.objects(), &mut random));
             }
             place -= size;
         }
         None
+    }
+}
+
+/// A present object of a table. Absent ones are few, unless many were deleted at once; so a few tries
+/// find one, and if not, the first in the order of the table does.
+fn random_of(objects: &Table<Object>, random: &mut impl FnMut() -> u64) -> Option<Box<[u8]>> {
+    for _ in 0..TRIES {
+        let (key, object) = objects.random(&mut *random)?;
+        if !object.is_absent() {
+            return Some(Box::from(key));
+        }
+    }
+    let mut found = None;
+    let mut cursor = 0;
+    loop {
+        cursor = objects.scan(cursor, STEP, |key, object| {
+            if found.is_none() && !object.is_absent() {
+                found = Some(Box::from(key));
+            }
+        });
+        if found.is_some() || cursor == 0 {
+            return found;
+        }
     }
 }

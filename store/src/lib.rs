@@ -43,7 +43,7 @@ mod store;
 mod tests;
 
 pub use config::{Clock, Config};
-pub use durable::{Recovery, recover, repair};
+pub use durable::{Recovery, check, recover, repair};
 pub use function::{Function, Observer};
 pub use guard::ShardGuard;
 pub use held::Held;

@@ -10,12 +10,13 @@ pub struct WrongType;
 const FEW: usize = 8;
 
 /// What a name holds. Values of different types under one name, which nodes may create while they
-/// are apart, are kept side by side.
+/// are apart, are kept side by side, in the order of their type tags. The name reads as the first
+/// of them that is present: so it reads the same on all nodes that hold the same, whatever came first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Slot {
     /// One value, the usual case.
     Single(Value),
-    /// Values of several types.
+    /// Values of several types, in the order of their tags.
     Clash(Box<Vec<Value>>),
 }
 
@@ -63,7 +64,14 @@ pub enum Names {
     /// A few names: a list.
     Few(Box<Vec<Thin<Slot>>>),
     /// Many names.
-    Many(Box<Table<Slot>>),
+    Many(Box<ManyNames>),
+}
+
+/// A table of names, and how many of them do not read as absent.
+#[derive(Debug)]
+pub struct ManyNames {
+    table: Table<Slot>,
+    present: usize,
 }
 
 /// An object. Lives in its shard's table, under its id.
@@ -90,7 +98,7 @@ impl Slot {
         }
     }
 
-    /// The value that the name reads as: the first that is not absent.
+    /// The value that the name reads as: of those that are not absent, the one with the lowest type tag.
     #[must_use]
     pub fn value(&self) -> Option<&Value> {
         self.values().iter().find(|value| !value.is_absent())
@@ -136,9 +144,14 @@ impl Slot {
             Slot::Single(value) if value.is_blank() => *value = empty,
             Slot::Single(value) => {
                 let old = std::mem::replace(value, Value::empty(kind));
-                *self = Slot::Clash(Box::new(vec![old, empty]));
+                let mut both = vec![old, empty];
+                both.sort_unstable_by_key(Value::kind);
+                *self = Slot::Clash(Box::new(both));
             }
-            Slot::Clash(values) => values.push(empty),
+            Slot::Clash(values) => {
+                let at = values.partition_point(|value| value.kind() < kind);
+                values.insert(at, empty);
+            }
         }
     }
 
@@ -177,14 +190,20 @@ impl Object {
             None => 0,
             Some(Names::One(..)) => 1,
             Some(Names::Few(list)) => list.len(),
-            Some(Names::Many(table)) => table.len(),
+            Some(Names::Many(many)) => many.table.len(),
         }
     }
 
     /// Whether it reads as absent.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        self.iter().next().is_none()
+        let absent = |slot: &Slot| slot.value().is_none();
+        match &self.names {
+            None => true,
+            Some(Names::One(_, slot)) => absent(slot),
+            Some(Names::Few(list)) => list.iter().all(|thin| absent(thin.header())),
+            Some(Names::Many(many)) => many.present == 0,
+        }
     }
 
     /// What `name` holds.
@@ -193,18 +212,28 @@ impl Object {
         match self.names.as_ref()? {
             Names::One(only, slot) => (only.bytes() == name).then_some(slot),
             Names::Few(list) => list.iter().find(|thin| thin.bytes() == name).map(Thin::header),
-            Names::Many(table) => table.get(name),
+            Names::Many(many) => many.table.get(name),
         }
     }
 
     /// Prefetches what a change of `name` is about.
     pub(crate) fn prefetch(&self, name: &[u8], delta: &Delta) {
         match &self.names {
-            Some(Names::Many(table)) => table.prefetch_bucket(miso_crdt::table::hash(name)),
+            Some(Names::Many(many)) => many.table.prefetch_bucket(miso_crdt::table::hash(name)),
             _ => {
                 let values = self.get(name).map_or(&[][..], Slot::values);
                 values.iter().for_each(|value| value.prefetch(delta));
             }
+        }
+    }
+
+    /// Notes that a name read as present or not before a change, and does or does not now.
+    #[inline]
+    pub(crate) fn note_presence(&mut self, before: bool, now: bool) {
+        if before != now
+            && let Some(Names::Many(many)) = &mut self.names
+        {
+            many.present = many.present - usize::from(before) + usize::from(now);
         }
     }
 
@@ -215,7 +244,7 @@ impl Object {
             Names::Few(list) => {
                 list.iter_mut().find(|thin| thin.bytes() == name).map(Thin::header_mut)
             }
-            Names::Many(table) => table.get_mut(name),
+            Names::Many(many) => many.table.get_mut(name),
         }
     }
 
@@ -234,8 +263,8 @@ impl Object {
                 let held = list.iter_mut().find(|thin| thin.bytes() == name);
                 held.expect("found or inserted above").header_mut()
             }
-            Some(Names::Many(table)) => {
-                table.get_or_insert_with(name, || Slot::Single(Value::empty(kind))).0
+            Some(Names::Many(many)) => {
+                many.table.get_or_insert_with(name, || Slot::Single(Value::empty(kind))).0
             }
             None => unreachable!("inserted above"),
         }
@@ -255,12 +284,13 @@ impl Object {
                 Names::Few(list)
             }
             Some(Names::Few(list)) => {
-                let mut table = Table::new();
+                let mut many = ManyNames { table: Table::new(), present: 0 };
                 for thin in *list {
                     let name = Box::<[u8]>::from(thin.bytes());
-                    table.get_or_insert_with(&name, || thin.into_header());
+                    many.present += usize::from(thin.header().value().is_some());
+                    many.table.get_or_insert_with(&name, || thin.into_header());
                 }
-                Names::Many(Box::new(table))
+                Names::Many(Box::new(many))
             }
             Some(many @ Names::Many(_)) => many,
         });
@@ -271,8 +301,8 @@ impl Object {
         if self.get_mut(name).is_some_and(Slot::settle) {
             match &mut self.names {
                 Some(Names::Few(list)) => list.retain(|thin| thin.bytes() != name),
-                Some(Names::Many(table)) => {
-                    table.remove(name);
+                Some(Names::Many(many)) => {
+                    many.table.remove(name);
                 }
                 _ => self.names = None,
             }
@@ -293,7 +323,7 @@ impl Object {
             Some(Names::Few(list)) => {
                 Box::new(list.iter().map(|thin| (thin.bytes(), thin.header())))
             }
-            Some(Names::Many(table)) => Box::new(table.iter()),
+            Some(Names::Many(many)) => Box::new(many.table.iter()),
         }
     }
 
@@ -314,7 +344,7 @@ impl Object {
         mut visit: impl FnMut(&[u8], &Slot),
     ) -> u64 {
         match &self.names {
-            Some(Names::Many(table)) => table.scan(cursor, count, visit),
+            Some(Names::Many(many)) => many.table.scan(cursor, count, visit),
             _ => {
                 self.all().for_each(|(name, slot)| visit(name, slot));
                 0
@@ -329,8 +359,8 @@ impl Object {
             None => false,
             Some(Names::One(_, slot)) => long(slot),
             Some(Names::Few(list)) => list.iter().any(|thin| long(thin.header())),
-            Some(Names::Many(table)) => {
-                table.len() > most || table.iter().any(|(_, slot)| long(slot))
+            Some(Names::Many(many)) => {
+                many.table.len() > most || many.table.iter().any(|(_, slot)| long(slot))
             }
         }
     }
@@ -347,7 +377,7 @@ impl Object {
                     + list.capacity() * size_of::<Thin<Slot>>()
                     + list.iter().map(Thin::heap_bytes).sum::<usize>()
             }
-            Some(Names::Many(table)) => size_of::<Table<Slot>>() + table.heap_bytes(),
+            Some(Names::Many(many)) => size_of::<ManyNames>() + many.table.heap_bytes(),
         };
         slots + self.iter().map(|(_, slot)| slot.heap_bytes()).sum::<usize>()
     }

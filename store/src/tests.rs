@@ -294,3 +294,123 @@ fn the_observer_hears_what_peers_change_and_of_no_adopted_count() {
     assert_eq!(function.adopt_counts(&vec![(ReplicaId(8), batch.last)]), 1);
     assert!(heard.0.lock().is_empty(), "no value changed");
 }
+
+/// What each of two nodes shows under a name that both made, apart, with other types.
+#[test]
+fn types_that_clash_read_the_same_in_any_order_of_arrival() {
+    fn make(function: &Function, kind: Type) {
+        let hash = hash(b"o");
+        let mut shard = function.lock(function.shard_of(hash));
+        macro_rules! write {
+            ($kind:ident, $update:expr) => {
+                _ = shard.write::<kind::$kind, _>((hash, b"o", b"n"), $update).expect("its first")
+            };
+        }
+        match kind {
+            Type::GCounter => write!(GCounter, |c, mint, _| c.add(1, 0, mint).is_ok()),
+            Type::PnCounter => write!(PnCounter, |c, mint, _| c.add(1, 3, mint).is_ok()),
+            Type::GSet => write!(GSet, |s, mint, d| s.add(b"x", mint, d)),
+            Type::OrSet => write!(OrSet, |s, mint, d| s.add(b"x", mint, d)),
+            Type::MvRegister => write!(MvRegister, |r, mint, d| r.set(b"x", mint, d)),
+            Type::EwFlag => write!(EwFlag, |f, mint, d| f.enable(mint, d)),
+            Type::OrMap => write!(OrMap, |m, mint, d| m.set(b"x", b"1", mint, d)),
+        }
+    }
+    let batches: Vec<(ReplicaId, Outgoing)> = (10..)
+        .map(ReplicaId)
+        .zip(Type::ALL)
+        .map(|(id, kind)| {
+            let store = Store::new(Config::new(id, 1, Arc::new(|| 1)));
+            store.track();
+            let function = store.function(b"f");
+            make(&function, *kind);
+            (id, function.take_batch().expect("a change"))
+        })
+        .collect();
+    let read = |order: &[usize]| {
+        let function = store().function(b"f");
+        for (id, batch) in order.iter().map(|at| &batches[*at]) {
+            let range = (batch.first, batch.last);
+            function.join_batch(*id, range, &batch.message).expect("a batch");
+        }
+        let hash = hash(b"o");
+        let shard = function.lock(function.shard_of(hash));
+        let slot = shard.slot(hash, b"o", b"n").expect("it is there");
+        (slot.value().map(Value::kind), slot.types().collect::<Vec<_>>())
+    };
+    let mut rng = fastrand::Rng::with_seed(1);
+    for round in 0..500 {
+        let mut order: Vec<usize> = (0..batches.len()).collect();
+        rng.shuffle(&mut order);
+        order.truncate(2 + round % (batches.len() - 1));
+        let (shown, types) = read(&order);
+        let mut expected: Vec<Type> = order.iter().map(|at| Type::ALL[*at]).collect();
+        expected.sort_unstable();
+        assert_eq!((shown, types), (expected.first().copied(), expected), "in the order {order:?}");
+    }
+}
+
+/// Random updates, joins and deletes: what is counted is what is listed.
+#[test]
+fn objects_that_read_as_absent_are_not_counted() {
+    let listed = |function: &Function| {
+        let mut present = 0;
+        let mut cursor = 0;
+        loop {
+            cursor = Held::none(function).scan(cursor, 100, |_, object| {
+                present += usize::from(!object.is_absent());
+            });
+            if cursor == 0 {
+                return present;
+            }
+        }
+    };
+    let mut absent = false;
+    for seed in 0..100 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let other = Store::new(Config::new(ReplicaId(8), 2, Arc::new(|| 1)));
+        let stores = [if seed % 2 == 0 { store() } else { journaled() }, other];
+        if seed % 3 > 0 {
+            stores.iter().for_each(Store::track);
+        }
+        let functions = [stores[0].function(b"f"), stores[1].function(b"f")];
+        functions[1].track();
+        for _ in 0..120 {
+            let (object, name) = ([rng.u8(..3)], [rng.u8(..12)]);
+            let function = &functions[rng.usize(..2)];
+            let hash = hash(&object);
+            match rng.u8(..10) {
+                0..=3 => _ = add(function, &object, &name, 1).expect("a counter"),
+                4 => {
+                    if let Some(batch) = functions[1].take_batch() {
+                        let range = (batch.first, batch.last);
+                        let joined = functions[0].join_batch(ReplicaId(8), range, &batch.message);
+                        joined.expect("a batch");
+                    }
+                }
+                5 | 6 => {
+                    function.lock(function.shard_of(hash)).delete(hash, &object, &name);
+                }
+                7 | 8 => {
+                    function.lock(function.shard_of(hash)).delete_object(hash, &object);
+                }
+                _ => functions[0].collect(),
+            }
+            for function in &functions {
+                let present = listed(function);
+                assert_eq!(function.object_count(), present, "seed {seed}");
+                let random = Held::none(function).random(|| rng.u64(..));
+                assert_eq!(random.is_some(), present > 0, "seed {seed}");
+                if let Some(random) = random {
+                    let hash = crate::hash(&random);
+                    let shard = function.lock(function.shard_of(hash));
+                    assert!(shard.object(hash, &random).is_some(), "seed {seed}: a deleted one");
+                }
+            }
+            let function = &functions[0];
+            let kept = |shard| function.lock(shard).objects().len();
+            absent |= (0..function.shards()).map(kept).sum::<usize>() > function.object_count();
+        }
+    }
+    assert!(absent, "none was ever kept for its floors");
+}

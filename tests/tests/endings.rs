@@ -119,3 +119,13 @@ fn a_second_signal_ends_it_at_once() {
     peer.signal(libc::SIGCONT);
     assert_eq!(status.code(), Some(1), "it ended by itself after {:?}", began.elapsed());
 }
+
+/// As when the terminal closes from which it was started: Redis goes on, too.
+#[test]
+fn a_hangup_ends_nothing() {
+    let node = Node::start();
+    let mut session = node.session();
+    node.signal(libc::SIGHUP);
+    session.script("GCOUNTER.ADD o n => 1\nPING => PONG");
+    node.session().script("GCOUNTER.GET o n => 1");
+}

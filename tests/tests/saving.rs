@@ -109,10 +109,11 @@ fn info_persistence_has_what_tools_read() {
         assert_eq!(persistence(&mut session, field), value, "{field}");
     }
     assert!(persistence(&mut session, "aof_current_size").parse::<u64>().is_ok_and(|n| n > 0));
+    session.script("CONFIG GET appendonly => [\"appendonly\", \"yes\"]");
     let memory = Node::start();
     let mut session = memory.session();
     assert_eq!(persistence(&mut session, "aof_enabled"), "0");
-    session.script("CONFIG GET appendonly => [\"appendonly\", \"no\"]\nSAVE => OK\nBGSAVE => *");
+    session.script("CONFIG GET appendonly => [\"appendonly\", \"no\"]\nSAVE => -ERR this node keeps nothing on disk...\nBGSAVE => -ERR this node keeps nothing on disk...\nBGREWRITEAOF => -ERR this node keeps nothing on disk...");
 }
 
 /// Arity, ranges, and what a node says that has no disk.

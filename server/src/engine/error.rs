@@ -173,6 +173,8 @@ errors! {
         "Send numlocal 0, or start the node with a data-dir";
     SaveInProgress = "ERR", "Background save already in progress",
         "A checkpoint is being written", "Wait for it; LASTSAVE tells when it is done";
+    NothingKept = "ERR", "this node keeps nothing on disk; start it with --data-dir DIRECTORY to save",
+        "SAVE, BGSAVE or BGREWRITEAOF on a node without a data directory", "Start it with --data-dir DIRECTORY";
     SaveEnded = "ERR", "the checkpoint did not end",
         "The thread that wrote a checkpoint ended early", "See the server's log";
     Failed(why) = "ERR", "{}",

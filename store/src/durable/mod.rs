@@ -43,4 +43,4 @@ mod replay;
 mod tests;
 pub(crate) mod writes;
 
-pub use recover::{Recovery, recover, repair};
+pub use recover::{Recovery, check, recover, repair};

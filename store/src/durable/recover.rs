@@ -5,7 +5,7 @@ use std::sync::Arc;
 use miso_crdt::ReplicaId;
 
 use super::records::{self, LOST};
-use super::replay::{Replayed, replay};
+use super::replay::{Replay, Replayed, replay};
 use crate::config::Config;
 use crate::journal::{self, Disk, Identity, Journal, OpenError, Options, RecoveredSummary, Report};
 use crate::store::Store;
@@ -57,6 +57,22 @@ pub fn recover(
     }
     store.hooks.journal_to(journal);
     Ok(Recovery { store, summary, renewed })
+}
+
+/// Reads all of a directory and says how it is, and what a start would refuse. Writes nothing.
+///
+/// # Errors
+/// It is in use, cannot be read, or was written by a newer version.
+pub fn check(disk: &Arc<dyn Disk>, config: Config, processors: usize) -> Result<Report, OpenError> {
+    let store = Store::new(config);
+    let mut replay = Replay::new(&store, processors);
+    let mut report = journal::check(disk, &mut |kind, payload| replay.record(kind, payload))?;
+    if report.is_sound()
+        && let Err(what) = replay.finish()
+    {
+        report.problems.push(what);
+    }
+    Ok(report)
 }
 
 /// Saves what is good of a directory that no node uses, if something in it is damaged.

@@ -438,3 +438,24 @@ fn no_cut_comes_between_what_threads_did_and_what_builds_on_it() {
     }
     assert!(seen.len() > 10, "{seen:?}");
 }
+
+/// The head of such a function's records is longer than a record that is added to.
+#[test]
+fn a_function_of_a_very_long_name_is_found_again() {
+    for length in [8_100, 8_182, 8_200, 70_000] {
+        let name = vec![b'F'; length];
+        let disk = FaultyDisk::new(1);
+        let store = start_as(&disk, in_shards);
+        let function = store.function(&name);
+        for n in 0..50 {
+            add_up(&mut Held::none(&function), &[n], 1);
+        }
+        reply(&store);
+        let again = start_as(&disk.kill(), in_shards);
+        let found = again.function(&name);
+        assert_eq!((found.digests(64), found.seq()), (function.digests(64), 50));
+        again.checkpoint().expect("the disk works");
+        let again = start_as(&disk.kill(), in_shards);
+        assert_eq!(again.function(&name).digests(64), function.digests(64));
+    }
+}

@@ -82,7 +82,12 @@ impl Checkpoint {
     fn create(log: &Arc<Log>) -> Result<Checkpoint, Failed> {
         let first = log.begin_checkpoint()?;
         let log_bytes = log.log_bytes();
-        let file = CheckpointFile::create(&*log.disk, first, log.salt);
+        let mut file = CheckpointFile::create(&*log.disk, first, log.salt);
+        if let Err(error) = &file
+            && log.make_room(error, None)
+        {
+            file = CheckpointFile::create(&*log.disk, first, log.salt);
+        }
         let file = file.map_err(|error| Failed::io("a checkpoint cannot be begun", &error))?;
         Ok(Checkpoint { log: Arc::clone(log), file: Some(file), first, log_bytes })
     }
@@ -104,7 +109,13 @@ impl Checkpoint {
     pub fn put(&mut self, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Failed> {
         assert!(kind < record::OWN_KINDS, "kinds from {} on are the journal's", record::OWN_KINDS);
         let file = self.file.as_mut().expect("it has its file until it is finished");
-        file.put(kind, fill).map_err(|error| Failed::io("the checkpoint cannot be written", &error))
+        let mut put = file.put(kind, fill);
+        if let Err(error) = &put
+            && self.log.make_room(error, None)
+        {
+            put = file.flush();
+        }
+        put.map_err(|error| Failed::io("the checkpoint cannot be written", &error))
     }
 
     /// Makes it the checkpoint from which the next start begins, and removes what is older. If an
@@ -123,12 +134,15 @@ impl Checkpoint {
         self.log.settle()?;
         let disk = Arc::clone(&self.log.disk);
         let file = self.file.take().expect("it has its file until it is finished");
-        let summary = file.finish(&*disk);
+        let summary = file.finish(&*disk, |error| self.log.make_room(error, None));
         let summary =
             summary.map_err(|error| Failed::io("the checkpoint cannot be finished", &error))?;
         self.log.checkpointed(self.first)?;
         self.log.log_shrunk(self.log_bytes);
         let _ = remove_older(&*disk, self.first);
+        // If there is no room for the reserve, writes are refused, and that shows in the status.
+        self.log.reserve.lock().aim(summary.bytes);
+        let _ = self.log.refill();
         Ok(summary)
     }
 }
@@ -179,10 +193,23 @@ impl CheckpointFile {
         Ok(())
     }
 
-    /// Gives it its name, durably.
-    pub(super) fn finish(mut self, disk: &dyn Disk) -> io::Result<CheckpointSummary> {
+    /// Gives it its name, durably. `make_room` may do something about a disk without room.
+    pub(super) fn finish(
+        mut self,
+        disk: &dyn Disk,
+        make_room: impl FnOnce(&io::Error) -> bool,
+    ) -> io::Result<CheckpointSummary> {
         let temporary = checkpoint_temporary(self.first);
-        let done = self.write_end().and_then(|()| {
+        let footer = footer(self.records, self.crc);
+        record::encode(&mut self.bytes, self.seed, self.records + 1, FOOTER, &footer);
+        let mut written = self.flush();
+        if let Err(error) = &written
+            && make_room(error)
+        {
+            written = self.flush();
+        }
+        let done = written.and_then(|()| {
+            self.file.sync()?;
             disk.rename(&temporary, &checkpoint_name(self.first))?;
             disk.sync_dir()
         });
@@ -191,14 +218,6 @@ impl CheckpointFile {
             return Err(error);
         }
         Ok(CheckpointSummary { first: self.first, records: self.records, bytes: self.offset })
-    }
-
-    fn write_end(&mut self) -> io::Result<()> {
-        let footer = footer(self.records, self.crc);
-        let last = self.records + 1;
-        record::encode(&mut self.bytes, self.seed, last, FOOTER, &footer);
-        self.flush()?;
-        self.file.sync()
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 
 use super::disk::{self, Disk};
 use super::meta;
+use super::reserve::RESERVE;
 
 /// What a file of the directory is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub(super) enum Name {
     Temporary,
     /// `identity`.
     Identity,
-    /// The lock, the quarantine, and what a file system keeps in its root.
+    /// The lock, the reserve, the quarantine, and what others leave in any directory.
     Other,
     Foreign,
 }
@@ -36,12 +37,26 @@ impl Name {
             Name::Temporary
         } else if name == meta::IDENTITY {
             Name::Identity
-        } else if [disk::LOCK, QUARANTINE, "lost+found"].contains(&name) {
+        } else if [disk::LOCK, RESERVE, QUARANTINE].contains(&name) || is_stray(name) {
             Name::Other
         } else {
             Name::Foreign
         }
     }
+}
+
+/// Whether file systems, network shares and desktops leave such a file in any directory: `.nfs0001`,
+/// `.DS_Store`, `lost+found`. No file of a user's is named so.
+fn is_stray(name: &str) -> bool {
+    const OTHERS: [&str; 6] = [
+        "lost+found",
+        "System Volume Information",
+        "$RECYCLE.BIN",
+        "Thumbs.db",
+        "desktop.ini",
+        "@eaDir",
+    ];
+    name.starts_with('.') || OTHERS.contains(&name)
 }
 
 pub(super) fn segment_name(first: u64) -> String {

@@ -35,6 +35,19 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
+    /// A newer version of MISO wrote it. Nothing is wrong with it.
+    #[error(
+        "{file}: written by a newer version of MISO (format {version}, this one reads up to {known}); \
+         start that version, or restore a backup of this one"
+    )]
+    Newer {
+        /// The file.
+        file: String,
+        /// Its format.
+        version: u32,
+        /// The newest format that this build reads.
+        known: u32,
+    },
     /// The caller cannot make sense of a record.
     #[error("{file}, offset {offset}: {what}")]
     Refused {

@@ -43,7 +43,9 @@ struct State {
     entries: Vec<Entry>,
     rng: fastrand::Rng,
     boot: u64,
-    locked: bool,
+    mount: u64,
+    /// Which of all locks is held; 0: none.
+    locked: u64,
     /// Handles of an earlier life do nothing.
     life: u64,
     operations: u64,
@@ -73,7 +75,8 @@ impl FaultyDisk {
             entries: Vec::new(),
             rng: fastrand::Rng::with_seed(seed),
             boot: 1,
-            locked: false,
+            mount: 1,
+            locked: 0,
             life: 0,
             operations: 0,
             crash_at: None,
@@ -91,7 +94,7 @@ impl FaultyDisk {
     pub fn kill(&self) -> FaultyDisk {
         let mut state = self.state.lock();
         state.life += 1;
-        state.locked = false;
+        state.locked = 0;
         state.crash_at = None;
         FaultyDisk { state: Arc::clone(&self.state), life: state.life }
     }
@@ -99,9 +102,16 @@ impl FaultyDisk {
     /// The kernel dies: of what was not synced, any part stays.
     #[must_use]
     pub fn power_cut(&self) -> FaultyDisk {
+        self.state.lock().boot += 1;
+        self.pull()
+    }
+
+    /// The device goes, and is mounted again by the same kernel: of what was not synced, any part stays.
+    #[must_use]
+    pub fn pull(&self) -> FaultyDisk {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.boot += 1;
+        state.mount += 1;
         state.names = state.durable_names.clone();
         for entry in std::mem::take(&mut state.entries) {
             if state.rng.bool() {
@@ -130,6 +140,11 @@ impl FaultyDisk {
     pub fn crash_at(&self, n: u64) {
         let mut state = self.state.lock();
         state.crash_at = Some(state.operations + n);
+    }
+
+    /// The file system forgets that the directory is locked.
+    pub fn drop_lock(&self) {
+        self.state.lock().locked = 0;
     }
 
     /// How many operations there were.
@@ -243,24 +258,26 @@ impl Inode {
 
 impl Disk for FaultyDisk {
     fn lock(&self, shared: bool) -> io::Result<Box<dyn Any + Send + Sync>> {
-        struct Locked(FaultyDisk);
+        struct Locked(FaultyDisk, u64);
         impl Drop for Locked {
             fn drop(&mut self) {
                 let mut state = self.0.state.lock();
-                if state.life == self.0.life {
-                    state.locked = false;
+                if state.life == self.0.life && state.locked == self.1 {
+                    state.locked = 0;
                 }
             }
         }
         let mut state = self.step()?;
-        if state.locked {
+        if state.locked > 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
         if shared {
             return Ok(Box::new(()));
         }
-        state.locked = true;
-        Ok(Box::new(Locked(self.clone())))
+        state.locked = state.operations;
+        let lock = state.locked;
+        drop(state);
+        Ok(Box::new(Locked(self.clone(), lock)))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -307,12 +324,18 @@ impl Disk for FaultyDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.step()?;
-        state.names.remove(name).ok_or(ErrorKind::NotFound)?;
+        let inode = state.names.remove(name).ok_or(ErrorKind::NotFound)?;
+        let freed = state.inodes.get(&inode).map_or(0, |file| file.now.len() as u64);
+        state.room = state.room.map(|room| room + freed);
         state.entries.push(Entry::Gone(name.to_owned()));
         Ok(())
     }
 
     fn make_dir(&self, _: &str) -> io::Result<()> {
+        self.step().map(drop)
+    }
+
+    fn writable(&self) -> io::Result<()> {
         self.step().map(drop)
     }
 
@@ -324,8 +347,12 @@ impl Disk for FaultyDisk {
     }
 
     fn environment(&self) -> Environment {
-        let boot = Some(self.state.lock().boot.to_string());
-        Environment { boot, directory: "memory".to_owned() }
+        let state = self.state.lock();
+        Environment {
+            boot: Some(state.boot.to_string()),
+            mount: Some(state.mount.to_string()),
+            directory: "memory".to_owned(),
+        }
     }
 
     fn describe(&self) -> String {
@@ -434,6 +461,23 @@ impl DiskFile for FaultyFile {
         self.with(&mut state, |file| {
             file.now.resize(len as usize, 0);
             file.changes.push(Change::Length(len));
+        })
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let mut state = self.disk.step()?;
+        let before = self.with(&mut state, |file| file.now.len() as u64)?;
+        let more = len.saturating_sub(before);
+        if let Some(room) = state.room {
+            if room < more {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            state.room = Some(room - more);
+        }
+        self.with(&mut state, |file| {
+            let len = file.now.len().max(len as usize);
+            file.now.resize(len, 0);
+            file.changes.push(Change::Length(len as u64));
         })
     }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
-/// A record that has this length is not added to: so that a reader finds most of them in its window,
+/// A record of this length, head and all, is not added to: so that a reader finds most of them in its window,
 /// and damage to one of them costs no more than that.
 const RECORD_FULL: usize = 8 << 10;
 /// Room that a lane keeps.
@@ -121,9 +121,10 @@ impl Lanes {
             payload.clear();
             payload.extend_from_slice(head);
             let begin = next;
+            // The first goes in whatever the length of the head, so that each round takes something.
             while let Some(place) = places.get(next)
                 && place.head == first.head
-                && payload.len() < RECORD_FULL
+                && (next == begin || payload.len() < RECORD_FULL)
             {
                 let lane = &taken[place.lane];
                 payload.extend_from_slice(&lane.bytes[lane.adds[place.add].what.clone()]);
@@ -222,5 +223,18 @@ mod tests {
         assert_eq!(lengths, [(RECORD_FULL, 1); 3]);
         assert!(lanes.add(3, b"f", 9, &vec![0; LANE_FULL]), "it is time");
         assert_eq!(gathered(&lanes)[0].1.len(), LANE_FULL + 1);
+    }
+
+    /// A function may have a name as long as that, so each of its records is longer than a full one.
+    #[test]
+    fn a_head_longer_than_a_record_is_gathered_all_the_same() {
+        let lanes = Lanes::new(2);
+        let head = vec![7; RECORD_FULL + 10];
+        for n in 0..3 {
+            assert!(!lanes.add(3, &head, n, b"what"));
+        }
+        let lengths: Vec<_> = gathered(&lanes).iter().map(|(_, all, n)| (all.len(), *n)).collect();
+        assert_eq!(lengths, [(head.len() + 4, 1); 3]);
+        assert!(gathered(&lanes).is_empty());
     }
 }

@@ -6,12 +6,14 @@
 //! durable before it is in force.
 //!
 //! ```text
-//! miso identity 1
+//! miso identity 2
 //! replica 9f0c6a1be4d75a33
 //! salt 0123456789abcdef
 //! state clean 4711
 //! policy always
 //! boot 6d7c9d4e-…
+//! mount 4294968301
+//! segment 4712
 //! place 1234-1700000000000000000 5678-1700000000000000000
 //! former 0f0e0d0c0b0a0908
 //! crc 89abcdef
@@ -27,7 +29,10 @@ use super::policy::SyncPolicy;
 /// The name of the file.
 pub(super) const IDENTITY: &str = "identity";
 const TEMPORARY: &str = "identity.tmp";
-const FIRST_LINE: &str = "miso identity 1";
+/// What the first line begins with; the version of the format follows.
+const FIRST_LINE: &str = "miso identity ";
+/// Raised with each change of the format. 2: `mount` and `segment`. All versions from 1 on are read.
+const VERSION: u32 = 2;
 /// A longer file is none of ours.
 const BYTES_MAX: u64 = 1 << 20;
 /// So many former incarnations are remembered, the latest ones.
@@ -63,6 +68,10 @@ pub struct Identity {
     pub policy: SyncPolicy,
     /// The kernel of the last run.
     pub boot: Option<String>,
+    /// The mount of the last run: another one may have lost what was not synced, like another kernel.
+    pub mount: Option<String>,
+    /// The newest segment that was begun, and was durable with its head. 0: none is known.
+    pub segment: u64,
     /// The directory of the last run, and this file in it.
     pub place: String,
     /// Whether the file is where it was written. Known once it has been read.
@@ -90,6 +99,12 @@ pub enum Why {
     /// The machine went down under a policy that may lose the last writes.
     #[error("the machine went down, and appendfsync was `{0}`")]
     PowerCut(SyncPolicy),
+    /// The file system was mounted anew under a policy that may lose the last writes.
+    #[error(
+        "the file system of the data directory was mounted anew without an orderly end, and \
+         appendfsync was `{0}`"
+    )]
+    Remounted(SyncPolicy),
 }
 
 /// What recovery found, as far as the identity is concerned.
@@ -134,6 +149,8 @@ impl Identity {
             state: State::New,
             policy: SyncPolicy::Always,
             boot: None,
+            mount: None,
+            segment: 0,
             place: String::new(),
             in_place: true,
         }
@@ -156,28 +173,44 @@ impl Identity {
     /// Whether the node may go on writing as `replica`: if nothing is lost that it ever showed.
     ///
     /// That is so if the last run ended in order; if only the process died, since what is written
-    /// outlives it; if the machine died under `always`, provided that nothing is shown to peers
-    /// before it is synced.
+    /// outlives it; if the machine died, or the file system was mounted anew, under `always`, provided
+    /// that nothing is shown to peers before it is synced.
     ///
     /// # Errors
     /// It may not, and why.
     pub fn may_keep(&self, now: &Environment, recovered: &RecoveredSummary) -> Result<(), Why> {
-        let same_kernel = self.boot.is_some() && self.boot == now.boot;
         match (self.state, &recovered.cut) {
             _ if !self.in_place => Err(Why::Copied),
             (State::Faulted, _) => Err(Why::Faulted),
             (State::Repaired, _) => Err(Why::Repaired),
             (_, Some(cut)) => Err(Why::CutTail { bytes: cut.bytes }),
             (State::New | State::Clean(_), None) => Ok(()),
-            (State::Running, None) if same_kernel || self.policy == SyncPolicy::Always => Ok(()),
-            (State::Running, None) => Err(Why::PowerCut(self.policy)),
+            (State::Running, None) if self.policy == SyncPolicy::Always => Ok(()),
+            (State::Running, None) if !self.same_kernel(now) => Err(Why::PowerCut(self.policy)),
+            (State::Running, None) if !self.same_mount(now) => Err(Why::Remounted(self.policy)),
+            (State::Running, None) => Ok(()),
         }
     }
 
-    /// Whether all that was written is still there, since the kernel has not died since.
+    fn same_kernel(&self, now: &Environment) -> bool {
+        self.boot.is_some() && self.boot == now.boot
+    }
+
+    /// Whether the file system has stayed mounted, or it cannot be known.
+    fn same_mount(&self, now: &Environment) -> bool {
+        self.mount.is_none() || now.mount.is_none() || self.mount == now.mount
+    }
+
+    /// The newest segment that must be there with its head: after an orderly end the number of the last
+    /// record says more.
+    pub(super) fn begun(&self) -> u64 {
+        if self.state == State::Running { self.segment } else { 0 }
+    }
+
+    /// Whether all that was written is still there, since neither the kernel nor the mount has ended.
     pub(super) fn kernel_survived(&self, now: &Environment) -> bool {
         match self.state {
-            State::Running => self.boot.is_some() && self.boot == now.boot,
+            State::Running => self.same_kernel(now) && self.same_mount(now),
             State::Clean(_) | State::New => true,
             State::Faulted | State::Repaired => false,
         }
@@ -214,14 +247,21 @@ impl Identity {
         }
         let mut bytes = vec![0; usize::try_from(len).map_err(|_| damaged("it is too long"))?];
         file.read_at(&mut bytes, 0).map_err(io)?;
-        let mut identity = Identity::decode(&bytes).map_err(|what| damaged(&what))?;
+        let mut identity = match Identity::decode(&bytes) {
+            Ok(identity) => identity,
+            Err(BadIdentity::Damaged(what)) => return Err(damaged(&what)),
+            Err(BadIdentity::Newer(version)) => {
+                let file = IDENTITY.to_owned();
+                return Err(OpenError::Newer { file, version, known: VERSION });
+            }
+        };
         let place = format!("{} {}", disk.environment().directory, file.stamp().map_err(io)?);
         identity.in_place = identity.place == place;
         Ok(Some(identity))
     }
 
     fn encode(&self, place: &str) -> String {
-        let mut out = format!("{FIRST_LINE}\nreplica {:016x}\n", self.replica);
+        let mut out = format!("{FIRST_LINE}{VERSION}\nreplica {:016x}\n", self.replica);
         let state = match self.state {
             State::New => "new".to_owned(),
             State::Running => "running".to_owned(),
@@ -230,10 +270,12 @@ impl Identity {
             State::Repaired => "repaired".to_owned(),
         };
         let boot = self.boot.as_deref().unwrap_or("-");
-        let policy = self.policy;
+        let mount = self.mount.as_deref().unwrap_or("-");
+        let (policy, segment) = (self.policy, self.segment);
         let _ = write!(
             out,
-            "salt {:016x}\nstate {state}\npolicy {policy}\nboot {boot}\nplace {place}\n",
+            "salt {:016x}\nstate {state}\npolicy {policy}\nboot {boot}\nmount {mount}\n\
+             segment {segment}\nplace {place}\n",
             self.salt
         );
         for former in &self.former {
@@ -244,18 +286,20 @@ impl Identity {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Identity, String> {
+    fn decode(bytes: &[u8]) -> Result<Identity, BadIdentity> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
         let (body, crc) = text.rsplit_once("crc ").ok_or("its checksum is missing")?;
         if format!("{:08x}\n", crc32c::crc32c(body.as_bytes())) != crc {
-            return Err("its checksum is wrong".to_owned());
+            return Err("its checksum is wrong".into());
         }
         let mut lines = body.lines();
-        if lines.next() != Some(FIRST_LINE) {
-            return Err(format!("it does not begin with `{FIRST_LINE}`"));
+        let version = lines.next().and_then(|line| line.strip_prefix(FIRST_LINE));
+        match version.and_then(|version| version.parse().ok()) {
+            None | Some(0) => return Err("it does not begin with `miso identity`".into()),
+            Some(version) if version > VERSION => return Err(BadIdentity::Newer(version)),
+            Some(_) => {}
         }
-        let hex =
-            |value: &str| u64::from_str_radix(value, 16).map_err(|_| "a bad number".to_owned());
+        let hex = |value: &str| u64::from_str_radix(value, 16).map_err(|_| "a bad number");
         let mut identity = Identity::new(0, 0);
         for line in lines {
             let (key, value) = line.split_once(' ').ok_or("a line without a value")?;
@@ -265,12 +309,29 @@ impl Identity {
                 "state" => identity.state = State::decode(value).ok_or("an unknown state")?,
                 "policy" => identity.policy = value.parse().map_err(|()| "an unknown policy")?,
                 "boot" => identity.boot = (value != "-").then(|| value.to_owned()),
+                "mount" => identity.mount = (value != "-").then(|| value.to_owned()),
+                "segment" => identity.segment = value.parse().map_err(|_| "a bad number")?,
                 "place" => value.clone_into(&mut identity.place),
                 "former" => identity.former.push(hex(value)?),
-                _ => return Err(format!("an unknown line, `{key}`")),
+                _ => return Err(BadIdentity::Damaged(format!("an unknown line, `{key}`"))),
             }
         }
         Ok(identity)
+    }
+}
+
+/// Why the file cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+enum BadIdentity {
+    /// A newer version wrote it, in this format.
+    Newer(u32),
+    /// What is wrong with it.
+    Damaged(String),
+}
+
+impl From<&str> for BadIdentity {
+    fn from(what: &str) -> BadIdentity {
+        BadIdentity::Damaged(what.to_owned())
     }
 }
 
@@ -291,13 +352,19 @@ mod tests {
     use super::*;
 
     fn environment(boot: &str) -> Environment {
-        Environment { boot: Some(boot.to_owned()), directory: String::new() }
+        Environment {
+            boot: Some(boot.to_owned()),
+            mount: Some("m".to_owned()),
+            directory: String::new(),
+        }
     }
 
     #[test]
     fn it_reads_what_it_wrote_and_no_flipped_bit() {
         let mut identity = Identity::new(7, 8).renewed(9).renewed(10);
         identity.boot = Some("boot".to_owned());
+        identity.mount = Some("mount".to_owned());
+        identity.segment = 4;
         identity.state = State::Clean(12);
         identity.policy = SyncPolicy::EverySecond;
         let text = identity.encode("a b");
@@ -338,7 +405,48 @@ mod tests {
         check(State::Repaired, Always, "a", true, &whole, Err(Why::Repaired));
         let mut unknown = Identity::new(1, 2);
         (unknown.state, unknown.policy) = (State::Running, No);
-        let nowhere = Environment { boot: None, directory: String::new() };
+        let nowhere = Environment { boot: None, mount: None, directory: String::new() };
         assert_eq!(unknown.may_keep(&nowhere, &whole), Err(Why::PowerCut(No)));
+    }
+
+    #[test]
+    fn another_mount_is_as_another_kernel() {
+        let whole = RecoveredSummary::default();
+        let now = environment("a");
+        use SyncPolicy::{Always, EverySecond, No};
+        for (state, policy, mount, expected) in [
+            (State::Running, EverySecond, Some("m"), Ok(())),
+            (State::Running, EverySecond, Some("n"), Err(Why::Remounted(EverySecond))),
+            (State::Running, No, Some("n"), Err(Why::Remounted(No))),
+            (State::Running, Always, Some("n"), Ok(())),
+            // An orderly end has synced all: remounts of network file systems make no new incarnation.
+            (State::Clean(3), EverySecond, Some("n"), Ok(())),
+            // Written by a version that did not note it.
+            (State::Running, EverySecond, None, Ok(())),
+        ] {
+            let mut identity = Identity::new(1, 2);
+            (identity.state, identity.policy) = (state, policy);
+            identity.boot = Some("a".to_owned());
+            identity.mount = mount.map(str::to_owned);
+            assert_eq!(identity.may_keep(&now, &whole), expected, "{state:?} {policy} {mount:?}");
+            let survived = state != State::Running || mount != Some("n");
+            assert_eq!(identity.kernel_survived(&now), survived);
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_told_from_damage() {
+        let text = Identity::new(7, 8).encode("a b");
+        let newer = text.replacen("identity 2", "identity 3", 1);
+        let (body, _) = newer.rsplit_once("crc ").expect("it has one");
+        let newer = format!("{body}unknown line\n");
+        let crc = crc32c::crc32c(newer.as_bytes());
+        let newer = format!("{newer}crc {crc:08x}\n");
+        assert_eq!(Identity::decode(newer.as_bytes()), Err(BadIdentity::Newer(3)));
+        let older = "miso identity 1\nreplica 0000000000000007\nsalt 0000000000000008\n\
+                     state running\npolicy everysec\nboot b\nplace p\nformer 0000000000000001\n";
+        let older = format!("{older}crc {:08x}\n", crc32c::crc32c(older.as_bytes()));
+        let identity = Identity::decode(older.as_bytes()).expect("version 1 is read");
+        assert_eq!((identity.replica, identity.mount, identity.segment), (7, None, 0));
     }
 }

@@ -78,6 +78,7 @@ mod policy;
 mod record;
 mod recover;
 mod repair;
+mod reserve;
 #[cfg(test)]
 mod tests;
 
@@ -89,7 +90,7 @@ pub use faulty::FaultyDisk;
 pub use log::{Journal, Stats, Synced};
 pub use meta::{Cut, Identity, RecoveredSummary, State, Why};
 pub use policy::{Options, Position, Status, SyncPolicy, Ticket};
-pub use recover::{Recovered, Recovery};
+pub use recover::{Recovered, Recovery, Visit};
 pub use repair::{Report, check, repair};
 
 /// Kinds below this are the caller's.

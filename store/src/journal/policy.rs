@@ -70,6 +70,9 @@ pub struct Options {
     /// How many processors there are: threads that write at the same time have a lane for each, and
     /// recovery joins with as many threads. The core does not ask the machine.
     pub processors: usize,
+    /// How many bytes of the disk are kept in reserve, beside what a checkpoint takes, for the day the disk
+    /// is full. 0: none.
+    pub reserve_bytes: u64,
 }
 
 impl Default for Options {
@@ -81,6 +84,7 @@ impl Default for Options {
             ahead_bytes: 256 << 10,
             background: true,
             processors: 1,
+            reserve_bytes: 256 << 10,
         }
     }
 }

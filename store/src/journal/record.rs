@@ -18,6 +18,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::DiskFile;
+use super::error::OpenError;
 
 /// Kinds from here on are the journal's own.
 pub(super) const OWN_KINDS: u8 = 0xf0;
@@ -28,7 +29,30 @@ pub(super) const FOOTER: u8 = 0xf1;
 
 pub(super) const LOG_MAGIC: [u8; 8] = *b"MISOLOG\n";
 pub(super) const CHECKPOINT_MAGIC: [u8; 8] = *b"MISOCKP\n";
-const VERSION: u32 = 1;
+/// The format of segments and checkpoints, as `docs/format.md` describes it. Raised with each change of
+/// it: a kind of records, a type's tag, an encoding. All versions from 1 on are read.
+pub(super) const VERSION: u32 = 2;
+
+/// Why the head of a file cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BadHead {
+    /// A newer version of MISO wrote the file, in this format.
+    Newer(u32),
+    /// It is damaged: what is wrong with it.
+    Damaged(String),
+}
+
+impl BadHead {
+    /// The error of a file with such a head.
+    pub(super) fn of(self, file: &str) -> OpenError {
+        match self {
+            BadHead::Newer(version) => {
+                OpenError::Newer { file: file.to_owned(), version, known: VERSION }
+            }
+            BadHead::Damaged(what) => OpenError::damaged(file, 0, &what),
+        }
+    }
+}
 
 /// Bytes of a record beside its payload.
 pub(super) const RECORD_HEAD: usize = 17;
@@ -67,23 +91,25 @@ impl FileHead {
         out
     }
 
-    /// Reads the head of a file, or says in words what is wrong with it.
+    /// Reads the head of a file, or says what is wrong with it. All versions have a head of this length
+    /// with its version and its checksum in these places, so a newer one is told from damage.
     pub(super) fn read(
         file: &dyn DiskFile,
         magic: [u8; 8],
-    ) -> io::Result<Result<FileHead, String>> {
+    ) -> io::Result<Result<FileHead, BadHead>> {
         let mut bytes = [0; FILE_HEAD];
         if file.size()? < FILE_HEAD as u64 {
-            return Ok(Err("it is shorter than the head of a file".to_owned()));
+            let short = "it is shorter than the head of a file";
+            return Ok(Err(BadHead::Damaged(short.to_owned())));
         }
         file.read_at(&mut bytes, 0)?;
         let (rest, crc) = bytes.split_at(FILE_HEAD - 4);
         let found = if rest[..8] != magic {
-            Err("it does not begin as such a file does".to_owned())
+            Err(BadHead::Damaged("it does not begin as such a file does".to_owned()))
         } else if u32_at(crc, 0) != crc32c::crc32c(rest) {
-            Err("the checksum of its head is wrong".to_owned())
-        } else if u32_at(rest, 8) != VERSION {
-            Err(format!("its format is version {}, known is {VERSION}", u32_at(rest, 8)))
+            Err(BadHead::Damaged("the checksum of its head is wrong".to_owned()))
+        } else if u32_at(rest, 8) > VERSION {
+            Err(BadHead::Newer(u32_at(rest, 8)))
         } else {
             Ok(FileHead {
                 first: u64_at(rest, 12),

@@ -1,9 +1,6 @@
 //! From a directory to a running journal: look, replay, start.
 //!
-//! Nothing is changed before [`Recovered::start`], but that temporary files go. Starting keeps to an
-//! order in which a crash at any point is harmless: a new incarnation is durable before anything is
-//! cut, so that a lost tail is never forgotten; the new segment is durable before the identity says
-//! that the node runs.
+//! Nothing is changed before [`Recovered::start`], but that temporary files go.
 
 use std::any::Any;
 use std::io;
@@ -13,13 +10,18 @@ use super::checkpoint::footer;
 use super::directory::{Files, checkpoint_name, segment_name};
 use super::disk::{Disk, DiskFile, Environment};
 use super::error::OpenError;
-use super::log::{Journal, Start, create_segment};
+use super::log::opening::{Opening, Unopened};
+use super::log::{Journal, Start};
 use super::meta::{Cut, Identity, RecoveredSummary, State, Why};
 use super::policy::Options;
 use super::record::{
-    CHECKPOINT_MAGIC, FILE_HEAD, FOOTER, FileHead, LOG_MAGIC, Next, OWN_KINDS, RECORD_HEAD, Reader,
-    Seed, search, zeros_from,
+    BadHead, CHECKPOINT_MAGIC, FILE_HEAD, FOOTER, FileHead, LOG_MAGIC, Next, OWN_KINDS,
+    RECORD_HEAD, Reader, Seed, search, zeros_from,
 };
+use super::reserve::{Reserve, is_full};
+
+/// What a start writes at most.
+const START_BYTES: u64 = 64 << 10;
 
 impl Journal {
     /// Locks the directory and looks what is in it. Then [`Recovery::replay`], [`Recovered::start`].
@@ -105,6 +107,8 @@ struct LogReader<'a> {
     /// Records up to here were durable, as later heads and marks say.
     sound: u64,
     salt: u64,
+    /// The newest segment that is known to have been begun.
+    begun: u64,
     kernel_survived: bool,
 }
 
@@ -132,14 +136,18 @@ impl Recovery {
     }
 }
 
-/// Replays to nobody: what would be found, or be in the way. Changes nothing.
-pub(super) fn examine(disk: &dyn Disk, files: &Files) -> Result<RecoveredSummary, OpenError> {
+/// Replays to `visit`: what would be found, or be in the way. Changes nothing.
+pub(super) fn examine(
+    disk: &dyn Disk,
+    files: &Files,
+    visit: &mut Visit<'_>,
+) -> Result<RecoveredSummary, OpenError> {
     let identity = Identity::read(disk)?;
-    Ok(Read::all(disk, files, identity.as_ref(), &mut |_, _| Ok(()))?.summary)
+    Ok(Read::all(disk, files, identity.as_ref(), visit)?.summary)
 }
 
-/// Takes a record, or says what is wrong with it.
-type Visit<'a> = dyn FnMut(u8, &[u8]) -> Result<(), String> + 'a;
+/// Takes a record, its kind and its payload, or says what is wrong with it.
+pub type Visit<'a> = dyn FnMut(u8, &[u8]) -> Result<(), String> + 'a;
 
 /// What reading a directory has shown.
 struct Read {
@@ -186,16 +194,21 @@ impl Read {
             next: begin,
             sound: identity.map_or(0, Identity::sound),
             salt: identity.map_or(0, |identity| identity.salt),
+            begun: identity.map_or(0, Identity::begun),
             kernel_survived: identity.is_some_and(|id| id.kernel_survived(&environment)),
         };
         let mut last_segment = None;
-        if let Some(bad) = log.read(&mut summary, &mut last_segment, visit)? {
+        let bad = log.read(&mut summary, &mut last_segment, visit)?;
+        if let Some(bad) = bad {
             let (cut, more) = log.judge(&bad)?;
             superfluous.extend(more);
             if bad.offset > 0 {
                 last_segment = Some((segment_name(log.segments[bad.index]), Some(bad.offset)));
             }
             summary.cut = cut;
+        } else if log.begun > log.segments.last().copied().unwrap_or(0) {
+            let (file, what) = (segment_name(log.begun), "it is missing".to_owned());
+            summary.cut = Some(Cut { file, offset: 0, bytes: 0, what });
         }
         let LogReader { next, sound, .. } = log;
         if sound >= next {
@@ -219,7 +232,7 @@ pub(super) fn read_checkpoint(
     let io = |error| OpenError::io(&name, error);
     let file = disk.open(&name, false).map_err(io)?;
     let head = FileHead::read(&*file, CHECKPOINT_MAGIC).map_err(io)?;
-    let head = head.map_err(|what| OpenError::damaged(&name, 0, &what))?;
+    let head = head.map_err(|bad| bad.of(&name))?;
     if head.first != first {
         return Err(OpenError::damaged(&name, 0, "its head and its name differ"));
     }
@@ -276,7 +289,8 @@ impl LogReader<'_> {
             let head = match FileHead::read(&*file, LOG_MAGIC).map_err(io)? {
                 Ok(head) if head.first != first => return bad(0, "its head and its name differ"),
                 Ok(head) => head,
-                Err(what) => return bad(0, &what),
+                Err(BadHead::Damaged(what)) => return bad(0, &what),
+                Err(newer) => return Err(newer.of(&name)),
             };
             if first > self.next {
                 return bad(
@@ -367,9 +381,11 @@ impl LogReader<'_> {
         if sound >= self.next || (later && self.kernel_survived) || !whole {
             return Err(OpenError::damaged(&file, bad.offset, &bad.what));
         }
-        // No byte of a record: a segment that was about to begin.
+        // No byte of a record: a segment that was about to begin. One that had been begun was durable,
+        // head and all, so there may have been records that are gone with its head.
+        let lost = bytes > 0 || self.segments[bad.index..].iter().any(|first| *first <= self.begun);
         let cut = Cut { file, offset: bad.offset, bytes, what: bad.what.clone() };
-        Ok(((bytes > 0).then_some(cut), superfluous))
+        Ok((lost.then_some(cut), superfluous))
     }
 }
 
@@ -386,65 +402,76 @@ impl Recovered {
     }
 
     /// Cuts what is to be cut and begins to write as `identity`: the one that was found, that one
-    /// renewed, or in a new directory a new one. It is durable when this returns.
+    /// renewed, or in a new directory a new one. It is durable when this returns, unless the disk is
+    /// full: then the journal starts and takes no writes until there is room.
     ///
     /// After a failed fsync in the last run the journal starts broken: it needs a checkpoint first.
     ///
     /// # Errors
     /// The disk says no.
     pub fn start(self, mut identity: Identity, options: Options) -> Result<Journal, OpenError> {
-        let disk = &*self.disk;
-        let identity_io = |error| OpenError::io(super::meta::IDENTITY, error);
-        let faulted = match &self.identity {
+        let Recovered { identity: old, summary, environment, disk, lock, read } = self;
+        let faulted = old.as_ref().is_some_and(|old| old.state == State::Faulted);
+        let before = match old {
             None => {
                 identity.state = State::New;
-                identity.write(disk).map_err(identity_io)?;
-                false
+                Some(identity.clone())
             }
-            Some(old) => {
+            Some(mut old) => {
                 identity.salt = old.salt;
-                if identity.replica != old.replica {
-                    // The old end stays on record until what it asks for has been done.
-                    let mut next = old.clone();
-                    next.replica = identity.replica;
-                    next.former.clone_from(&identity.former);
-                    next.write(disk).map_err(identity_io)?;
-                }
-                old.state == State::Faulted
+                let renewed = identity.replica != old.replica;
+                // The old end stays on record until what it asks for has been done.
+                old.replica = identity.replica;
+                old.former.clone_from(&identity.former);
+                renewed.then_some(old)
             }
         };
-        for name in &self.read.superfluous {
-            disk.remove(name).map_err(|error| OpenError::io(name, error))?;
-        }
-        if let Some((name, len)) = &self.read.last_segment {
-            let io = |error| OpenError::io(name, error);
-            let file = disk.open(name, true).map_err(io)?;
-            if let Some(len) = len {
-                file.set_len(*len).map_err(io)?;
-            }
-            file.sync().map_err(io)?;
-        }
-        let next = self.read.next;
+        let next = read.next;
         // After a failed fsync, the next one's success says nothing.
-        let sound = if faulted { self.read.sound } else { next - 1 };
-        let head = FileHead { first: next, sound, salt: identity.salt };
-        let file = create_segment(disk, head);
-        let file = file.map_err(|error| OpenError::io(&segment_name(next), error))?;
+        let sound = if faulted { read.sound } else { next - 1 };
         identity.state = if faulted { State::Faulted } else { State::Running };
-        identity.boot = self.environment.boot;
+        identity.boot = environment.boot;
+        identity.mount = environment.mount;
+        identity.segment = next;
         identity.policy = options.sync;
-        identity.write(disk).map_err(identity_io)?;
+        let mut opening = Opening {
+            before,
+            superfluous: read.superfluous,
+            last_segment: read.last_segment,
+            head: FileHead { first: next, sound, salt: identity.salt },
+            file: None,
+            identity: identity.clone(),
+        };
+        let mut reserve = Reserve::found(&*disk, options.reserve_bytes);
+        reserve.aim(summary.checkpoint_bytes);
+        let mut opened = opening.open(&*disk);
+        if let Err((_, error)) = &opened
+            && is_full(error)
+            && reserve.give(&*disk, START_BYTES)
+        {
+            opened = opening.open(&*disk);
+        }
+        let full = |error: &io::Error| Some(format!("the journal cannot be written: {error}"));
+        let (file, opening, full): (Arc<dyn DiskFile>, _, _) = match opened {
+            Ok(file) => (file, None, reserve.fill(&*disk).err().as_ref().and_then(full)),
+            Err((_, error)) if is_full(&error) => (Arc::new(Unopened), Some(opening), full(&error)),
+            Err((name, error)) => return Err(OpenError::io(&name, error)),
+        };
         let broken = faulted.then(|| "an fsync had failed before the restart".to_owned());
+        let log_bytes = summary.log_bytes;
         Ok(Journal::start(Start {
-            disk: self.disk,
-            lock: self.lock,
+            disk,
+            lock,
             identity,
             options,
             file,
             next,
             broken,
+            opening,
+            full,
+            reserve,
             sound,
-            log_bytes: self.summary.log_bytes,
+            log_bytes,
         }))
     }
 }

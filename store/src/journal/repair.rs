@@ -21,10 +21,10 @@ use super::error::OpenError;
 use super::log::create_segment;
 use super::meta::{IDENTITY, Identity, State};
 use super::record::{
-    CHECKPOINT_MAGIC, FOOTER, FileHead, LOG_MAGIC, Next, OWN_KINDS, RECORD_HEAD, Reader, Record,
-    Seed, search,
+    BadHead, CHECKPOINT_MAGIC, FOOTER, FileHead, LOG_MAGIC, Next, OWN_KINDS, RECORD_HEAD, Reader,
+    Record, Seed, search,
 };
-use super::recover::examine;
+use super::recover::{Visit, examine};
 
 /// What was found, and done, in lines to print.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,18 +55,22 @@ struct Looked {
     bad: Option<String>,
 }
 
-/// Reads all of a directory and says how it is. Writes nothing.
+/// Reads all of a directory and says how it is. Writes nothing. Each record is given to `replay`, as a
+/// start would do it: what that refuses is a problem as well.
 ///
 /// # Errors
-/// It is in use, or cannot be read.
-pub fn check(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
+/// It is in use, cannot be read, or was written by a newer version.
+pub fn check(disk: &Arc<dyn Disk>, replay: &mut Visit<'_>) -> Result<Report, OpenError> {
     let _lock = disk.lock(true).map_err(|error| OpenError::io("lock", error))?;
     let files = Files::list(&**disk).map_err(|error| OpenError::io("the directory", error))?;
     let mut report = Report::default();
     for name in &files.foreign {
         report.problems.push(format!("{name}: no file of a MISO data directory"));
     }
-    let salt = look_at_identity(&**disk, &files, &mut report);
+    if let Err(error) = disk.writable() {
+        report.problems.push(format!("the directory cannot be written to: {error}"));
+    }
+    let salt = look_at_identity(&**disk, &files, &mut report)?;
     let looked = look(&**disk, &files, salt, &mut |_, _| Ok(()))?;
     for file in &looked {
         let Looked { name, records, bad, .. } = file;
@@ -77,7 +81,7 @@ pub fn check(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
     }
     // What recovery would say: only it can tell a torn tail from damage.
     if report.problems.is_empty() {
-        match examine(&**disk, &files) {
+        match examine(&**disk, &files, replay) {
             Ok(summary) => report.notes.extend(summary.cut.map(|cut| format!("torn tail: {cut}"))),
             Err(error) => report.problems.push(error.to_string()),
         }
@@ -89,9 +93,10 @@ pub fn check(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
 /// that are put around it.
 ///
 /// # Errors
-/// It is in use, or cannot be read or written. What was there is then still there.
+/// It is in use, cannot be read or written, or was written by a newer version. What was there is then
+/// still there.
 pub fn repair(disk: &Arc<dyn Disk>, lost: u8) -> Result<Report, OpenError> {
-    let report = check(disk)?;
+    let report = check(disk, &mut |_, _| Ok(()))?;
     if report.is_sound() {
         return Ok(report);
     }
@@ -140,7 +145,7 @@ fn repair_locked(disk: &dyn Disk, lost: u8, mut report: Report) -> Result<Report
     }
     identity.state = State::Repaired;
     identity.write(disk).map_err(io)?;
-    let summary = checkpoint.finish(disk).map_err(io)?;
+    let summary = checkpoint.finish(disk, |_| false).map_err(io)?;
     let saved = summary.records - 2;
     report.actions.push(format!("{}: {saved} records saved", checkpoint_name(next)));
     for file in &looked {
@@ -175,7 +180,7 @@ fn set_aside(disk: &dyn Disk, name: &str, report: &mut Report) -> io::Result<()>
     Ok(())
 }
 
-fn look_at_identity(disk: &dyn Disk, files: &Files, report: &mut Report) -> u64 {
+fn look_at_identity(disk: &dyn Disk, files: &Files, report: &mut Report) -> Result<u64, OpenError> {
     match Identity::read(disk) {
         Ok(Some(identity)) => {
             let Identity { replica, state, policy, .. } = &identity;
@@ -183,13 +188,14 @@ fn look_at_identity(disk: &dyn Disk, files: &Files, report: &mut Report) -> u64 
                 "{IDENTITY}: replica {replica:016x}, {} former, {state:?}, appendfsync {policy}",
                 identity.former.len()
             ));
-            return identity.salt;
+            return Ok(identity.salt);
         }
         Ok(None) if files.segments.is_empty() => {}
         Ok(None) => report.problems.push(format!("{IDENTITY}: it is missing")),
+        Err(error @ OpenError::Newer { .. }) => return Err(error),
         Err(error) => report.problems.push(error.to_string()),
     }
-    known_salt(disk, files).unwrap_or(0)
+    Ok(known_salt(disk, files).unwrap_or(0))
 }
 
 /// The directory's secret, from wherever it can still be read; a new one if from nowhere.
@@ -223,7 +229,7 @@ fn look(
         let file = disk.open(&name, false).map_err(io)?;
         let next = first.saturating_add(1);
         let mut looked = Looked { name: name.clone(), records: 0, next, bad: None };
-        looked.read(&file, first, is_checkpoint, salt, keep).map_err(io)?;
+        looked.read(&file, first, is_checkpoint, salt, keep)?;
         all.push(looked);
     }
     Ok(all)
@@ -237,7 +243,9 @@ impl Looked {
         is_checkpoint: bool,
         salt: u64,
         keep: &mut dyn FnMut(u8, &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    ) -> Result<(), OpenError> {
+        let name = self.name.clone();
+        let io = |error| OpenError::io(&name, error);
         let magic = if is_checkpoint { CHECKPOINT_MAGIC } else { LOG_MAGIC };
         let (mut expected, mut ended) = (if is_checkpoint { 1 } else { first }, !is_checkpoint);
         let mut count = |looked: &mut Looked, record: Record<'_>| {
@@ -250,24 +258,25 @@ impl Looked {
             }
             io::Result::Ok(())
         };
-        let salt = match FileHead::read(&**file, magic)? {
+        let salt = match FileHead::read(&**file, magic).map_err(io)? {
             Ok(head) if head.first == first => head.salt,
             Ok(head) => {
                 self.bad = Some("its head and its name differ".to_owned());
                 head.salt
             }
-            Err(what) => {
+            Err(BadHead::Damaged(what)) => {
                 self.bad = Some(what);
                 salt
             }
+            Err(newer) => return Err(newer.of(&self.name)),
         };
-        let mut reader = Reader::new(Arc::clone(file), Seed::new(salt))?;
+        let mut reader = Reader::new(Arc::clone(file), Seed::new(salt)).map_err(io)?;
         let what = loop {
-            match reader.next()? {
+            match reader.next().map_err(io)? {
                 Next::Record(record) if record.seq == expected => {
                     expected += 1;
                     ended |= record.kind == FOOTER;
-                    count(self, record)?;
+                    count(self, record).map_err(io)?;
                 }
                 Next::Record(_) => break "a record has another number than it should",
                 Next::End if ended => return Ok(()),
@@ -277,9 +286,9 @@ impl Looked {
         };
         let at = reader.at();
         self.bad.get_or_insert_with(|| format!("offset {at}: {what}"));
-        let most = expected.saturating_add(file.size()? / RECORD_HEAD as u64 + 2);
+        let most = expected.saturating_add(file.size().map_err(io)? / RECORD_HEAD as u64 + 2);
         let mut found = |_: u64, record: Record<'_>| count(self, record);
-        if !search(file, Seed::new(salt), at, expected..most, &mut found)? {
+        if !search(file, Seed::new(salt), at, expected..most, &mut found).map_err(io)? {
             self.bad = Some("it could not be searched to its end".to_owned());
         }
         Ok(())

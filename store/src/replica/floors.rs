@@ -55,7 +55,7 @@ impl Function {
         for shard in &self.shards {
             let mut shard = shard.lock();
             if !shard.floored.is_empty() {
-                self.count_objects(shard.collect(applied));
+                shard.collect(applied);
             }
         }
     }

@@ -96,8 +96,7 @@ impl Shard {
         }
     }
 
-    pub(crate) fn collect(&mut self, applied: impl Fn(Dot, Dot) -> bool) -> isize {
-        let mut objects = 0;
+    pub(crate) fn collect(&mut self, applied: impl Fn(Dot, Dot) -> bool) {
         for key in std::mem::take(&mut self.floored) {
             let (object, name) = pending::split(&key);
             let Some(held) = self.objects.get_mut(object) else { continue };
@@ -116,12 +115,12 @@ impl Shard {
             });
             if held.settle(name) {
                 self.objects.remove(object);
-                objects -= 1;
+                // It held floors alone, so it read as absent.
+                self.absent -= 1;
             }
             if left {
                 self.floored.insert(key);
             }
         }
-        objects
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use miso_crdt::{Change, Context, Dot, Seen};
 
-use super::Shard;
+use super::{Presence, Shard};
 use crate::joining::LOCAL;
 use crate::pending;
 
@@ -67,8 +67,9 @@ impl Shard {
             pending: self.pending_removals(&key),
         };
         let (held, new) = self.objects.get_or_insert_hashed(hash, object, Default::default);
-        *objects += isize::from(new);
+        let before = Presence::before(held, new, self.absent);
         let slot = held.get_or_insert(name, kind);
+        let was_present = slot.value().is_some();
         let value = slot.value_mut(kind);
         let changed = match claim {
             Claim::Delta => value.apply(&seen, &change.delta),
@@ -78,10 +79,15 @@ impl Shard {
                 value.apply(&seen, &delta)
             }
         };
-        if held.settle(name) {
+        let is_present = slot.value().is_some();
+        held.note_presence(was_present, is_present);
+        let now = if held.settle(name) {
             self.objects.remove(object);
-            *objects -= 1;
-        }
+            Presence::Gone
+        } else {
+            Presence::after(held, is_present)
+        };
+        *objects += self.count_presence(before, now);
         self.key = key;
         changed
     }

@@ -33,12 +33,45 @@ pub struct Shard {
     pub(crate) pending: Pending,
     /// By pending key: what is known of a value beyond the function's vector, to be gone.
     pub(crate) ahead: HashMap<Box<[u8]>, Context>,
+    /// How many objects are kept though they read as absent, for the floors in them.
+    pub(crate) absent: usize,
     /// By pending key: values that keep floors.
     pub(crate) floored: HashSet<Box<[u8]>>,
     /// Room for a pending key, kept.
     pub(crate) key: Vec<u8>,
     /// What has been done under the lock that is held, for the journal.
     pub(crate) writes: Writes,
+}
+
+/// How an object is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Presence {
+    /// It is not in the table.
+    Gone,
+    /// It is kept in the table and reads as absent.
+    Absent,
+    /// It has a value that does not read as absent.
+    Present,
+}
+
+impl Presence {
+    /// Of an object that was found, or just made (`new`), in a shard with `absent` absent ones.
+    #[inline]
+    pub(crate) fn before(object: &Object, new: bool, absent: usize) -> Presence {
+        if new {
+            Presence::Gone
+        } else if absent > 0 && object.is_absent() {
+            Presence::Absent
+        } else {
+            Presence::Present
+        }
+    }
+
+    /// Of an object of which a name has changed and reads as present or not.
+    #[inline]
+    pub(crate) fn after(object: &Object, is_present: bool) -> Presence {
+        if !is_present && object.is_absent() { Presence::Absent } else { Presence::Present }
+    }
 }
 
 impl Shard {
@@ -51,6 +84,7 @@ impl Shard {
             flushed: 0,
             pending: Pending::default(),
             ahead: HashMap::new(),
+            absent: 0,
             floored: HashSet::new(),
             key: Vec::new(),
             writes: Writes::default(),
@@ -128,6 +162,24 @@ impl Shard {
     /// The second step; see [`Table::prefetch_key`].
     pub fn prefetch_object(&self, hash: u64) {
         self.objects.prefetch_key(hash);
+    }
+
+    /// How many objects do not read as absent.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        self.objects.len() - self.absent
+    }
+
+    /// Counts an object that was present or not, and was kept in the table or not, and is so now.
+    /// Answers by how many objects there are more that do not read as absent.
+    #[inline]
+    pub(crate) fn count_presence(&mut self, before: Presence, now: Presence) -> isize {
+        if before == now {
+            return 0;
+        }
+        self.absent -= usize::from(before == Presence::Absent);
+        self.absent += usize::from(now == Presence::Absent);
+        isize::from(now == Presence::Present) - isize::from(before == Presence::Present)
     }
 
     pub(crate) fn watch(&mut self, object: &[u8], flag: &Arc<AtomicBool>) {

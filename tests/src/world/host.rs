@@ -123,6 +123,7 @@ impl World {
                     segment_bytes: 3_000,
                     ahead_bytes: 2_000,
                     background: false,
+                    reserve_bytes: 0,
                     ..Options::default()
                 };
                 let mut new = Some(replica.0);

@@ -56,7 +56,13 @@ fn last_save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Refuses to save where nothing is kept: OK would say that it is.
+fn check_disk(cx: &Context<'_>) -> Result<(), CommandError> {
+    cx.node.store.journal().map(|_| ()).ok_or(CommandError::NothingKept)
+}
+
 fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    check_disk(cx)?;
     let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
     cx.after = After::Wait(Wait::soon(async move {
         // Writing it blocks, and other connections of this worker go on.
@@ -78,6 +84,7 @@ fn bg_save(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if args.len() > 2 || args.get(1).is_some_and(|word| !word.eq_ignore_ascii_case(b"SCHEDULE")) {
         return Err(CommandError::Syntax);
     }
+    check_disk(cx)?;
     if cx.node.saving.running.load(Ordering::Relaxed) {
         return Err(CommandError::SaveInProgress);
     }
@@ -87,6 +94,7 @@ fn bg_save(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn bg_rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    check_disk(cx)?;
     cx.node.saving.ask();
     cx.reply.simple("Background append only file rewriting started");
     Ok(())

@@ -3,6 +3,7 @@
 //! `state` holds what threads share, `write` takes records to the file, `sync` makes them durable,
 //! `segments` begins and ends files, and `thread` is the background thread.
 
+pub(super) mod opening;
 mod segments;
 pub(super) mod state;
 mod sync;
@@ -24,7 +25,12 @@ use super::policy::{Position, Status, SyncPolicy, Ticket};
 use super::record;
 
 pub use self::sync::Synced;
-pub(super) use self::{segments::create_segment, state::Start};
+pub(super) use self::{opening::create_segment, state::Start};
+
+/// A log that is shorter needs no checkpoint: it is read in an instant.
+const COMPACT_BYTES: u64 = 4 << 20;
+/// On a full disk each block counts.
+const COMPACT_BYTES_FULL: u64 = 64 << 10;
 
 /// A journal that is open for writing. Dropped without [`Journal::close`], it is as if the process
 /// had died.
@@ -212,6 +218,19 @@ impl Journal {
         }
     }
 
+    /// Whether it is time for a checkpoint, the last one having had `last_bytes`: the log is longer than
+    /// that, so that at most half of all is superfluous; or the disk is full, or an fsync has failed.
+    #[must_use]
+    pub fn checkpoint_due(&self, last_bytes: u64) -> bool {
+        let log_bytes = self.log.log_bytes();
+        match self.log.health.load(Ordering::Acquire) {
+            OK => log_bytes > last_bytes.max(COMPACT_BYTES),
+            FAILING => log_bytes > last_bytes.max(COMPACT_BYTES_FULL),
+            BROKEN => true,
+            _ => false,
+        }
+    }
+
     /// Figures.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -284,6 +303,12 @@ impl Journal {
     /// It could not be; then the journal ends as if the process had died.
     pub fn close(&self) -> Result<(), Failed> {
         self.stop();
+        if self.log.unopened.load(Ordering::Acquire) {
+            // Nothing was written: the next start finds what this one found.
+            self.log.health.store(CLOSED, Ordering::Release);
+            self.log.lock.lock().take();
+            return Ok(());
+        }
         self.sync()?;
         let log = &self.log;
         let writer = log.writer.lock();

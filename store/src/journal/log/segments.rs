@@ -1,31 +1,12 @@
 //! Segments begin and end, and a checkpoint makes a broken journal well.
 
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::opening::create_segment;
 use super::state::{Log, OK, Writer};
-use crate::journal::directory::segment_name;
-use crate::journal::disk::{Disk, DiskFile};
 use crate::journal::error::Failed;
 use crate::journal::meta::State;
-use crate::journal::record::{FILE_HEAD, FileHead, LOG_MAGIC};
-
-/// Begins a segment. It is durable when this returns.
-pub(crate) fn create_segment(disk: &dyn Disk, head: FileHead) -> io::Result<Arc<dyn DiskFile>> {
-    let name = segment_name(head.first);
-    let made = disk.create(&name).and_then(|file| {
-        file.write_at(&head.encode(LOG_MAGIC), 0)?;
-        file.sync()?;
-        disk.sync_dir()?;
-        Ok(file)
-    });
-    if made.is_err() {
-        // If it stays, it is an empty segment, which recovery passes over.
-        let _ = disk.remove(&name);
-    }
-    made
-}
+use crate::journal::record::{FILE_HEAD, FileHead};
 
 impl Log {
     /// Begins a new segment, unless this one has no record. Gives the number of its first.
@@ -44,8 +25,16 @@ impl Log {
 
     pub(crate) fn begin_segment(&self, writer: &mut Writer, first: u64) -> Result<u64, Failed> {
         let sound = self.synced.load(Ordering::Acquire);
-        let file = create_segment(&*self.disk, FileHead { first, sound, salt: self.salt });
+        let head = FileHead { first, sound, salt: self.salt };
+        let mut file = create_segment(&*self.disk, head);
+        if let Err(error) = &file
+            && self.make_room(error, None)
+        {
+            file = create_segment(&*self.disk, head);
+        }
         let file = file.map_err(|error| Failed::io("a new segment cannot be begun", &error))?;
+        // If this fails, an empty segment would be taken for one that was about to begin: no worse.
+        let _ = self.change_identity(|identity| identity.segment = first);
         writer.file = file;
         writer.first = first;
         writer.offset = FILE_HEAD as u64;
@@ -76,6 +65,8 @@ impl Log {
     /// will hold what it tells. Until then nothing is written to the new segment, so that it cannot
     /// be mistaken for proof that what is missing before it was durable.
     pub(crate) fn abandon(&self, writer: &mut Writer) -> Result<u64, Failed> {
+        self.lock_again()?;
+        self.open(writer)?;
         let first = {
             let mut buffer = self.gathered();
             buffer.bytes.clear();
@@ -88,6 +79,18 @@ impl Log {
         self.begin_segment(writer, first)?;
         writer.healing = Some(first);
         Ok(first)
+    }
+
+    /// Takes the directory's lock again: the file system may have lost it with the fsync.
+    fn lock_again(&self) -> Result<(), Failed> {
+        let mut lock = self.lock.lock();
+        lock.take();
+        let taken = self.disk.lock(false);
+        *lock =
+            Some(taken.map_err(|error| {
+                Failed::io("the data directory cannot be locked again", &error)
+            })?);
+        Ok(())
     }
 
     /// A checkpoint of all records before `first` is durable.

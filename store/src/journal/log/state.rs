@@ -4,6 +4,7 @@
 //! fsync), then either of `buffer` (held over an append) and `waiting`; last, a lane. So an append waits
 //! for no I/O; a write does not wait for an fsync, unless that takes two seconds.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
@@ -11,12 +12,14 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::opening::Opening;
 use crate::journal::disk::{Disk, DiskFile};
 use crate::journal::error::Failed;
 use crate::journal::lanes::{Lanes, Room};
 use crate::journal::meta::Identity;
 use crate::journal::policy::{Options, Position, SyncPolicy};
 use crate::journal::record::{self, FILE_HEAD, Scratch, Seed};
+use crate::journal::reserve::{Reserve, is_full};
 
 /// For this many of the newest gatherings it is known where they end.
 pub(super) const GATHERS_KEPT: usize = 64;
@@ -51,6 +54,10 @@ pub(crate) struct Log {
     pub(crate) synced: AtomicU64,
     pub(crate) health: AtomicU8,
     pub(crate) reason: Mutex<String>,
+    /// Whether the first segment could not be begun yet: then the identity is left as it is.
+    pub(crate) unopened: AtomicBool,
+    /// Room on the disk. Its lock is taken last.
+    pub(crate) reserve: Mutex<Reserve>,
     pub(crate) waiting: Mutex<Waiting>,
     /// For the thread: there is something to do.
     pub(crate) work: Condvar,
@@ -82,6 +89,8 @@ pub(crate) struct Buffer {
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) file: Arc<dyn DiskFile>,
+    /// What is to be done before a record can be written; none if it has been.
+    pub(crate) opening: Option<Box<Opening>>,
     pub(crate) first: u64,
     pub(crate) offset: u64,
     /// The file has this length; zeros from `offset` on.
@@ -121,6 +130,11 @@ pub(crate) struct Start {
     pub(crate) next: u64,
     /// Why the journal begins broken, if it does.
     pub(crate) broken: Option<String>,
+    /// What could not be done yet for want of room, if anything.
+    pub(crate) opening: Option<Opening>,
+    /// Why writes are refused at first though nothing is broken: there is no room.
+    pub(crate) full: Option<String>,
+    pub(crate) reserve: Reserve,
     /// Records up to here are durable.
     pub(crate) sound: u64,
     pub(crate) log_bytes: u64,
@@ -145,7 +159,16 @@ impl Buffer {
 
 impl Log {
     pub(super) fn new(start: Start) -> Log {
-        let Start { disk, lock, identity, options, file, next, broken, sound, log_bytes } = start;
+        let Start {
+            disk, lock, identity, options, file, next, broken, full, sound, log_bytes, ..
+        } = start;
+        let unopened = start.opening.is_some();
+        let health = match (&broken, &full) {
+            (Some(_), _) => BROKEN,
+            (None, Some(_)) => FAILING,
+            (None, None) => OK,
+        };
+        let reason = broken.clone().or(full).unwrap_or_default();
         let (salt, written) = (identity.salt, next - 1);
         let synced = if broken.is_some() { sound } else { written };
         let lanes = Lanes::new(options.processors);
@@ -158,6 +181,7 @@ impl Log {
         };
         let writer = Writer {
             file,
+            opening: start.opening.map(Box::new),
             first: next,
             offset: FILE_HEAD as u64,
             ahead: FILE_HEAD as u64,
@@ -183,8 +207,10 @@ impl Log {
             gathered_upto: std::array::from_fn(|_| AtomicU64::new(written)),
             written: AtomicU64::new(written),
             synced: AtomicU64::new(synced),
-            health: AtomicU8::new(if broken.is_some() { BROKEN } else { OK }),
-            reason: Mutex::new(broken.unwrap_or_default()),
+            health: AtomicU8::new(health),
+            reason: Mutex::new(reason),
+            unopened: AtomicBool::new(unopened),
+            reserve: Mutex::new(start.reserve),
             waiting: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
@@ -237,7 +263,52 @@ impl Log {
         current.push_str(reason);
     }
 
+    /// Gives up a part of the reserve, of `bytes` or all of it, if `error` says that there is no room;
+    /// whether it did. Writes are refused from then on, until the reserve is whole again.
+    pub(crate) fn make_room(&self, error: &io::Error, bytes: Option<u64>) -> bool {
+        if !is_full(error) {
+            return false;
+        }
+        let mut reserve = self.reserve.lock();
+        let given = match bytes {
+            Some(bytes) => reserve.give(&*self.disk, bytes),
+            None => reserve.give_all(&*self.disk),
+        };
+        drop(reserve);
+        if given {
+            self.refuse_writes(error);
+        }
+        given
+    }
+
+    /// From now on writes are refused, and it is tried again and again whether there is a reason to.
+    pub(crate) fn refuse_writes(&self, error: &io::Error) {
+        self.set_reason(&format!("the journal cannot be written: {error}"));
+        let _ = self.health.compare_exchange(OK, FAILING, Ordering::AcqRel, Ordering::Acquire);
+        // The thread sleeps less from now on.
+        self.work.notify_one();
+    }
+
+    /// Lets writes in again, if the reserve is whole.
+    pub(crate) fn admit_writes(&self) {
+        if self.reserve.lock().is_whole() {
+            let _ = self.health.compare_exchange(FAILING, OK, Ordering::AcqRel, Ordering::Acquire);
+        }
+    }
+
+    /// Takes again what is missing of the reserve. If there is no room for it, writes are refused.
+    pub(crate) fn refill(&self) -> Result<(), Failed> {
+        let filled = self.reserve.lock().fill(&*self.disk);
+        filled.map_err(|error| {
+            self.refuse_writes(&error);
+            self.failed()
+        })
+    }
+
     pub(crate) fn change_identity(&self, change: impl FnOnce(&mut Identity)) -> Result<(), Failed> {
+        if self.unopened.load(Ordering::Acquire) {
+            return Err(self.failed());
+        }
         let mut identity = self.identity.lock();
         let mut next = identity.clone();
         change(&mut next);

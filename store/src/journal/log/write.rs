@@ -86,6 +86,7 @@ impl Log {
             FAILING if writer.tried.is_none_or(|tried| tried.elapsed() >= RETRY) => {}
             _ => return Err(self.failed()),
         }
+        self.open(writer)?;
         if !writer.pending.is_empty() {
             self.write_pending(writer)?;
         }
@@ -120,15 +121,18 @@ impl Log {
         }
         let count = writer.pending.len() as u64;
         self.write_ahead(writer, count);
-        if let Err(error) = writer.file.write_at(&writer.pending, writer.offset) {
+        let mut written = writer.file.write_at(&writer.pending, writer.offset);
+        if let Err(error) = &written
+            && self.make_room(error, Some(count))
+        {
+            written = writer.file.write_at(&writer.pending, writer.offset);
+        }
+        if let Err(error) = written {
             // What there is of it goes again; the next try writes all of it at the same place.
             let _ = writer.file.set_len(writer.offset);
             writer.ahead = writer.offset;
             writer.tried = Some(Instant::now());
-            self.set_reason(&format!("the journal cannot be written: {error}"));
-            let _ = self.health.compare_exchange(OK, FAILING, Ordering::AcqRel, Ordering::Acquire);
-            // The thread sleeps less from now on.
-            self.work.notify_one();
+            self.refuse_writes(&error);
             return Err(self.failed());
         }
         writer.offset += count;
@@ -141,7 +145,9 @@ impl Log {
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.written_bytes.fetch_add(count, Ordering::Relaxed);
         self.log_bytes.fetch_add(count, Ordering::Relaxed);
-        let _ = self.health.compare_exchange(FAILING, OK, Ordering::AcqRel, Ordering::Acquire);
+        if self.health.load(Ordering::Acquire) == FAILING {
+            self.admit_writes();
+        }
         Ok(())
     }
 
@@ -174,6 +180,28 @@ impl Log {
             // Keeps `tried`, which says that there is no room to write ahead.
             writer.tried = writer.tried.and_then(|tried| tried.checked_sub(RETRY));
         }
-        self.write_out(&mut writer)
+        self.write_out(&mut writer)?;
+        self.refill()?;
+        self.admit_writes();
+        Ok(())
+    }
+
+    /// Does what the start could not do for want of room.
+    pub(crate) fn open(&self, writer: &mut Writer) -> Result<(), Failed> {
+        let Some(opening) = &mut writer.opening else { return Ok(()) };
+        match opening.open(&*self.disk) {
+            Ok(file) => {
+                self.identity.lock().clone_from(&opening.identity);
+                writer.file = file;
+                writer.opening = None;
+                self.unopened.store(false, Ordering::Release);
+                Ok(())
+            }
+            Err((_, error)) => {
+                writer.tried = Some(Instant::now());
+                self.refuse_writes(&error);
+                Err(self.failed())
+            }
+        }
     }
 }

@@ -25,7 +25,7 @@ fn no_flipped_byte_goes_unnoticed() {
                             assert!(error.to_string().contains("--repair"), "{error}");
                             detected += 1;
                             let disk: Arc<dyn Disk> = Arc::new(other.kill());
-                            assert!(!check(&disk).expect("readable").is_sound(), "{name} {at}");
+                            assert!(!checked(&disk).expect("readable").is_sound(), "{name} {at}");
                             if flip == 1 {
                                 repaired(&disk, name);
                             }
@@ -102,7 +102,7 @@ fn repaired(disk: &Arc<dyn Disk>, name: &str) {
     let journal = recovered.start(identity, options(SyncPolicy::No)).expect("a sound directory");
     append(&journal, 100);
     journal.close().expect("room");
-    assert!(check(disk).expect("readable").is_sound());
+    assert!(checked(disk).expect("readable").is_sound());
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn what_is_in_the_way_is_said_in_one_line() {
     let disk = example(false);
     let (_, first) = recover(&disk).expect("a sound journal");
     assert!(matches!(recover(&disk), Err(OpenError::InUse)));
-    assert!(matches!(check(&(Arc::new(disk.clone()) as Arc<dyn Disk>)), Err(OpenError::InUse)));
+    assert!(matches!(checked(&(Arc::new(disk.clone()) as Arc<dyn Disk>)), Err(OpenError::InUse)));
     drop(first);
     let replayed = Journal::open(Arc::new(disk)).expect("free").replay(|_, payload| {
         if number(payload) == 7 { Err("what is this?".to_owned()) } else { Ok(()) }
@@ -258,4 +258,131 @@ fn a_payload_that_panics_leaves_no_trace() {
     journal.commit(journal.appended()).expect("room");
     let (found, recovered) = recover(&disk.kill()).expect("a sound journal");
     assert_eq!((found.len(), recovered.summary.cut), (2, None));
+}
+
+/// The device goes and comes back under the same kernel; what was not synced is lost, and nothing in the
+/// log shows it: the incarnation may not go on.
+#[test]
+fn a_file_system_that_lost_its_last_second_makes_a_new_incarnation() {
+    for (sync, kept) in [
+        (SyncPolicy::EverySecond, Err(Why::Remounted(SyncPolicy::EverySecond))),
+        (SyncPolicy::No, Err(Why::Remounted(SyncPolicy::No))),
+        (SyncPolicy::Always, Ok(())),
+    ] {
+        let disk = FaultyDisk::new(21);
+        let (_, journal) = start(&disk, sync).expect("an empty disk");
+        append(&journal, 1);
+        journal.sync().expect("no fault");
+        // Written, and answered under `everysec`; the disk never sees it.
+        append(&journal, 2);
+        if sync == SyncPolicy::Always {
+            journal.sync().expect("no fault");
+        } else {
+            journal.commit(journal.appended()).expect("no fault");
+        }
+        let (_, recovered) = recover(&disk.pull()).expect("a sound journal");
+        let kept_here = recovered.may_keep();
+        let cut = matches!(kept_here, Err(Why::CutTail { .. })) && kept.is_err();
+        assert!(kept_here == kept || cut, "{sync}: {kept_here:?}");
+    }
+    // Closed in order, it goes on wherever it is mounted next.
+    let disk = example(true);
+    for _ in 0..3 {
+        let pulled = disk.pull();
+        let (found, recovered) = recover(&pulled).expect("a sound journal");
+        assert_eq!((found.len(), recovered.may_keep()), (21, Ok(())));
+    }
+}
+
+/// The newest segment has been begun, durably, and now there is nothing of it.
+#[test]
+fn a_newest_segment_without_its_head_is_not_taken_for_new() {
+    for sync in [SyncPolicy::Always, SyncPolicy::EverySecond] {
+        let disk = FaultyDisk::new(22);
+        let (_, journal) = start(&disk, sync).expect("an empty disk");
+        for n in 1..=30 {
+            append(&journal, n);
+            journal.sync().expect("no fault");
+            journal.tick().expect("no fault");
+        }
+        let disk = disk.kill();
+        let last = files_of(&disk).pop().expect("files");
+        assert!(last.starts_with("journal-") && files_of(&disk).len() > 3);
+        let zeros = vec![0; disk.contents(&last).expect("a file").len()];
+        for left in [Some(&[][..]), Some(&zeros[..20]), Some(&zeros[..]), None] {
+            let other = disk.fork(1).kill();
+            match left {
+                Some(left) => other.put(&last, left),
+                None => other.remove(&last).expect("it is there"),
+            }
+            let (found, recovered) = recover(&other).expect("a tail");
+            assert!(found.len() > 10, "{}", found.len());
+            assert!(matches!(recovered.may_keep(), Err(Why::CutTail { .. })), "{left:?}");
+            assert_eq!(recovered.summary.cut.as_ref().map(|cut| &cut.file), Some(&last));
+            let identity = recovered.identity.clone().expect("it has one").renewed(9);
+            let journal = recovered.start(identity, options(sync)).expect("room");
+            append(&journal, 31);
+            journal.close().expect("room");
+            assert!(
+                checked(&(Arc::new(other.kill()) as Arc<dyn Disk>)).expect("readable").is_sound()
+            );
+        }
+    }
+}
+
+/// A format of the future is neither a torn tail nor damage, and no repair touches it.
+#[test]
+fn a_newer_version_is_refused_by_name_and_not_repaired() {
+    for name in ["journal-", "checkpoint-", "identity"] {
+        let disk = example(false);
+        // The last of that kind: a torn tail could be there.
+        let name = files_of(&disk).into_iter().rfind(|file| file.starts_with(name)).expect("one");
+        let mut bytes = disk.contents(&name).expect("a file");
+        if name == "identity" {
+            let text = String::from_utf8(bytes).expect("text");
+            let (body, _) = text.rsplit_once("crc ").expect("it has one");
+            let body = body.replacen("identity 2", "identity 77", 1);
+            bytes = format!("{body}crc {:08x}\n", crc32c::crc32c(body.as_bytes())).into_bytes();
+        } else {
+            bytes[8..12].copy_from_slice(&77u32.to_le_bytes());
+            let crc = crc32c::crc32c(&bytes[..record::FILE_HEAD - 4]);
+            bytes[record::FILE_HEAD - 4..record::FILE_HEAD].copy_from_slice(&crc.to_le_bytes());
+            bytes.truncate(record::FILE_HEAD + 5);
+        }
+        disk.put(&name, &bytes);
+        let before = files_of(&disk);
+        let newer = |error: OpenError| {
+            assert!(matches!(error, OpenError::Newer { version: 77, .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("newer version") && !text.contains("--repair"), "{text}");
+            assert!(text.starts_with(&name), "{text}");
+        };
+        newer(recover(&disk).map(drop).expect_err("it is newer"));
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        newer(checked(&shared).map(drop).expect_err("it is newer"));
+        newer(repair(&shared, LOST).map(drop).expect_err("it is newer"));
+        assert_eq!((files_of(&disk), disk.contents(&name)), (before, Some(bytes)));
+    }
+}
+
+#[test]
+fn what_others_leave_in_a_directory_is_no_obstacle() {
+    let disk = example(true);
+    for name in [".nfs000000012", ".DS_Store", "lost+found", "._identity", "Thumbs.db"] {
+        disk.put(name, b"");
+    }
+    let (found, recovered) = recover(&disk).expect("a sound journal");
+    assert_eq!((found.len(), recovered.may_keep()), (21, Ok(())));
+    drop(recovered);
+    assert!(checked(&(Arc::new(disk) as Arc<dyn Disk>)).expect("readable").is_sound());
+}
+
+#[test]
+fn a_record_that_a_start_would_refuse_is_a_problem() {
+    let disk: Arc<dyn Disk> = Arc::new(example(true));
+    let report = check(&disk, &mut |_, payload| {
+        if number(payload) == 7 { Err("what is this?".to_owned()) } else { Ok(()) }
+    });
+    let report = report.expect("readable");
+    assert!(report.problems.iter().any(|line| line.contains("what is this?")), "{report:?}");
 }

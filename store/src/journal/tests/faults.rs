@@ -41,7 +41,7 @@ fn a_full_disk_holds_writes_up_and_loses_nothing() {
 }
 
 /// Numbers 1 to `last`, as a checkpoint.
-fn checkpoint(journal: &Journal, last: u64) -> Result<CheckpointSummary, Failed> {
+pub(super) fn checkpoint(journal: &Journal, last: u64) -> Result<CheckpointSummary, Failed> {
     let mut checkpoint = journal.begin()?;
     for n in 1..=last {
         checkpoint.put(3, |out| out.extend_from_slice(&payload(n)))?;
@@ -222,4 +222,181 @@ fn a_crash_between_any_two_steps_of_a_checkpoint_is_harmless() {
 
 fn files_of_quietly(disk: &FaultyDisk) -> Option<usize> {
     disk.list().ok().map(|names| names.len() - 1)
+}
+
+/// Opens with a reserve, and writes no zeros ahead, which would be room as well.
+fn start_with_reserve(disk: &FaultyDisk) -> Result<Journal, OpenError> {
+    let (_, recovered) = recover(disk)?;
+    let identity = recovered.identity.clone().unwrap_or_else(|| Identity::new(1, SALT));
+    let options =
+        Options { reserve_bytes: 200 << 10, ahead_bytes: 0, ..options(SyncPolicy::Always) };
+    recovered.start(identity, options)
+}
+
+fn written(disk: &FaultyDisk) -> u64 {
+    let (found, _) = recover(&disk.fork(1).kill()).expect("a sound journal");
+    found.iter().map(|(_, payload)| number(payload)).max().unwrap_or(0)
+}
+
+#[test]
+fn the_first_write_on_a_full_disk_is_kept_and_later_ones_are_refused() {
+    let disk = FaultyDisk::new(31);
+    let journal = start_with_reserve(&disk).expect("an empty disk");
+    append(&journal, 1);
+    journal.sync().expect("room");
+    disk.set_room(Some(0));
+    // It was let in, so it is kept.
+    journal.admit().expect("well so far");
+    let position = append(&journal, 2);
+    journal.commit(position).expect("the reserve has room");
+    assert_eq!(written(&disk), 2);
+    let refused = journal.admit().expect_err("the disk is full").to_string();
+    assert!(refused.contains("cannot be written"), "{refused}");
+    assert!(matches!(journal.status(), Status::Failing(_)));
+    // What comes from peers is not asked for leave.
+    let position = append(&journal, 3);
+    journal.commit(position).expect("the reserve has room");
+    assert!(journal.admit().is_err() && journal.tick().is_err());
+    disk.set_room(None);
+    journal.tick().expect("room again");
+    journal.admit().expect("well again");
+    assert_eq!(journal.status(), Status::Ok);
+    journal.close().expect("room");
+}
+
+#[test]
+fn a_full_disk_has_room_for_a_checkpoint_which_makes_more() {
+    let disk = FaultyDisk::new(32);
+    let journal = start_with_reserve(&disk).expect("an empty disk");
+    for n in 1..=2_000 {
+        append(&journal, n);
+    }
+    journal.sync().expect("room");
+    disk.set_room(Some(0));
+    let position = append(&journal, 2_001);
+    journal.commit(position).expect("the reserve has room");
+    assert!(journal.admit().is_err() && journal.checkpoint_due(0));
+    // All there is comes to one record.
+    let mut checkpoint = journal.begin().expect("the reserve has room");
+    checkpoint.put(3, |out| out.extend_from_slice(&payload(2_001))).expect("the reserve has room");
+    checkpoint.finish().expect("the reserve has room");
+    assert!(!journal.checkpoint_due(0));
+    journal.tick().expect("the log has gone");
+    journal.admit().expect("well again");
+    append(&journal, 2_002);
+    journal.sync().expect("room");
+    let (found, recovered) = recover(&disk.power_cut()).expect("a sound journal");
+    assert_eq!((found.len(), recovered.may_keep()), (2, Ok(())));
+}
+
+#[test]
+fn a_start_on_a_full_disk_takes_no_writes_until_there_is_room() {
+    for (reserve, renewed) in [(true, false), (true, true), (false, false), (false, true)] {
+        let disk = FaultyDisk::new(33);
+        let journal = start_with_reserve(&disk).expect("an empty disk");
+        for n in 1..=9 {
+            append(&journal, n);
+        }
+        journal.sync().expect("room");
+        drop(journal);
+        let disk = disk.kill();
+        if !reserve {
+            disk.remove(reserve::RESERVE).expect("it is there");
+        }
+        disk.set_room(Some(0));
+        let (found, recovered) = recover(&disk).expect("a sound journal");
+        assert_eq!(found.len(), 9);
+        let mut identity = recovered.identity.clone().expect("it has one");
+        if renewed {
+            identity = identity.renewed(2);
+        }
+        let replica = identity.replica;
+        let options = Options { reserve_bytes: 200 << 10, ..options(SyncPolicy::Always) };
+        let journal = recovered.start(identity, options).expect("it starts");
+        assert!(matches!(journal.status(), Status::Failing(_)), "{:?}", journal.status());
+        assert!(journal.admit().is_err() && journal.tick().is_err());
+        // Ended and killed: all is as it was.
+        journal.close().expect("nothing to do");
+        drop(journal);
+        let disk = disk.kill();
+        let (found, recovered) = recover(&disk).expect("a sound journal");
+        assert_eq!(found.len(), 9);
+        let mut identity = recovered.identity.clone().expect("it has one");
+        if renewed && identity.replica != replica {
+            identity = identity.renewed(replica);
+        }
+        let options = Options { reserve_bytes: 200 << 10, ..self::options(SyncPolicy::Always) };
+        let journal = recovered.start(identity, options).expect("it starts");
+        assert!(journal.admit().is_err());
+        // With room it goes on, without a restart.
+        disk.set_room(None);
+        journal.tick().expect("room");
+        journal.admit().expect("room");
+        append(&journal, 10);
+        journal.sync().expect("room");
+        let (found, recovered) = recover(&disk.power_cut()).expect("a sound journal");
+        assert_eq!((found.len(), recovered.may_keep()), (10, Ok(())));
+        assert_eq!(recovered.identity.as_ref().map(|id| id.replica), Some(replica));
+    }
+}
+
+/// Any step may be the last one, and the disk may be full besides.
+#[test]
+fn a_crash_on_a_full_disk_loses_nothing_that_was_committed() {
+    for seed in 0..400 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut disk = FaultyDisk::new(seed);
+        let mut last = 0;
+        for _ in 0..3 {
+            disk.set_room((rng.u8(..4) > 0).then(|| rng.u64(..400)));
+            disk.crash_at(rng.u64(1..60));
+            let mut committed = last;
+            if let Ok(journal) = start_with_reserve(&disk) {
+                let mut n = last;
+                for _ in 0..40 {
+                    if journal.admit().is_ok() {
+                        n += 1;
+                        append(&journal, n);
+                    }
+                    match rng.u8(..8) {
+                        0 => _ = checkpoint(&journal, n),
+                        1 => _ = journal.tick(),
+                        2 => disk.set_room((rng.u8(..2) > 0).then(|| rng.u64(..400))),
+                        _ => {}
+                    }
+                    if journal.commit(journal.appended()).is_ok() {
+                        committed = n;
+                    }
+                }
+            }
+            disk = disk.kill();
+            disk.set_room(None);
+            let (found, _) = recover(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            disk = disk.kill();
+            let found = found.iter().map(|(_, payload)| number(payload)).max().unwrap_or(0);
+            assert!(found >= committed, "seed {seed}: {committed} were kept, {found} are there");
+            last = found;
+        }
+    }
+}
+
+/// The file system may have lost the lock with the fsync, and another process may hold it now.
+#[test]
+fn after_a_failed_fsync_the_lock_is_taken_again() {
+    let disk = FaultyDisk::new(34);
+    let (_, journal) = start(&disk, SyncPolicy::Always).expect("an empty disk");
+    append(&journal, 1);
+    disk.fail_syncs(1);
+    assert!(journal.sync().is_err());
+    disk.drop_lock();
+    let other = disk.lock(false).expect("nobody holds it");
+    let failed = journal.begin().map(drop).expect_err("another process has it").to_string();
+    assert!(failed.contains("locked"), "{failed}");
+    assert!(matches!(journal.status(), Status::Broken(_)));
+    drop(other);
+    checkpoint(&journal, 1).expect("it is free");
+    assert_eq!(journal.status(), Status::Ok);
+    assert!(
+        matches!(disk.lock(false).map(drop), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    );
 }

@@ -24,7 +24,13 @@ fn options(sync: SyncPolicy) -> Options {
         ahead_bytes: 64,
         background: false,
         processors: 2,
+        reserve_bytes: 0,
     }
+}
+
+/// What a look at a directory gives that makes no sense of records.
+fn checked(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
+    check(disk, &mut |_, _| Ok(()))
 }
 
 /// What recovery gives, in order.

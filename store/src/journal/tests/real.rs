@@ -1,5 +1,6 @@
 //! The journal on a real disk, with threads.
 
+use super::faults::checkpoint;
 use super::*;
 
 /// A directory that goes when the test ends.
@@ -108,7 +109,7 @@ fn four_threads_keep_their_order_and_lose_nothing() {
         assert!(matches!(recovered.identity.as_ref().map(|id| id.state), Some(State::Clean(_))));
         assert_eq!(next, [rounds * 5; 4]);
         drop(recovered);
-        assert!(check(&directory.disk()).expect("readable").is_sound());
+        assert!(checked(&directory.disk()).expect("readable").is_sound());
     }
 }
 
@@ -224,4 +225,33 @@ fn a_sync_that_hangs_holds_up_only_the_thread_that_makes_it() {
         assert!(before.elapsed() >= hang, "the first did not make the sync");
     });
     disk.set_sync_delay(Duration::ZERO);
+}
+
+/// Another directory, or a bare mount point, is at the path now: nothing is ever written there.
+#[test]
+fn all_goes_to_the_directory_that_was_opened() {
+    let directory = Directory::new("moved");
+    let elsewhere = Directory(directory.0.with_extension("elsewhere"));
+    let recovered =
+        Journal::open(directory.disk()).and_then(|r| r.replay(|_, _| Ok(()))).expect("empty");
+    let options = Options { background: false, segment_bytes: 100, ..Options::default() };
+    let journal = recovered.start(Identity::new(1, SALT), options).expect("room");
+    append(&journal, 1);
+    std::fs::rename(&directory.0, &elsewhere.0).expect("our own");
+    std::fs::create_dir(&directory.0).expect("our own");
+    append(&journal, 2);
+    journal.tick().expect("room");
+    append(&journal, 3);
+    checkpoint(&journal, 3).expect("room");
+    journal.close().expect("room");
+    assert_eq!(std::fs::read_dir(&directory.0).expect("there").count(), 0);
+    let replayed = Journal::open(elsewhere.disk()).and_then(|recovery| {
+        let mut last = 0;
+        let replayed = recovery.replay(|_, payload| {
+            last = number(payload);
+            Ok(())
+        });
+        replayed.map(|_| last)
+    });
+    assert_eq!(replayed.expect("a sound journal"), 3);
 }
