@@ -10,7 +10,7 @@
 //!                └ set of simple strings              └ set …  └ set …  └ set of maps
 //! ```
 
-use crate::command::{Arg, ArgKind, Categories, Row, Table};
+use crate::command::{Arg, ArgKind, Begin, Categories, Find, Flags, Row, Spec, Table};
 use crate::glob;
 use crate::reply::Reply;
 use crate::request::Args;
@@ -18,21 +18,34 @@ use crate::request::Args;
 /// COMMAND: every row.
 pub fn all(table: &Table, reply: &mut Reply<'_>) {
     reply.array(table.len());
-    table.iter().for_each(|row| entry(row, None, reply));
+    table.all().for_each(|(row, subcommands)| entry(row, None, subcommands, reply));
+}
+
+/// A command that was asked for.
+#[derive(Clone, Copy)]
+struct Named<'t> {
+    row: &'static Row,
+    /// The command whose subcommand it is.
+    parent: Option<&'static Row>,
+    subcommands: &'t [&'static Row],
 }
 
 /// A subcommand is asked for as `config|get`.
-fn find<'t>(table: &'t Table, name: &[u8]) -> Option<(&'t Row, Option<&'t Row>)> {
+fn find<'t>(table: &'t Table, name: &[u8]) -> Option<Named<'t>> {
     let (parent, sub) = match name.iter().position(|byte| *byte == b'|') {
         Some(at) => (&name[..at], Some(&name[at + 1..])),
         None => (name, None),
     };
     let number = table.find(parent)?;
     let row = table.row(number);
-    match sub {
-        None => Some((row, None)),
-        Some(sub) => Some((&row.subcommands[table.subcommand(number, sub)?], Some(row))),
-    }
+    let subcommands = table.subcommands(number);
+    Some(match sub {
+        None => Named { row, parent: None, subcommands },
+        Some(sub) => {
+            let sub = subcommands[table.subcommand(number, sub)?];
+            Named { row: sub, parent: Some(row), subcommands: &[] }
+        }
+    })
 }
 
 /// COMMAND INFO: the rows named, nil for one that is unknown; all if none is named.
@@ -43,13 +56,13 @@ pub fn info(table: &Table, names: Args<'_>, reply: &mut Reply<'_>) {
     reply.array(names.len());
     for name in names.iter() {
         match find(table, name) {
-            Some((row, parent)) => entry(row, parent, reply),
+            Some(Named { row, parent, subcommands }) => entry(row, parent, subcommands, reply),
             None => reply.null(),
         }
     }
 }
 
-/// A name in lower case, a subcommand's behind its parent's.
+/// A name in lower case, a subcommand's after its parent's.
 fn full_name(row: &Row, parent: Option<&Row>) -> String {
     match parent {
         Some(parent) => format!("{}|{}", parent.name, row.name).to_ascii_lowercase(),
@@ -58,7 +71,7 @@ fn full_name(row: &Row, parent: Option<&Row>) -> String {
 }
 
 /// The ten elements of a row.
-fn entry(row: &Row, parent: Option<&Row>, reply: &mut Reply<'_>) {
+fn entry(row: &Row, parent: Option<&Row>, subcommands: &[&Row], reply: &mut Reply<'_>) {
     let (first, last, step) = row.routing_spec();
     reply.array(10);
     reply.bulk(full_name(row, parent).as_bytes());
@@ -71,15 +84,12 @@ fn entry(row: &Row, parent: Option<&Row>, reply: &mut Reply<'_>) {
     let categories: Vec<String> = categories.collect();
     words(categories.iter().map(String::as_str), reply);
     reply.set(0); // tips
-    if first == 0 {
-        reply.set(0);
-    } else {
-        reply.set(1);
-        key_spec(row, first, if last == -1 { -1 } else { 0 }, reply);
-    }
-    reply.set(row.subcommands.len());
-    for sub in row.subcommands {
-        entry(sub, Some(row), reply);
+    let specs = row.specs();
+    reply.set(specs.len());
+    specs.into_iter().for_each(|spec| key_spec(spec, reply));
+    reply.set(subcommands.len());
+    for sub in subcommands {
+        entry(sub, Some(row), &[], reply);
     }
 }
 
@@ -90,39 +100,62 @@ fn words<'a>(names: impl Iterator<Item = &'a str>, reply: &mut Reply<'_>) {
     names.into_iter().for_each(|name| reply.simple(name));
 }
 
-fn key_spec(row: &Row, first: i32, last: i32, reply: &mut Reply<'_>) {
+fn key_spec(spec: Spec, reply: &mut Reply<'_>) {
     reply.map(3);
     reply.bulk(b"flags");
-    words(row.key_flags().iter().copied(), reply);
+    words(spec.flags.names(), reply);
     reply.bulk(b"begin_search");
     reply.map(2);
     reply.bulk(b"type");
-    reply.bulk(b"index");
-    reply.bulk(b"spec");
-    reply.map(1);
-    reply.bulk(b"index");
-    reply.integer(first.into());
+    match spec.begin {
+        Begin::Index(at) => {
+            reply.bulk(b"index");
+            numbers(&[("index", at)], reply);
+        }
+        Begin::Keyword(word, from) => {
+            reply.bulk(b"keyword");
+            reply.bulk(b"spec");
+            reply.map(2);
+            text(reply, "keyword", word);
+            reply.bulk(b"startfrom");
+            reply.integer(from.into());
+        }
+    }
     reply.bulk(b"find_keys");
     reply.map(2);
     reply.bulk(b"type");
-    reply.bulk(b"range");
+    match spec.find {
+        Find::Range { last, step } => {
+            reply.bulk(b"range");
+            numbers(&[("lastkey", last), ("keystep", step), ("limit", 0)], reply);
+        }
+        Find::Counted { step } => {
+            reply.bulk(b"keynum");
+            numbers(&[("keynumidx", 0), ("firstkey", 1), ("keystep", step)], reply);
+        }
+    }
+}
+
+/// The parts of a key specification.
+fn numbers(parts: &[(&str, i32)], reply: &mut Reply<'_>) {
     reply.bulk(b"spec");
-    reply.map(3);
-    for (name, n) in [("lastkey", last), ("keystep", 1), ("limit", 0)] {
+    reply.map(parts.len());
+    for (name, n) in parts {
         reply.bulk(name.as_bytes());
-        reply.integer(n.into());
+        reply.integer((*n).into());
     }
 }
 
 /// COMMAND DOCS: the rows named, unknown ones left out; all if none is named.
 pub fn docs(table: &Table, names: Args<'_>, reply: &mut Reply<'_>) {
-    let rows: Vec<(&Row, Option<&Row>)> = if names.is_empty() {
-        table.iter().map(|row| (row, None)).collect()
+    let all = |(row, subcommands)| Named { row, parent: None, subcommands };
+    let rows: Vec<Named<'_>> = if names.is_empty() {
+        table.all().map(all).collect()
     } else {
         names.iter().filter_map(|name| find(table, name)).collect()
     };
     reply.map(rows.len());
-    rows.into_iter().for_each(|(row, parent)| doc(row, parent, reply));
+    rows.into_iter().for_each(|named| doc(named, reply));
 }
 
 fn text(reply: &mut Reply<'_>, name: &str, value: &str) {
@@ -130,32 +163,35 @@ fn text(reply: &mut Reply<'_>, name: &str, value: &str) {
     reply.bulk(value.as_bytes());
 }
 
-fn doc(row: &Row, parent: Option<&Row>, reply: &mut Reply<'_>) {
+fn doc(Named { row, parent, subcommands }: Named<'_>, reply: &mut Reply<'_>) {
     reply.bulk(full_name(row, parent).as_bytes());
-    let parts = 5 + usize::from(!row.args.is_empty()) + usize::from(!row.subcommands.is_empty());
+    let parts = 5 + usize::from(!row.args.is_empty()) + usize::from(!subcommands.is_empty());
     reply.map(parts);
-    text(reply, "summary", row.summary);
+    text(reply, "summary", &row.full_summary());
     text(reply, "since", row.since);
     text(reply, "group", row.group.name());
     text(reply, "complexity", row.complexity);
     text(reply, "module", "miso");
     if !row.args.is_empty() {
         reply.bulk(b"arguments");
-        arguments(row.args, reply);
+        arguments(row.args, &mut 0, reply);
     }
-    if !row.subcommands.is_empty() {
+    if !subcommands.is_empty() {
         reply.bulk(b"subcommands");
-        reply.map(row.subcommands.len());
-        row.subcommands.iter().for_each(|sub| doc(sub, Some(row), reply));
+        reply.map(subcommands.len());
+        for sub in subcommands {
+            doc(Named { row: sub, parent: Some(row), subcommands: &[] }, reply);
+        }
     }
 }
 
-fn arguments(args: &[Arg], reply: &mut Reply<'_>) {
+/// `spec` is the index of the next argument's key specification.
+fn arguments(args: &[Arg], spec: &mut i64, reply: &mut Reply<'_>) {
     reply.array(args.len());
-    args.iter().for_each(|arg| argument(arg, reply));
+    args.iter().for_each(|arg| argument(arg, spec, reply));
 }
 
-fn argument(arg: &Arg, reply: &mut Reply<'_>) {
+fn argument(arg: &Arg, spec: &mut i64, reply: &mut Reply<'_>) {
     let (kind, inner): (&str, &[Arg]) = match arg.kind {
         ArgKind::Key => ("key", &[]),
         ArgKind::String | ArgKind::ShardChannel => ("string", &[]),
@@ -174,6 +210,9 @@ fn argument(arg: &Arg, reply: &mut Reply<'_>) {
     if arg.multiple {
         flags.push("multiple");
     }
+    if arg.token_repeats {
+        flags.push("multiple_token");
+    }
     let parts = 2
         + usize::from(inner.is_empty())
         + usize::from(key)
@@ -188,8 +227,9 @@ fn argument(arg: &Arg, reply: &mut Reply<'_>) {
     }
     if key {
         reply.bulk(b"key_spec_index");
-        reply.integer(0);
+        reply.integer(*spec);
     }
+    *spec += i64::from(key || arg.kind == ArgKind::ShardChannel);
     if let Some(token) = arg.token {
         text(reply, "token", token);
     }
@@ -199,7 +239,7 @@ fn argument(arg: &Arg, reply: &mut Reply<'_>) {
     }
     if !inner.is_empty() {
         reply.bulk(b"arguments");
-        arguments(inner, reply);
+        arguments(inner, spec, reply);
     }
 }
 
@@ -253,9 +293,9 @@ pub fn list(table: &Table, filter: Args<'_>, reply: &mut Reply<'_>) -> Result<()
                 names.push(name);
             }
         };
-        for row in table.iter() {
+        for (row, subcommands) in table.all() {
             add(row, None);
-            row.subcommands.iter().for_each(|sub| add(sub, Some(row)));
+            subcommands.iter().for_each(|sub| add(sub, Some(row)));
         }
     }
     reply.array(names.len());
@@ -276,25 +316,29 @@ pub fn get_keys(
     let number = command.get(0).and_then(|name| table.find(name));
     let number = number.ok_or("ERR Invalid command specified")?;
     let mut row = table.row(number);
-    if !row.subcommands.is_empty() {
+    if row.is_parent() {
         let sub = command.get(1).and_then(|word| table.subcommand(number, word));
-        row = &row.subcommands[sub.ok_or("ERR Invalid command specified")?];
+        row = table.subcommands(number)[sub.ok_or("ERR Invalid command specified")?];
     }
-    if row.key_spec().0 == 0 {
+    if !row.has_keys() {
         return Err("ERR The command has no key arguments");
     }
     if !row.fits(command.len()) {
         return Err("ERR Invalid number of arguments specified for command");
     }
-    let keys: Vec<&[u8]> = row.keys(command).collect();
+    let mut keys = Vec::new();
+    let sound = row.for_each_key(command, |key| keys.push(key));
+    if !sound || (keys.is_empty() && !row.flags.has(Flags::NO_MANDATORY_KEYS)) {
+        return Err("ERR Invalid arguments specified for command");
+    }
     reply.array(keys.len());
     for key in keys {
         if flags {
             reply.array(2);
-            reply.bulk(key);
-            words(row.key_flags().iter().copied(), reply);
+            reply.bulk(key.word);
+            words(key.flags.names(), reply);
         } else {
-            reply.bulk(key);
+            reply.bulk(key.word);
         }
     }
     Ok(())
@@ -303,45 +347,32 @@ pub fn get_keys(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Access, Flags, Group, NAME, OBJECT};
+    use crate::command::{Group, NAME, OBJECT};
     use crate::reply::Resp;
     use crate::request::OwnedArgs;
 
     const MATCH: Arg = Arg::pattern("pattern").with_token("MATCH").optional();
-    const GET: Row = Row {
-        name: "GET",
-        args: &[Arg::pattern("parameter").multiple()],
-        flags: Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE),
-        is_subcommand: true,
-        ..Row::EMPTY
-    };
-    const CONFIG: Row = Row { name: "CONFIG", subcommands: &[GET], ..Row::EMPTY };
-    const DEL: Row = Row {
-        name: "DEL",
-        args: &[OBJECT.multiple()],
-        access: Access::Write,
-        group: Group::Keyspace,
-        flags: Flags::NO_DENYOOM,
-        ..Row::EMPTY
-    };
-    const SCAN: Row = Row {
-        name: "ORSET.SCAN",
-        args: &[OBJECT, NAME, MATCH],
-        access: Access::Read,
-        group: Group::OrSet,
-        complexity: "O(1)",
-        summary: "Walks",
-        ..Row::EMPTY
-    };
-    const PING: Row =
-        Row { name: "PING", group: Group::Connection, flags: Flags::FAST, ..Row::EMPTY };
-    static ROWS: [Row; 4] = [CONFIG, DEL, SCAN, PING];
+    static GET: Row = Row::subcommand("GET")
+        .args(&[Arg::pattern("parameter").multiple()])
+        .admin()
+        .flags(Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE));
+    const DEL: Row =
+        Row::command("DEL").args(&[OBJECT.multiple()]).group(Group::Keyspace).deletes();
+    const SCAN: Row = Row::command("ORSET.SCAN")
+        .args(&[OBJECT, NAME, MATCH])
+        .group(Group::OrSet)
+        .reads()
+        .summary("Walks");
+    const PING: Row = Row::command("PING").group(Group::Connection).fast();
+    static ROWS: [Row; 4] = [Row::command("CONFIG").parent(), DEL, SCAN, PING];
 
     /// What `write` answers, one element after another, blank where lines end. Lengths of bulk strings
     /// are left out.
     fn written(resp: Resp, write: impl FnOnce(&Table, &mut Reply<'_>)) -> String {
         let mut out = Vec::new();
-        write(&Table::new(&ROWS), &mut Reply { out: &mut out, resp });
+        let subcommands = |row: &'static Row| row.is_parent().then_some(&GET);
+        let table = Table::with_subcommands(ROWS.iter().map(|row| (row, subcommands(row))));
+        write(&table, &mut Reply { out: &mut out, resp });
         let text = String::from_utf8(out).expect("text");
         let lines = text.lines().filter(|line| !line.starts_with('$') || *line == "$-1");
         lines.collect::<Vec<_>>().join(" ")

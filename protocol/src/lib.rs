@@ -2,8 +2,8 @@
 //!
 //! - [`request`] cuts a connection's bytes into arguments; [`reply`] writes answers.
 //! - [`command`] says what a row of the command table is and derives what follows from it: arity,
-//!   keys, flags, ACL categories. [`introspect`] answers `COMMAND` from it, [`mod@reference`] writes the
-//!   reference page.
+//!   keys, secrets, flags, ACL categories, how it merges. [`introspect`] answers `COMMAND` from it,
+//!   [`mod@reference`] writes the reference and the compatibility page.
 //! - [`integer`] and [`glob`] read numbers and patterns exactly as Redis does.
 //!
 //! - [`peer`]: what nodes say to each other.

@@ -1,11 +1,12 @@
-//! The reference page, from the table: a section per group in the groups' order, an entry per command
-//! with its syntax, what it does and answers, what it costs, who may run it, and an example.
+//! Pages made from the table. The reference: a section per group in the groups' order, an entry per
+//! command with its syntax, what it does and answers, what it costs, how it merges, its ACL categories
+//! and an example. The compatibility page: how each command of Redis merges, or why it is not served.
 //!
 //! Syntax is written as Redis's manual writes it: `[optional]`, `name [name ...]`, `<ONE | OTHER>`.
 
 use std::fmt::Write as _;
 
-use crate::command::{Arg, ArgKind, Group, Row, Table};
+use crate::command::{Arg, ArgKind, Group, Merging, Row, Table};
 
 /// A command's syntax: `GCOUNTER.ADD object name [increment]`.
 #[must_use]
@@ -33,7 +34,14 @@ fn argument(arg: &Arg) -> String {
         Some(token) => format!("{token} {inner}"),
     };
     if arg.multiple {
-        text = format!("{text} [{text} ...]");
+        // The word before it comes once, as WEIGHTS, or each time, as GET of SORT.
+        let again = match arg.token {
+            Some(token) if !arg.token_repeats => {
+                text.strip_prefix(token).unwrap_or_default().trim_start().to_owned()
+            }
+            _ => text.clone(),
+        };
+        text = format!("{text} [{again} ...]");
     }
     if arg.optional { format!("[{text}]") } else { text }
 }
@@ -48,16 +56,17 @@ pub fn markdown(table: &Table) -> String {
          the first write creates. A command of another type than a name holds answers `WRONGTYPE`.\n",
     );
     for group in Group::ALL {
-        let rows: Vec<&Row> = table.iter().filter(|row| row.group == *group).collect();
-        if rows.is_empty() {
+        let rows: Vec<_> = table.all().filter(|(row, _)| row.group == *group).collect();
+        let served = rows.iter().any(|(row, _)| row.refusal(None).is_none());
+        if !served {
             continue;
         }
         let _ = write!(page, "\n## {}\n", group.title());
-        for row in rows {
-            if row.subcommands.is_empty() {
+        for (row, subcommands) in rows {
+            if subcommands.is_empty() {
                 entry(row, "", &mut page);
             }
-            for sub in row.subcommands {
+            for sub in subcommands {
                 entry(sub, row.name, &mut page);
             }
         }
@@ -65,7 +74,11 @@ pub fn markdown(table: &Table) -> String {
     page
 }
 
+/// Nothing for a command that is not served: that one stands on the compatibility page.
 fn entry(row: &Row, parent: &str, page: &mut String) {
+    if row.refusal(None).is_some() {
+        return;
+    }
     let blank = if parent.is_empty() { "" } else { " " };
     let _ = write!(page, "\n### {parent}{blank}{}\n\n", row.name);
     let _ = write!(page, "`{parent}{blank}{}`\n\n{}.\n\n", syntax(row), row.summary);
@@ -73,6 +86,10 @@ fn entry(row: &Row, parent: &str, page: &mut String) {
         let _ = writeln!(page, "- Reply: {}", row.reply);
     }
     let _ = writeln!(page, "- Complexity: {}", row.complexity);
+    if row.merging() != Merging::Local {
+        let note = if row.merge_note.is_empty() { "" } else { ": " };
+        let _ = writeln!(page, "- Merging: {}{note}{}", row.merging().name(), row.merge_note);
+    }
     let _ = writeln!(page, "- Since: {}", row.since);
     let categories: Vec<String> =
         row.acl_categories().names().map(|name| format!("`@{name}`")).collect();
@@ -86,10 +103,70 @@ fn entry(row: &Row, parent: &str, page: &mut String) {
     }
 }
 
+/// The compatibility page: all commands of Redis that the table knows, by how they merge. Each that is
+/// not served has a heading of its own, to which its error leads.
+#[must_use]
+pub fn compatibility(table: &Table) -> String {
+    let mut page = String::from(
+        "# Compatibility with Redis\n\nGenerated from the server's own table by `cargo xtask docs`.\n",
+    );
+    let mut commands = Vec::new();
+    for (row, subcommands) in table.all().filter(|(row, _)| row.group.is_of_redis()) {
+        if subcommands.is_empty() {
+            commands.push((row.name.to_owned(), row));
+        }
+        let name = |sub: &Row| format!("{} {}", row.name, sub.name);
+        commands.extend(subcommands.iter().map(|sub| (name(sub), *sub)));
+    }
+    commands.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let sections: [(&str, &str, fn(Merging) -> bool); 3] = [
+        (
+            "Merges",
+            "Nodes may run these on one key at the same time, also while they cannot reach each other: \
+             nothing that was acknowledged is lost.",
+            |merging| merging == Merging::Merges,
+        ),
+        (
+            "Decides here",
+            "What these answer and do follows from what this node knows at that moment; another node may \
+             decide otherwise at the same time. What both wrote merges. `local-decisions refuse` turns \
+             them off.",
+            |merging| merging == Merging::DecidesHere,
+        ),
+        (
+            "Reads and administration",
+            "These change no data: they answer what this node has.",
+            |merging| merging == Merging::Local,
+        ),
+    ];
+    for (title, text, is) in sections {
+        let rows: Vec<_> = commands.iter().filter(|(_, row)| is(row.merging())).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let _ = write!(page, "\n## {title}\n\n{text}\n\n| command | how |\n|---|---|\n");
+        for (name, row) in rows {
+            let note = if row.merge_note.is_empty() { row.summary } else { row.merge_note };
+            let _ = writeln!(page, "| {name} | {} |", note.replace('|', "\\|"));
+        }
+    }
+    let refused =
+        |row: &Row| if let Merging::Refused(why) = row.merging() { Some(why) } else { None };
+    if commands.iter().any(|(_, row)| refused(row).is_some()) {
+        page.push_str("\n## Not served\n\nEach answers an error that says why.\n");
+    }
+    for (name, row) in &commands {
+        if let Some(why) = refused(row) {
+            let _ = write!(page, "\n### {name}\n\nNot served: {why}.\n");
+        }
+    }
+    page
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Access, Flags, NAME, OBJECT};
+    use crate::command::{NAME, OBJECT};
 
     const fn row(args: &'static [Arg]) -> Row {
         Row { name: "T.X", args, ..Row::EMPTY }
@@ -114,33 +191,34 @@ mod tests {
         check(const { &[Arg::one_of("how", SAVE).optional()] }, "T.X [SAVE | NOSAVE]");
         check(const { &[Arg::one_of("how", SAVE)] }, "T.X <SAVE | NOSAVE>");
         check(const { &[Arg::block("auth", AUTH).with_token("AUTH")] }, "T.X AUTH user password");
+        check(
+            const { &[Arg::integer("weight").with_token("WEIGHTS").multiple()] },
+            "T.X WEIGHTS weight [weight ...]",
+        );
+        check(
+            const { &[Arg::pattern("pattern").with_token("GET").multiple_token()] },
+            "T.X GET pattern [GET pattern ...]",
+        );
     }
 
     #[test]
     fn a_page() {
-        const GET: Row = Row {
-            name: "GET",
-            args: &[NAME],
-            summary: "The settings that match",
-            reply: "Array",
-            is_subcommand: true,
-            ..Row::EMPTY
-        };
+        static GET: Row =
+            Row::subcommand("GET").args(&[NAME]).summary("The settings that match").reply("Array");
         static ROWS: [Row; 2] = [
-            Row { name: "CONFIG", subcommands: &[GET], ..Row::EMPTY },
-            Row {
-                name: "GCOUNTER.GET",
-                args: &[OBJECT, NAME],
-                access: Access::Read,
-                group: Group::GCounter,
-                flags: Flags::FAST,
-                summary: "The value",
-                reply: "Integer",
-                example: &[("GCOUNTER.GET o n", "(integer) 0")],
-                ..Row::EMPTY
-            },
+            Row::command("CONFIG").parent(),
+            Row::command("GCOUNTER.GET")
+                .args(&[OBJECT, NAME])
+                .group(Group::GCounter)
+                .reads()
+                .fast()
+                .summary("The value")
+                .reply("Integer")
+                .example(&[("GCOUNTER.GET o n", "(integer) 0")]),
         ];
-        let page = markdown(&Table::new(&ROWS));
+        let subcommands = |row: &'static Row| row.is_parent().then_some(&GET);
+        let page =
+            markdown(&Table::with_subcommands(ROWS.iter().map(|row| (row, subcommands(row)))));
         let sections = page.split_once("\n## ").map(|(_, rest)| rest);
         let expected = "Grow-only counters\n\n\
             ### GCOUNTER.GET\n\n\
@@ -160,5 +238,31 @@ mod tests {
             - Since: 0.1.0\n\
             - ACL: `@slow`\n";
         assert_eq!(sections, Some(expected));
+    }
+
+    #[test]
+    fn how_commands_merge_is_a_page() {
+        static GET: Row = Row::subcommand("GET").summary("The settings that match");
+        static ROWS: [Row; 5] = [
+            Row::command("GCOUNTER.ADD").group(Group::GCounter).writes(),
+            Row::command("CONFIG").parent(),
+            Row::command("INCR").group(Group::String).writes().merges("the sum, always exact"),
+            Row::command("SETNX").group(Group::String).decides_here("").summary("Sets a new key"),
+            Row::command("EVAL").group(Group::Scripting).refused("scripts do not merge"),
+        ];
+        let subcommands = |row: &'static Row| if row.is_parent() { vec![&GET] } else { Vec::new() };
+        let table = Table::with_subcommands(ROWS.iter().map(|row| (row, subcommands(row))));
+        let page = compatibility(&table);
+        let sections: Vec<&str> = page.split("\n## ").skip(1).collect();
+        assert!(sections[0].starts_with("Merges\n"));
+        assert!(sections[0].ends_with("|---|---|\n| INCR | the sum, always exact |\n"));
+        assert!(sections[1].starts_with("Decides here\n"));
+        assert!(sections[1].ends_with("|---|---|\n| SETNX | Sets a new key |\n"));
+        assert!(sections[2].ends_with("|---|---|\n| CONFIG GET | The settings that match |\n"));
+        assert!(sections[3].ends_with("### EVAL\n\nNot served: scripts do not merge.\n"));
+        assert_eq!((sections.len(), page.contains("GCOUNTER")), (4, false));
+        let reference = markdown(&table);
+        assert!(reference.contains("- Merging: merges: the sum, always exact\n"));
+        assert!(!reference.contains("EVAL"), "what is not served has no entry");
     }
 }

@@ -6,169 +6,165 @@ use std::sync::Arc;
 use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::request::Args;
 
-use super::subcommands::help;
+use super::subcommands::helps;
 use crate::engine::admit::deny;
-use crate::engine::command::{Command, ROW};
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::node::subscriptions::ChannelKind;
 
 const FLAGS: Flags = Flags::PUBSUB.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
+const LISTENERS: &str = "O(N) with N channels or listeners";
 const LISTEN: Flags = FLAGS.with(Flags::ALLOW_SUBSCRIBED);
-
-const fn row(
-    name: &'static str,
-    args: &'static [Arg],
-    summary: &'static str,
-    reply: &'static str,
-) -> Row {
-    Row {
-        name,
-        args,
-        group: Group::PubSub,
-        flags: LISTEN,
-        complexity: "O(N) with N channels or listeners",
-        summary,
-        reply,
-        ..ROW
-    }
-}
-
-const fn sub(
-    name: &'static str,
-    args: &'static [Arg],
-    summary: &'static str,
-    reply: &'static str,
-) -> Row {
-    Row { is_subcommand: true, flags: FLAGS, ..row(name, args, summary, reply) }
-}
 
 pub(super) const PUBSUB: &[Command] = &[
     Command::new(
-        Row {
-            example: &[(
+        Row::command("SUBSCRIBE")
+            .args(&[Arg::string("channel").multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary("Listens to channels")
+            .reply("A message per channel, then what is published")
+            .example(&[(
                 "SUBSCRIBE __miso__:checkout:cart-12345",
-                "1) \"subscribe\"\n2) \"__miso__:checkout:cart-12345\"\n3) (integer) 1\n1) \"message\"\n2) \"__miso__:checkout:cart-12345\"\n3) \"total gcounter\"",
-            )],
-            ..row(
-                "SUBSCRIBE",
-                &[Arg::string("channel").multiple()],
-                "Listens to channels",
-                "A message per channel, then what is published",
-            )
-        },
+                "1) \"subscribe\"\n2) \"__miso__:checkout:cart-12345\"\n\
+                 3) (integer) 1\n1) \"message\"\n\
+                 2) \"__miso__:checkout:cart-12345\"\n3) \"total gcounter\"",
+            )]),
         |cx, args| subscribe(cx, args, ChannelKind::Channel),
     ),
     Command::new(
-        row(
-            "PSUBSCRIBE",
-            &[Arg::pattern("pattern").multiple()],
-            "Listens to all channels that match",
-            "A message per pattern, then what is published",
-        ),
+        Row::command("PSUBSCRIBE")
+            .args(&[Arg::pattern("pattern").multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary("Listens to all channels that match")
+            .reply("A message per pattern, then what is published"),
         |cx, args| subscribe(cx, args, ChannelKind::Pattern),
     ),
     Command::new(
-        row(
-            "UNSUBSCRIBE",
-            &[Arg::string("channel").optional().multiple()],
-            "Stops listening to channels, or to all",
-            "A message per channel",
-        ),
+        Row::command("UNSUBSCRIBE")
+            .args(&[Arg::string("channel").optional().multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary("Stops listening to channels, or to all")
+            .reply("A message per channel"),
         |cx, args| unsubscribe(cx, args, ChannelKind::Channel),
     ),
     Command::new(
-        row(
-            "PUNSUBSCRIBE",
-            &[Arg::pattern("pattern").optional().multiple()],
-            "Stops listening to patterns, or to all",
-            "A message per pattern",
-        ),
+        Row::command("PUNSUBSCRIBE")
+            .args(&[Arg::pattern("pattern").optional().multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary("Stops listening to patterns, or to all")
+            .reply("A message per pattern"),
         |cx, args| unsubscribe(cx, args, ChannelKind::Pattern),
     ),
     Command::new(
-        Row {
-            flags: FLAGS.with(Flags::FAST),
-            ..row(
-                "PUBLISH",
-                &[Arg::string("channel"), Arg::string("message")],
-                "Sends a message to the listeners on this node",
-                "Integer: how many got it",
-            )
-        },
+        Row::command("PUBLISH")
+            .args(&[Arg::string("channel"), Arg::string("message")])
+            .group(Group::PubSub)
+            .flags(FLAGS)
+            .fast()
+            .complexity(LISTENERS)
+            .flags(Flags::MAY_REPLICATE)
+            .summary("Sends a message to the listeners on this node")
+            .reply("Integer: how many got it"),
         |cx, args| publish(cx, args, ChannelKind::Channel),
     ),
     Command::new(
-        row(
-            "SSUBSCRIBE",
-            &[Arg::shard_channel("shardchannel").multiple()],
-            "Listens to shard channels: names of their own, for clients written for a Redis cluster",
-            "A message per channel, then what is published",
-        ),
+        Row::command("SSUBSCRIBE")
+            .args(&[Arg::shard_channel("shardchannel").multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary(
+                "Listens to shard channels: names of their own, for clients \
+                 written for a Redis cluster",
+            )
+            .reply("A message per channel, then what is published"),
         |cx, args| subscribe(cx, args, ChannelKind::Shard),
     ),
     Command::new(
-        row(
-            "SUNSUBSCRIBE",
-            &[Arg::shard_channel("shardchannel").optional().multiple()],
-            "Stops listening to shard channels, or to all",
-            "A message per channel",
-        ),
+        Row::command("SUNSUBSCRIBE")
+            .args(&[Arg::shard_channel("shardchannel").optional().multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary("Stops listening to shard channels, or to all")
+            .reply("A message per channel"),
         |cx, args| unsubscribe(cx, args, ChannelKind::Shard),
     ),
     Command::new(
-        Row {
-            flags: Flags::PUBSUB.with(Flags::LOADING).with(Flags::STALE).with(Flags::FAST),
-            example: &[("SPUBLISH orders hello", "(integer) 0")],
-            ..row(
-                "SPUBLISH",
-                &[Arg::shard_channel("shardchannel"), Arg::string("message")],
-                "Sends a message to the listeners of a shard channel on this node",
-                "Integer: how many got it",
-            )
-        },
+        Row::command("SPUBLISH")
+            .args(&[Arg::shard_channel("shardchannel"), Arg::string("message")])
+            .group(Group::PubSub)
+            .fast()
+            .flags(Flags::PUBSUB.with(Flags::LOADING).with(Flags::STALE))
+            .complexity(LISTENERS)
+            .flags(Flags::MAY_REPLICATE)
+            .summary("Sends a message to the listeners of a shard channel on this node")
+            .reply("Integer: how many got it")
+            .example(&[("SPUBLISH orders hello", "(integer) 0")]),
         |cx, args| publish(cx, args, ChannelKind::Shard),
     ),
     Command::parent(
-        Row {
-            flags: Flags::NONE,
-            subcommands: &[
-                sub(
-                    "CHANNELS",
-                    &[Arg::pattern("pattern").optional()],
-                    "The channels that have a listener",
-                    "Array",
-                ),
-                sub(
-                    "NUMSUB",
-                    &[Arg::string("channel").optional().multiple()],
-                    "How many listen to channels",
-                    "Array of channels and counts in turn",
-                ),
-                sub("NUMPAT", &[], "How many patterns have a listener", "Integer"),
-                sub(
-                    "SHARDCHANNELS",
-                    &[Arg::pattern("pattern").optional()],
-                    "The shard channels that have a listener",
-                    "Array",
-                ),
-                sub(
-                    "SHARDNUMSUB",
-                    &[Arg::string("shardchannel").optional().multiple()],
-                    "How many listen to shard channels",
-                    "Array of channels and counts in turn",
-                ),
-                sub("HELP", &[], "What the subcommands are", "Array of lines"),
-            ],
-            ..row("PUBSUB", &[], "About channels", "")
-        },
+        Row::command("PUBSUB").group(Group::PubSub).complexity(LISTENERS).summary("About channels"),
         &[
-            |cx, args| channels(cx, args, ChannelKind::Channel),
-            |cx, args| numsub(cx, args, ChannelKind::Channel),
-            numpat,
-            |cx, args| channels(cx, args, ChannelKind::Shard),
-            |cx, args| numsub(cx, args, ChannelKind::Shard),
-            help,
+            Command::new(
+                Row::subcommand("CHANNELS")
+                    .args(&[Arg::pattern("pattern").optional()])
+                    .group(Group::PubSub)
+                    .flags(FLAGS)
+                    .complexity(LISTENERS)
+                    .summary("The channels that have a listener")
+                    .reply("Array"),
+                |cx, args| channels(cx, args, ChannelKind::Channel),
+            ),
+            Command::new(
+                Row::subcommand("NUMSUB")
+                    .args(&[Arg::string("channel").optional().multiple()])
+                    .group(Group::PubSub)
+                    .flags(FLAGS)
+                    .complexity(LISTENERS)
+                    .summary("How many listen to channels")
+                    .reply("Array of channels and counts in turn"),
+                |cx, args| numsub(cx, args, ChannelKind::Channel),
+            ),
+            Command::new(
+                Row::subcommand("NUMPAT")
+                    .group(Group::PubSub)
+                    .flags(FLAGS)
+                    .complexity(LISTENERS)
+                    .summary("How many patterns have a listener")
+                    .reply("Integer"),
+                numpat,
+            ),
+            Command::new(
+                Row::subcommand("SHARDCHANNELS")
+                    .args(&[Arg::pattern("pattern").optional()])
+                    .group(Group::PubSub)
+                    .flags(FLAGS)
+                    .complexity(LISTENERS)
+                    .summary("The shard channels that have a listener")
+                    .reply("Array"),
+                |cx, args| channels(cx, args, ChannelKind::Shard),
+            ),
+            Command::new(
+                Row::subcommand("SHARDNUMSUB")
+                    .args(&[Arg::string("shardchannel").optional().multiple()])
+                    .group(Group::PubSub)
+                    .flags(FLAGS)
+                    .complexity(LISTENERS)
+                    .summary("How many listen to shard channels")
+                    .reply("Array of channels and counts in turn"),
+                |cx, args| numsub(cx, args, ChannelKind::Shard),
+            ),
+            helps(Group::PubSub),
         ],
     ),
 ];

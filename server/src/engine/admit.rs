@@ -16,9 +16,10 @@ use crate::engine::{restore, thaw};
 use crate::node::Node;
 use crate::node::acl::log::LogEntry;
 use crate::node::acl::user::{DEFAULT, Denied};
+use crate::settings::Settings;
 
 /// A command that was found and has the right number of arguments.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Resolved {
     pub(crate) number: u16,
     pub(crate) row: &'static Row,
@@ -41,16 +42,24 @@ impl Resolved {
         }
     }
 
+    /// The indexes of the words that MONITOR and SLOWLOG must not show.
+    pub(super) fn secrets(&self, args: Args<'_>) -> Vec<usize> {
+        self.leaf().secrets(args, Settings::is_secret)
+    }
+
     /// Whether it is EXEC, for which the queued commands decide.
     pub(super) fn is_exec(&self) -> bool {
-        self.row.name == "EXEC"
+        self.row.flags.has(Flags::EXEC)
     }
 
     /// Whether it writes or publishes, within `session`.
     pub(super) fn writes(&self, session: &Session) -> bool {
         match &session.transaction {
             Some(transaction) if self.is_exec() => transaction.writes,
-            _ => self.leaf().access == Access::Write || self.row.name == "PUBLISH",
+            _ => {
+                let leaf = self.leaf();
+                leaf.access == Access::Write || leaf.flags.has(Flags::MAY_REPLICATE)
+            }
         }
     }
 }
@@ -84,7 +93,7 @@ pub(super) fn admit(
     }
     let flags = found.leaf().flags;
     let pauses = !flags.has(Flags::IMMEDIATE) || found.is_exec();
-    if node.clients.is_paused(write) && pauses && found.row.name != "CLIENT" {
+    if node.clients.is_paused(write) && pauses && !found.row.flags.has(Flags::NEVER_PAUSED) {
         return Admission::Wait(After::RetryAfterPause);
     }
     let resets = match &session.transaction {
@@ -131,7 +140,7 @@ pub(crate) fn find(
     let row = table.row(number);
     let slot = node.stats.slot(number, None);
     let mut found = Resolved { number, row, sub: None, slot };
-    if !row.subcommands.is_empty() {
+    if row.is_parent() {
         match args.get(1) {
             // A few commands also stand alone.
             None if row.flags.has(Flags::ALONE) => {}
@@ -141,14 +150,14 @@ pub(crate) fn find(
                     let shown = &word[..word.len().min(UNKNOWN_SHOWN)];
                     CommandError::UnknownSubcommand(shown.into(), row.name.into())
                 })?;
-                found.sub = Some((at, &row.subcommands[at]));
+                found.sub = Some((at, table.subcommands(number)[at]));
                 found.slot = node.stats.slot(number, Some(at));
             }
         }
     }
     let fits = match found.sub {
         Some((_, sub)) => sub.fits(args.len()),
-        None => !row.subcommands.is_empty() || table.fits(number, args.len()),
+        None => row.is_parent() || table.fits(number, args.len()),
     };
     if !fits {
         return Err(CommandError::WrongArity(found.name().into()));

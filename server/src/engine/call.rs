@@ -49,7 +49,7 @@ impl Batch {
 pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
     let flags = found.leaf().flags;
     if node.monitors.any() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
-        node.monitors.tell(client, args, &node.settings);
+        node.monitors.tell(client, args, &found.secrets(args), &node.settings);
     }
 }
 
@@ -86,7 +86,8 @@ pub(super) fn call(
             let slow = cx.node.settings.slower_than().is_some_and(|from| micros >= from);
             if slow && !found.leaf().flags.has(Flags::SKIP_SLOWLOG) {
                 let max = cx.node.settings.slowlog_max_len();
-                cx.node.slowlog.add(&cx.session.client, args, took, max);
+                let secrets = found.secrets(args);
+                cx.node.slowlog.add(&cx.session.client, args, &secrets, took, max);
             }
             cx.node.latency.note("command", took, cx.node.settings.latency_threshold());
         }

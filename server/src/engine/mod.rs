@@ -44,6 +44,12 @@ impl Engine {
         Engine { node, handlers }
     }
 
+    /// The first key of a command, for prefetching; none if its row has none in a fixed place.
+    pub(crate) fn first_key<'a>(&self, args: Args<'a>) -> Option<&'a [u8]> {
+        let number = self.node.table.find(args.get(0)?)?;
+        args.get(self.handlers.first_key(number)?)
+    }
+
     /// Runs the command `args` for `session`, and appends its reply, or an error, to `out`.
     ///
     /// The result says what is to be done: go on, end the session, wait for the reply, or run the
@@ -159,7 +165,7 @@ fn queue(
     transaction.writes |= found.leaf().access == Access::Write;
     transaction.resets |= found.leaf().flags.has(Flags::RESETS);
     transaction.grows |= found.leaf().all_flags().has(Flags::DENYOOM);
-    transaction.queued.push(Queued { row: found.number, args: args.to_owned() });
+    transaction.queued.push(Queued { found: *found, args: args.to_owned() });
     session.client.about.lock().multi = transaction.queued.len() as i64;
     out.extend_from_slice(b"+QUEUED\r\n");
     After::Continue

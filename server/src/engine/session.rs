@@ -7,6 +7,7 @@ use miso_protocol::reply::Resp;
 use miso_protocol::request::OwnedArgs;
 use miso_store::Function;
 
+use crate::engine::admit::Resolved;
 use crate::node::Node;
 use crate::node::acl::user::User;
 use crate::node::clients::Client;
@@ -27,7 +28,8 @@ pub(crate) enum ReplyMode {
 /// A queued command.
 #[derive(Debug)]
 pub(crate) struct Queued {
-    pub(crate) row: u16,
+    /// What was found of it when it was queued.
+    pub(super) found: Resolved,
     pub(crate) args: OwnedArgs,
 }
 

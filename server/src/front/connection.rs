@@ -509,7 +509,7 @@ impl Connection {
             let window = if limits.unauthenticated { 1 } else { AHEAD };
             let (count, stop) = ahead.read(&mut self.parser, input, at, window, &limits);
             if let Some(function) = &self.session.function {
-                ahead.prefetch(function, input, count);
+                ahead.prefetch(&self.front.engine, function, input, count);
             }
             for command in ahead.commands(count) {
                 let next = self.run_command(&input[command.at..], command, output, batch);

@@ -111,8 +111,8 @@ impl Node {
             None => "NULL".into(),
             Some((number, None)) => self.table.row(number).name.to_ascii_lowercase(),
             Some((number, Some(sub))) => {
-                let row = self.table.row(number);
-                format!("{}|{}", row.name, row.subcommands[sub].name).to_ascii_lowercase()
+                let (name, subs) = (self.table.row(number).name, self.table.subcommands(number));
+                format!("{name}|{}", subs[sub].name).to_ascii_lowercase()
             }
         };
         client.line(self.uptime_ms(), &command)

@@ -13,6 +13,9 @@ use crate::node::clients::Client;
 use crate::settings::Settings;
 use crate::settings::kind::OutputLimit;
 
+/// What is shown in place of a secret, as in Redis.
+pub(crate) const REDACTED: &[u8] = b"(redacted)";
+
 /// The clients that monitor.
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
@@ -38,14 +41,20 @@ impl Monitors {
         self.any.load(Ordering::Relaxed)
     }
 
-    /// Sends a command of `client` to all clients that monitor.
-    pub(crate) fn tell(&self, client: &Client, args: Args<'_>, settings: &Settings) {
+    /// Sends a command of `client` to all clients that monitor, without the words at `secrets`.
+    pub(crate) fn tell(
+        &self,
+        client: &Client,
+        args: Args<'_>,
+        secrets: &[usize],
+        settings: &Settings,
+    ) {
         let micros = unix_micros();
         let mut line =
             format!("+{}.{:06} [0 {}]", micros / 1_000_000, micros % 1_000_000, client.address);
-        for arg in args.iter() {
+        for (at, arg) in args.iter().enumerate() {
             line.push(' ');
-            quote(arg, &mut line);
+            quote(if secrets.contains(&at) { REDACTED } else { arg }, &mut line);
         }
         line.push_str("\r\n");
         // Class normal may have no limit. An outbox that other clients fill needs one.

@@ -250,10 +250,10 @@ impl Stats {
     /// Counters for the commands of a table.
     pub(crate) fn new(table: &Table) -> Stats {
         let (mut slots, mut names) = (Vec::new(), Vec::new());
-        for row in table.iter() {
+        for (row, subcommands) in table.all() {
             slots.push(u16::try_from(names.len()).expect("there are fewer commands than 65 536"));
             names.push(row.name.to_ascii_lowercase());
-            let subs = row.subcommands.iter();
+            let subs = subcommands.iter();
             names.extend(subs.map(|sub| format!("{}|{}", row.name, sub.name).to_ascii_lowercase()));
         }
         Stats {
@@ -369,13 +369,11 @@ mod tests {
     use super::*;
 
     fn stats() -> Stats {
-        const SUB: Row = Row { name: "SETINFO", is_subcommand: true, ..Row::EMPTY };
-        static ROWS: [Row; 3] = [
-            Row { name: "GET", ..Row::EMPTY },
-            Row { name: "CLIENT", subcommands: &[SUB], ..Row::EMPTY },
-            Row { name: "SET", ..Row::EMPTY },
-        ];
-        Stats::new(&Table::new(&ROWS))
+        const SUB: Row = Row::subcommand("SETINFO");
+        static ROWS: [Row; 3] =
+            [Row::command("GET"), Row::command("CLIENT").parent(), Row::command("SET")];
+        let subs = |row: &'static Row| row.is_parent().then_some(&SUB);
+        Stats::new(&Table::with_subcommands(ROWS.iter().map(|row| (row, subs(row)))))
     }
 
     #[test]

@@ -500,6 +500,13 @@ impl Settings {
         all
     }
 
+    /// Whether the value of a setting must not be shown. True of names that are none, since a mistyped
+    /// name comes with a real value.
+    pub(crate) fn is_secret(name: &[u8]) -> bool {
+        let found = str::from_utf8(&name.to_ascii_lowercase()).ok().and_then(find);
+        found.is_none_or(|(_, setting)| setting.secret)
+    }
+
     /// The text of the setting at this place of [`SETTINGS`], as it is shown.
     fn text(&self, row: usize) -> String {
         self.shown(&SETTINGS[row], &self.texts.read()[row])

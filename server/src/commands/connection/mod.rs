@@ -6,13 +6,13 @@ mod rows;
 
 use std::sync::Arc;
 
-use miso_protocol::command::{Arg, Categories, Flags, Row};
+use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::reply::Resp;
 use miso_protocol::request::Args;
 
 use crate::commands::access::check_key;
-use crate::commands::subcommands::help;
+use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
@@ -21,123 +21,139 @@ use crate::engine::wait::After;
 use crate::node::REDIS_VERSION;
 use crate::node::acl::log::LogEntry;
 use crate::node::acl::user::DEFAULT;
+use crate::node::monitor::REDACTED;
 
 use client::check_name;
-use rows::{ALWAYS, HELP, row, sub};
+use rows::{ALWAYS, ANY_TIME};
 
 /// The module's version: major * 10000 + minor * 100 + patch.
 pub(crate) const MODULE_VERSION: i64 = 100;
 
 /// A block, since Redis answers too many words with a syntax error, not with a wrong number.
-const CREDENTIALS: Arg =
-    Arg::block("credentials", &[Arg::string("username").optional(), Arg::string("password")]);
-const AUTH_ARGS: Arg = Arg::block("auth", &[Arg::string("username"), Arg::string("password")]);
+const CREDENTIALS: Arg = Arg::block(
+    "credentials",
+    &[Arg::string("username").optional(), Arg::string("password").secret()],
+);
+const AUTH_ARGS: Arg =
+    Arg::block("auth", &[Arg::string("username"), Arg::string("password").secret()]);
 
 pub(crate) const CONNECTION: &[Command] = &[
     Command::new(
-        Row {
-            flags: Flags::FAST.with(Flags::ALLOW_SUBSCRIBED),
-            ..row(
-                "PING",
-                &[Arg::string("message").optional()],
-                "Tests whether the server answers",
-                "PONG, or the message",
-            )
-        },
+        Row::command("PING")
+            .args(&[Arg::string("message").optional()])
+            .group(Group::Connection)
+            .fast()
+            .flags(Flags::ALLOW_SUBSCRIBED)
+            .summary("Tests whether the server answers")
+            .reply("PONG, or the message"),
         ping,
     ),
     Command::new(
-        Row {
-            flags: ALWAYS,
-            ..row("ECHO", &[Arg::string("message")], "Answers the message", "Bulk string")
-        },
+        Row::command("ECHO")
+            .args(&[Arg::string("message")])
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .summary("Answers the message")
+            .reply("Bulk string"),
         echo,
     ),
     Command::new(
-        Row {
-            flags: ALWAYS.with(Flags::NO_AUTH).with(Flags::ALLOW_SUBSCRIBED).with(Flags::IMMEDIATE),
-            ..row("QUIT", &[], "Closes the connection", "OK")
-        },
+        Row::command("QUIT")
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .flags(Flags::NO_AUTH.with(Flags::ALLOW_SUBSCRIBED).with(Flags::IMMEDIATE))
+            .summary("Closes the connection")
+            .reply("OK"),
         quit,
     ),
     Command::new(
-        Row {
-            flags: ALWAYS.with(Flags::NO_AUTH).with(Flags::ALLOW_SUBSCRIBED).with(Flags::IMMEDIATE),
-            ..row("RESET", &[], "Takes the connection back to its beginning", "RESET")
-        },
+        Row::command("RESET")
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .flags(Flags::NO_AUTH.with(Flags::ALLOW_SUBSCRIBED).with(Flags::IMMEDIATE))
+            .summary("Takes the connection back to its beginning")
+            .reply("RESET"),
         reset,
     ),
     Command::new(
-        Row {
-            flags: ALWAYS.with(Flags::NO_AUTH),
-            ..row(
-                "HELLO",
-                &[Arg::block(
-                    "arguments",
-                    &[
-                        Arg::integer("protover"),
-                        AUTH_ARGS.with_token("AUTH").optional(),
-                        Arg::string("clientname").with_token("SETNAME").optional(),
-                    ],
-                )
-                .optional()],
-                "Chooses the protocol version, and authenticates",
-                "Map of what the server is",
+        Row::command("HELLO")
+            .args(&[Arg::block(
+                "arguments",
+                &[
+                    Arg::integer("protover"),
+                    AUTH_ARGS.with_token("AUTH").optional(),
+                    Arg::string("clientname").with_token("SETNAME").optional(),
+                ],
             )
-        },
+            .optional()])
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .flags(Flags::NO_AUTH)
+            .summary("Chooses the protocol version, and authenticates")
+            .reply("Map of what the server is"),
         hello,
     ),
     Command::new(
-        Row {
-            flags: ALWAYS.with(Flags::NO_AUTH).with(Flags::SKIP_MONITOR).with(Flags::SKIP_SLOWLOG),
-            ..row(
-                "AUTH",
-                &[CREDENTIALS],
-                "Authenticates; while there are no passwords, the user name is the function",
-                "OK",
+        Row::command("AUTH")
+            .args(&[CREDENTIALS])
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .flags(Flags::NO_AUTH.with(Flags::SKIP_MONITOR).with(Flags::SKIP_SLOWLOG))
+            .summary(
+                "Authenticates; while there are no passwords, the user name is \
+                 the function",
             )
-        },
+            .reply("OK"),
         auth,
     ),
     Command::new(
-        row("SELECT", &[Arg::integer("index")], "Chooses the database; there is one, 0", "OK"),
+        Row::command("SELECT")
+            .args(&[Arg::integer("index")])
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .summary("Chooses the database; there is one, 0")
+            .reply("OK"),
         select,
     ),
     client::CLIENT,
     command::COMMAND,
     Command::new(
-        Row {
-            categories: Categories::NONE,
-            ..row("READONLY", &[], "Refused: this is no cluster", "Error")
-        },
+        Row::command("READONLY")
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .summary("Refused: this is no cluster")
+            .reply("Error"),
         no_cluster,
     ),
-    Command::new(row("READWRITE", &[], "Refused: this is no cluster", "Error"), no_cluster),
     Command::new(
-        Row {
-            flags: Flags::NONE,
-            ..row(
-                "CLUSTER",
-                &[Arg::string("subcommand").multiple()],
-                "Refused: this is no cluster",
-                "Error",
-            )
-        },
+        Row::command("READWRITE")
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .summary("Refused: this is no cluster")
+            .reply("Error"),
+        no_cluster,
+    ),
+    Command::new(
+        Row::command("CLUSTER")
+            .args(&[Arg::string("subcommand").multiple()])
+            .group(Group::Connection)
+            .summary("Refused: this is no cluster")
+            .reply("Error"),
         no_cluster,
     ),
     Command::parent(
-        Row {
-            flags: Flags::NONE,
-            subcommands: &[
-                Row {
-                    flags: Flags::ADMIN,
-                    ..sub("LIST", &[], "The modules that tools look for", "Array of maps")
-                },
-                HELP,
-            ],
-            ..row("MODULE", &[], "About modules", "")
-        },
-        &[module_list, help],
+        Row::command("MODULE").group(Group::Connection).summary("About modules"),
+        &[
+            Command::new(
+                Row::subcommand("LIST")
+                    .group(Group::Connection)
+                    .admin()
+                    .summary("The modules that tools look for")
+                    .reply("Array of maps"),
+                module_list,
+            ),
+            helps(Group::Connection),
+        ],
     ),
 ];
 
@@ -213,7 +229,9 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             name = Some(&args[at + 1]);
             at += 2;
         } else {
-            return Err(CommandError::HelloSyntax(option.into()));
+            // A word too many after a password may be a part of it.
+            let shown = if credentials.is_some() { REDACTED } else { option };
+            return Err(CommandError::HelloSyntax(shown.into()));
         }
     }
     if let Some((user, password)) = credentials {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use miso_protocol::command::{Arg, Flags, Group, Row};
-use miso_protocol::integer;
+use miso_protocol::command::{Arg, Group, Row};
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_replication::{Answer, Ask, FunctionView, Liveness, NodeView};
 
 use crate::commands::access::check_key;
-use crate::engine::command::{Command, ROW};
+use crate::commands::args::Words;
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
@@ -26,64 +26,55 @@ const REPLICA: Arg = Arg::string("id").with_token("REPLICA").optional();
 
 pub(crate) const FUNCTIONS: &[Command] = &[
     Command::new(
-        Row {
-            name: "MISO.REGISTER",
-            args: &[FUNCTION, REPLICA, Arg::integer("seconds").with_token("TTL").optional()],
-            group: Group::Miso,
-            complexity: "O(1)",
-            summary: "Binds this connection to a function and registers a replica of it, held by \
-                      the connection or for TTL seconds past its end",
-            reply: "OK",
-            example: &[("MISO.REGISTER checkout REPLICA pod-1 TTL 30", "OK")],
-            ..ROW
-        },
+        Row::command("MISO.REGISTER")
+            .args(&[FUNCTION, REPLICA, Arg::integer("seconds").with_token("TTL").optional()])
+            .group(Group::Miso)
+            .summary(
+                "Binds this connection to a function and registers a replica of \
+                 it, held by the connection or for TTL seconds past its end",
+            )
+            .reply("OK")
+            .example(&[("MISO.REGISTER checkout REPLICA pod-1 TTL 30", "OK")]),
         register,
     ),
     Command::new(
-        Row {
-            name: "MISO.UNREGISTER",
-            args: &[FUNCTION.optional(), REPLICA],
-            group: Group::Miso,
-            flags: Flags::BLOCKING,
-            complexity: "O(1)",
-            summary: "Takes back a registration; default: of the connection's function. If the \
-                      function stops running here, waits some seconds until another node or the \
-                      disk has everything of it",
-            reply: "Integer: 1 if it was registered",
-            example: &[("MISO.UNREGISTER checkout REPLICA pod-1", "(integer) 1")],
-            ..ROW
-        },
+        Row::command("MISO.UNREGISTER")
+            .args(&[FUNCTION.optional(), REPLICA])
+            .group(Group::Miso)
+            .blocking()
+            .summary(
+                "Takes back a registration; default: of the connection's \
+                 function. If the function stops running here, waits some \
+                 seconds until another node or the disk has everything of it",
+            )
+            .reply("Integer: 1 if it was registered")
+            .example(&[("MISO.UNREGISTER checkout REPLICA pod-1", "(integer) 1")]),
         unregister,
     ),
     Command::new(
-        Row {
-            name: "MISO.FUNCTION",
-            args: &[],
-            group: Group::Miso,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "The function that this connection speaks for",
-            reply: "Bulk string",
-            example: &[("MISO.FUNCTION", "\"checkout\"")],
-            ..ROW
-        },
+        Row::command("MISO.FUNCTION")
+            .group(Group::Miso)
+            .fast()
+            .summary("The function that this connection speaks for")
+            .reply("Bulk string")
+            .example(&[("MISO.FUNCTION", "\"checkout\"")]),
         function,
     ),
     Command::new(
-        Row {
-            name: "MISO.FUNCTIONS",
-            args: &[],
-            group: Group::Miso,
-            complexity: "O(N) with N functions",
-            summary: "The functions that run here, and of each: the nodes and replicas that run it, \
-                      those in sync with this node, its connections and objects here",
-            reply: "Array (RESP3: map) of each function and its properties",
-            example: &[(
+        Row::command("MISO.FUNCTIONS")
+            .group(Group::Miso)
+            .complexity("O(N) with N functions")
+            .summary(
+                "The functions that run here, and of each: the nodes and \
+                 replicas that run it, those in sync with this node, its \
+                 connections and objects here",
+            )
+            .reply("Array (RESP3: map) of each function and its properties")
+            .example(&[(
                 "MISO.FUNCTIONS",
-                "1) \"checkout\"\n2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
-            )],
-            ..ROW
-        },
+                "1) \"checkout\"\n\
+                 2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
+            )]),
         functions,
     ),
 ];
@@ -97,13 +88,12 @@ fn default_replica(cx: &Context<'_>) -> Box<[u8]> {
 fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let function = &args[1];
     let (mut replica, mut ttl) = (None, None);
-    for at in (2..args.len()).step_by(2) {
-        let value = args.get(at + 1).ok_or(CommandError::Syntax)?;
-        if args[at].eq_ignore_ascii_case(b"REPLICA") {
-            replica = Some(Box::from(value));
-        } else if args[at].eq_ignore_ascii_case(b"TTL") {
-            let seconds = integer::parse_i64(value).ok_or(CommandError::NotInteger)?;
-            let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+    let mut words = Words::from(args, 2);
+    while !words.is_empty() {
+        if let Some(id) = words.option("REPLICA")? {
+            replica = Some(Box::from(id));
+        } else if words.token("TTL") {
+            let seconds = u32::try_from(words.integer()?).ok().filter(|seconds| *seconds > 0);
             let seconds = seconds.ok_or(CommandError::InvalidExpire)?;
             ttl = Some(Duration::from_secs(seconds.into()));
         } else {

@@ -13,7 +13,7 @@ use miso_store::journal::Journal;
 
 use super::token;
 use crate::commands::access::check_key;
-use crate::engine::command::{Command, ROW};
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
@@ -24,139 +24,140 @@ use crate::{peers, settings};
 const SYNC: Duration = Duration::from_secs(30);
 
 const ADMIN: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::STALE);
-const BLOCKING: Flags = Flags::BLOCKING.with(Flags::NOSCRIPT);
-const TIMEOUT: Arg = Arg::integer("timeout");
 
-const MISO: Row = Row { group: Group::Miso, ..ROW };
+const TIMEOUT: Arg = Arg::integer("timeout");
 
 pub(crate) const NODES: &[Command] = &[
     Command::new(
-        Row {
-            name: "MISO.NODE",
-            args: &[],
-            complexity: "O(N) with N functions",
-            summary: "This node: name, replica id, addresses, functions and how many nodes it knows",
-            reply: "Array of names and values in turn (RESP3: map)",
-            example: &[("MISO.NODE", " 1) \"name\"\n 2) \"edge-1\"\n 3) \"id\"\n 4) \"…")],
-            ..MISO
-        },
+        Row::command("MISO.NODE")
+            .group(Group::Miso)
+            .complexity("O(N) with N functions")
+            .summary(
+                "This node: name, replica id, addresses, functions and how many \
+                 nodes it knows",
+            )
+            .reply("Array of names and values in turn (RESP3: map)")
+            .example(&[("MISO.NODE", " 1) \"name\"\n 2) \"edge-1\"\n 3) \"id\"\n 4) \"…")]),
         node,
     ),
     Command::new(
-        Row {
-            name: "MISO.NODES",
-            args: &[],
-            complexity: "O(N) with N nodes",
-            summary: "All known nodes, this one first: state, functions, when last heard of, how \
-                      many of this node's writes each has not acknowledged, and by function the \
-                      number up to which it has acknowledged them, and has them on its disk (durable)",
-            reply: "Array with, per node, an array of names and values in turn (RESP3: map)",
-            example: &[(
+        Row::command("MISO.NODES")
+            .group(Group::Miso)
+            .complexity("O(N) with N nodes")
+            .summary(
+                "All known nodes, this one first: state, functions, when last \
+                 heard of, how many of this node's writes each has not \
+                 acknowledged, and by function the number up to which it has \
+                 acknowledged them, and has them on its disk (durable)",
+            )
+            .reply(
+                "Array with, per node, an array of names and values in turn \
+                 (RESP3: map)",
+            )
+            .example(&[(
                 "MISO.NODES",
                 "1)  1) \"name\"\n    2) \"edge-1\"\n    3) \"id\"\n    4) \"…",
-            )],
-            ..MISO
-        },
+            )]),
         nodes,
     ),
     Command::new(
-        Row {
-            name: "MISO.JOIN",
-            args: &[Arg::string("host:peerport")],
-            flags: ADMIN,
-            complexity: "O(1)",
-            summary: "Looks for a node at this address, and through it for all others, from now on",
-            reply: "OK",
-            example: &[("MISO.JOIN 127.0.0.1:7380", "OK")],
-            ..MISO
-        },
+        Row::command("MISO.JOIN")
+            .args(&[Arg::string("host:peerport")])
+            .group(Group::Miso)
+            .flags(ADMIN)
+            .summary(
+                "Looks for a node at this address, and through it for all \
+                 others, from now on",
+            )
+            .reply("OK")
+            .example(&[("MISO.JOIN 127.0.0.1:7380", "OK")]),
         join,
     ),
     Command::new(
-        Row {
-            name: "MISO.FORGET",
-            args: &[Arg::string("node")],
-            flags: ADMIN,
-            complexity: "O(N) with N functions; one node goes over all objects afterwards, once",
-            summary: "Forgets a node that has left or is dead and will not come back. What it wrote stays; \
-                      another node adopts its counts, once all other nodes are reachable. If it comes \
-                      back all the same with updates that no other node has seen, it stays apart. \
-                      Of a live node, forgets its incarnations before the last start",
-            reply: "OK",
-            example: &[("MISO.FORGET edge-3", "(error) ERR no such node 'edge-3'")],
-            ..MISO
-        },
+        Row::command("MISO.FORGET")
+            .args(&[Arg::string("node")])
+            .group(Group::Miso)
+            .flags(ADMIN)
+            .complexity(
+                "O(N) with N functions; one node goes over all objects \
+                 afterwards, once",
+            )
+            .summary(
+                "Forgets a node that has left or is dead and will not come back. \
+                 What it wrote stays; another node adopts its counts, once all \
+                 other nodes are reachable. If it comes back all the same with \
+                 updates that no other node has seen, it stays apart. Of a live \
+                 node, forgets its incarnations before the last start",
+            )
+            .reply("OK")
+            .example(&[("MISO.FORGET edge-3", "(error) ERR no such node 'edge-3'")]),
         forget,
     ),
     Command::new(
-        Row {
-            name: "MISO.SYNC",
-            args: &[Arg::string("function").optional()],
-            flags: BLOCKING,
-            complexity: "O(N) with N objects",
-            summary: "Compares a function, or all that run here, with every peer now and merges \
-                      what differs",
-            reply: "Integer: how many CRDTs were repaired here",
-            example: &[("MISO.SYNC checkout", "(integer) 0")],
-            ..MISO
-        },
+        Row::command("MISO.SYNC")
+            .args(&[Arg::string("function").optional()])
+            .group(Group::Miso)
+            .blocking()
+            .flags(Flags::NOSCRIPT)
+            .complexity("O(N) with N objects")
+            .summary(
+                "Compares a function, or all that run here, with every peer now \
+                 and merges what differs",
+            )
+            .reply("Integer: how many CRDTs were repaired here")
+            .example(&[("MISO.SYNC checkout", "(integer) 0")]),
         sync,
     ),
     Command::new(
-        Row {
-            name: "MISO.TOKEN",
-            args: &[],
-            complexity: "O(N) with N nodes that ever wrote",
-            summary: "A causal token: everything that this connection may have seen",
-            reply: "Bulk string, for MISO.AWAIT on any node",
-            example: &[("MISO.TOKEN", "\"AQ…")],
-            ..MISO
-        },
+        Row::command("MISO.TOKEN")
+            .group(Group::Miso)
+            .complexity("O(N) with N nodes that ever wrote")
+            .summary("A causal token: everything that this connection may have seen")
+            .reply("Bulk string, for MISO.AWAIT on any node")
+            .example(&[("MISO.TOKEN", "\"AQ…")]),
         causal_token,
     ),
     Command::new(
-        Row {
-            name: "MISO.AWAIT",
-            args: &[Arg::string("token"), TIMEOUT],
-            flags: BLOCKING,
-            complexity: "O(N) with N nodes that ever wrote",
-            summary: "Waits until this node knows everything that a token covers, at most timeout \
-                      milliseconds; 0 is for ever",
-            reply: "Integer: 1 once it does, 0 at the timeout",
-            example: &[(
+        Row::command("MISO.AWAIT")
+            .args(&[Arg::string("token"), TIMEOUT])
+            .group(Group::Miso)
+            .blocking()
+            .flags(Flags::NOSCRIPT)
+            .complexity("O(N) with N nodes that ever wrote")
+            .summary(
+                "Waits until this node knows everything that a token covers, at \
+                 most timeout milliseconds; 0 is for ever",
+            )
+            .reply("Integer: 1 once it does, 0 at the timeout")
+            .example(&[(
                 "MISO.AWAIT not-a-token 1000",
                 "(error) ERR invalid token, expected one of MISO.TOKEN",
-            )],
-            ..MISO
-        },
+            )]),
         await_token,
     ),
     Command::new(
-        Row {
-            name: "WAIT",
-            args: &[Arg::integer("numreplicas"), TIMEOUT],
-            group: Group::Server,
-            flags: BLOCKING,
-            complexity: "O(1)",
-            summary: "Waits until numreplicas peers have acknowledged this connection's writes, at \
-                      most timeout milliseconds; 0 is for ever",
-            reply: "Integer: how many peers have",
-            ..ROW
-        },
+        Row::command("WAIT")
+            .args(&[Arg::integer("numreplicas"), TIMEOUT])
+            .blocking()
+            .flags(Flags::NOSCRIPT)
+            .summary(
+                "Waits until numreplicas peers have acknowledged this \
+                 connection's writes, at most timeout milliseconds; 0 is for ever",
+            )
+            .reply("Integer: how many peers have"),
         wait,
     ),
     Command::new(
-        Row {
-            name: "WAITAOF",
-            args: &[Arg::integer("numlocal"), Arg::integer("numreplicas"), TIMEOUT],
-            group: Group::Server,
-            flags: BLOCKING,
-            complexity: "O(1)",
-            summary: "Waits until this connection's writes are on the disk here (numlocal 1) and \
-                      on the disks of numreplicas peers, at most timeout milliseconds; 0 is for ever",
-            reply: "Array: 1 if they are here, and on how many peers' disks they are",
-            ..ROW
-        },
+        Row::command("WAITAOF")
+            .args(&[Arg::integer("numlocal"), Arg::integer("numreplicas"), TIMEOUT])
+            .blocking()
+            .flags(Flags::NOSCRIPT)
+            .summary(
+                "Waits until this connection's writes are on the disk here \
+                 (numlocal 1) and on the disks of numreplicas peers, at most \
+                 timeout milliseconds; 0 is for ever",
+            )
+            .reply("Array: 1 if they are here, and on how many peers' disks they are"),
         wait_aof,
     ),
 ];

@@ -5,9 +5,9 @@ use miso_protocol::integer;
 use miso_protocol::request::Args;
 
 use crate::clock::unix_micros;
-use crate::commands::subcommands::help;
+use crate::commands::subcommands::helps;
 use crate::engine::admit;
-use crate::engine::command::{Command, ROW};
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::wait::After;
@@ -17,99 +17,106 @@ use crate::random;
 const FLAGS: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 const PLAIN: Flags = FLAGS.without(Flags::ADMIN);
 
-const fn sub(
-    name: &'static str,
-    args: &'static [Arg],
-    summary: &'static str,
-    reply: &'static str,
-) -> Row {
-    Row {
-        name,
-        args,
-        group: Group::Server,
-        flags: FLAGS,
-        summary,
-        reply,
-        is_subcommand: true,
-        ..ROW
-    }
-}
-
 pub(crate) const ACL: &[Command] = &[Command::parent(
-    Row {
-        name: "ACL",
-        summary: "About users and what they may do",
-        subcommands: &[
-            Row {
-                flags: PLAIN,
-                ..sub("WHOAMI", &[], "The user that this connection speaks as", "Bulk string")
-            },
-            sub("LIST", &[], "All users' rules", "Array of lines"),
-            sub("USERS", &[], "All users' names", "Array"),
-            sub(
-                "GETUSER",
-                &[Arg::string("username")],
-                "What a user may do",
-                "Array of properties in turn (RESP3: map), or nil",
-            ),
-            Row {
-                flags: FLAGS.with(Flags::SKIP_MONITOR).with(Flags::SKIP_SLOWLOG),
-                ..sub(
-                    "SETUSER",
-                    &[Arg::string("username"), Arg::string("rule").optional().multiple()],
-                    "Makes or changes a user; function:NAME binds it to a function",
-                    "OK",
-                )
-            },
-            sub(
-                "DELUSER",
-                &[Arg::string("username").multiple()],
-                "Removes users and closes their connections",
-                "Integer: how many",
-            ),
-            Row {
-                flags: PLAIN,
-                ..sub(
-                    "CAT",
-                    &[Arg::string("category").optional()],
-                    "The categories, or the commands in one",
-                    "Array",
-                )
-            },
-            sub(
-                "DRYRUN",
-                &[
+    Row::command("ACL").summary("About users and what they may do"),
+    &[
+        Command::new(
+            Row::subcommand("WHOAMI")
+                .flags(Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE))
+                .summary("The user that this connection speaks as")
+                .reply("Bulk string"),
+            whoami,
+        ),
+        Command::new(
+            Row::subcommand("LIST")
+                .flags(FLAGS)
+                .summary("All users' rules")
+                .reply("Array of lines"),
+            list,
+        ),
+        Command::new(
+            Row::subcommand("USERS").flags(FLAGS).summary("All users' names").reply("Array"),
+            users,
+        ),
+        Command::new(
+            Row::subcommand("GETUSER")
+                .args(&[Arg::string("username")])
+                .flags(FLAGS)
+                .summary("What a user may do")
+                .reply("Array of properties in turn (RESP3: map), or nil"),
+            get_user,
+        ),
+        Command::new(
+            Row::subcommand("SETUSER")
+                .args(&[
+                    Arg::string("username"),
+                    Arg::string("rule").secret().optional().multiple(),
+                ])
+                .flags(FLAGS)
+                .flags(Flags::SKIP_MONITOR.with(Flags::SKIP_SLOWLOG))
+                .summary("Makes or changes a user; function:NAME binds it to a function")
+                .reply("OK"),
+            set_user,
+        ),
+        Command::new(
+            Row::subcommand("DELUSER")
+                .args(&[Arg::string("username").multiple()])
+                .flags(FLAGS)
+                .summary("Removes users and closes their connections")
+                .reply("Integer: how many"),
+            del_user,
+        ),
+        Command::new(
+            Row::subcommand("CAT")
+                .args(&[Arg::string("category").optional()])
+                .flags(Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE))
+                .summary("The categories, or the commands in one")
+                .reply("Array"),
+            cat,
+        ),
+        Command::new(
+            Row::subcommand("DRYRUN")
+                .args(&[
                     Arg::string("username"),
                     Arg::string("command"),
                     Arg::string("arg").optional().multiple(),
-                ],
-                "Whether a user might run a command",
-                "OK, or why not",
-            ),
-            Row {
-                flags: PLAIN,
-                ..sub(
-                    "GENPASS",
-                    &[Arg::integer("bits").optional()],
-                    "A random password",
-                    "Bulk string",
-                )
-            },
-            sub(
-                "LOG",
-                &[Arg::string("count-or-reset").optional()],
-                "The latest refusals",
-                "Array, or OK for RESET",
-            ),
-            sub("SAVE", &[], "Writes the users into aclfile", "OK"),
-            sub("LOAD", &[], "Reads the users from aclfile, all or none", "OK"),
-            Row { flags: PLAIN, ..sub("HELP", &[], "What the subcommands are", "Array of lines") },
-        ],
-        ..ROW
-    },
-    &[
-        whoami, list, users, get_user, set_user, del_user, cat, dry_run, gen_pass, log, save, load,
-        help,
+                ])
+                .flags(FLAGS)
+                .summary("Whether a user might run a command")
+                .reply("OK, or why not"),
+            dry_run,
+        ),
+        Command::new(
+            Row::subcommand("GENPASS")
+                .args(&[Arg::integer("bits").optional()])
+                .flags(Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE))
+                .summary("A random password")
+                .reply("Bulk string"),
+            gen_pass,
+        ),
+        Command::new(
+            Row::subcommand("LOG")
+                .args(&[Arg::string("count-or-reset").optional()])
+                .flags(FLAGS)
+                .summary("The latest refusals")
+                .reply("Array, or OK for RESET"),
+            log,
+        ),
+        Command::new(
+            Row::subcommand("SAVE")
+                .flags(FLAGS)
+                .summary("Writes the users into aclfile")
+                .reply("OK"),
+            save,
+        ),
+        Command::new(
+            Row::subcommand("LOAD")
+                .flags(FLAGS)
+                .summary("Reads the users from aclfile, all or none")
+                .reply("OK"),
+            load,
+        ),
+        helps(Group::Server),
     ],
 )];
 
@@ -170,10 +177,12 @@ fn set_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if splits(name) {
         return Err(CommandError::AclName);
     }
-    cx.node
-        .acl
-        .set(name, args.tail(3).iter(), &cx.node.table)
-        .map_err(|(rule, why)| CommandError::AclSetUser(rule.into(), why.into()))?;
+    cx.node.acl.set(name, args.tail(3).iter(), &cx.node.table).map_err(|(rule, why)| {
+        // Of a password, only its sign is repeated.
+        let is_password = matches!(rule, [b'>' | b'<' | b'#' | b'!', _, ..]);
+        let shown = if is_password { &rule[..1] } else { rule };
+        CommandError::AclSetUser(shown.into(), why.into())
+    })?;
     cx.reply.ok();
     Ok(())
 }
@@ -208,11 +217,11 @@ fn cat(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             let category =
                 Categories::named(name).ok_or_else(|| CommandError::AclCategory(name.into()))?;
             let mut names = Vec::new();
-            for row in cx.node.table.iter() {
-                if row.subcommands.is_empty() && row.acl_categories().has(category) {
+            for (row, subcommands) in cx.node.table.all() {
+                if !row.is_parent() && row.acl_categories().has(category) {
                     names.push(row.name.to_ascii_lowercase());
                 }
-                for sub in row.subcommands.iter().filter(|sub| sub.acl_categories().has(category)) {
+                for sub in subcommands.iter().filter(|sub| sub.acl_categories().has(category)) {
                     names.push(format!("{}|{}", row.name, sub.name).to_ascii_lowercase());
                 }
             }
@@ -236,9 +245,9 @@ fn dry_run(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     match user.check((found.number, found.row), found.sub, command) {
         Ok(()) => cx.reply.ok(),
         Err(Denied::Key) => {
-            let row = found.sub.map_or(found.row, |(_, row)| row);
-            let key = row.keys(command).find(|key| !user.may_use(key, row.access));
-            let key = String::from_utf8_lossy(key.unwrap_or_default());
+            let mut keys = found.leaf().keys(command);
+            let key = keys.find(|key| !user.may_use(key.word, key.flags));
+            let key = String::from_utf8_lossy(key.map_or(&[][..], |key| key.word));
             let line = format!("This user has no permissions to access the '{key}' key");
             cx.reply.bulk(line.as_bytes());
         }

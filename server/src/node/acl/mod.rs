@@ -141,28 +141,23 @@ impl Acl {
 
 #[cfg(test)]
 mod tests {
-    use miso_protocol::command::{Access, Row};
+    use miso_protocol::command::{Arg, Row};
     use miso_protocol::request::OwnedArgs;
 
     use super::user::Denied;
     use super::*;
 
+    const KEY: Arg = Arg::key("key");
     static ROWS: [Row; 3] = [
-        Row { name: "GET", access: Access::Read, args: &[GET_KEY], ..Row::EMPTY },
-        Row { name: "SET", access: Access::Write, args: &[GET_KEY], ..Row::EMPTY },
-        Row {
-            name: "CLIENT",
-            subcommands: &[
-                Row { name: "ID", is_subcommand: true, ..Row::EMPTY },
-                Row { name: "KILL", is_subcommand: true, ..Row::EMPTY },
-            ],
-            ..Row::EMPTY
-        },
+        Row::command("GET").args(&[KEY]).reads(),
+        Row::command("SET").args(&[KEY]).writes(),
+        Row::command("CLIENT").parent(),
     ];
-    const GET_KEY: miso_protocol::command::Arg = miso_protocol::command::Arg::key("key");
+    static SUBS: [Row; 2] = [Row::subcommand("ID"), Row::subcommand("KILL")];
 
     fn table() -> Table {
-        Table::new(&ROWS)
+        let subs = |row: &'static Row| SUBS.iter().filter(|_| row.is_parent());
+        Table::with_subcommands(ROWS.iter().map(|row| (row, subs(row))))
     }
 
     fn set(acl: &Acl, table: &Table, rules: &str) -> Result<(), String> {
@@ -179,7 +174,7 @@ mod tests {
             let words = OwnedArgs::from_parts(&[b"command", b"key"]);
             let may = |number: u16, sub: Option<usize>| {
                 let row = table.row(number);
-                let sub = sub.map(|at| (at, &row.subcommands[at]));
+                let sub = sub.map(|at| (at, table.subcommands(number)[at]));
                 user.check((number, row), sub, words.as_args()) != Err(Denied::Command)
             };
             let client = table.find(b"CLIENT").expect("a command");

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use miso_protocol::command::{Access, Categories, Row, Table};
+use miso_protocol::command::{Categories, KeyFlags, Row, Table};
 use miso_protocol::glob;
 use miso_protocol::request::Args;
 use sha2::{Digest, Sha256};
@@ -183,7 +183,7 @@ impl User {
         }
         if !self.all_keys {
             let row = subcommand.map_or(row, |(_, row)| row);
-            if !row.keys(args).all(|key| self.may_use(key, row.access)) {
+            if !row.keys(args).all(|key| self.may_use(key.word, key.flags)) {
                 return Err(Denied::Key);
             }
         }
@@ -191,15 +191,12 @@ impl User {
     }
 
     /// Whether it may use an object.
-    pub(crate) fn may_use(&self, key: &[u8], access: Access) -> bool {
-        self.keys.iter().any(|allowed| {
-            let fits = match access {
-                Access::Read => allowed.read,
-                Access::Write => allowed.write,
-                Access::None => true,
-            };
-            fits && glob::matches(&allowed.pattern, key, false)
-        })
+    pub(crate) fn may_use(&self, key: &[u8], flags: KeyFlags) -> bool {
+        self.all_keys
+            || self.keys.iter().any(|allowed| {
+                let fits = (allowed.read || !flags.reads()) && (allowed.write || !flags.writes());
+                fits && glob::matches(&allowed.pattern, key, false)
+            })
     }
 
     /// Whether it may use a channel, or a pattern of channels.
@@ -355,12 +352,12 @@ impl User {
     }
 
     fn set_category(&mut self, category: Categories, allow: bool, table: &Table) {
-        for (number, row) in (0u16..).zip(table.iter()) {
+        for (number, (row, subcommands)) in (0u16..).zip(table.all()) {
             if row.acl_categories().has(category) {
                 self.allowed[usize::from(number)] = allow;
                 self.subcommands.retain(|(command, _), _| *command != number);
             }
-            for (at, sub) in row.subcommands.iter().enumerate() {
+            for (at, sub) in subcommands.iter().enumerate() {
                 if sub.acl_categories().has(category) && !row.acl_categories().has(category) {
                     self.subcommands.insert((number, at), allow);
                 }
@@ -462,8 +459,7 @@ mod tests {
 
     use super::*;
 
-    static ROWS: [Row; 1] =
-        [Row { name: "GET", access: Access::Read, args: &[Arg::key("key")], ..Row::EMPTY }];
+    static ROWS: [Row; 1] = [Row::command("GET").args(&[Arg::key("key")]).reads()];
 
     #[test]
     fn keys_by_access() {
@@ -475,8 +471,8 @@ mod tests {
         for (key, read, write) in
             [("r:1", true, false), ("w:1", false, true), ("b:1", true, true), ("x", false, false)]
         {
-            assert_eq!(user.may_use(key.as_bytes(), Access::Read), read, "{key}");
-            assert_eq!(user.may_use(key.as_bytes(), Access::Write), write, "{key}");
+            assert_eq!(user.may_use(key.as_bytes(), KeyFlags::READ), read, "{key}");
+            assert_eq!(user.may_use(key.as_bytes(), KeyFlags::WRITTEN), write, "{key}");
         }
     }
 }

@@ -1,0 +1,278 @@
+//! What a row of the command table says, and what follows from it.
+//!
+//! A [`Row`] states what cannot be derived: name, arguments, access, group, flags, how it merges, texts.
+//! Derived, so that no two of them can disagree: arity and whether a number of arguments fits, which
+//! words are keys or secrets, flags and ACL categories as `COMMAND` prints them, hints, the reference and
+//! the compatibility page. Arities are Redis's: the name counts, of a subcommand both words, and a
+//! negative one is the least.
+//!
+//! A [`Table`] finds rows by name, in upper or lower case, without allocating; a row's number is stable,
+//! so that the server keeps handlers and counters in vectors beside it. It knows no handlers itself.
+//!
+//! A row is written with named parts:
+//!
+//! ```
+//! use miso_protocol::command::{Arg, Group, Row, Table};
+//!
+//! const KEY: Arg = Arg::key("key");
+//! static SET: Row = Row::command("SET")
+//!     .args(&[KEY, Arg::string("value"), Arg::integer("seconds").with_token("EX").optional()])
+//!     .group(Group::String)
+//!     .writes()
+//!     .decides_here("NX and XX ask what this node has")
+//!     .summary("Sets a key")
+//!     .reply("OK")
+//!     .example(&[("SET greeting hello", "OK")]);
+//! static ZUNIONSTORE: Row = Row::command("ZUNIONSTORE")
+//!     .args(&[
+//!         Arg::key("destination").written(),
+//!         Arg::integer("numkeys"),
+//!         KEY.read().counted_by("numkeys"),
+//!     ])
+//!     .group(Group::SortedSet)
+//!     .writes()
+//!     .complexity("O(N log N) with N members in all sets")
+//!     .summary("Stores the union of sorted sets");
+//! static CONFIG: Row = Row::command("CONFIG").parent().summary("About settings");
+//! static GET: Row = Row::subcommand("GET")
+//!     .args(&[Arg::pattern("parameter").multiple()])
+//!     .admin()
+//!     .summary("The settings that match");
+//!
+//! assert_eq!((SET.arity(), ZUNIONSTORE.arity(), GET.arity()), (-3, -4, -3));
+//! // A server keeps a subcommand's row beside its handler, and gives the table both.
+//! let table = Table::with_subcommands([(&SET, vec![]), (&ZUNIONSTORE, vec![]), (&CONFIG, vec![&GET])]);
+//! let config = table.find(b"config").expect("a command");
+//! assert_eq!(table.subcommand(config, b"get"), Some(0));
+//! ```
+
+mod arg;
+mod builder;
+mod flags;
+mod keys;
+mod merging;
+mod table;
+mod walk;
+
+pub use arg::{Access, Arg, ArgKind, NAME, OBJECT, Secret};
+pub use flags::{Categories, Flags, Group, KeyFlags};
+pub use keys::{Begin, Find, Key, KeySpec, Keys, Spec};
+pub use merging::Merging;
+pub use table::Table;
+
+/// All there is to know of a command, but for what it does.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// In upper case; of a subcommand its own word.
+    pub name: &'static str,
+    /// Its arguments.
+    pub args: &'static [Arg],
+    /// How it treats objects.
+    pub access: Access,
+    /// Where it stands in the reference.
+    pub group: Group,
+    /// How it behaves, beyond what `access` says.
+    pub flags: Flags,
+    /// ACL categories beyond those that follow from the rest.
+    pub categories: Categories,
+    /// The version that brought it.
+    pub since: &'static str,
+    /// How long it takes.
+    pub complexity: &'static str,
+    /// How it merges; none: what follows from `access`. See [`Row::merging`].
+    pub merging: Option<Merging>,
+    /// More about how it merges, where that needs saying: `the sum, always exact`.
+    pub merge_note: &'static str,
+    /// What it does, in a sentence without its stop.
+    pub summary: &'static str,
+    /// What it answers.
+    pub reply: &'static str,
+    /// Lines, and what redis-cli prints for them.
+    pub example: &'static [(&'static str, &'static str)],
+    /// Whether it is a subcommand: then its arity counts its parent's word.
+    pub is_subcommand: bool,
+}
+
+impl Row {
+    /// A row with nothing in it, to take the rest of a row from.
+    pub const EMPTY: Row = Row {
+        name: "",
+        args: &[],
+        access: Access::None,
+        group: Group::Server,
+        flags: Flags::NONE,
+        categories: Categories::NONE,
+        since: "0.1.0",
+        complexity: "O(1)",
+        merging: None,
+        merge_note: "",
+        summary: "",
+        reply: "",
+        example: &[],
+        is_subcommand: false,
+    };
+
+    /// Redis's arity: how many words, the name counted; negative if that is the least.
+    #[must_use]
+    pub const fn arity(&self) -> i32 {
+        let mut least = if self.is_subcommand { 2 } else { 1 };
+        if self.is_parent() && self.args.is_empty() {
+            return if self.flags.has(Flags::ALONE) { -1 } else { -2 };
+        }
+        let (mut more, mut at) = (false, 0);
+        while at < self.args.len() {
+            let (n, m) = self.args[at].words();
+            least += n;
+            more = more || m;
+            at += 1;
+        }
+        if more { -least } else { least }
+    }
+
+    /// The most words it may have; none if there is no end to them, or if words stand for options:
+    /// then the command itself says what is a syntax error.
+    const fn most(&self) -> Option<usize> {
+        let mut most = if self.is_subcommand { 2 } else { 1 };
+        let mut at = 0;
+        while at < self.args.len() {
+            let arg = &self.args[at];
+            if !arg.is_plain() || arg.multiple {
+                return None;
+            }
+            most += 1;
+            at += 1;
+        }
+        if self.is_parent() { None } else { Some(most) }
+    }
+
+    /// Whether it has subcommands.
+    #[must_use]
+    pub const fn is_parent(&self) -> bool {
+        self.flags.has(Flags::PARENT)
+    }
+
+    /// Whether a command of `words` words has the right number of them.
+    #[must_use]
+    pub const fn fits(&self, words: usize) -> bool {
+        let (least, most) = self.bounds();
+        words >= least && words <= most
+    }
+
+    /// The fewest and the most words it may have.
+    const fn bounds(&self) -> (usize, usize) {
+        if matches!(self.merging, Some(Merging::Refused(_))) {
+            return (0, usize::MAX); // it answers why it is not served, whatever its words
+        }
+        let arity = self.arity();
+        let least = arity.unsigned_abs() as usize;
+        match self.most() {
+            _ if arity >= 0 => (least, least),
+            Some(most) => (least, most),
+            None => (least, usize::MAX),
+        }
+    }
+
+    /// Its flags, those included that follow from how it treats objects.
+    #[must_use]
+    pub const fn all_flags(&self) -> Flags {
+        let flags = match self.access {
+            Access::Read => self.flags.with(Flags::READONLY),
+            Access::Write => self.flags.with(Flags::WRITE),
+            Access::None => self.flags,
+        };
+        if matches!(self.access, Access::Write) && !flags.has(Flags::NO_DENYOOM) {
+            flags.with(Flags::DENYOOM)
+        } else {
+            flags
+        }
+    }
+
+    /// Its flags as COMMAND prints them.
+    pub fn flag_names(&self) -> impl Iterator<Item = &'static str> {
+        let movable = if self.legacy_range().1 { Flags::MOVABLE_KEYS } else { Flags::NONE };
+        self.all_flags().with(movable).names().filter(|name| !name.is_empty())
+    }
+
+    /// Its ACL categories.
+    #[must_use]
+    pub const fn acl_categories(&self) -> Categories {
+        let mut all = self.categories;
+        all = match self.access {
+            Access::Read => all.with(Categories::READ),
+            Access::Write => all.with(Categories::WRITE),
+            Access::None => all,
+        };
+        all = all.with(self.group.category());
+        if self.flags.has(Flags::ADMIN) {
+            all = all.with(Categories::ADMIN).with(Categories::DANGEROUS);
+        }
+        if self.flags.has(Flags::BLOCKING) {
+            all = all.with(Categories::BLOCKING);
+        }
+        all.with(if self.flags.has(Flags::FAST) { Categories::FAST } else { Categories::SLOW })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn row(args: &'static [Arg]) -> Row {
+        Row { name: "T.X", args, ..Row::EMPTY }
+    }
+
+    const LIMIT: Arg = Arg::integer("count").with_token("COUNT").optional();
+
+    /// The arity of a row, and how many words fit out of zero to seven.
+    fn check(args: &'static [Arg], arity: i32, fitting: &[usize]) {
+        let row = row(args);
+        assert_eq!(row.arity(), arity, "{args:?}");
+        let fits: Vec<usize> = (0..8).filter(|words| row.fits(*words)).collect();
+        assert_eq!(fits, fitting, "{args:?}");
+    }
+
+    #[test]
+    fn arity_follows_from_the_arguments() {
+        const PAIR: &[Arg] = &[Arg::string("name"), Arg::integer("n")];
+        const ONE_OR_TWO: &[Arg] = &[Arg::token("ON"), Arg::integer("n").with_token("FOR")];
+        check(const { &[] }, 1, &[1]);
+        check(const { &[OBJECT, NAME] }, 3, &[3]);
+        check(const { &[OBJECT, NAME, Arg::integer("n").optional()] }, -3, &[3, 4]);
+        check(const { &[OBJECT, NAME.multiple()] }, -3, &[3, 4, 5, 6, 7]);
+        check(const { &[OBJECT, Arg::block("pair", PAIR).multiple()] }, -4, &[4, 5, 6, 7]);
+        check(const { &[Arg::string("cursor"), LIMIT] }, -2, &[2, 3, 4, 5, 6, 7]);
+        check(const { &[Arg::token("NOW")] }, 2, &[2]);
+        check(const { &[Arg::one_of("how", ONE_OR_TWO)] }, -2, &[2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn subcommands_count_their_parents_word() {
+        const GET: Row = Row { name: "GET", is_subcommand: true, ..row(&[OBJECT]) };
+        const PARENT: Row = row(&[]).parent();
+        const ALONE: Row = PARENT.flags(Flags::ALONE);
+        assert_eq!((GET.arity(), PARENT.arity(), ALONE.arity()), (3, -2, -1));
+        assert_eq!(GET.key_spec(), (2, 2, 1));
+    }
+
+    #[test]
+    fn a_write_is_refused_without_memory_unless_it_frees_some() {
+        let names = |flags| {
+            let row = Row { access: Access::Write, flags, ..Row::EMPTY };
+            row.flag_names().collect::<Vec<_>>()
+        };
+        assert_eq!(names(Flags::FAST), ["write", "denyoom", "fast"]);
+        assert_eq!(names(Flags::NO_DENYOOM), ["write"]);
+    }
+
+    #[test]
+    fn categories_follow_from_the_rest() {
+        let names = |row: Row| row.acl_categories().names().collect::<Vec<_>>();
+        let add = Row { access: Access::Write, group: Group::GCounter, ..Row::EMPTY };
+        assert_eq!(names(Row { flags: Flags::FAST, ..add }), ["write", "fast", "gcounter"]);
+        assert_eq!(names(add), ["write", "slow", "gcounter"]);
+        let admin = Row { flags: Flags::ADMIN.with(Flags::BLOCKING), ..Row::EMPTY };
+        assert_eq!(names(admin), ["admin", "slow", "blocking", "dangerous"]);
+        let hget = Row { access: Access::Read, group: Group::Hash, ..Row::EMPTY };
+        assert_eq!(names(hget), ["read", "hash", "slow"]);
+    }
+}
