@@ -6,7 +6,8 @@
 //!   [`mod@reference`] writes the reference and the compatibility page.
 //! - [`integer`] and [`glob`] read numbers and patterns exactly as Redis does.
 //!
-//! - [`peer`]: what nodes say to each other.
+//! - [`peer`]: what nodes say to each other; [`names`]: what a function, a replica and a node may be
+//!   called.
 //!
 //! No I/O, no runtime, and nothing of what the commands do.
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ pub mod command;
 pub mod glob;
 pub mod integer;
 pub mod introspect;
+pub mod names;
 pub mod peer;
 pub mod reference;
 pub mod reply;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use miso_protocol::names;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_store::{Function, Held, ShardGuard};
@@ -11,6 +12,15 @@ use crate::engine::session::Session;
 use crate::engine::wait::After;
 use crate::node::Node;
 use crate::node::stats::Worker;
+
+/// Checks the name of a function or a replica; `what` says which.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(crate) fn check_name(what: &str, name: &[u8]) -> Result<(), CommandError> {
+    let bad = |why: names::BadName| CommandError::BadName(what.into(), why.to_string().into());
+    names::check(name).map_err(bad)
+}
 
 /// What a command's handler works with.
 pub(crate) struct Context<'a> {
@@ -47,11 +57,15 @@ impl Context<'_> {
     }
 
     /// Makes `function` the connection's.
+    ///
+    /// # Errors
+    /// If the name breaks the rule, if the user is bound to another function, or within MULTI.
     pub(crate) fn bind_function(&mut self, function: &[u8]) -> Result<(), CommandError> {
         self.check_function(function)?;
         if &*self.session.function_name == function {
             return Ok(());
         }
+        check_name("function", function)?;
         if self.session.transaction.is_some() || self.held.is_some() {
             return Err(CommandError::FunctionInMulti);
         }

@@ -154,8 +154,9 @@ errors! {
         "A transaction would change the connection's function", "Change it before MULTI";
     OtherFunction(function) = "NOPERM", "this user speaks for the function '{}' alone",
         "The user is bound to another function", "Authenticate as a user of that function";
-    EmptyFunction = "ERR", "a function's name is not empty",
-        "A function is given an empty name", "Give it a name";
+    BadName(what, why) = "ERR", "invalid {}: {}",
+        "A function or a replica is given a name that could not stand in a line, or that other nodes could not be told",
+        "Use 1 to 256 bytes of printable ASCII without blanks and '#'";
     InvalidExpire = "ERR", "invalid expire time in 'miso.register' command",
         "A registration is to last no time", "Send seconds, 1 or more";
     InvalidToken = "ERR", "invalid token, expected one of MISO.TOKEN",

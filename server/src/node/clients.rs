@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use miso_protocol::names;
 use parking_lot::Mutex;
 
 use crate::node::subscriptions::{ChannelKind, PerKind};
@@ -237,6 +238,7 @@ impl Client {
     /// Its line in CLIENT LIST.
     pub(crate) fn line(&self, now_ms: u64, command: &str) -> String {
         let about = self.about.lock();
+        // Names that clients give keep to a line; those of users and functions may be older than the rule.
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut flags = String::new();
         for (flag, set) in [
@@ -273,11 +275,11 @@ impl Client {
             about.multi,
             about.watched,
             self.unread.load(Ordering::Relaxed),
-            text(&about.user),
+            names::escape(&about.user),
             about.resp,
             text(&about.lib_name),
             text(&about.lib_ver),
-            text(&about.function),
+            names::escape(&about.function),
         );
         line
     }

@@ -253,8 +253,8 @@ settings! {
         "threads", count(0, 256, "threads", |n| n as usize), "0",
         "Most worker threads; the load decides how many of them serve. 0: one per core",
     );
-    given_name: Text = start(
-        "node-name", Text, "",
+    given_name: Name = start(
+        "node-name", Name { optional: true }, "",
         "This node's name, unique in the cluster. Default: the host name, plus -port if the port is not 6379",
     );
     cluster_name: Text = start("cluster-name", Text, "miso", "The cluster that this node belongs to");
@@ -312,8 +312,9 @@ settings! {
         "appendfsync", SYNC_POLICIES, "everysec",
         "When writes are forced to disk: always: before the reply; everysec: each second; no: when the system decides",
     ).then(Effect::SyncPolicy);
-    default_function: Text = start(
-        "default-function", Text, "default", "The function of connections that name none",
+    default_function: Name = start(
+        "default-function", Name { optional: false }, "default",
+        "The function of connections that name none",
     );
     requirepass: Text = any(
         "requirepass", Text, "", "The default user's password; empty: no password",

@@ -11,7 +11,6 @@ use miso_protocol::integer;
 use miso_protocol::reply::Resp;
 use miso_protocol::request::Args;
 
-use crate::commands::access::check_key;
 use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
@@ -300,7 +299,10 @@ fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 /// Makes the connection speak as `name`; in open mode, as the default user for the function `name`.
 fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<(), CommandError> {
     if cx.node.acl.open_mode() {
-        check_key(cx, name)?;
+        // Clients send "" for a URL with a password alone: that is no function, and no password is set.
+        if name.is_empty() {
+            return Err(CommandError::WrongPass);
+        }
         // Clients send the default user's name by themselves, so it stands for the default function.
         let default = cx.node.settings.default_function();
         let function = if name == DEFAULT { default.as_bytes() } else { name };

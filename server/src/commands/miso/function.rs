@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use miso_protocol::command::{Arg, Group, Row};
+use miso_protocol::names;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_replication::{Answer, Ask, FunctionView, Liveness, NodeView};
 
-use crate::commands::access::check_key;
 use crate::commands::args::Words;
 use crate::engine::command::Command;
-use crate::engine::context::Context;
+use crate::engine::context::{Context, check_name};
 use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
 use crate::node::Node;
@@ -79,10 +79,11 @@ pub(crate) const FUNCTIONS: &[Command] = &[
     ),
 ];
 
-/// The id of this connection as a replica unless it gives one: its name, else its address.
+/// The id of this connection as a replica unless it gives one: its name if that can be an id, else its
+/// address.
 fn default_replica(cx: &Context<'_>) -> Box<[u8]> {
     let name = cx.session.name();
-    if name.is_empty() { cx.session.address().into_bytes().into() } else { name }
+    if names::is_name(&name) { name } else { cx.session.address().into_bytes().into() }
 }
 
 fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
@@ -91,6 +92,7 @@ fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let mut words = Words::from(args, 2);
     while !words.is_empty() {
         if let Some(id) = words.option("REPLICA")? {
+            check_name("replica", id)?;
             replica = Some(Box::from(id));
         } else if words.token("TTL") {
             let seconds = u32::try_from(words.integer()?).ok().filter(|seconds| *seconds > 0);
@@ -99,10 +101,6 @@ fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         } else {
             return Err(CommandError::Syntax);
         }
-    }
-    check_key(cx, function)?;
-    if function.is_empty() {
-        return Err(CommandError::EmptyFunction);
     }
     cx.bind_function(function)?;
     let replica = replica.unwrap_or_else(|| default_replica(cx));

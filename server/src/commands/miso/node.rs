@@ -12,9 +12,8 @@ use miso_replication::{Answer, Ask, Liveness, NodeView, Time};
 use miso_store::journal::Journal;
 
 use super::token;
-use crate::commands::access::check_key;
 use crate::engine::command::Command;
-use crate::engine::context::Context;
+use crate::engine::context::{Context, check_name};
 use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
 use crate::node::Node;
@@ -391,7 +390,7 @@ fn await_token(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     let until = deadline(&args[2])?;
     let (name, vector) = token::decode(&args[1]).ok_or(CommandError::InvalidToken)?;
     cx.check_function(&name)?;
-    check_key(cx, &name)?;
+    check_name("function", &name)?;
     let function = cx.run_function(&name);
     if function.covers(&vector) {
         cx.reply.integer(1);

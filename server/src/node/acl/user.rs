@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use miso_protocol::command::{Categories, KeyFlags, Row, Table};
-use miso_protocol::glob;
+use miso_protocol::{glob, names};
 use miso_protocol::request::Args;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -19,6 +19,10 @@ pub(crate) const DEFAULT: &[u8] = b"default";
 
 /// What a rule that is none is answered with.
 const SYNTAX: &str = "Syntax error";
+
+/// What the name of a function that cannot be one is answered with.
+const BAD_FUNCTION: &str =
+    "A function's name is 1 to 256 bytes of printable ASCII without blanks and '#'";
 
 /// A key pattern and what it allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,7 +246,7 @@ impl User {
             b"nocommands" => return self.apply(b"-@all", table),
             b"reset" => *self = User::new(&self.name, table.len()),
             b"clearselectors" | b"sanitize-payload" | b"skip-sanitize-payload" => {}
-            b"function:*" => self.function = None,
+            b"function:*" | b"function=*" => self.function = None,
             _ => match rule {
                 [sign @ (b'>' | b'<' | b'#' | b'!'), rest @ ..] => {
                     self.apply_password(*sign, rest)?;
@@ -261,8 +265,12 @@ impl User {
                     self.apply_command(*sign == b'+', rest, table)?;
                     self.note(&lower);
                 }
-                [prefix @ .., _] if lower.starts_with(b"function:") && prefix.len() >= 9 => {
-                    self.function = Some(Box::from(&rule[9..]));
+                [_, ..] if lower.starts_with(b"function:") || lower.starts_with(b"function=") => {
+                    let name = &rule[9..];
+                    if !names::is_name(name) {
+                        return Err(BAD_FUNCTION);
+                    }
+                    self.function = Some(Box::from(name));
                 }
                 _ => return Err(SYNTAX),
             },
