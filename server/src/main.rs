@@ -158,6 +158,7 @@ async fn until_stopped(
     let node = &*front.engine.node;
     let balanced = node.settings.threads() > 1;
     let mut fatal = pin!(peers::fatal(node));
+    let mut telling = pin!(node.registry.keep_telling());
     while !node.stopping.load(Ordering::Acquire) {
         tokio::select! {
             _ = second.tick() => node.tick(),
@@ -165,6 +166,7 @@ async fn until_stopped(
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = node.stop.notified() => {}
+            () = &mut telling => {}
             reason = &mut fatal => return Err(reason),
         }
     }

@@ -294,3 +294,15 @@ fn the_observer_hears_what_peers_change_and_of_no_adopted_count() {
     assert_eq!(function.adopt_counts(&vec![(ReplicaId(8), batch.last)]), 1);
     assert!(heard.0.lock().is_empty(), "no value changed");
 }
+
+#[test]
+fn a_function_that_was_never_written_is_forgotten_once_nothing_refers_to_it() {
+    let store = store();
+    let held = store.function(b"read");
+    add(&store.function(b"written"), b"o", b"n", 0).expect("a counter");
+    assert!(!store.forget_unused(b"read"), "it is held");
+    drop(held);
+    assert!(store.forget_unused(b"read") && !store.forget_unused(b"read"));
+    assert!(!store.forget_unused(b"written"));
+    assert_eq!((store.count(), store.find(b"read").is_none()), (1, true));
+}

@@ -86,6 +86,7 @@ pub(super) fn admit(
     args: Args<'_>,
 ) -> Admission {
     let checked = check(node, session, found, args)
+        .and_then(|()| check_function(node, session, found))
         .and_then(|()| check_memory(node, session, found))
         .and_then(|()| check_disk(node, session, found));
     if let Err(error) = checked {
@@ -205,6 +206,28 @@ pub(super) fn check(
         return Err(CommandError::SubscribedOnly(found.name().into()));
     }
     Ok(())
+}
+
+/// Refuses a command that would make its function begin here while there are `max-functions`.
+fn check_function(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
+    let leaf = found.leaf();
+    let touches = || leaf.access != Access::None || leaf.has_keys();
+    if session.function.is_some() || !touches() {
+        return Ok(());
+    }
+    check_room(node, &session.function_name)
+}
+
+/// Checks that a function is here, or that there is room for one more.
+///
+/// # Errors
+/// If it is new and there are `max-functions` already.
+pub(crate) fn check_room(node: &Node, function: &[u8]) -> Result<(), CommandError> {
+    let max = node.settings.max_functions();
+    if node.store.count() < max || node.store.find(function).is_some() {
+        return Ok(());
+    }
+    Err(CommandError::TooManyFunctions(max.to_string().into()))
 }
 
 /// Refuses a command that takes memory while `maxmemory` is exceeded. Within MULTI that is each command

@@ -7,6 +7,7 @@ use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_store::{Function, Held, ShardGuard};
 
+use crate::engine::admit;
 use crate::engine::error::CommandError;
 use crate::engine::session::Session;
 use crate::engine::wait::After;
@@ -40,15 +41,19 @@ impl Context<'_> {
     }
 
     /// The function `name`, registered as running here until this connection ends.
-    pub(crate) fn run_function(&mut self, name: &[u8]) -> Arc<Function> {
+    ///
+    /// # Errors
+    /// If it is new here and there are `max-functions` already.
+    pub(crate) fn run_function(&mut self, name: &[u8]) -> Result<Arc<Function>, CommandError> {
+        admit::check_room(self.node, name)?;
         if &*self.session.function_name == name {
-            return self.function();
+            return Ok(self.function());
         }
         let function = self.node.store.function(name);
-        if !self.session.registrations.iter().any(|held| held.is_for(name, None)) {
-            self.session.registrations.push(self.node.registry.touch(&function));
+        if !self.session.registrations.touches(name) {
+            self.session.registrations.keep(self.node.registry.touch(&function));
         }
-        function
+        Ok(function)
     }
 
     /// The name of the connection's function.

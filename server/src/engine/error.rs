@@ -157,8 +157,14 @@ errors! {
     BadName(what, why) = "ERR", "invalid {}: {}",
         "A function or a replica is given a name that could not stand in a line, or that other nodes could not be told",
         "Use 1 to 256 bytes of printable ASCII without blanks and '#'";
+    TooManyFunctions(max) = "ERR", "max number of functions reached ({})",
+        "A function would begin on a node that has max-functions of them",
+        "Wait until functions end, or raise max-functions";
+    TooManyReplicas = "ERR", "max number of registered replicas reached",
+        "MISO.REGISTER of one replica more than a node registers",
+        "Take registrations back with MISO.UNREGISTER, or give them a shorter TTL";
     InvalidExpire = "ERR", "invalid expire time in 'miso.register' command",
-        "A registration is to last no time", "Send seconds, 1 or more";
+        "A registration is to last no time, or more than a week", "Send 1 to 604800 seconds";
     InvalidToken = "ERR", "invalid token, expected one of MISO.TOKEN",
         "A token is damaged or was never given out", "Send the reply of MISO.TOKEN as it is";
     // Nodes and the disk.

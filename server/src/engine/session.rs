@@ -11,7 +11,7 @@ use crate::engine::admit::Resolved;
 use crate::node::Node;
 use crate::node::acl::user::User;
 use crate::node::clients::Client;
-use crate::node::registry::Registration;
+use crate::node::registry::Registrations;
 use crate::node::subscriptions::PerKind;
 
 /// Which replies a client wants to see.
@@ -69,7 +69,7 @@ pub(crate) struct Session {
     /// Set once the next command has waited for deletes to resume.
     pub(crate) thawed: bool,
     /// What it holds registered; released with the session.
-    pub(crate) registrations: Vec<Registration>,
+    pub(crate) registrations: Registrations,
     pub(crate) transaction: Option<Transaction>,
     pub(crate) watched: Vec<(Arc<Function>, Box<[u8]>)>,
     /// Set when a watched object changes.
@@ -95,7 +95,7 @@ impl Session {
             wrote: 0,
             fetched: false,
             thawed: false,
-            registrations: Vec::new(),
+            registrations: Registrations::default(),
             transaction: None,
             watched: Vec::new(),
             dirty: Arc::new(AtomicBool::new(false)),
@@ -134,7 +134,7 @@ impl Session {
         let (node, registrations) = (&self.node, &mut self.registrations);
         let function = self.function.get_or_insert_with(|| {
             let function = node.store.function(&self.function_name);
-            registrations.push(node.registry.touch(&function));
+            registrations.keep(node.registry.touch(&function));
             function
         });
         Arc::clone(function)
@@ -144,7 +144,7 @@ impl Session {
     pub(crate) fn set_function(&mut self, function: &[u8]) {
         if &*self.function_name != function {
             let old = std::mem::replace(&mut self.function_name, Box::from(function));
-            self.registrations.retain(|held| !held.is_for(&old, None));
+            drop(self.registrations.take(&old, None));
             self.function = None;
             self.wrote = 0;
         }

@@ -141,8 +141,10 @@ impl Node {
     pub(crate) fn tick(&self) {
         let peers = self.peers.get().map(Handle::counters).unwrap_or_default();
         self.stats.sample(PeerBytes { received: peers.bytes_received, sent: peers.bytes_sent });
-        // Registrations that have expired are announced to the other nodes.
-        self.registry.running(Instant::now(), self.settings.function_linger());
+        // What has lapsed is announced to the other nodes, and a function without any data is forgotten.
+        for function in self.registry.lapse(Instant::now(), self.settings.function_linger()) {
+            self.store.forget_unused(&function);
+        }
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
         if let Some(timeout) = self.settings.timeout() {
             let now = self.uptime_ms();

@@ -367,6 +367,10 @@ settings! {
         count(0, 86_400, "seconds", |n| Duration::from_secs(n.unsigned_abs())), "60",
         "How long a function stays registered after its last connection",
     );
+    max_functions: Integer<usize> = any(
+        "max-functions", count(1, 10_000_000, "functions", |n| n as usize), "100000",
+        "Most functions that begin on this node; commands of one more are refused",
+    );
     slower_than: Integer<Option<u64>> = any(
         "slowlog-log-slower-than", count(-1, NO_BOUND, "microseconds", |n| u64::try_from(n).ok()),
         "10000", "Time from which SLOWLOG keeps a command; -1: none, 0: all",

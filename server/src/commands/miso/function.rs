@@ -1,7 +1,7 @@
 //! Functions: which one a connection speaks for, and which run here.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use miso_protocol::command::{Arg, Group, Row};
@@ -11,15 +11,20 @@ use miso_protocol::request::Args;
 use miso_replication::{Answer, Ask, FunctionView, Liveness, NodeView};
 
 use crate::commands::args::Words;
+use crate::engine::admit;
 use crate::engine::command::Command;
 use crate::engine::context::{Context, check_name};
 use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
 use crate::node::Node;
+use crate::node::registry::Registration;
 use crate::peers;
 
 /// How long MISO.UNREGISTER waits for replication to drain the function.
 const DRAIN: Duration = Duration::from_secs(6);
+
+/// The longest TTL of a replica, in seconds: a week.
+const TTL_MAX: u32 = 7 * 24 * 3600;
 
 const FUNCTION: Arg = Arg::string("function");
 const REPLICA: Arg = Arg::string("id").with_token("REPLICA").optional();
@@ -95,7 +100,8 @@ fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             check_name("replica", id)?;
             replica = Some(Box::from(id));
         } else if words.token("TTL") {
-            let seconds = u32::try_from(words.integer()?).ok().filter(|seconds| *seconds > 0);
+            let seconds = u32::try_from(words.integer()?).ok();
+            let seconds = seconds.filter(|seconds| (1..=TTL_MAX).contains(seconds));
             let seconds = seconds.ok_or(CommandError::InvalidExpire)?;
             ttl = Some(Duration::from_secs(seconds.into()));
         } else {
@@ -104,17 +110,12 @@ fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     }
     cx.bind_function(function)?;
     let replica = replica.unwrap_or_else(|| default_replica(cx));
+    admit::check_room(cx.node, function)?;
     let function = cx.node.store.function(function);
     let registration = cx.node.registry.register(&function, &replica, ttl);
     // The new registration is made before the old one ends, so that renewing it changes nothing for
     // others.
-    cx.session.registrations.push(registration);
-    let last = cx.session.registrations.len() - 1;
-    let mut at = 0;
-    cx.session.registrations.retain(|held| {
-        at += 1;
-        at > last || !held.is_for(function.name(), Some(&replica))
-    });
+    cx.session.registrations.keep(registration.ok_or(CommandError::TooManyReplicas)?);
     cx.reply.ok();
     Ok(())
 }
@@ -134,15 +135,21 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     };
     cx.check_function(&function)?;
     let replica = args.get(rest + 1);
-    let was = cx.node.registry.unregister(&function, replica);
-    if replica.is_none() {
+    let held = match replica {
+        None => cx.session.registrations.take_all(&function),
+        Some(id) => cx.session.registrations.take(&function, Some(id)).into_iter().collect(),
+    };
+    let was = match replica {
+        // Its own connection has ended, so only its TTL holds it.
+        Some(id) if held.is_empty() => cx.node.registry.end_lapsing(&function, id),
+        _ => !held.is_empty(),
+    };
+    held.into_iter().for_each(Registration::end);
+    if replica.is_none() && cx.function_name() == &*function && cx.held.is_none() {
         // This connection's next touch registers the function again.
-        cx.session.registrations.retain(|held| !held.is_for(&function, None));
-        if cx.function_name() == &*function && cx.held.is_none() {
-            cx.session.function = None;
-        }
+        cx.session.function = None;
     }
-    if !was || replica.is_some() {
+    if !was || cx.node.registry.runs(&function) {
         cx.reply.integer(i64::from(was));
         return Ok(());
     }
@@ -192,7 +199,7 @@ fn functions(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn show(node: &Node, nodes: &[NodeView], views: &[FunctionView], reply: &mut Reply<'_>) {
-    let running = node.registry.running(Instant::now(), node.settings.function_linger());
+    let running = node.registry.running();
     let own = node.node_name();
     reply.map(running.len());
     for function in running {

@@ -373,8 +373,10 @@ fn sync(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn causal_token(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let function = cx.function();
-    cx.reply.bulk(token::encode(function.name(), &function.token()).as_bytes());
+    // A function that is not here has shown nothing.
+    let function = cx.node.store.find(cx.function_name());
+    let vector = function.map(|function| function.token()).unwrap_or_default();
+    cx.reply.bulk(token::encode(cx.function_name(), &vector).as_bytes());
     Ok(())
 }
 
@@ -391,7 +393,7 @@ fn await_token(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     let (name, vector) = token::decode(&args[1]).ok_or(CommandError::InvalidToken)?;
     cx.check_function(&name)?;
     check_name("function", &name)?;
-    let function = cx.run_function(&name);
+    let function = cx.run_function(&name)?;
     if function.covers(&vector) {
         cx.reply.integer(1);
         return Ok(());
@@ -406,14 +408,18 @@ fn await_token(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     Ok(())
 }
 
+/// The number of the newest event that this connection wrote.
+fn written(cx: &mut Context<'_>) -> u64 {
+    // What EXEC wrote is noted only after it.
+    if cx.held.is_some() { cx.function().seq() } else { cx.session.wrote }
+}
+
 fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let peers = integer::parse_i64(&args[1]).ok_or(CommandError::NotInteger)?;
     let until = deadline(&args[2])?;
-    let function = cx.function();
-    // What EXEC wrote is noted only after it.
-    let seq = if cx.held.is_some() { function.seq() } else { cx.session.wrote };
+    let seq = written(cx);
     let peers = usize::try_from(peers).unwrap_or(0);
-    let function = Bytes::copy_from_slice(function.name());
+    let function = Bytes::copy_from_slice(cx.function_name());
     let ask = move |until| {
         let (function, until) = (function.clone(), Some(until));
         Ask::Wait { function, seq, peers, durable: false, until }
@@ -437,9 +443,8 @@ fn wait_aof(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if local && cx.node.store.journal().is_none() {
         return Err(CommandError::NoAppendOnly);
     }
-    let function = cx.function();
-    let seq = if cx.held.is_some() { function.seq() } else { cx.session.wrote };
-    let function = Bytes::copy_from_slice(function.name());
+    let seq = written(cx);
+    let function = Bytes::copy_from_slice(cx.function_name());
     let position = cx.node.store.journal().map(Journal::appended).unwrap_or_default();
     let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
     let answer = move |until: Option<Instant>| {

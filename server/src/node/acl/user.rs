@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use miso_protocol::command::{Categories, KeyFlags, Row, Table};
-use miso_protocol::{glob, names};
 use miso_protocol::request::Args;
+use miso_protocol::{glob, names};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
