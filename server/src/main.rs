@@ -189,8 +189,10 @@ fn log(settings: &Settings) {
 
 fn load_acl(node: &Node) -> Result<(), String> {
     let Some(path) = node.settings.aclfile() else { return Ok(()) };
-    let text = std::fs::read_to_string(&path).map_err(|error| {
+    let text = std::fs::read(&path).map_err(|error| {
         format!("aclfile: cannot read {path}: {error}; expected a file of users")
     })?;
-    node.acl.load(&text, &node.table).map_err(|error| format!("aclfile: {path}: {error}"))
+    let password = node.settings.requirepass();
+    let loaded = node.acl.load(&text, &node.table, password.as_bytes());
+    loaded.map_err(|error| format!("aclfile: {path}: {error}"))
 }

@@ -7,7 +7,6 @@ use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::request::Args;
 
 use super::subcommands::helps;
-use crate::engine::admit::deny;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
@@ -195,20 +194,11 @@ fn tell(cx: &mut Context<'_>, kind: ChannelKind, what: &str, channel: Option<&[u
 
 fn subscribe(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
     let (name, _) = named(kind);
-    if let Some(user) = cx.session.user.clone() {
-        for channel in args.tail(1).iter() {
-            if let Err(denied) = user.may_listen(kind, channel) {
-                return Err(deny(cx.node, cx.session, denied, name, args));
-            }
-        }
-    }
     for channel in args.tail(1).iter() {
         super::access::check_key(cx, channel)?;
     }
     for channel in args.tail(1).iter() {
-        let held = cx.session.listens.of_mut(kind);
-        if !held.iter().any(|known| &**known == channel) {
-            held.push(Box::from(channel));
+        if cx.session.listens.of_mut(kind).insert(Box::from(channel)) {
             cx.node.pubsub.subscribe(kind, channel, &cx.session.client);
         }
         tell(cx, kind, name, Some(channel));
@@ -224,15 +214,16 @@ fn unsubscribe(
 ) -> Result<(), CommandError> {
     let (_, name) = named(kind);
     let leaving: Vec<Box<[u8]>> = match args.len() {
-        1 => cx.session.listens.of(kind).clone(),
+        1 => cx.session.listens.of(kind).iter().cloned().collect(),
         _ => args.tail(1).iter().map(Box::from).collect(),
     };
     if leaving.is_empty() {
         tell(cx, kind, name, None);
     }
     for channel in leaving {
-        cx.session.listens.of_mut(kind).retain(|known| *known != channel);
-        cx.node.pubsub.unsubscribe(kind, &channel, cx.session.client.id);
+        if cx.session.listens.of_mut(kind).remove(&channel) {
+            cx.node.pubsub.unsubscribe(kind, &channel, cx.session.client.id);
+        }
         tell(cx, kind, name, Some(&channel));
     }
     cx.session.describe();
@@ -240,22 +231,24 @@ fn unsubscribe(
 }
 
 fn publish(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
-    let denied = cx.session.user.as_ref().and_then(|user| user.may_listen(kind, &args[1]).err());
-    if let Some(denied) = denied {
-        let name = if kind == ChannelKind::Shard { "spublish" } else { "publish" };
-        return Err(deny(cx.node, cx.session, denied, name, args));
-    }
     let node = Arc::clone(cx.node);
     let got = match kind {
         ChannelKind::Shard => node.pubsub.publish_sharded(&args[1], &args[2], &node.settings),
-        _ => node.pubsub.publish(&args[1], &args[2], &node.settings),
+        _ => node.pubsub.publish(&args[1], &args[2], None, &node.settings),
     };
     cx.reply.integer(got as i64);
     Ok(())
 }
 
+/// Whether a channel is shown: a user who is bound to a function sees only what it may listen to.
+fn may_see(cx: &Context<'_>, kind: ChannelKind, channel: &[u8]) -> bool {
+    let bound = cx.session.user.as_ref().filter(|user| user.function().is_some());
+    bound.is_none_or(|user| user.may_listen(kind, channel))
+}
+
 fn channels(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
-    let channels = cx.node.pubsub.channels(kind, args.get(2));
+    let mut channels = cx.node.pubsub.channels(kind, args.get(2));
+    channels.retain(|channel| may_see(cx, kind, channel));
     cx.reply.array(channels.len());
     channels.iter().for_each(|channel| cx.reply.bulk(channel));
     Ok(())
@@ -264,7 +257,8 @@ fn channels(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(
 fn numsub(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
     cx.reply.array((args.len() - 2) * 2);
     for channel in args.tail(2).iter() {
-        let listeners = cx.node.pubsub.listeners(kind, channel);
+        let seen = may_see(cx, kind, channel);
+        let listeners = if seen { cx.node.pubsub.listeners(kind, channel) } else { 0 };
         cx.reply.bulk(channel);
         cx.reply.integer(listeners as i64);
     }

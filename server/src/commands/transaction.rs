@@ -1,5 +1,8 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
 use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::request::Args;
 
@@ -108,12 +111,10 @@ fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     }
     let function = cx.function();
     for object in args.tail(1).iter() {
-        let known = |(held, watched): &(std::sync::Arc<miso_store::Function>, Box<[u8]>)| {
-            std::sync::Arc::ptr_eq(held, &function) && &**watched == object
-        };
-        if !cx.session.watched.iter().any(known) {
+        let address = Arc::as_ptr(&function).addr();
+        if let Entry::Vacant(new) = cx.session.watched.entry((address, Box::from(object))) {
             function.watch(object, &cx.session.dirty);
-            cx.session.watched.push((std::sync::Arc::clone(&function), Box::from(object)));
+            new.insert(Arc::clone(&function));
         }
     }
     cx.session.client.about.lock().watched = cx.session.watched.len();

@@ -258,16 +258,17 @@ fn check_disk(node: &Node, session: &Session, found: &Resolved) -> Result<(), Co
 }
 
 /// Notes a refusal by an ACL rule in ACL LOG. Returns the error to reply with.
-pub(crate) fn deny(
+fn deny(
     node: &Node,
     session: &Session,
     denied: Denied,
     name: &str,
     args: Args<'_>,
 ) -> CommandError {
+    let word = |at| args.get(at).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
     let object = match denied {
         Denied::Command => name.to_owned(),
-        _ => args.get(1).map_or_else(String::new, |arg| String::from_utf8_lossy(arg).into_owned()),
+        Denied::Key(at) | Denied::Channel(at) => word(at),
     };
     let user = session.user.as_ref().map_or(DEFAULT, |user| &user.name);
     let context = if session.transaction.is_some() { "multi" } else { "toplevel" };

@@ -78,6 +78,11 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// The function that the user is bound to: it is shown nothing of others.
+    pub(crate) fn bound_function(&self) -> Option<Box<[u8]>> {
+        self.session.user.as_ref().and_then(|user| user.function()).map(Box::from)
+    }
+
     /// Whether this connection may speak for `function`.
     pub(crate) fn check_function(&self, function: &[u8]) -> Result<(), CommandError> {
         match self.session.user.as_ref().and_then(|user| user.function()) {

@@ -1,5 +1,6 @@
 //! The state of one client's session, apart from its socket.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -71,12 +72,13 @@ pub(crate) struct Session {
     /// What it holds registered; released with the session.
     pub(crate) registrations: Registrations,
     pub(crate) transaction: Option<Transaction>,
-    pub(crate) watched: Vec<(Arc<Function>, Box<[u8]>)>,
+    /// The objects that it watches, each with the address of its function.
+    pub(crate) watched: BTreeMap<(usize, Box<[u8]>), Arc<Function>>,
     /// Set when a watched object changes.
     pub(crate) dirty: Arc<AtomicBool>,
     pub(crate) replies: ReplyMode,
     /// What it listens to.
-    pub(crate) listens: PerKind<Vec<Box<[u8]>>>,
+    pub(crate) listens: PerKind<BTreeSet<Box<[u8]>>>,
     pub(crate) monitors: bool,
     /// The last command's name as it was sent and its row: most commands repeat it.
     pub(crate) memo: (Vec<u8>, u16),
@@ -91,13 +93,13 @@ impl Session {
             resp: Resp::V2,
             user: node.acl.anonymous(),
             function: None,
-            function_name: node.settings.default_function().into_bytes().into(),
+            function_name: first_function(&node, node.acl.anonymous().as_deref()),
             wrote: 0,
             fetched: false,
             thawed: false,
             registrations: Registrations::default(),
             transaction: None,
-            watched: Vec::new(),
+            watched: BTreeMap::new(),
             dirty: Arc::new(AtomicBool::new(false)),
             replies: ReplyMode::On,
             listens: PerKind::default(),
@@ -121,7 +123,7 @@ impl Session {
 
     /// How many channels, patterns and shard channels it is subscribed to.
     pub(crate) fn subscriptions(&self) -> PerKind<usize> {
-        self.listens.map(Vec::len)
+        self.listens.map(BTreeSet::len)
     }
 
     /// Whether it is subscribed to any.
@@ -151,11 +153,36 @@ impl Session {
         self.client.about.lock().function = Box::from(function);
     }
 
+    /// Looks its user up again if any user changed. Returns false if the user is gone: then the session
+    /// is to end.
+    pub(crate) fn refresh_user(&mut self) -> bool {
+        let generation = self.node.acl.generation();
+        if generation == self.generation {
+            return true;
+        }
+        self.generation = generation;
+        let user = match &self.user {
+            // The default user may need no password any more.
+            None => self.node.acl.anonymous(),
+            Some(user) => self.node.acl.get(&user.name),
+        };
+        if user.is_none() && self.user.is_some() {
+            return false;
+        }
+        if let Some(function) = user.as_ref().and_then(|user| user.function()) {
+            self.set_function(function);
+        }
+        self.user = user;
+        self.describe();
+        true
+    }
+
     /// Updates what CLIENT LIST shows of it.
     pub(crate) fn describe(&self) {
         let mut about = self.client.about.lock();
         about.user = self.user.as_ref().map_or_else(Box::default, |user| user.name.clone());
         about.function = self.function_name.clone();
+        about.bound = self.user.as_ref().and_then(|user| user.function()).map(Box::from);
         about.resp = if self.resp == Resp::V3 { 3 } else { 2 };
         about.subscriptions = self.subscriptions();
         about.monitors = self.monitors;
@@ -189,11 +216,19 @@ impl Session {
         if self.watched.is_empty() {
             return;
         }
-        for (function, object) in self.watched.drain(..) {
+        for ((_, object), function) in std::mem::take(&mut self.watched) {
             function.unwatch(&object, &self.dirty);
         }
         self.dirty.store(false, std::sync::atomic::Ordering::Release);
         self.client.about.lock().watched = 0;
+    }
+}
+
+/// The function of a connection that has not named one: what its user is bound to, else the default.
+pub(crate) fn first_function(node: &Node, user: Option<&User>) -> Box<[u8]> {
+    match user.and_then(User::function) {
+        Some(function) => Box::from(function),
+        None => node.settings.default_function().into_bytes().into(),
     }
 }
 

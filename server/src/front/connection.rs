@@ -556,7 +556,9 @@ impl Connection {
         output: &mut Vec<u8>,
         batch: &mut Batch,
     ) -> After {
-        self.refresh_user();
+        if !self.session.refresh_user() {
+            self.client.kill();
+        }
         if self.client.is_killed() {
             return After::Close;
         }
@@ -573,28 +575,6 @@ impl Connection {
             bulk_bytes: self.node().settings.bulk_bytes(),
             unauthenticated: self.session.user.is_none(),
             ..Limits::default()
-        }
-    }
-
-    /// Looks the user up again if any user changed.
-    fn refresh_user(&mut self) {
-        let generation = self.node().acl.generation();
-        if generation == self.session.generation {
-            return;
-        }
-        self.session.generation = generation;
-        match &self.session.user {
-            // The default user may need no password any more.
-            None => self.session.user = self.node().acl.anonymous(),
-            Some(user) => match self.node().acl.get(&user.name) {
-                Some(user) => {
-                    if let Some(function) = user.function() {
-                        self.session.set_function(function);
-                    }
-                    self.session.user = Some(user);
-                }
-                None => self.client.kill(),
-            },
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct About {
     pub(crate) lib_ver: Box<[u8]>,
     pub(crate) user: Box<[u8]>,
     pub(crate) function: Box<[u8]>,
+    /// The function that its user is bound to.
+    pub(crate) bound: Option<Box<[u8]>>,
     pub(crate) resp: u8,
     pub(crate) subscriptions: PerKind<usize>,
     /// Commands queued by MULTI; -1 outside.
@@ -227,6 +229,11 @@ impl Client {
         let mut outbox = self.outbox.lock();
         self.called.store(false, Ordering::Release);
         std::mem::take(&mut outbox.bytes)
+    }
+
+    /// Whether it may hear of changes in `function`: its user is not bound to another one.
+    pub(crate) fn may_hear_of(&self, function: &[u8]) -> bool {
+        self.about.lock().bound.as_deref().is_none_or(|bound| bound == function)
     }
 
     /// Whether it is subscribed to anything. The output limit of class pubsub holds for it then.

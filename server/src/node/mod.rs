@@ -37,6 +37,7 @@ use registry::Registry;
 use saving::Saving;
 use slowlog::SlowLog;
 use stats::{PeerBytes, Stats};
+use subscriptions::CHANGES;
 
 /// The version of Redis that HELLO and INFO report, for clients that choose what to send by it.
 pub(crate) const REDIS_VERSION: &str = "7.4.0";
@@ -132,9 +133,30 @@ impl Node {
 
     /// Publishes that a name of an object changed, to the clients that listen to that object.
     pub(crate) fn object_changed(&self, function: &[u8], object: &[u8], name: &[u8], kind: Type) {
-        let channel = [b"__miso__:", function, b":", object].concat();
+        let channel = [CHANGES, function, b":", object].concat();
         let message = [name, b" ", kind.name().as_bytes()].concat();
-        self.pubsub.publish(&channel, &message, &self.settings);
+        self.pubsub.publish(&channel, &message, Some(function), &self.settings);
+    }
+
+    /// Closes the connections that have lost rights by a change of users, as Redis does: those of users
+    /// that are gone, and those that listen to what their user may not hear any more. Returns whether
+    /// `me` is one of them; it is left open.
+    pub(crate) fn close_without_rights(&self, me: u64) -> bool {
+        let user_of = |client: &Client| self.acl.get(&client.about.lock().user);
+        let gone = |client: &Arc<Client>| {
+            !client.about.lock().user.is_empty() && user_of(client).is_none()
+        };
+        let mut closing = self.clients.list();
+        closing.retain(gone);
+        closing.extend(self.pubsub.refused(|client, kind, channel| {
+            user_of(client).is_none_or(|user| {
+                let bound = client.about.lock().bound.clone();
+                user.may_listen(kind, channel) && user.function() == bound.as_deref()
+            })
+        }));
+        let others = closing.iter().filter(|client| client.id != me);
+        others.for_each(|client| client.kill());
+        closing.iter().any(|client| client.id == me)
     }
 
     /// Called once a second: samples the counters, and closes clients that were idle for `timeout`.

@@ -15,7 +15,7 @@ use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
-use crate::engine::session::ReplyMode;
+use crate::engine::session::{ReplyMode, first_function};
 use crate::engine::wait::After;
 use crate::node::REDIS_VERSION;
 use crate::node::acl::log::LogEntry;
@@ -191,7 +191,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     cx.session.leave(&node);
     cx.session.registrations.clear();
     cx.session.function = None;
-    cx.session.function_name = node.settings.default_function().into_bytes().into();
+    cx.session.function_name = first_function(&node, node.acl.anonymous().as_deref());
     cx.session.resp = Resp::V2;
     cx.session.replies = ReplyMode::On;
     cx.session.user = node.acl.anonymous();

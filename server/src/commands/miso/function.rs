@@ -180,7 +180,7 @@ fn function(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn functions(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
+    let (node, resp, bound) = (Arc::clone(cx.node), cx.reply.resp, cx.bound_function());
     cx.after = After::Wait(Wait::soon(async move {
         let nodes = match peers::ask(&node, Ask::Nodes).await {
             Answer::Nodes(nodes) => nodes,
@@ -191,15 +191,23 @@ fn functions(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
             _ => Vec::new(),
         };
         encoded(&node, resp, |reply| {
-            show(&node, &nodes, &views, reply);
+            show(&node, &nodes, &views, bound.as_deref(), reply);
             Ok(())
         })
     }));
     Ok(())
 }
 
-fn show(node: &Node, nodes: &[NodeView], views: &[FunctionView], reply: &mut Reply<'_>) {
-    let running = node.registry.running();
+/// Shows the functions that run here; to a user who is bound to one (`bound`), only that.
+fn show(
+    node: &Node,
+    nodes: &[NodeView],
+    views: &[FunctionView],
+    bound: Option<&[u8]>,
+    reply: &mut Reply<'_>,
+) {
+    let mut running = node.registry.running();
+    running.retain(|running| bound.is_none_or(|bound| running.function == bound));
     let own = node.node_name();
     reply.map(running.len());
     for function in running {

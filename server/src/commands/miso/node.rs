@@ -241,9 +241,10 @@ pub(crate) fn id(replica: miso_store::crdt::ReplicaId) -> String {
 }
 
 fn node(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    ask(cx, Ask::Nodes, |node, answer, reply| {
+    let bound = cx.bound_function();
+    ask(cx, Ask::Nodes, move |node, answer, reply| {
         let Answer::Nodes(nodes) = answer else { return Err(unexpected(answer)) };
-        let own = &nodes[0];
+        let own = &keep_own(nodes[0].clone(), bound.as_deref());
         reply.map(8);
         text(reply, "name", &own.name);
         text(reply, "id", &id(own.replica));
@@ -260,10 +261,12 @@ fn node(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    ask(cx, Ask::Nodes, |_, answer, reply| {
+    let bound = cx.bound_function();
+    ask(cx, Ask::Nodes, move |_, answer, reply| {
         let Answer::Nodes(nodes) = answer else { return Err(unexpected(answer)) };
         reply.array(nodes.len());
-        for node in &nodes {
+        for node in nodes {
+            let node = &keep_own(node, bound.as_deref());
             reply.map(12);
             text(reply, "name", &node.name);
             text(reply, "id", &id(node.replica));
@@ -329,6 +332,15 @@ fn functions(reply: &mut Reply<'_>, node: &NodeView) {
     node.functions.iter().for_each(|(function, _)| reply.bulk(function));
 }
 
+/// Leaves of a node what a user may know: of other functions than its own, nothing.
+fn keep_own(mut node: NodeView, bound: Option<&[u8]>) -> NodeView {
+    if let Some(bound) = bound {
+        node.functions.retain(|(function, _)| function == bound);
+        node.acknowledged.retain(|(function, _, _)| function == bound);
+    }
+    node
+}
+
 fn utf8(bytes: &[u8], what: &str) -> Result<String, CommandError> {
     let text = String::from_utf8(bytes.to_vec());
     text.map_err(|_| CommandError::NotUtf8(what.into()))
@@ -351,7 +363,8 @@ fn forget(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn sync(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let function = match args.get(1) {
-        None => None,
+        // A bound user syncs its own.
+        None => cx.bound_function().map(Bytes::from),
         Some(function) => {
             cx.check_function(function)?;
             Some(Bytes::copy_from_slice(function))

@@ -1,5 +1,7 @@
 //! ACL.
 
+use std::path::Path;
+
 use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
@@ -13,6 +15,7 @@ use crate::engine::error::CommandError;
 use crate::engine::wait::After;
 use crate::node::acl::user::{DEFAULT, Denied, splits};
 use crate::random;
+use crate::settings::file;
 
 const FLAGS: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 const PLAIN: Flags = FLAGS.without(Flags::ADMIN);
@@ -129,7 +132,7 @@ fn whoami(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 fn list(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let users = cx.node.acl.all();
     cx.reply.array(users.len());
-    users.iter().for_each(|user| cx.reply.bulk(user.line().as_bytes()));
+    users.iter().for_each(|user| cx.reply.bulk(&user.line()));
     Ok(())
 }
 
@@ -156,12 +159,12 @@ fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     cx.reply.array(hashes.len());
     hashes.iter().for_each(|hash| cx.reply.bulk(hash.as_bytes()));
     for (name, rules) in [
-        ("commands", user.commands()),
+        ("commands", user.commands().into_bytes()),
         ("keys", user.key_rules()),
         ("channels", user.channel_rules()),
     ] {
         cx.reply.bulk(name.as_bytes());
-        cx.reply.bulk(rules.as_bytes());
+        cx.reply.bulk(&rules);
     }
     cx.reply.bulk(b"selectors");
     cx.reply.array(0);
@@ -183,8 +186,16 @@ fn set_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         let shown = if is_password { &rule[..1] } else { rule };
         CommandError::AclSetUser(shown.into(), why.into())
     })?;
+    close_without_rights(cx);
     cx.reply.ok();
     Ok(())
+}
+
+/// Closes the connections that a change of users leaves without rights; this one after its reply.
+fn close_without_rights(cx: &mut Context<'_>) {
+    if cx.node.close_without_rights(cx.session.client.id) {
+        cx.after = After::Close;
+    }
 }
 
 fn del_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
@@ -195,14 +206,9 @@ fn del_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     for name in args.tail(2).iter() {
         if cx.node.acl.remove(name) {
             removed += 1;
-            let me = cx.session.client.id;
-            for client in cx.node.clients.list() {
-                if &*client.about.lock().user == name {
-                    if client.id == me { cx.after = After::Close } else { client.kill() }
-                }
-            }
         }
     }
+    close_without_rights(cx);
     cx.reply.integer(removed);
     Ok(())
 }
@@ -244,12 +250,12 @@ fn dry_run(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let found = admit::find(cx.node, &mut (Vec::new(), u16::MAX), command)?;
     match user.check((found.number, found.row), found.sub, command) {
         Ok(()) => cx.reply.ok(),
-        Err(Denied::Key) => {
-            let mut keys = found.leaf().keys(command);
-            let key = keys.find(|key| !user.may_use(key.word, key.flags));
-            let key = String::from_utf8_lossy(key.map_or(&[][..], |key| key.word));
-            let line = format!("This user has no permissions to access the '{key}' key");
-            cx.reply.bulk(line.as_bytes());
+        Err(denied @ (Denied::Key(at) | Denied::Channel(at))) => {
+            let word = command.get(at).unwrap_or_default();
+            let kind = denied.reason();
+            let line =
+                [b"This user has no permissions to access the '", word, b"' ", kind.as_bytes()];
+            cx.reply.bulk(&line.concat());
         }
         Err(denied) => {
             let line = denied.line(&found.name());
@@ -304,29 +310,27 @@ fn log(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn file(cx: &Context<'_>) -> Result<String, CommandError> {
+fn path(cx: &Context<'_>) -> Result<String, CommandError> {
     cx.node.settings.aclfile().ok_or(CommandError::AclNoFile)
 }
 
 fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let path = file(cx)?;
-    let text: String = cx.node.acl.all().iter().map(|user| user.line() + "\n").collect();
-    let temporary = format!("{path}.tmp");
-    std::fs::write(&temporary, text)
-        .and_then(|()| std::fs::rename(&temporary, &path))
+    let path = path(cx)?;
+    file::replace(Path::new(&path), &cx.node.acl.text())
         .map_err(|error| CommandError::AclSave(error.to_string().into()))?;
     cx.reply.ok();
     Ok(())
 }
 
 fn load(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let path = file(cx)?;
-    let text = std::fs::read_to_string(&path)
+    let path = path(cx)?;
+    let text = std::fs::read(&path)
         .map_err(|error| CommandError::AclLoad(path.as_str().into(), error.to_string().into()))?;
     cx.node
         .acl
-        .load(&text, &cx.node.table)
+        .load(&text, &cx.node.table, cx.node.settings.requirepass().as_bytes())
         .map_err(|why| CommandError::AclLoad(path.as_str().into(), why.into()))?;
+    close_without_rights(cx);
     cx.reply.ok();
     Ok(())
 }
