@@ -208,12 +208,16 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Refuses a command that would make its function begin here while there are `max-functions`.
+/// Refuses a command that would make its function begin here while there are `max-functions`, or whose
+/// connection has not named its function although it must.
 fn check_function(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
     let leaf = found.leaf();
     let touches = || leaf.access != Access::None || leaf.has_keys();
     if session.function.is_some() || !touches() {
         return Ok(());
+    }
+    if !session.names_function && node.settings.require_function() {
+        return Err(CommandError::FunctionRequired);
     }
     check_room(node, &session.function_name)
 }

@@ -68,6 +68,7 @@ impl Context<'_> {
     pub(crate) fn bind_function(&mut self, function: &[u8]) -> Result<(), CommandError> {
         self.check_function(function)?;
         if &*self.session.function_name == function {
+            self.session.names_function = true;
             return Ok(());
         }
         check_name("function", function)?;

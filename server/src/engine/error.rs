@@ -157,6 +157,9 @@ errors! {
     BadName(what, why) = "ERR", "invalid {}: {}",
         "A function or a replica is given a name that could not stand in a line, or that other nodes could not be told",
         "Use 1 to 256 bytes of printable ASCII without blanks and '#'";
+    FunctionRequired = "NOFUNCTION", "this connection has not named a function",
+        "A connection touches an object before it has named a function, and require-function is yes",
+        "Name it: redis://FUNCTION:-@host:port, AUTH, or MISO.REGISTER";
     TooManyFunctions(max) = "ERR", "max number of functions reached ({})",
         "A function would begin on a node that has max-functions of them",
         "Wait until functions end, or raise max-functions";
@@ -206,6 +209,9 @@ errors! {
         "HELLO without AUTH, and a password is needed", "Send HELLO 3 AUTH user password";
     WrongPass = "WRONGPASS", "invalid username-password pair or user is disabled.",
         "User or password is wrong", "Check them with ACL LIST as an administrator";
+    TooManyFailures(ms) = "ERR", "too many failed authentications, try again in {} ms",
+        "A user failed to authenticate too often from this address, and many attempts wait",
+        "Check the user and the password, then wait";
     NoPassword = "ERR",
         "AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
         "AUTH with a password alone, and the default user has none",

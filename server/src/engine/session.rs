@@ -63,6 +63,10 @@ pub(crate) struct Session {
     /// The function that it was bound to, or the default once it touched an object.
     pub(crate) function: Option<Arc<Function>>,
     pub(crate) function_name: Box<[u8]>,
+    /// Whether it has named its function, by AUTH or MISO.REGISTER, or its user is bound to one.
+    pub(crate) names_function: bool,
+    /// Set once the next AUTH has waited for its turn after failures.
+    pub(crate) has_turn: bool,
     /// The function's newest own event after the last write of this session in it: what WAIT waits for.
     pub(crate) wrote: u64,
     /// Set once the next command has waited for its objects to be fetched from peers.
@@ -94,6 +98,8 @@ impl Session {
             user: node.acl.anonymous(),
             function: None,
             function_name: first_function(&node, node.acl.anonymous().as_deref()),
+            names_function: node.acl.anonymous().is_some_and(|user| user.function().is_some()),
+            has_turn: false,
             wrote: 0,
             fetched: false,
             thawed: false,
@@ -144,6 +150,7 @@ impl Session {
 
     /// Makes `function` the one that it speaks for.
     pub(crate) fn set_function(&mut self, function: &[u8]) {
+        self.names_function = true;
         if &*self.function_name != function {
             let old = std::mem::replace(&mut self.function_name, Box::from(function));
             drop(self.registrations.take(&old, None));

@@ -2,6 +2,7 @@
 //! commands' handlers, sessions or sockets.
 
 pub(crate) mod acl;
+pub(crate) mod attempts;
 pub(crate) mod clients;
 pub(crate) mod latency;
 pub(crate) mod monitor;
@@ -29,6 +30,7 @@ use crate::random;
 use crate::settings::Settings;
 
 use acl::Acl;
+use attempts::Attempts;
 use clients::{Client, Clients};
 use latency::Latency;
 use monitor::Monitors;
@@ -54,6 +56,8 @@ pub(crate) struct Node {
     /// The rows of all commands.
     pub(crate) table: Table,
     pub(crate) acl: Acl,
+    /// Failed authentications.
+    pub(crate) attempts: Attempts,
     pub(crate) clients: Clients,
     pub(crate) registry: Arc<Registry>,
     pub(crate) pubsub: PubSub,
@@ -85,6 +89,7 @@ impl Node {
             acl,
             table,
             settings,
+            attempts: Attempts::default(),
             clients: Clients::default(),
             registry: Arc::default(),
             monitors: Monitors::default(),
@@ -168,9 +173,20 @@ impl Node {
             self.store.forget_unused(&function);
         }
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
-        if let Some(timeout) = self.settings.timeout() {
+        let clients = self.clients.list();
+        for client in &clients {
+            client.check_limit(self.settings.output_limit(client.subscribed()));
+        }
+        let max = self.settings.maxmemory_clients();
+        if max > 0 {
+            self.stats.evicted_clients.fetch_add(self.clients.evict(max), Ordering::Relaxed);
+        }
+        // During CLIENT PAUSE clients are silent because they wait.
+        if let Some(timeout) = self.settings.timeout()
+            && !self.clients.is_paused(true)
+        {
             let now = self.uptime_ms();
-            for client in self.clients.list() {
+            for client in &clients {
                 let idle = now.saturating_sub(client.active_ms.load(Ordering::Relaxed));
                 let waits =
                     client.subscribed() || client.is_blocked() || client.about.lock().monitors;

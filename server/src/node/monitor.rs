@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use miso_protocol::names;
 use miso_protocol::request::Args;
 use parking_lot::RwLock;
 
@@ -41,7 +42,8 @@ impl Monitors {
         self.any.load(Ordering::Relaxed)
     }
 
-    /// Sends a command of `client` to all clients that monitor, without the words at `secrets`.
+    /// Sends a command of `client` to all clients that monitor, without the words at `secrets`. A
+    /// function other than the default one stands after the address.
     pub(crate) fn tell(
         &self,
         client: &Client,
@@ -50,8 +52,14 @@ impl Monitors {
         settings: &Settings,
     ) {
         let micros = unix_micros();
-        let mut line =
-            format!("+{}.{:06} [0 {}]", micros / 1_000_000, micros % 1_000_000, client.address);
+        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+        let mut line = format!("+{seconds}.{micros:06} [0 {}", client.address);
+        let function = client.about.lock().function.clone();
+        if *function != *settings.default_function().as_bytes() {
+            line.push(' ');
+            line.push_str(&names::escape(&function));
+        }
+        line.push(']');
         for (at, arg) in args.iter().enumerate() {
             line.push(' ');
             quote(if secrets.contains(&at) { REDACTED } else { arg }, &mut line);

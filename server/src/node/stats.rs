@@ -241,6 +241,8 @@ pub(crate) struct Stats {
     pub(crate) denials: Denials,
     pub(crate) connections: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// Connections that were closed by maxmemory-clients.
+    pub(crate) evicted_clients: AtomicU64,
     pub(crate) peak_memory: AtomicU64,
     /// Bytes in use once the node is ready, without its data.
     pub(crate) startup_memory: AtomicU64,
@@ -266,6 +268,7 @@ impl Stats {
             denials: Denials::default(),
             connections: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            evicted_clients: AtomicU64::new(0),
             peak_memory: AtomicU64::new(0),
             startup_memory: AtomicU64::new(0),
         }
@@ -328,6 +331,7 @@ impl Stats {
         self.denials.reset();
         self.connections.store(0, Ordering::Relaxed);
         self.refused.store(0, Ordering::Relaxed);
+        self.evicted_clients.store(0, Ordering::Relaxed);
     }
 
     /// Counts an error reply by its code.

@@ -316,6 +316,10 @@ settings! {
         "default-function", Name { optional: false }, "default",
         "The function of connections that name none",
     );
+    require_function: YesNo = any(
+        "require-function", YesNo, "no",
+        "Refuse commands about objects on connections that have not named their function",
+    );
     requirepass: Text = any(
         "requirepass", Text, "", "The default user's password; empty: no password",
     ).secret().then(Effect::Password);
@@ -332,6 +336,10 @@ settings! {
         "maxclients", count(1, 1_000_000, "connections", i64::unsigned_abs), "10000",
         "Most client connections at a time",
     ).then(Effect::Descriptors);
+    maxmemory_clients: Bytes<usize> = any(
+        "maxmemory-clients", Bytes(|n| usize::try_from(n).unwrap_or(usize::MAX)), "0",
+        "Most memory that all client connections take together; beyond it the largest are closed. 0: no limit",
+    );
     timeout: Integer<Option<Duration>> = any(
         "timeout", seconds_or_none(SECONDS_MAX), "0",
         "How long a client may be idle before it is closed; 0: for ever",

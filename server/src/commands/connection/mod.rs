@@ -1,25 +1,28 @@
 //! The connection itself: PING, HELLO, AUTH, SELECT; CLIENT and COMMAND in files of their own.
 
 mod client;
+mod cluster;
 mod command;
 mod rows;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use miso_protocol::command::{Arg, Flags, Group, Row};
-use miso_protocol::integer;
 use miso_protocol::reply::Resp;
 use miso_protocol::request::Args;
+use miso_protocol::{integer, names};
 
 use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::session::{ReplyMode, first_function};
-use crate::engine::wait::After;
+use crate::engine::wait::{After, Wait};
 use crate::node::REDIS_VERSION;
 use crate::node::acl::log::LogEntry;
 use crate::node::acl::user::DEFAULT;
+use crate::node::attempts::Turn;
 use crate::node::monitor::REDACTED;
 
 use client::check_name;
@@ -33,13 +36,15 @@ const CREDENTIALS: Arg = Arg::block(
     "credentials",
     &[Arg::string("username").optional(), Arg::string("password").secret()],
 );
+/// A block, since Redis runs PING with too many words within MULTI, where it answers an error.
+const MESSAGE: Arg = Arg::block("message", &[Arg::string("message")]).optional();
 const AUTH_ARGS: Arg =
     Arg::block("auth", &[Arg::string("username"), Arg::string("password").secret()]);
 
 pub(crate) const CONNECTION: &[Command] = &[
     Command::new(
         Row::command("PING")
-            .args(&[Arg::string("message").optional()])
+            .args(&[MESSAGE])
             .group(Group::Connection)
             .fast()
             .flags(Flags::ALLOW_SUBSCRIBED)
@@ -133,13 +138,14 @@ pub(crate) const CONNECTION: &[Command] = &[
         no_cluster,
     ),
     Command::new(
-        Row::command("CLUSTER")
-            .args(&[Arg::string("subcommand").multiple()])
+        Row::command("ASKING")
             .group(Group::Connection)
+            .fast()
             .summary("Refused: this is no cluster")
             .reply("Error"),
         no_cluster,
     ),
+    cluster::CLUSTER,
     Command::parent(
         Row::command("MODULE").group(Group::Connection).summary("About modules"),
         &[
@@ -191,7 +197,9 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     cx.session.leave(&node);
     cx.session.registrations.clear();
     cx.session.function = None;
-    cx.session.function_name = first_function(&node, node.acl.anonymous().as_deref());
+    let user = node.acl.anonymous();
+    cx.session.function_name = first_function(&node, user.as_deref());
+    cx.session.names_function = user.is_some_and(|user| user.function().is_some());
     cx.session.resp = Resp::V2;
     cx.session.replies = ReplyMode::On;
     cx.session.user = node.acl.anonymous();
@@ -234,7 +242,9 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         }
     }
     if let Some((user, password)) = credentials {
-        authenticate(cx, user, password)?;
+        if !authenticate(cx, user, password)? {
+            return Ok(());
+        }
     } else if cx.session.user.is_none() {
         return Err(CommandError::HelloNoAuth);
     }
@@ -288,16 +298,33 @@ fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         if cx.node.acl.anonymous().is_some() {
             return Err(CommandError::NoPassword);
         }
-        authenticate(cx, DEFAULT, &args[1])?;
-    } else {
-        authenticate(cx, &args[1], &args[2])?;
     }
-    cx.reply.ok();
+    let (user, password) = match args.len() {
+        2 => (DEFAULT, &args[1]),
+        _ => (&args[1], &args[2]),
+    };
+    if authenticate(cx, user, password)? {
+        cx.reply.ok();
+    }
     Ok(())
 }
 
+/// Tells of a failed authentication: in ACL LOG, in the statistics, and now and then in the log.
+fn note_failure(cx: &Context<'_>, name: &[u8]) {
+    let line = cx.node.client_line(&cx.session.client);
+    let entry = LogEntry::now("auth", "toplevel", "AUTH".to_owned(), name, line);
+    cx.node.stats.denials.count("auth");
+    cx.node.acl.log.add(entry, cx.node.settings.acllog_max_len());
+    let address = cx.session.client.address.ip();
+    if let Some(failures) = cx.node.attempts.failed(address, name, Instant::now()) {
+        let user = names::escape(name);
+        tracing::warn!(%address, %user, failures, "authentications failed; the latest is named");
+    }
+}
+
 /// Makes the connection speak as `name`; in open mode, as the default user for the function `name`.
-fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<(), CommandError> {
+/// Returns false if it has to wait for its turn: then the command is to run again.
+fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<bool, CommandError> {
     if cx.node.acl.open_mode() {
         // Clients send "" for a URL with a password alone: that is no function, and no password is set.
         if name.is_empty() {
@@ -307,16 +334,29 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
         let default = cx.node.settings.default_function();
         let function = if name == DEFAULT { default.as_bytes() } else { name };
         cx.bind_function(function)?;
+        cx.session.names_function &= name != DEFAULT;
         cx.session.user = cx.node.acl.anonymous();
     } else {
+        let address = cx.session.client.address.ip();
+        if !cx.session.has_turn {
+            match cx.node.attempts.turn(address, name, Instant::now()) {
+                Turn::Now => {}
+                Turn::After(wait) if cx.held.is_none() => {
+                    cx.session.has_turn = true;
+                    cx.after = After::RetryWhen(Wait::before(tokio::time::sleep(wait)));
+                    return Ok(false);
+                }
+                Turn::After(wait) | Turn::Refused(wait) => {
+                    return Err(CommandError::TooManyFailures(wait.as_millis().to_string().into()));
+                }
+            }
+        }
+        cx.session.has_turn = false;
         let Some(user) = cx.node.acl.authenticate(name, password) else {
-            let line = cx.node.client_line(&cx.session.client);
-            let object = "AUTH".to_owned();
-            let entry = LogEntry::now("auth", "toplevel", object, name, line);
-            cx.node.stats.denials.count("auth");
-            cx.node.acl.log.add(entry, cx.node.settings.acllog_max_len());
+            note_failure(cx, name);
             return Err(CommandError::WrongPass);
         };
+        cx.node.attempts.succeeded(address, name);
         let was_bound = cx.session.user.as_ref().is_some_and(|user| user.function().is_some());
         let default = cx.node.settings.default_function();
         let function = match user.function() {
@@ -334,7 +374,7 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
         cx.session.user = Some(user);
     }
     cx.session.describe();
-    Ok(())
+    Ok(true)
 }
 
 fn select(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
@@ -346,6 +386,6 @@ fn select(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn no_cluster(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+pub(super) fn no_cluster(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     Err(CommandError::NoCluster)
 }

@@ -145,7 +145,7 @@ fn users(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 
 fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let Some(user) = cx.node.acl.get(&args[2]) else {
-        cx.reply.null_array();
+        cx.reply.null();
         return Ok(());
     };
     let function = user.function().map(Box::<[u8]>::from);
