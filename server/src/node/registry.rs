@@ -92,14 +92,15 @@ struct Entries {
 
 impl Entries {
     /// Takes what has ended out of a function, and the function if nothing is left of it. `linger` is
-    /// how long it stays after its last connection.
-    fn settle(&mut self, function: &Bytes, now: Instant, linger: Duration) {
+    /// how long it stays after its last connection; none is for ever.
+    fn settle(&mut self, function: &Bytes, now: Instant, linger: Option<Duration>) {
         let Some(entry) = self.functions.get_mut(function) else { return };
         let before = entry.replicas.len();
         entry.replicas.retain(|_, replica| !replica.is_over(now));
         let gone = before - entry.replicas.len();
         self.replicas -= gone;
-        let lingers = entry.idle_since.is_some_and(|since| since + linger > now);
+        let lingers =
+            entry.idle_since.is_some_and(|since| linger.is_none_or(|linger| since + linger > now));
         if !entry.is_held() && !lingers {
             self.functions.remove(function);
             self.lapsing.remove(function);
@@ -226,7 +227,7 @@ impl Registry {
             return false;
         }
         replica.until = None;
-        entries.settle(&name, Instant::now(), Duration::ZERO);
+        entries.settle(&name, Instant::now(), Some(Duration::ZERO));
         self.tell(&mut entries);
         true
     }
@@ -246,7 +247,7 @@ impl Registry {
     pub(crate) fn lapse(&self, now: Instant, linger: Duration) -> Vec<Bytes> {
         let mut entries = self.entries.lock();
         let lapsing: Vec<Bytes> = entries.lapsing.iter().cloned().collect();
-        lapsing.iter().for_each(|function| entries.settle(function, now, linger));
+        lapsing.iter().for_each(|function| entries.settle(function, now, Some(linger)));
         self.tell(&mut entries);
         let ended = |function: &Bytes| !entries.functions.contains_key(function);
         lapsing.into_iter().filter(ended).collect()
@@ -321,7 +322,7 @@ impl Registry {
             entry.idle_since = Some(now);
         }
         // What lingers is forgotten later, by the setting of then.
-        let linger = if lingers { Duration::MAX / 4 } else { Duration::ZERO };
+        let linger = if lingers { None } else { Some(Duration::ZERO) };
         let function = held.function.clone();
         entries.settle(&function, now, linger);
         self.tell(&mut entries);
