@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use miso_protocol::command::Flags;
 use miso_protocol::request::Args;
 
-use crate::engine::admit::Resolved;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
+use crate::engine::find::Resolved;
 use crate::engine::wait::After;
 use crate::node::Node;
 use crate::node::clients::Client;

@@ -9,6 +9,7 @@ pub(crate) mod command;
 pub(crate) mod context;
 pub(crate) mod error;
 mod exec;
+pub(crate) mod find;
 mod restore;
 pub(crate) mod session;
 mod thaw;
@@ -23,11 +24,12 @@ use miso_protocol::request::Args;
 use crate::node::Node;
 use crate::node::stats::Worker;
 
-use admit::{Admission, Resolved, admit};
+use admit::{Admission, admit};
 use call::{Batch, call, monitor};
 use command::Handlers;
 use context::Context;
 use error::CommandError;
+use find::Resolved;
 use session::{Queued, Session};
 use wait::After;
 
@@ -68,11 +70,11 @@ impl Engine {
         out: &mut Vec<u8>,
     ) -> After {
         let node = &self.node;
-        let found = match admit::find(node, &mut session.memo, args) {
+        let found = match find::find(node, &mut session.memo, args) {
             Ok(found) => found,
             Err(error) => return refuse(node, session, &args[0], &error, out),
         };
-        let write = found.writes(session);
+        let write = admit::writes(&found, session);
         // Held until the command has run.
         let _deleting = match admit(node, session, &found, write, args) {
             Admission::Run(deleting) => deleting,

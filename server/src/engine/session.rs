@@ -8,7 +8,7 @@ use miso_protocol::reply::Resp;
 use miso_protocol::request::OwnedArgs;
 use miso_store::Function;
 
-use crate::engine::admit::Resolved;
+use crate::engine::find::Resolved;
 use crate::node::Node;
 use crate::node::acl::user::User;
 use crate::node::clients::Client;

@@ -294,10 +294,8 @@ fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if args.len() > 3 {
         return Err(CommandError::Syntax);
     }
-    if args.len() == 2 {
-        if cx.node.acl.anonymous().is_some() {
-            return Err(CommandError::NoPassword);
-        }
+    if args.len() == 2 && cx.node.acl.anonymous().is_some() {
+        return Err(CommandError::NoPassword);
     }
     let (user, password) = match args.len() {
         2 => (DEFAULT, &args[1]),

@@ -8,10 +8,10 @@ use miso_protocol::request::Args;
 
 use crate::clock::unix_micros;
 use crate::commands::subcommands::helps;
-use crate::engine::admit;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
+use crate::engine::find;
 use crate::engine::wait::After;
 use crate::node::acl::user::{DEFAULT, Denied, splits};
 use crate::random;
@@ -247,7 +247,7 @@ fn dry_run(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if cx.node.table.find(&args[3]).is_none() {
         return Err(CommandError::AclNoCommand(args[3].into()));
     }
-    let found = admit::find(cx.node, &mut (Vec::new(), u16::MAX), command)?;
+    let found = find::find(cx.node, &mut (Vec::new(), u16::MAX), command)?;
     match user.check((found.number, found.row), found.sub, command) {
         Ok(()) => cx.reply.ok(),
         Err(denied @ (Denied::Key(at) | Denied::Channel(at))) => {
