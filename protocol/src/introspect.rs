@@ -372,7 +372,7 @@ mod tests {
         let mut out = Vec::new();
         let subcommands = |row: &'static Row| row.is_parent().then_some(&GET);
         let table = Table::with_subcommands(ROWS.iter().map(|row| (row, subcommands(row))));
-        write(&table, &mut Reply { out: &mut out, resp });
+        write(&table, &mut Reply::new(&mut out, resp));
         let text = String::from_utf8(out).expect("text");
         let lines = text.lines().filter(|line| !line.starts_with('$') || *line == "$-1");
         lines.collect::<Vec<_>>().join(" ")

@@ -332,6 +332,31 @@ fn the_soft_output_limit_holds_when_nothing_more_is_sent() {
     });
 }
 
+/// One reply is bounded while it is made, not when all of it is there.
+#[test]
+fn one_reply_takes_no_more_than_its_client_may_leave_unread() {
+    let node = Node::with(&["--client-output-buffer-limit", "normal 32mb 0 0"]);
+    let value = "v".repeat(1 << 20);
+    node.session().run(&format!("ORMAP.SET o n f {value}"));
+    let fields = "f ".repeat(1000);
+    let mut wire = node.wire();
+    wire.command(&format!("ORMAP.MGET o n {fields}"));
+    wire.rest();
+    let mut wire = node.wire();
+    wire.ask("MULTI");
+    for _ in 0..10 {
+        wire.ask(&format!("ORMAP.MGET o n {}", "f ".repeat(20)));
+    }
+    wire.command("EXEC");
+    wire.rest();
+    let peak = node.memory("VmHWM");
+    assert!(peak < 300 << 20, "{peak} bytes");
+    assert_eq!(
+        node.session().run(&format!("ORMAP.MGET o n {}", "f ".repeat(20))).items().len(),
+        20
+    );
+}
+
 #[test]
 fn all_clients_together_take_no_more_than_they_may() {
     let node = Node::with(&["--maxmemory-clients", "20mb"]);

@@ -63,16 +63,19 @@ impl<'a> Scan<'a> {
 pub(super) struct ScanReply {
     body: Vec<u8>,
     elements: usize,
+    is_over: bool,
 }
 
 impl ScanReply {
     pub(super) fn new() -> ScanReply {
-        ScanReply { body: Vec::new(), elements: 0 }
+        ScanReply { body: Vec::new(), elements: 0, is_over: false }
     }
 
     /// One more element.
     pub(super) fn push(&mut self, element: &[u8], reply: &Reply<'_>) {
-        Reply { out: &mut self.body, resp: reply.resp }.bulk(element);
+        let mut body = Reply::new(&mut self.body, reply.resp).limited(reply.limit());
+        body.bulk(element);
+        self.is_over |= body.is_over();
         self.elements += 1;
     }
 
@@ -80,12 +83,12 @@ impl ScanReply {
     pub(super) fn reply(self, cursor: u64, reply: &mut Reply<'_>) {
         reply.array(2);
         reply.bulk_display(cursor);
-        reply.array(self.elements);
-        reply.out.extend_from_slice(&self.body);
+        self.reply_list(reply);
     }
 
     /// Replies with the elements alone.
     pub(super) fn reply_list(self, reply: &mut Reply<'_>) {
+        reply.note_over(self.is_over);
         reply.array(self.elements);
         reply.out.extend_from_slice(&self.body);
     }

@@ -65,7 +65,15 @@ pub(super) fn call(
     let fast = found.leaf().flags.has(Flags::FAST) && !cx.node.settings.times_all();
     let began = if fast { None } else { Some(Instant::now()) };
     let result = run(cx, args);
-    if let Err(error) = result {
+    if cx.reply.is_over() && cx.held.is_none() {
+        cx.reply.out.truncate(start);
+        tracing::warn!(
+            id = cx.session.client.id,
+            command = found.name(),
+            "client-output-buffer-limit exceeded by one reply"
+        );
+        cx.after = After::Close;
+    } else if let Err(error) = result {
         cx.reply.out.truncate(start);
         cx.reply.error(error.line());
         cx.worker.command(found.slot).failed.add(1);

@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
 
+use miso_protocol::reply::{Reply, Resp};
 use miso_store::WrongType;
 
 /// The most bytes of a client that an error repeats.
@@ -356,7 +357,7 @@ impl CommandError {
     /// The whole reply, for places that have no reply to write to.
     pub(crate) fn reply(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        miso_protocol::reply::Reply { out: &mut out, resp: Default::default() }.error(self.line());
+        Reply::new(&mut out, Resp::V2).error(self.line());
         out
     }
 }

@@ -46,10 +46,12 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
     let mut after = After::Continue;
     // Replies that depend on other nodes: how many bytes stand before each, and what makes it.
     let mut awaited = Vec::new();
+    let is_over;
     {
         let mut batch = Batch::default();
         let began = Instant::now();
-        let reply = Reply { out: cx.reply.out, resp: cx.session.resp };
+        let limit = cx.reply.limit();
+        let reply = Reply::new(cx.reply.out, cx.session.resp).limited(limit);
         let mut inner = Context {
             node,
             session: cx.session,
@@ -75,7 +77,9 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
             }
         }
         batch.finish(began.elapsed(), worker);
+        is_over = inner.reply.is_over();
     }
+    cx.reply.note_over(is_over);
     cx.reply.resp = cx.session.resp;
     if !awaited.is_empty() {
         let made = cx.reply.out.split_off(start);

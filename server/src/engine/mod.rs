@@ -90,7 +90,9 @@ impl Engine {
         };
         worker.total.add(1);
         session.client.set_last_command(found.number, found.sub.map(|(at, _)| at));
-        let reply = Reply { resp: session.resp, out };
+        let limit = node.settings.output_limit(session.listening()).hard;
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let reply = Reply::new(out, session.resp).limited(limit);
         let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None };
         let run = self.handlers.get(found.number, found.sub.map(|(at, _)| at));
         if found.is_exec() {
@@ -136,7 +138,7 @@ fn refuse(
 }
 
 fn write_error(node: &Node, session: &Session, error: &CommandError, out: &mut Vec<u8>) -> After {
-    Reply { out, resp: session.resp }.error(error.line());
+    Reply::new(out, session.resp).error(error.line());
     node.stats.error(error.code());
     After::Refused
 }

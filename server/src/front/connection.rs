@@ -541,7 +541,7 @@ impl Connection {
                 Stop::Incomplete => return (Next::Read, at),
                 Stop::Error(error) => {
                     let error = CommandError::text(error.to_string());
-                    Reply { out: output, resp: self.session.resp }.error(error.line());
+                    Reply::new(output, self.session.resp).error(error.line());
                     self.front.engine.node.stats.error(error.code());
                     return (Next::Close, input.len());
                 }

@@ -146,7 +146,7 @@ fn listeners<'a>(
 fn push(client: &Client, parts: &[&[u8]]) -> Vec<u8> {
     let resp = if client.about.lock().resp == 3 { Resp::V3 } else { Resp::V2 };
     let mut out = Vec::new();
-    let mut reply = Reply { out: &mut out, resp };
+    let mut reply = Reply::new(&mut out, resp);
     reply.push(parts.len());
     parts.iter().for_each(|part| reply.bulk(part));
     out
