@@ -21,6 +21,8 @@ pub(crate) struct Batch {
     timed: Duration,
     /// Whether a command in it may have written.
     pub(crate) wrote: bool,
+    /// The most bytes that its replies may take together, set by the caller; 0: no limit.
+    pub(crate) reply_limit: usize,
 }
 
 impl Batch {
