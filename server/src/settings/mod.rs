@@ -10,7 +10,7 @@
 //! carries it out. This folder knows nothing of the node that has the settings.
 
 pub(crate) mod cli;
-mod file;
+pub(crate) mod file;
 pub(crate) mod kind;
 pub(crate) mod reference;
 
@@ -23,8 +23,8 @@ use parking_lot::RwLock;
 
 use kind::{
     Addresses, Bytes, Cell as _, Choice, EVICTIONS, Eviction, Integer, IntervalsByFunction, Kind,
-    LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, OutputLimit, Path, PeerPort, PeerPortRule,
-    Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
+    LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, Name, OutputLimit, Path, PeerPort,
+    PeerPortRule, Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
 };
 
 /// Commands flagged FAST are timed one by one if `slowlog-log-slower-than` is below this many

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use miso_protocol::command::{Arg, Group, Row};
+use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 

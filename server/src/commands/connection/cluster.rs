@@ -6,10 +6,12 @@ use super::no_cluster;
 use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 
+const ARGS: &[Arg] = &[Arg::string("arg").optional().multiple()];
+
 /// A subcommand of this name.
 const fn refused(name: &'static str) -> Command {
     let row = Row::subcommand(name)
-        .args(&[Arg::string("arg").optional().multiple()])
+        .args(ARGS)
         .group(Group::Cluster)
         .refused("every node holds all keys; there are no slots")
         .summary("About slots")

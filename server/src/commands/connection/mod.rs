@@ -26,7 +26,7 @@ use crate::node::attempts::Turn;
 use crate::node::monitor::REDACTED;
 
 use client::check_name;
-use rows::{ALWAYS, ANY_TIME};
+use rows::ALWAYS;
 
 /// The module's version: major * 10000 + minor * 100 + patch.
 pub(crate) const MODULE_VERSION: i64 = 100;

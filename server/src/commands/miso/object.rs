@@ -1,6 +1,6 @@
 //! MISO.NEW, and commands about objects of any type.
 
-use miso_protocol::command::{Arg, Group, NAME, OBJECT, Row};
+use miso_protocol::command::{Arg, Flags, Group, NAME, OBJECT, Row};
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_store::Slot;

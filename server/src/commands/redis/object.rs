@@ -1,6 +1,6 @@
 //! OBJECT: how Redis would keep an object.
 
-use miso_protocol::command::{Arg, Categories, Group, OBJECT, Row};
+use miso_protocol::command::{Arg, Categories, Group, Row};
 use miso_protocol::request::Args;
 
 use crate::commands::subcommands::helps;

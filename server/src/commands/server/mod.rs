@@ -10,7 +10,7 @@ mod saving;
 use std::sync::Arc;
 use std::time::Duration;
 
-use miso_protocol::command::{Arg, Categories, Flags, Group, OBJECT, Row};
+use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
 use miso_protocol::request::Args;
 use miso_replication::{Answer, Ask};
 

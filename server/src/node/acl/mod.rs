@@ -267,18 +267,20 @@ mod tests {
         let acl = Acl::new(&table, b"");
         set(&acl, &table, "on nopass ~* &* +@all function:A").expect("valid rules");
         let user = acl.get(b"u").expect("a user");
-        let subscribe = Row::command("SUBSCRIBE").args(&[CHANNEL.multiple()]).flags(Flags::PUBSUB);
-        let publish = Row::command("PUBLISH").args(&[CHANNEL, MESSAGE]).flags(Flags::PUBSUB);
+        static SUBSCRIBE: Row =
+            Row::command("SUBSCRIBE").args(&[CHANNEL.multiple()]).flags(Flags::PUBSUB);
+        static PUBLISH: Row =
+            Row::command("PUBLISH").args(&[CHANNEL, MESSAGE]).flags(Flags::PUBSUB);
         let may = |row: &Row, channel: &str| {
             let words = OwnedArgs::from_parts(&[b"command", b"news", channel.as_bytes()]);
             user.check((0, row), None, words.as_args().tail(usize::from(!row.args[0].multiple)))
         };
-        assert_eq!(may(&subscribe, "__miso__:A:cart"), Ok(()));
-        assert_eq!(may(&subscribe, "__miso__:B:cart"), Err(Denied::Channel(2)));
-        assert_eq!(may(&subscribe, "__miso__:AB:cart"), Err(Denied::Channel(2)));
-        assert_eq!(may(&publish, "chat"), Ok(()));
+        assert_eq!(may(&SUBSCRIBE, "__miso__:A:cart"), Ok(()));
+        assert_eq!(may(&SUBSCRIBE, "__miso__:B:cart"), Err(Denied::Channel(2)));
+        assert_eq!(may(&SUBSCRIBE, "__miso__:AB:cart"), Err(Denied::Channel(2)));
+        assert_eq!(may(&PUBLISH, "chat"), Ok(()));
         for channel in ["__miso__:A:cart", "__miso__:B:cart"] {
-            assert_eq!(may(&publish, channel), Err(Denied::Channel(1)), "{channel}");
+            assert_eq!(may(&PUBLISH, channel), Err(Denied::Channel(1)), "{channel}");
         }
     }
 
