@@ -496,7 +496,7 @@ mod tests {
     #[test]
     fn the_soft_limit_holds_by_the_clock_too() {
         let client = client();
-        client.send(&[0; 11], limit(0, 10, Duration::ZERO));
+        client.send(&[0; 11], limit(0, 10, Duration::from_secs(3600)));
         assert!(!client.is_killed());
         client.check_limit(limit(0, 10, Duration::ZERO));
         assert!(client.is_killed());

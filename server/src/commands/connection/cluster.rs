@@ -1,10 +1,12 @@
 //! CLUSTER: what clients of a Redis cluster ask for, refused in Redis's words.
 
 use miso_protocol::command::{Arg, Group, Row};
+use miso_protocol::request::Args;
 
-use super::no_cluster;
 use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
+use crate::engine::context::Context;
+use crate::engine::error::CommandError;
 
 const ARGS: &[Arg] = &[Arg::string("arg").optional().multiple()];
 
@@ -52,3 +54,7 @@ pub(super) const CLUSTER: Command = Command::parent(
         helps(Group::Cluster),
     ],
 );
+
+pub(super) fn no_cluster(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
+    Err(CommandError::NoCluster)
+}

@@ -26,6 +26,7 @@ use crate::node::attempts::Turn;
 use crate::node::monitor::REDACTED;
 
 use client::check_name;
+use cluster::no_cluster;
 use rows::ALWAYS;
 
 /// The module's version: major * 10000 + minor * 100 + patch.
@@ -382,8 +383,4 @@ fn select(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         None => return Err(CommandError::NotInteger),
     }
     Ok(())
-}
-
-pub(super) fn no_cluster(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    Err(CommandError::NoCluster)
 }

@@ -25,7 +25,7 @@ pub(crate) const ACL: &[Command] = &[Command::parent(
     &[
         Command::new(
             Row::subcommand("WHOAMI")
-                .flags(Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE))
+                .flags(PLAIN)
                 .summary("The user that this connection speaks as")
                 .reply("Bulk string"),
             whoami,
@@ -72,7 +72,7 @@ pub(crate) const ACL: &[Command] = &[Command::parent(
         Command::new(
             Row::subcommand("CAT")
                 .args(&[Arg::string("category").optional()])
-                .flags(Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE))
+                .flags(PLAIN)
                 .summary("The categories, or the commands in one")
                 .reply("Array"),
             cat,
@@ -92,7 +92,7 @@ pub(crate) const ACL: &[Command] = &[Command::parent(
         Command::new(
             Row::subcommand("GENPASS")
                 .args(&[Arg::integer("bits").optional()])
-                .flags(Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE))
+                .flags(PLAIN)
                 .summary("A random password")
                 .reply("Bulk string"),
             gen_pass,
