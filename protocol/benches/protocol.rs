@@ -110,7 +110,7 @@ fn reply_integer(bencher: Bencher<'_, '_>, n: i64) {
     let mut out = Vec::with_capacity(4096);
     bencher.counter(ItemsCount::new(DEPTH)).bench_local(|| {
         out.clear();
-        let mut reply = Reply { out: &mut out, resp: Resp::V2 };
+        let mut reply = Reply::new(&mut out, Resp::V2);
         (0..DEPTH).for_each(|_| reply.integer(black_box(n)));
     });
 }
@@ -121,7 +121,7 @@ fn reply_bulk(bencher: Bencher<'_, '_>) {
     let mut out = Vec::with_capacity(4096);
     bencher.counter(ItemsCount::new(DEPTH)).bench_local(|| {
         out.clear();
-        let mut reply = Reply { out: &mut out, resp: Resp::V2 };
+        let mut reply = Reply::new(&mut out, Resp::V2);
         (0..DEPTH).for_each(|_| reply.bulk(black_box(b"0123456789abcdef")));
     });
 }

@@ -347,45 +347,32 @@ pub fn get_keys(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Access, Group, NAME, OBJECT};
+    use crate::command::{Group, NAME, OBJECT};
     use crate::reply::Resp;
     use crate::request::OwnedArgs;
 
     const MATCH: Arg = Arg::pattern("pattern").with_token("MATCH").optional();
-    const GET: Row = Row {
-        name: "GET",
-        args: &[Arg::pattern("parameter").multiple()],
-        flags: Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE),
-        is_subcommand: true,
-        ..Row::EMPTY
-    };
-    const CONFIG: Row = Row { name: "CONFIG", subcommands: &[GET], ..Row::EMPTY };
-    const DEL: Row = Row {
-        name: "DEL",
-        args: &[OBJECT.multiple()],
-        access: Access::Write,
-        group: Group::Keyspace,
-        flags: Flags::NO_DENYOOM,
-        ..Row::EMPTY
-    };
-    const SCAN: Row = Row {
-        name: "ORSET.SCAN",
-        args: &[OBJECT, NAME, MATCH],
-        access: Access::Read,
-        group: Group::OrSet,
-        complexity: "O(1)",
-        summary: "Walks",
-        ..Row::EMPTY
-    };
-    const PING: Row =
-        Row { name: "PING", group: Group::Connection, flags: Flags::FAST, ..Row::EMPTY };
-    static ROWS: [Row; 4] = [CONFIG, DEL, SCAN, PING];
+    static GET: Row = Row::subcommand("GET")
+        .args(&[Arg::pattern("parameter").multiple()])
+        .admin()
+        .flags(Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE));
+    const DEL: Row =
+        Row::command("DEL").args(&[OBJECT.multiple()]).group(Group::Keyspace).deletes();
+    const SCAN: Row = Row::command("ORSET.SCAN")
+        .args(&[OBJECT, NAME, MATCH])
+        .group(Group::OrSet)
+        .reads()
+        .summary("Walks");
+    const PING: Row = Row::command("PING").group(Group::Connection).fast();
+    static ROWS: [Row; 4] = [Row::command("CONFIG").parent(), DEL, SCAN, PING];
 
     /// What `write` answers, one element after another, blank where lines end. Lengths of bulk strings
     /// are left out.
     fn written(resp: Resp, write: impl FnOnce(&Table, &mut Reply<'_>)) -> String {
         let mut out = Vec::new();
-        write(&Table::new(&ROWS), &mut Reply { out: &mut out, resp });
+        let subcommands = |row: &'static Row| row.is_parent().then_some(&GET);
+        let table = Table::with_subcommands(ROWS.iter().map(|row| (row, subcommands(row))));
+        write(&table, &mut Reply::new(&mut out, resp));
         let text = String::from_utf8(out).expect("text");
         let lines = text.lines().filter(|line| !line.starts_with('$') || *line == "$-1");
         lines.collect::<Vec<_>>().join(" ")

@@ -169,7 +169,7 @@ pub fn compatibility(table: &Table) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Access, Flags, NAME, OBJECT};
+    use crate::command::{NAME, OBJECT};
 
     const fn row(args: &'static [Arg]) -> Row {
         Row { name: "T.X", args, ..Row::EMPTY }
@@ -206,29 +206,22 @@ mod tests {
 
     #[test]
     fn a_page() {
-        const GET: Row = Row {
-            name: "GET",
-            args: &[NAME],
-            summary: "The settings that match",
-            reply: "Array",
-            is_subcommand: true,
-            ..Row::EMPTY
-        };
+        static GET: Row =
+            Row::subcommand("GET").args(&[NAME]).summary("The settings that match").reply("Array");
         static ROWS: [Row; 2] = [
-            Row { name: "CONFIG", subcommands: &[GET], ..Row::EMPTY },
-            Row {
-                name: "GCOUNTER.GET",
-                args: &[OBJECT, NAME],
-                access: Access::Read,
-                group: Group::GCounter,
-                flags: Flags::FAST,
-                summary: "The value",
-                reply: "Integer",
-                example: &[("GCOUNTER.GET o n", "(integer) 0")],
-                ..Row::EMPTY
-            },
+            Row::command("CONFIG").parent(),
+            Row::command("GCOUNTER.GET")
+                .args(&[OBJECT, NAME])
+                .group(Group::GCounter)
+                .reads()
+                .fast()
+                .summary("The value")
+                .reply("Integer")
+                .example(&[("GCOUNTER.GET o n", "(integer) 0")]),
         ];
-        let page = markdown(&Table::new(&ROWS));
+        let subcommands = |row: &'static Row| row.is_parent().then_some(&GET);
+        let page =
+            markdown(&Table::with_subcommands(ROWS.iter().map(|row| (row, subcommands(row)))));
         let sections = page.split_once("\n## ").map(|(_, rest)| rest);
         let expected = "Grow-only counters\n\n\
             ### GCOUNTER.GET\n\n\

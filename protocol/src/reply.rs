@@ -31,6 +31,41 @@ pub struct Reply<'a> {
     pub out: &'a mut Vec<u8>,
     /// How they are written.
     pub resp: Resp,
+    /// How many bytes `out` may hold; what would go beyond is left out.
+    limit: usize,
+    /// Whether something was left out: then what stands in `out` is no whole reply.
+    is_over: bool,
+}
+
+impl<'a> Reply<'a> {
+    /// Writes replies into `out`, however long they are.
+    pub fn new(out: &'a mut Vec<u8>, resp: Resp) -> Reply<'a> {
+        Reply { out, resp, limit: usize::MAX, is_over: false }
+    }
+
+    /// The same, until `out` holds `limit` bytes. So one reply cannot fill the memory before its client
+    /// is found to read too little.
+    #[must_use]
+    pub fn limited(self, limit: usize) -> Reply<'a> {
+        Reply { limit, ..self }
+    }
+
+    /// How many bytes `out` may hold.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether something was left out, since `out` holds as much as it may.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Notes that something was left out of a part of this reply that was written apart.
+    pub fn note_over(&mut self, is_over: bool) {
+        self.is_over |= is_over;
+    }
 }
 
 impl Reply<'_> {
@@ -74,6 +109,10 @@ impl Reply<'_> {
 
     /// A bulk string.
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if self.out.len() + bytes.len() > self.limit {
+            self.is_over = true;
+            return;
+        }
         self.header(b'$', bytes.len());
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
@@ -181,7 +220,7 @@ mod tests {
         for (resp, expected) in [(Resp::V2, v2), (Resp::V3, v3)] {
             // What was there before stays.
             let mut out = b"+before\r\n".to_vec();
-            write(&mut Reply { out: &mut out, resp });
+            write(&mut Reply::new(&mut out, resp));
             let written = String::from_utf8(out).expect("text");
             assert_eq!(written, format!("+before\r\n{expected}"), "{resp:?}");
         }
@@ -237,5 +276,16 @@ mod tests {
             let v2 = format!("${}\r\n{text}\r\n", text.len());
             check(|r| r.double(n), &v2, &format!(",{text}\r\n"));
         }
+    }
+
+    #[test]
+    fn a_reply_that_is_too_long_is_cut_and_said_to_be() {
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, Resp::V2).limited(100);
+        for _ in 0..1000 {
+            reply.bulk(b"0123456789");
+        }
+        assert!(reply.is_over() && reply.out.len() <= 120, "{}", reply.out.len());
+        assert!(!Reply::new(&mut out, Resp::V2).is_over());
     }
 }

@@ -160,6 +160,7 @@ async fn until_stopped(
     let node = &*front.engine.node;
     let balanced = node.settings.threads() > 1;
     let mut fatal = pin!(peers::fatal(node));
+    let mut telling = pin!(node.registry.keep_telling());
     while !node.stopping.load(Ordering::Acquire) {
         tokio::select! {
             _ = second.tick() => node.tick(),
@@ -167,6 +168,7 @@ async fn until_stopped(
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = node.stop.notified() => {}
+            () = &mut telling => {}
             reason = &mut fatal => return Err(reason),
         }
     }
@@ -189,8 +191,10 @@ fn log(settings: &Settings) {
 
 fn load_acl(node: &Node) -> Result<(), String> {
     let Some(path) = node.settings.aclfile() else { return Ok(()) };
-    let text = std::fs::read_to_string(&path).map_err(|error| {
+    let text = std::fs::read(&path).map_err(|error| {
         format!("aclfile: cannot read {path}: {error}; expected a file of users")
     })?;
-    node.acl.load(&text, &node.table).map_err(|error| format!("aclfile: {path}: {error}"))
+    let password = node.settings.requirepass();
+    let loaded = node.acl.load(&text, &node.table, password.as_bytes());
+    loaded.map_err(|error| format!("aclfile: {path}: {error}"))
 }

@@ -63,8 +63,8 @@ impl Listener for RegistryListener {
         }
     }
 
-    fn runs(&self, running: &Running) {
-        self.0.runs(running.clone());
+    fn runs(&self, running: Running) {
+        self.0.runs(running);
     }
 }
 
@@ -285,10 +285,5 @@ fn alone(node: &Node, ask: Ask) -> Answer {
 }
 
 fn running(node: &Node) -> Vec<(Bytes, Vec<Bytes>)> {
-    let running = node.registry.running(Instant::now(), node.settings.function_linger());
-    let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
-    let shown = running
-        .iter()
-        .map(|r| (copy(&r.function), r.replicas.iter().map(|replica| copy(replica)).collect()));
-    shown.collect()
+    node.registry.running().into_iter().map(|r| (r.function, r.replicas)).collect()
 }

@@ -43,6 +43,26 @@ impl Store {
         self.functions.read().get(name).cloned()
     }
 
+    /// How many functions there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.functions.read().len()
+    }
+
+    /// Forgets the function `name` if nothing was ever written in it, here or elsewhere, and nothing
+    /// refers to it. Returns whether it did.
+    pub fn forget_unused(&self, name: &[u8]) -> bool {
+        let mut functions = self.functions.write();
+        // Under this lock nobody can come by another reference.
+        let is_unused = functions.get(name).is_some_and(|function| {
+            Arc::strong_count(function) == 1 && function.context().is_empty()
+        });
+        if is_unused {
+            functions.remove(name);
+        }
+        is_unused
+    }
+
     /// Tells `observer` what happens from now on. Once only.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
         self.hooks.observe(observer);

@@ -440,24 +440,26 @@ fn p4_12_what_was_not_sent_yet_is_sent_before_a_node_leaves() {
 #[test]
 fn p4_12_a_function_has_ended_once_another_node_has_it() {
     let cluster = Cluster::with(2, &["--function-linger", "0", "--node-timeout", "20s"]);
-    let mut s = cluster.sessions();
-    s[0].script("GCOUNTER.ADD o c 1 => 1\nWAIT 1 20000 => 1");
-    cluster.net().set(0, 1, Way::Frozen);
-    s[0].script("GCOUNTER.ADD o c 5 => 6");
+    let mut other = cluster.session(1);
+    other.script("GCOUNTER.GET o c => 0");
     let mut wire = cluster.node(0).wire();
+    wire.ask("GCOUNTER.ADD o c 1");
+    assert_eq!(wire.ask("WAIT 1 20000").integer(), 1);
+    cluster.net().set(0, 1, Way::Frozen);
+    assert_eq!(wire.ask("GCOUNTER.ADD o c 5").integer(), 6);
     wire.command("MISO.UNREGISTER default");
     assert_eq!(wire.read_within(Duration::from_millis(300)), None, "nobody else has it");
-    s[1].script("GCOUNTER.GET o c => 1");
+    other.script("GCOUNTER.GET o c => 1");
     let runs = |view: Option<miso_tests::Frame>| {
         view.and_then(|view| view.field("functions")).is_some_and(|all| !all.items().is_empty())
     };
     assert!(runs(cluster.view(0, 1)));
     cluster.net().heal();
     assert_eq!(wire.read().expect("a reply").integer(), 1);
-    s[1].script("GCOUNTER.GET o c => 6");
+    other.script("GCOUNTER.GET o c => 6");
     wait_until("node 1 to know that it has ended", || !runs(cluster.view(0, 1)));
     // With no peer to wait for, it is over at once.
-    s[1].script("MISO.UNREGISTER default => 1");
+    other.script("MISO.UNREGISTER default => 1");
 }
 
 /// 4.12, the last holder: it keeps the state although no node runs the function.

@@ -123,12 +123,6 @@ impl Row {
         Row { example, ..self }
     }
 
-    /// The same with these subcommands.
-    #[must_use]
-    pub const fn subcommands(self, subcommands: &'static [Row]) -> Row {
-        Row { subcommands, ..self }
-    }
-
     /// The same, and it has subcommands, whose rows the table is given beside it.
     #[must_use]
     pub const fn parent(self) -> Row {

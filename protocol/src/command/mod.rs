@@ -89,8 +89,6 @@ pub struct Row {
     pub reply: &'static str,
     /// Lines, and what redis-cli prints for them.
     pub example: &'static [(&'static str, &'static str)],
-    /// Its subcommands.
-    pub subcommands: &'static [Row],
     /// Whether it is a subcommand: then its arity counts its parent's word.
     pub is_subcommand: bool,
 }
@@ -111,7 +109,6 @@ impl Row {
         summary: "",
         reply: "",
         example: &[],
-        subcommands: &[],
         is_subcommand: false,
     };
 
@@ -151,7 +148,7 @@ impl Row {
     /// Whether it has subcommands.
     #[must_use]
     pub const fn is_parent(&self) -> bool {
-        !self.subcommands.is_empty() || self.flags.has(Flags::PARENT)
+        self.flags.has(Flags::PARENT)
     }
 
     /// Whether a command of `words` words has the right number of them.
@@ -251,8 +248,8 @@ mod tests {
     #[test]
     fn subcommands_count_their_parents_word() {
         const GET: Row = Row { name: "GET", is_subcommand: true, ..row(&[OBJECT]) };
-        const PARENT: Row = Row { subcommands: &[GET], ..row(&[]) };
-        const ALONE: Row = Row { flags: Flags::ALONE, ..PARENT };
+        const PARENT: Row = row(&[]).parent();
+        const ALONE: Row = PARENT.flags(Flags::ALONE);
         assert_eq!((GET.arity(), PARENT.arity(), ALONE.arity()), (3, -2, -1));
         assert_eq!(GET.key_spec(), (2, 2, 1));
     }

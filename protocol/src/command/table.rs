@@ -41,7 +41,7 @@ impl Table {
     }
 
     /// The table of these rows and the rows of their subcommands, for a server that keeps these beside
-    /// their handlers. They come after those that a row has itself, in their order.
+    /// their handlers.
     ///
     /// # Panics
     /// As [`Table::new`].
@@ -61,7 +61,7 @@ impl Table {
                 at = (at + 1) & (table.slots.len() - 1);
             }
             table.slots[at] = number;
-            let subcommands: Box<[_]> = row.subcommands.iter().chain(subcommands).collect();
+            let subcommands: Box<[_]> = subcommands.into_iter().collect();
             assert_eq!(row.is_parent(), !subcommands.is_empty(), "subcommands of {}", row.name);
             table.rows.push(row);
             table.bounds.push(row.bounds());

@@ -3,6 +3,7 @@
 //! A file per group. A new command is one entry in its file; a new file is one line in `GROUPS`.
 
 mod access;
+mod args;
 mod connection;
 mod crdt;
 mod miso;
@@ -66,14 +67,13 @@ mod tests {
     #[test]
     fn every_row_is_complete() {
         let (table, _) = table();
-        for (number, row) in (0u16..).zip(table.iter()) {
-            let subs = row.subcommands.iter();
-            for row in std::iter::once(row).chain(subs) {
+        for (number, (row, subcommands)) in (0u16..).zip(table.all()) {
+            for row in std::iter::once(row).chain(subcommands.iter().copied()) {
                 assert_eq!(row.name, row.name.to_ascii_uppercase());
                 assert!(!row.summary.is_empty() && !row.summary.ends_with('.'), "{}", row.name);
-                assert!(!row.reply.is_empty() || !row.subcommands.is_empty(), "{}", row.name);
+                assert!(!row.reply.is_empty() || row.is_parent(), "{}", row.name);
             }
-            assert!(row.subcommands.iter().all(|sub| sub.is_subcommand), "{}", row.name);
+            assert!(subcommands.iter().all(|sub| sub.is_subcommand), "{}", row.name);
             assert_eq!(table.find(row.name.to_ascii_lowercase().as_bytes()), Some(number));
         }
     }

@@ -6,169 +6,164 @@ use std::sync::Arc;
 use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::request::Args;
 
-use super::subcommands::help;
-use crate::engine::admit::deny;
-use crate::engine::command::{Command, ROW};
+use super::subcommands::helps;
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::node::subscriptions::ChannelKind;
 
 const FLAGS: Flags = Flags::PUBSUB.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
+const LISTENERS: &str = "O(N) with N channels or listeners";
 const LISTEN: Flags = FLAGS.with(Flags::ALLOW_SUBSCRIBED);
-
-const fn row(
-    name: &'static str,
-    args: &'static [Arg],
-    summary: &'static str,
-    reply: &'static str,
-) -> Row {
-    Row {
-        name,
-        args,
-        group: Group::PubSub,
-        flags: LISTEN,
-        complexity: "O(N) with N channels or listeners",
-        summary,
-        reply,
-        ..ROW
-    }
-}
-
-const fn sub(
-    name: &'static str,
-    args: &'static [Arg],
-    summary: &'static str,
-    reply: &'static str,
-) -> Row {
-    Row { is_subcommand: true, flags: FLAGS, ..row(name, args, summary, reply) }
-}
 
 pub(super) const PUBSUB: &[Command] = &[
     Command::new(
-        Row {
-            example: &[(
+        Row::command("SUBSCRIBE")
+            .args(&[Arg::string("channel").multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary("Listens to channels")
+            .reply("A message per channel, then what is published")
+            .example(&[(
                 "SUBSCRIBE __miso__:checkout:cart-12345",
-                "1) \"subscribe\"\n2) \"__miso__:checkout:cart-12345\"\n3) (integer) 1\n1) \"message\"\n2) \"__miso__:checkout:cart-12345\"\n3) \"total gcounter\"",
-            )],
-            ..row(
-                "SUBSCRIBE",
-                &[Arg::string("channel").multiple()],
-                "Listens to channels",
-                "A message per channel, then what is published",
-            )
-        },
+                "1) \"subscribe\"\n2) \"__miso__:checkout:cart-12345\"\n\
+                 3) (integer) 1\n1) \"message\"\n\
+                 2) \"__miso__:checkout:cart-12345\"\n3) \"total gcounter\"",
+            )]),
         |cx, args| subscribe(cx, args, ChannelKind::Channel),
     ),
     Command::new(
-        row(
-            "PSUBSCRIBE",
-            &[Arg::pattern("pattern").multiple()],
-            "Listens to all channels that match",
-            "A message per pattern, then what is published",
-        ),
+        Row::command("PSUBSCRIBE")
+            .args(&[Arg::pattern("pattern").multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary("Listens to all channels that match")
+            .reply("A message per pattern, then what is published"),
         |cx, args| subscribe(cx, args, ChannelKind::Pattern),
     ),
     Command::new(
-        row(
-            "UNSUBSCRIBE",
-            &[Arg::string("channel").optional().multiple()],
-            "Stops listening to channels, or to all",
-            "A message per channel",
-        ),
+        Row::command("UNSUBSCRIBE")
+            .args(&[Arg::string("channel").optional().multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary("Stops listening to channels, or to all")
+            .reply("A message per channel"),
         |cx, args| unsubscribe(cx, args, ChannelKind::Channel),
     ),
     Command::new(
-        row(
-            "PUNSUBSCRIBE",
-            &[Arg::pattern("pattern").optional().multiple()],
-            "Stops listening to patterns, or to all",
-            "A message per pattern",
-        ),
+        Row::command("PUNSUBSCRIBE")
+            .args(&[Arg::pattern("pattern").optional().multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary("Stops listening to patterns, or to all")
+            .reply("A message per pattern"),
         |cx, args| unsubscribe(cx, args, ChannelKind::Pattern),
     ),
     Command::new(
-        Row {
-            flags: FLAGS.with(Flags::FAST),
-            ..row(
-                "PUBLISH",
-                &[Arg::string("channel"), Arg::string("message")],
-                "Sends a message to the listeners on this node",
-                "Integer: how many got it",
-            )
-        },
+        Row::command("PUBLISH")
+            .args(&[Arg::string("channel"), Arg::string("message")])
+            .group(Group::PubSub)
+            .flags(FLAGS)
+            .fast()
+            .complexity(LISTENERS)
+            .flags(Flags::MAY_REPLICATE)
+            .summary("Sends a message to the listeners on this node")
+            .reply("Integer: how many got it"),
         |cx, args| publish(cx, args, ChannelKind::Channel),
     ),
     Command::new(
-        row(
-            "SSUBSCRIBE",
-            &[Arg::shard_channel("shardchannel").multiple()],
-            "Listens to shard channels: names of their own, for clients written for a Redis cluster",
-            "A message per channel, then what is published",
-        ),
+        Row::command("SSUBSCRIBE")
+            .args(&[Arg::shard_channel("shardchannel").multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary(
+                "Listens to shard channels: names of their own, for clients \
+                 written for a Redis cluster",
+            )
+            .reply("A message per channel, then what is published"),
         |cx, args| subscribe(cx, args, ChannelKind::Shard),
     ),
     Command::new(
-        row(
-            "SUNSUBSCRIBE",
-            &[Arg::shard_channel("shardchannel").optional().multiple()],
-            "Stops listening to shard channels, or to all",
-            "A message per channel",
-        ),
+        Row::command("SUNSUBSCRIBE")
+            .args(&[Arg::shard_channel("shardchannel").optional().multiple()])
+            .group(Group::PubSub)
+            .flags(LISTEN)
+            .complexity(LISTENERS)
+            .summary("Stops listening to shard channels, or to all")
+            .reply("A message per channel"),
         |cx, args| unsubscribe(cx, args, ChannelKind::Shard),
     ),
     Command::new(
-        Row {
-            flags: Flags::PUBSUB.with(Flags::LOADING).with(Flags::STALE).with(Flags::FAST),
-            example: &[("SPUBLISH orders hello", "(integer) 0")],
-            ..row(
-                "SPUBLISH",
-                &[Arg::shard_channel("shardchannel"), Arg::string("message")],
-                "Sends a message to the listeners of a shard channel on this node",
-                "Integer: how many got it",
-            )
-        },
+        Row::command("SPUBLISH")
+            .args(&[Arg::shard_channel("shardchannel"), Arg::string("message")])
+            .group(Group::PubSub)
+            .fast()
+            .flags(Flags::PUBSUB.with(Flags::LOADING).with(Flags::STALE))
+            .complexity(LISTENERS)
+            .flags(Flags::MAY_REPLICATE)
+            .summary("Sends a message to the listeners of a shard channel on this node")
+            .reply("Integer: how many got it")
+            .example(&[("SPUBLISH orders hello", "(integer) 0")]),
         |cx, args| publish(cx, args, ChannelKind::Shard),
     ),
     Command::parent(
-        Row {
-            flags: Flags::NONE,
-            subcommands: &[
-                sub(
-                    "CHANNELS",
-                    &[Arg::pattern("pattern").optional()],
-                    "The channels that have a listener",
-                    "Array",
-                ),
-                sub(
-                    "NUMSUB",
-                    &[Arg::string("channel").optional().multiple()],
-                    "How many listen to channels",
-                    "Array of channels and counts in turn",
-                ),
-                sub("NUMPAT", &[], "How many patterns have a listener", "Integer"),
-                sub(
-                    "SHARDCHANNELS",
-                    &[Arg::pattern("pattern").optional()],
-                    "The shard channels that have a listener",
-                    "Array",
-                ),
-                sub(
-                    "SHARDNUMSUB",
-                    &[Arg::string("shardchannel").optional().multiple()],
-                    "How many listen to shard channels",
-                    "Array of channels and counts in turn",
-                ),
-                sub("HELP", &[], "What the subcommands are", "Array of lines"),
-            ],
-            ..row("PUBSUB", &[], "About channels", "")
-        },
+        Row::command("PUBSUB").group(Group::PubSub).complexity(LISTENERS).summary("About channels"),
         &[
-            |cx, args| channels(cx, args, ChannelKind::Channel),
-            |cx, args| numsub(cx, args, ChannelKind::Channel),
-            numpat,
-            |cx, args| channels(cx, args, ChannelKind::Shard),
-            |cx, args| numsub(cx, args, ChannelKind::Shard),
-            help,
+            Command::new(
+                Row::subcommand("CHANNELS")
+                    .args(&[Arg::pattern("pattern").optional()])
+                    .group(Group::PubSub)
+                    .flags(FLAGS)
+                    .complexity(LISTENERS)
+                    .summary("The channels that have a listener")
+                    .reply("Array"),
+                |cx, args| channels(cx, args, ChannelKind::Channel),
+            ),
+            Command::new(
+                Row::subcommand("NUMSUB")
+                    .args(&[Arg::string("channel").optional().multiple()])
+                    .group(Group::PubSub)
+                    .flags(FLAGS)
+                    .complexity(LISTENERS)
+                    .summary("How many listen to channels")
+                    .reply("Array of channels and counts in turn"),
+                |cx, args| numsub(cx, args, ChannelKind::Channel),
+            ),
+            Command::new(
+                Row::subcommand("NUMPAT")
+                    .group(Group::PubSub)
+                    .flags(FLAGS)
+                    .complexity(LISTENERS)
+                    .summary("How many patterns have a listener")
+                    .reply("Integer"),
+                numpat,
+            ),
+            Command::new(
+                Row::subcommand("SHARDCHANNELS")
+                    .args(&[Arg::pattern("pattern").optional()])
+                    .group(Group::PubSub)
+                    .flags(FLAGS)
+                    .complexity(LISTENERS)
+                    .summary("The shard channels that have a listener")
+                    .reply("Array"),
+                |cx, args| channels(cx, args, ChannelKind::Shard),
+            ),
+            Command::new(
+                Row::subcommand("SHARDNUMSUB")
+                    .args(&[Arg::string("shardchannel").optional().multiple()])
+                    .group(Group::PubSub)
+                    .flags(FLAGS)
+                    .complexity(LISTENERS)
+                    .summary("How many listen to shard channels")
+                    .reply("Array of channels and counts in turn"),
+                |cx, args| numsub(cx, args, ChannelKind::Shard),
+            ),
+            helps(Group::PubSub),
         ],
     ),
 ];
@@ -199,20 +194,11 @@ fn tell(cx: &mut Context<'_>, kind: ChannelKind, what: &str, channel: Option<&[u
 
 fn subscribe(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
     let (name, _) = named(kind);
-    if let Some(user) = cx.session.user.clone() {
-        for channel in args.tail(1).iter() {
-            if let Err(denied) = user.may_listen(kind, channel) {
-                return Err(deny(cx.node, cx.session, denied, name, args));
-            }
-        }
-    }
     for channel in args.tail(1).iter() {
         super::access::check_key(cx, channel)?;
     }
     for channel in args.tail(1).iter() {
-        let held = cx.session.listens.of_mut(kind);
-        if !held.iter().any(|known| &**known == channel) {
-            held.push(Box::from(channel));
+        if cx.session.listens.of_mut(kind).insert(Box::from(channel)) {
             cx.node.pubsub.subscribe(kind, channel, &cx.session.client);
         }
         tell(cx, kind, name, Some(channel));
@@ -228,15 +214,16 @@ fn unsubscribe(
 ) -> Result<(), CommandError> {
     let (_, name) = named(kind);
     let leaving: Vec<Box<[u8]>> = match args.len() {
-        1 => cx.session.listens.of(kind).clone(),
+        1 => cx.session.listens.of(kind).iter().cloned().collect(),
         _ => args.tail(1).iter().map(Box::from).collect(),
     };
     if leaving.is_empty() {
         tell(cx, kind, name, None);
     }
     for channel in leaving {
-        cx.session.listens.of_mut(kind).retain(|known| *known != channel);
-        cx.node.pubsub.unsubscribe(kind, &channel, cx.session.client.id);
+        if cx.session.listens.of_mut(kind).remove(&channel) {
+            cx.node.pubsub.unsubscribe(kind, &channel, cx.session.client.id);
+        }
         tell(cx, kind, name, Some(&channel));
     }
     cx.session.describe();
@@ -244,22 +231,24 @@ fn unsubscribe(
 }
 
 fn publish(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
-    let denied = cx.session.user.as_ref().and_then(|user| user.may_listen(kind, &args[1]).err());
-    if let Some(denied) = denied {
-        let name = if kind == ChannelKind::Shard { "spublish" } else { "publish" };
-        return Err(deny(cx.node, cx.session, denied, name, args));
-    }
     let node = Arc::clone(cx.node);
     let got = match kind {
         ChannelKind::Shard => node.pubsub.publish_sharded(&args[1], &args[2], &node.settings),
-        _ => node.pubsub.publish(&args[1], &args[2], &node.settings),
+        _ => node.pubsub.publish(&args[1], &args[2], None, &node.settings),
     };
     cx.reply.integer(got as i64);
     Ok(())
 }
 
+/// Whether a channel is shown: a user who is bound to a function sees only what it may listen to.
+fn may_see(cx: &Context<'_>, kind: ChannelKind, channel: &[u8]) -> bool {
+    let bound = cx.session.user.as_ref().filter(|user| user.function().is_some());
+    bound.is_none_or(|user| user.may_listen(kind, channel))
+}
+
 fn channels(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
-    let channels = cx.node.pubsub.channels(kind, args.get(2));
+    let mut channels = cx.node.pubsub.channels(kind, args.get(2));
+    channels.retain(|channel| may_see(cx, kind, channel));
     cx.reply.array(channels.len());
     channels.iter().for_each(|channel| cx.reply.bulk(channel));
     Ok(())
@@ -268,7 +257,8 @@ fn channels(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(
 fn numsub(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
     cx.reply.array((args.len() - 2) * 2);
     for channel in args.tail(2).iter() {
-        let listeners = cx.node.pubsub.listeners(kind, channel);
+        let seen = may_see(cx, kind, channel);
+        let listeners = if seen { cx.node.pubsub.listeners(kind, channel) } else { 0 };
         cx.reply.bulk(channel);
         cx.reply.integer(listeners as i64);
     }

@@ -6,6 +6,7 @@ use miso_protocol::integer;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 
+use crate::commands::args::Words;
 use crate::engine::error::CommandError;
 
 pub(super) const CURSOR: Arg = Arg::integer("cursor");
@@ -32,23 +33,20 @@ impl<'a> Scan<'a> {
         from: usize,
         allow_type: bool,
     ) -> Result<Scan<'a>, CommandError> {
-        let cursor = integer::parse_u64(&args[from]).ok_or(CommandError::InvalidCursor)?;
+        let mut words = Words::from(args, from);
+        let cursor = integer::parse_u64(words.word()?).ok_or(CommandError::InvalidCursor)?;
         let mut scan = Scan { cursor, count: COUNT_DEFAULT, pattern: None, kind: None };
-        let mut at = from + 1;
-        while let Some(option) = args.get(at) {
-            let value = args.get(at + 1).ok_or(CommandError::Syntax)?;
-            if option.eq_ignore_ascii_case(b"MATCH") {
-                scan.pattern = Some(value).filter(|pattern| *pattern != b"*");
-            } else if option.eq_ignore_ascii_case(b"COUNT") {
-                let count = integer::parse_i64(value).ok_or(CommandError::NotInteger)?;
-                scan.count =
-                    usize::try_from(count).ok().filter(|n| *n > 0).ok_or(CommandError::Syntax)?;
-            } else if allow_type && option.eq_ignore_ascii_case(b"TYPE") {
-                scan.kind = Some(value);
+        while !words.is_empty() {
+            if let Some(pattern) = words.option("MATCH")? {
+                scan.pattern = Some(pattern).filter(|pattern| *pattern != b"*");
+            } else if words.token("COUNT") {
+                let count = usize::try_from(words.integer()?).ok().filter(|count| *count > 0);
+                scan.count = count.ok_or(CommandError::Syntax)?;
+            } else if allow_type && let Some(kind) = words.option("TYPE")? {
+                scan.kind = Some(kind);
             } else {
                 return Err(CommandError::Syntax);
             }
-            at += 2;
         }
         Ok(scan)
     }
@@ -65,16 +63,19 @@ impl<'a> Scan<'a> {
 pub(super) struct ScanReply {
     body: Vec<u8>,
     elements: usize,
+    is_over: bool,
 }
 
 impl ScanReply {
     pub(super) fn new() -> ScanReply {
-        ScanReply { body: Vec::new(), elements: 0 }
+        ScanReply { body: Vec::new(), elements: 0, is_over: false }
     }
 
     /// One more element.
     pub(super) fn push(&mut self, element: &[u8], reply: &Reply<'_>) {
-        Reply { out: &mut self.body, resp: reply.resp }.bulk(element);
+        let mut body = Reply::new(&mut self.body, reply.resp).limited(reply.limit());
+        body.bulk(element);
+        self.is_over |= body.is_over();
         self.elements += 1;
     }
 
@@ -82,12 +83,12 @@ impl ScanReply {
     pub(super) fn reply(self, cursor: u64, reply: &mut Reply<'_>) {
         reply.array(2);
         reply.bulk_display(cursor);
-        reply.array(self.elements);
-        reply.out.extend_from_slice(&self.body);
+        self.reply_list(reply);
     }
 
     /// Replies with the elements alone.
     pub(super) fn reply_list(self, reply: &mut Reply<'_>) {
+        reply.note_over(self.is_over);
         reply.array(self.elements);
         reply.out.extend_from_slice(&self.body);
     }

@@ -1,9 +1,12 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
 use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::request::Args;
 
-use crate::engine::command::{Command, ROW};
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::session::Transaction;
@@ -15,45 +18,55 @@ const FLAGS: Flags = Flags::NOSCRIPT
     .with(Flags::FAST)
     .with(Flags::IMMEDIATE);
 
-const fn row(
-    name: &'static str,
-    args: &'static [Arg],
-    summary: &'static str,
-    reply: &'static str,
-) -> Row {
-    Row { name, args, group: Group::Transactions, flags: FLAGS, summary, reply, ..ROW }
-}
-
 pub(super) const TRANSACTIONS: &[Command] = &[
-    Command::new(row("MULTI", &[], "Begins a transaction", "OK"), multi),
     Command::new(
-        Row {
-            flags: FLAGS.without(Flags::FAST).with(Flags::SKIP_SLOWLOG),
-            complexity: "As its commands",
-            ..row(
-                "EXEC",
-                &[],
-                "Runs what was queued, with nothing in between",
-                "Array of replies, or nil if a watched object changed",
+        Row::command("MULTI")
+            .group(Group::Transactions)
+            .flags(FLAGS)
+            .summary("Begins a transaction")
+            .reply("OK"),
+        multi,
+    ),
+    Command::new(
+        Row::command("EXEC")
+            .group(Group::Transactions)
+            .flags(
+                Flags::NOSCRIPT
+                    .with(Flags::LOADING)
+                    .with(Flags::STALE)
+                    .with(Flags::IMMEDIATE)
+                    .with(Flags::SKIP_SLOWLOG)
+                    .with(Flags::EXEC),
             )
-        },
+            .complexity("As its commands")
+            .summary("Runs what was queued, with nothing in between")
+            .reply("Array of replies, or nil if a watched object changed"),
         exec,
     ),
-    Command::new(row("DISCARD", &[], "Forgets what was queued", "OK"), discard),
     Command::new(
-        row(
-            "WATCH",
-            &[Arg::key("object").multiple()],
-            "Makes EXEC fail if one of the objects changes first",
-            "OK",
-        ),
+        Row::command("DISCARD")
+            .group(Group::Transactions)
+            .flags(FLAGS)
+            .summary("Forgets what was queued")
+            .reply("OK"),
+        discard,
+    ),
+    Command::new(
+        Row::command("WATCH")
+            .args(&[Arg::key("object").multiple()])
+            .group(Group::Transactions)
+            .flags(FLAGS)
+            .summary("Makes EXEC fail if one of the objects changes first")
+            .reply("OK"),
         watch,
     ),
     Command::new(
-        Row {
-            flags: FLAGS.without(Flags::IMMEDIATE),
-            ..row("UNWATCH", &[], "Forgets what is watched", "OK")
-        },
+        Row::command("UNWATCH")
+            .group(Group::Transactions)
+            .fast()
+            .flags(Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE))
+            .summary("Forgets what is watched")
+            .reply("OK"),
         unwatch,
     ),
 ];
@@ -98,12 +111,10 @@ fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     }
     let function = cx.function();
     for object in args.tail(1).iter() {
-        let known = |(held, watched): &(std::sync::Arc<miso_store::Function>, Box<[u8]>)| {
-            std::sync::Arc::ptr_eq(held, &function) && &**watched == object
-        };
-        if !cx.session.watched.iter().any(known) {
+        let address = Arc::as_ptr(&function).addr();
+        if let Entry::Vacant(new) = cx.session.watched.entry((address, Box::from(object))) {
             function.watch(object, &cx.session.dirty);
-            cx.session.watched.push((std::sync::Arc::clone(&function), Box::from(object)));
+            new.insert(Arc::clone(&function));
         }
     }
     cx.session.client.about.lock().watched = cx.session.watched.len();

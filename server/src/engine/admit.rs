@@ -1,14 +1,15 @@
-//! Whether a command may run: found, allowed, and now.
+//! Whether a command may run: allowed, and now.
 
 use std::sync::Arc;
 
-use miso_protocol::command::{Access, Flags, Row};
+use miso_protocol::command::{Access, Flags};
 use miso_protocol::reply::Resp;
 use miso_protocol::request::Args;
 use miso_store::Deleting;
 
 use crate::durability;
 use crate::engine::error::CommandError;
+use crate::engine::find::Resolved;
 use crate::engine::session::Session;
 use crate::engine::thaw::Turn;
 use crate::engine::wait::After;
@@ -17,40 +18,13 @@ use crate::node::Node;
 use crate::node::acl::log::LogEntry;
 use crate::node::acl::user::{DEFAULT, Denied};
 
-/// A command that was found and has the right number of arguments.
-#[derive(Clone, Copy)]
-pub(crate) struct Resolved {
-    pub(crate) number: u16,
-    pub(crate) row: &'static Row,
-    pub(crate) sub: Option<(usize, &'static Row)>,
-    /// The slot of the statistics that it is counted in.
-    pub(crate) slot: u16,
-}
-
-impl Resolved {
-    /// The row that says how it behaves: its subcommand's if it has one.
-    pub(crate) fn leaf(&self) -> &'static Row {
-        self.sub.map_or(self.row, |(_, row)| row)
-    }
-
-    /// Its name in lower case, as errors print it: `client|kill`.
-    pub(crate) fn name(&self) -> String {
-        match self.sub {
-            None => self.row.name.to_ascii_lowercase(),
-            Some((_, sub)) => format!("{}|{}", self.row.name, sub.name).to_ascii_lowercase(),
-        }
-    }
-
-    /// Whether it is EXEC, for which the queued commands decide.
-    pub(super) fn is_exec(&self) -> bool {
-        self.row.name == "EXEC"
-    }
-
-    /// Whether it writes or publishes, within `session`.
-    pub(super) fn writes(&self, session: &Session) -> bool {
-        match &session.transaction {
-            Some(transaction) if self.is_exec() => transaction.writes,
-            _ => self.leaf().access == Access::Write || self.row.name == "PUBLISH",
+/// Whether a command writes or publishes, within `session`.
+pub(super) fn writes(found: &Resolved, session: &Session) -> bool {
+    match &session.transaction {
+        Some(transaction) if found.is_exec() => transaction.writes,
+        _ => {
+            let leaf = found.leaf();
+            leaf.access == Access::Write || leaf.flags.has(Flags::MAY_REPLICATE)
         }
     }
 }
@@ -68,7 +42,7 @@ pub(super) enum Admission {
 }
 
 /// Decides whether a command runs now, waits or is refused. `write` says whether it writes or publishes
-/// ([`Resolved::writes`]).
+/// ([`writes`]).
 pub(super) fn admit(
     node: &Arc<Node>,
     session: &mut Session,
@@ -77,6 +51,7 @@ pub(super) fn admit(
     args: Args<'_>,
 ) -> Admission {
     let checked = check(node, session, found, args)
+        .and_then(|()| check_function(node, session, found))
         .and_then(|()| check_memory(node, session, found))
         .and_then(|()| check_disk(node, session, found));
     if let Err(error) = checked {
@@ -84,7 +59,7 @@ pub(super) fn admit(
     }
     let flags = found.leaf().flags;
     let pauses = !flags.has(Flags::IMMEDIATE) || found.is_exec();
-    if node.clients.is_paused(write) && pauses && found.row.name != "CLIENT" {
+    if node.clients.is_paused(write) && pauses && !found.row.flags.has(Flags::NEVER_PAUSED) {
         return Admission::Wait(After::RetryAfterPause);
     }
     let resets = match &session.transaction {
@@ -108,72 +83,6 @@ pub(super) fn admit(
     Admission::Run(deleting)
 }
 
-/// Finds the command that `args` name. `memo` is the last name as it was sent, and its row.
-///
-/// # Errors
-/// If there is no such command or subcommand, or the number of arguments does not fit.
-pub(crate) fn find(
-    node: &Node,
-    memo: &mut (Vec<u8>, u16),
-    args: Args<'_>,
-) -> Result<Resolved, CommandError> {
-    let (name, table) = (&args[0], &node.table);
-    // Most commands repeat the previous one.
-    let number = if memo.1 != u16::MAX && memo.0 == name {
-        memo.1
-    } else {
-        let number = table.find(name).ok_or_else(|| unknown(args))?;
-        memo.0.clear();
-        memo.0.extend_from_slice(name);
-        memo.1 = number;
-        number
-    };
-    let row = table.row(number);
-    let slot = node.stats.slot(number, None);
-    let mut found = Resolved { number, row, sub: None, slot };
-    if !row.subcommands.is_empty() {
-        match args.get(1) {
-            // A few commands also stand alone.
-            None if row.flags.has(Flags::ALONE) => {}
-            None => return Err(CommandError::WrongArity(row.name.to_ascii_lowercase().into())),
-            Some(word) => {
-                let at = table.subcommand(number, word).ok_or_else(|| {
-                    let shown = &word[..word.len().min(UNKNOWN_SHOWN)];
-                    CommandError::UnknownSubcommand(shown.into(), row.name.into())
-                })?;
-                found.sub = Some((at, &row.subcommands[at]));
-                found.slot = node.stats.slot(number, Some(at));
-            }
-        }
-    }
-    let fits = match found.sub {
-        Some((_, sub)) => sub.fits(args.len()),
-        None => !row.subcommands.is_empty() || table.fits(number, args.len()),
-    };
-    if !fits {
-        return Err(CommandError::WrongArity(found.name().into()));
-    }
-    Ok(found)
-}
-
-/// The error about a command that does not exist, with its first arguments, as Redis shortens them.
-fn unknown(args: Args<'_>) -> CommandError {
-    let mut shown = Vec::new();
-    for arg in args.tail(1).iter() {
-        if shown.len() >= UNKNOWN_SHOWN {
-            break;
-        }
-        let room = UNKNOWN_SHOWN - shown.len();
-        let arg = arg.split(|byte| *byte == 0).next().unwrap_or_default();
-        shown.extend([b"'", &arg[..arg.len().min(room)], b"' "].concat());
-    }
-    let name = &args[0][..args[0].len().min(UNKNOWN_SHOWN)];
-    CommandError::UnknownCommand(name.into(), shown.into())
-}
-
-/// How many bytes of an unknown command an error repeats: of its name, and of its arguments.
-const UNKNOWN_SHOWN: usize = 128;
-
 /// Checks authentication, ACL rules and the subscribed state.
 pub(super) fn check(
     node: &Node,
@@ -196,6 +105,32 @@ pub(super) fn check(
         return Err(CommandError::SubscribedOnly(found.name().into()));
     }
     Ok(())
+}
+
+/// Refuses a command that would make its function begin here while there are `max-functions`, or whose
+/// connection has not named its function although it must.
+fn check_function(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
+    let leaf = found.leaf();
+    let touches = || leaf.access != Access::None || leaf.has_keys();
+    if session.function.is_some() || !touches() {
+        return Ok(());
+    }
+    if !session.names_function && node.settings.require_function() {
+        return Err(CommandError::FunctionRequired);
+    }
+    check_room(node, &session.function_name)
+}
+
+/// Checks that a function is here, or that there is room for one more.
+///
+/// # Errors
+/// If it is new and there are `max-functions` already.
+pub(crate) fn check_room(node: &Node, function: &[u8]) -> Result<(), CommandError> {
+    let max = node.settings.max_functions();
+    if node.store.count() < max || node.store.find(function).is_some() {
+        return Ok(());
+    }
+    Err(CommandError::TooManyFunctions(max.to_string().into()))
 }
 
 /// Refuses a command that takes memory while `maxmemory` is exceeded. Within MULTI that is each command
@@ -226,16 +161,17 @@ fn check_disk(node: &Node, session: &Session, found: &Resolved) -> Result<(), Co
 }
 
 /// Notes a refusal by an ACL rule in ACL LOG. Returns the error to reply with.
-pub(crate) fn deny(
+fn deny(
     node: &Node,
     session: &Session,
     denied: Denied,
     name: &str,
     args: Args<'_>,
 ) -> CommandError {
+    let word = |at| args.get(at).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
     let object = match denied {
         Denied::Command => name.to_owned(),
-        _ => args.get(1).map_or_else(String::new, |arg| String::from_utf8_lossy(arg).into_owned()),
+        Denied::Key(at) | Denied::Channel(at) => word(at),
     };
     let user = session.user.as_ref().map_or(DEFAULT, |user| &user.name);
     let context = if session.transaction.is_some() { "multi" } else { "toplevel" };

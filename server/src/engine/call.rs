@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use miso_protocol::command::Flags;
 use miso_protocol::request::Args;
 
-use crate::engine::admit::Resolved;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
+use crate::engine::find::Resolved;
 use crate::engine::wait::After;
 use crate::node::Node;
 use crate::node::clients::Client;
@@ -21,6 +21,8 @@ pub(crate) struct Batch {
     timed: Duration,
     /// Whether a command in it may have written.
     pub(crate) wrote: bool,
+    /// The most bytes that its replies may take together, set by the caller; 0: no limit.
+    pub(crate) reply_limit: usize,
 }
 
 impl Batch {
@@ -49,7 +51,7 @@ impl Batch {
 pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
     let flags = found.leaf().flags;
     if node.monitors.any() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
-        node.monitors.tell(client, args, &node.settings);
+        node.monitors.tell(client, args, &found.secrets(args), &node.settings);
     }
 }
 
@@ -65,7 +67,15 @@ pub(super) fn call(
     let fast = found.leaf().flags.has(Flags::FAST) && !cx.node.settings.times_all();
     let began = if fast { None } else { Some(Instant::now()) };
     let result = run(cx, args);
-    if let Err(error) = result {
+    if cx.reply.is_over() && cx.held.is_none() {
+        cx.reply.out.truncate(start);
+        tracing::warn!(
+            id = cx.session.client.id,
+            command = found.name(),
+            "client-output-buffer-limit exceeded by one reply"
+        );
+        cx.after = After::Close;
+    } else if let Err(error) = result {
         cx.reply.out.truncate(start);
         cx.reply.error(error.line());
         cx.worker.command(found.slot).failed.add(1);
@@ -86,7 +96,8 @@ pub(super) fn call(
             let slow = cx.node.settings.slower_than().is_some_and(|from| micros >= from);
             if slow && !found.leaf().flags.has(Flags::SKIP_SLOWLOG) {
                 let max = cx.node.settings.slowlog_max_len();
-                cx.node.slowlog.add(&cx.session.client, args, took, max);
+                let secrets = found.secrets(args);
+                cx.node.slowlog.add(&cx.session.client, args, &secrets, took, max);
             }
             cx.node.latency.note("command", took, cx.node.settings.latency_threshold());
         }

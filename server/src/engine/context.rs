@@ -2,15 +2,26 @@
 
 use std::sync::Arc;
 
+use miso_protocol::names;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_store::{Function, Held, ShardGuard};
 
+use crate::engine::admit;
 use crate::engine::error::CommandError;
 use crate::engine::session::Session;
 use crate::engine::wait::After;
 use crate::node::Node;
 use crate::node::stats::Worker;
+
+/// Checks the name of a function or a replica; `what` says which.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(crate) fn check_name(what: &str, name: &[u8]) -> Result<(), CommandError> {
+    let bad = |why: names::BadName| CommandError::BadName(what.into(), why.to_string().into());
+    names::check(name).map_err(bad)
+}
 
 /// What a command's handler works with.
 pub(crate) struct Context<'a> {
@@ -30,15 +41,19 @@ impl Context<'_> {
     }
 
     /// The function `name`, registered as running here until this connection ends.
-    pub(crate) fn run_function(&mut self, name: &[u8]) -> Arc<Function> {
+    ///
+    /// # Errors
+    /// If it is new here and there are `max-functions` already.
+    pub(crate) fn run_function(&mut self, name: &[u8]) -> Result<Arc<Function>, CommandError> {
+        admit::check_room(self.node, name)?;
         if &*self.session.function_name == name {
-            return self.function();
+            return Ok(self.function());
         }
         let function = self.node.store.function(name);
-        if !self.session.registrations.iter().any(|held| held.is_for(name, None)) {
-            self.session.registrations.push(self.node.registry.touch(&function));
+        if !self.session.registrations.touches(name) {
+            self.session.registrations.keep(self.node.registry.touch(&function));
         }
-        function
+        Ok(function)
     }
 
     /// The name of the connection's function.
@@ -47,16 +62,26 @@ impl Context<'_> {
     }
 
     /// Makes `function` the connection's.
+    ///
+    /// # Errors
+    /// If the name breaks the rule, if the user is bound to another function, or within MULTI.
     pub(crate) fn bind_function(&mut self, function: &[u8]) -> Result<(), CommandError> {
         self.check_function(function)?;
         if &*self.session.function_name == function {
+            self.session.names_function = true;
             return Ok(());
         }
+        check_name("function", function)?;
         if self.session.transaction.is_some() || self.held.is_some() {
             return Err(CommandError::FunctionInMulti);
         }
         self.session.set_function(function);
         Ok(())
+    }
+
+    /// The function that the user is bound to: it is shown nothing of others.
+    pub(crate) fn bound_function(&self) -> Option<Box<[u8]>> {
+        self.session.user.as_ref().and_then(|user| user.function()).map(Box::from)
     }
 
     /// Whether this connection may speak for `function`.

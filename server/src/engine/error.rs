@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
 
+use miso_protocol::reply::{Reply, Resp};
 use miso_store::WrongType;
 
 /// The most bytes of a client that an error repeats.
@@ -154,10 +155,20 @@ errors! {
         "A transaction would change the connection's function", "Change it before MULTI";
     OtherFunction(function) = "NOPERM", "this user speaks for the function '{}' alone",
         "The user is bound to another function", "Authenticate as a user of that function";
-    EmptyFunction = "ERR", "a function's name is not empty",
-        "A function is given an empty name", "Give it a name";
+    BadName(what, why) = "ERR", "invalid {}: {}",
+        "A function or a replica is given a name that could not stand in a line, or that other nodes could not be told",
+        "Use 1 to 256 bytes of printable ASCII without blanks and '#'";
+    FunctionRequired = "NOFUNCTION", "this connection has not named a function",
+        "A connection touches an object before it has named a function, and require-function is yes",
+        "Name it: redis://FUNCTION:-@host:port, AUTH, or MISO.REGISTER";
+    TooManyFunctions(max) = "ERR", "max number of functions reached ({})",
+        "A function would begin on a node that has max-functions of them",
+        "Wait until functions end, or raise max-functions";
+    TooManyReplicas = "ERR", "max number of registered replicas reached",
+        "MISO.REGISTER of one replica more than a node registers",
+        "Take registrations back with MISO.UNREGISTER, or give them a shorter TTL";
     InvalidExpire = "ERR", "invalid expire time in 'miso.register' command",
-        "A registration is to last no time", "Send seconds, 1 or more";
+        "A registration is to last no time, or more than a week", "Send 1 to 604800 seconds";
     InvalidToken = "ERR", "invalid token, expected one of MISO.TOKEN",
         "A token is damaged or was never given out", "Send the reply of MISO.TOKEN as it is";
     // Nodes and the disk.
@@ -201,6 +212,9 @@ errors! {
         "HELLO without AUTH, and a password is needed", "Send HELLO 3 AUTH user password";
     WrongPass = "WRONGPASS", "invalid username-password pair or user is disabled.",
         "User or password is wrong", "Check them with ACL LIST as an administrator";
+    TooManyFailures(ms) = "ERR", "too many failed authentications, try again in {} ms",
+        "A user failed to authenticate too often from this address, and many attempts wait",
+        "Check the user and the password, then wait";
     NoPassword = "ERR",
         "AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
         "AUTH with a password alone, and the default user has none",
@@ -345,7 +359,7 @@ impl CommandError {
     /// The whole reply, for places that have no reply to write to.
     pub(crate) fn reply(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        miso_protocol::reply::Reply { out: &mut out, resp: Default::default() }.error(self.line());
+        Reply::new(&mut out, Resp::V2).error(self.line());
         out
     }
 }

@@ -7,13 +7,12 @@ use miso_protocol::command::Access;
 use miso_protocol::reply::Reply;
 use miso_store::{Function, Held};
 
-use crate::engine::admit::{check, find};
+use crate::engine::admit::check;
 use crate::engine::call::{Batch, call, monitor};
 use crate::engine::command::Handlers;
 use crate::engine::context::Context;
 use crate::engine::session::{Queued, Transaction};
 use crate::engine::wait::{After, Answering, Wait};
-use crate::node::Node;
 
 /// Runs the queued commands, and writes their replies as an array, or nil if a watched object has
 /// changed.
@@ -31,7 +30,7 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
         return;
     }
     let function = cx.function();
-    let shards = shards(cx.node, &transaction, &function);
+    let shards = shards(&transaction, &function);
     let node = cx.node;
     let worker = cx.worker;
     // Held from before the watch is checked until the last command has run.
@@ -47,10 +46,12 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
     let mut after = After::Continue;
     // Replies that depend on other nodes: how many bytes stand before each, and what makes it.
     let mut awaited = Vec::new();
+    let is_over;
     {
         let mut batch = Batch::default();
         let began = Instant::now();
-        let reply = Reply { out: cx.reply.out, resp: cx.session.resp };
+        let limit = cx.reply.limit();
+        let reply = Reply::new(cx.reply.out, cx.session.resp).limited(limit);
         let mut inner = Context {
             node,
             session: cx.session,
@@ -76,7 +77,9 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
             }
         }
         batch.finish(began.elapsed(), worker);
+        is_over = inner.reply.is_over();
     }
+    cx.reply.note_over(is_over);
     cx.reply.resp = cx.session.resp;
     if !awaited.is_empty() {
         let made = cx.reply.out.split_off(start);
@@ -88,19 +91,15 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
 
 /// The shards of all objects that the queued commands are about; all shards if one of the commands
 /// walks objects.
-fn shards(node: &Node, transaction: &Transaction, function: &Function) -> Vec<usize> {
+fn shards(transaction: &Transaction, function: &Function) -> Vec<usize> {
     let mut shards = Vec::new();
     for queued in &transaction.queued {
-        let row = node.table.row(queued.row);
-        let args = queued.args.as_args();
-        let row = args
-            .get(1)
-            .and_then(|word| node.table.subcommand(queued.row, word))
-            .map_or(row, |at| &row.subcommands[at]);
-        if row.access == Access::Read && row.key_spec().0 == 0 {
+        let row = queued.found.leaf();
+        if row.access == Access::Read && !row.has_keys() {
             return (0..function.shards()).collect();
         }
-        shards.extend(row.keys(args).map(|key| function.shard_index(key.word)));
+        let keys = row.keys(queued.args.as_args());
+        shards.extend(keys.map(|key| function.shard_index(key.word)));
     }
     shards
 }
@@ -108,16 +107,13 @@ fn shards(node: &Node, transaction: &Transaction, function: &Function) -> Vec<us
 /// Runs a queued command.
 fn call_queued(handlers: &Handlers, cx: &mut Context<'_>, queued: &Queued, batch: &mut Batch) {
     let args = queued.args.as_args();
-    let found = find(cx.node, &mut cx.session.memo, args).and_then(|found| {
-        check(cx.node, cx.session, &found, args)?;
-        Ok(found)
-    });
-    match found {
-        Ok(found) => {
+    let found = &queued.found;
+    match check(cx.node, cx.session, found, args) {
+        Ok(()) => {
             cx.reply.resp = cx.session.resp;
-            monitor(cx.node, &cx.session.client, &found, args);
+            monitor(cx.node, &cx.session.client, found, args);
             let run = handlers.get(found.number, found.sub.map(|(at, _)| at));
-            call(cx, &found, args, batch, run);
+            call(cx, found, args, batch, run);
         }
         Err(error) => cx.reply.error(error.line()),
     }

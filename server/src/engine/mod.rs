@@ -9,6 +9,7 @@ pub(crate) mod command;
 pub(crate) mod context;
 pub(crate) mod error;
 mod exec;
+pub(crate) mod find;
 mod restore;
 pub(crate) mod session;
 mod thaw;
@@ -23,11 +24,12 @@ use miso_protocol::request::Args;
 use crate::node::Node;
 use crate::node::stats::Worker;
 
-use admit::{Admission, Resolved, admit};
+use admit::{Admission, admit};
 use call::{Batch, call, monitor};
 use command::Handlers;
 use context::Context;
 use error::CommandError;
+use find::Resolved;
 use session::{Queued, Session};
 use wait::After;
 
@@ -42,6 +44,12 @@ impl Engine {
     /// An engine for `node`, whose table has the rows of `handlers` in the same order.
     pub(crate) fn new(node: Arc<Node>, handlers: Handlers) -> Engine {
         Engine { node, handlers }
+    }
+
+    /// The first key of a command, for prefetching; none if its row has none in a fixed place.
+    pub(crate) fn first_key<'a>(&self, args: Args<'a>) -> Option<&'a [u8]> {
+        let number = self.node.table.find(args.get(0)?)?;
+        args.get(self.handlers.first_key(number)?)
     }
 
     /// Runs the command `args` for `session`, and appends its reply, or an error, to `out`.
@@ -62,11 +70,11 @@ impl Engine {
         out: &mut Vec<u8>,
     ) -> After {
         let node = &self.node;
-        let found = match admit::find(node, &mut session.memo, args) {
+        let found = match find::find(node, &mut session.memo, args) {
             Ok(found) => found,
             Err(error) => return refuse(node, session, &args[0], &error, out),
         };
-        let write = found.writes(session);
+        let write = admit::writes(&found, session);
         // Held until the command has run.
         let _deleting = match admit(node, session, &found, write, args) {
             Admission::Run(deleting) => deleting,
@@ -82,7 +90,8 @@ impl Engine {
         };
         worker.total.add(1);
         session.client.set_last_command(found.number, found.sub.map(|(at, _)| at));
-        let reply = Reply { resp: session.resp, out };
+        let limit = if batch.reply_limit == 0 { usize::MAX } else { batch.reply_limit };
+        let reply = Reply::new(out, session.resp).limited(limit);
         let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None };
         let run = self.handlers.get(found.number, found.sub.map(|(at, _)| at));
         if found.is_exec() {
@@ -128,7 +137,7 @@ fn refuse(
 }
 
 fn write_error(node: &Node, session: &Session, error: &CommandError, out: &mut Vec<u8>) -> After {
-    Reply { out, resp: session.resp }.error(error.line());
+    Reply::new(out, session.resp).error(error.line());
     node.stats.error(error.code());
     After::Refused
 }
@@ -159,7 +168,7 @@ fn queue(
     transaction.writes |= found.leaf().access == Access::Write;
     transaction.resets |= found.leaf().flags.has(Flags::RESETS);
     transaction.grows |= found.leaf().all_flags().has(Flags::DENYOOM);
-    transaction.queued.push(Queued { row: found.number, args: args.to_owned() });
+    transaction.queued.push(Queued { found: *found, args: args.to_owned() });
     session.client.about.lock().multi = transaction.queued.len() as i64;
     out.extend_from_slice(b"+QUEUED\r\n");
     After::Continue

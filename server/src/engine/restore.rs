@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use miso_protocol::command::{NAME, OBJECT, Row};
+use miso_protocol::command::{ArgKind, Flags, NAME, Row};
 use miso_protocol::request::Args;
 use miso_replication::Ask;
 use miso_store::Function;
@@ -41,7 +41,7 @@ pub(crate) fn fetch_missing(
     args: Args<'_>,
 ) -> Option<Box<Wait>> {
     // A queued command waits when EXEC runs it. A command waits once only.
-    let is_exec = row.name == "EXEC";
+    let is_exec = row.flags.has(Flags::EXEC);
     if session.transaction.is_some() != is_exec || std::mem::take(&mut session.fetched) {
         return None;
     }
@@ -49,8 +49,7 @@ pub(crate) fn fetch_missing(
     match &session.transaction {
         Some(transaction) if !transaction.broken => {
             for queued in &transaction.queued {
-                let args = queued.args.as_args();
-                add(node.table.row(queued.row), args, &mut keys);
+                add(queued.found.leaf(), queued.args.as_args(), &mut keys);
             }
         }
         Some(_) => {}
@@ -77,7 +76,9 @@ pub(crate) fn fetch_missing(
 /// Adds the objects that a command is about.
 fn add(row: &Row, args: Args<'_>, keys: &mut Vec<Key>) {
     let name = match row.args {
-        [OBJECT, NAME, ..] => args.get(2).map(Bytes::copy_from_slice),
+        [object, NAME, ..] if object.kind == ArgKind::Key => {
+            args.get(2).map(Bytes::copy_from_slice)
+        }
         _ => None,
     };
     keys.extend(row.keys(args).map(|key| (Bytes::copy_from_slice(key.word), name.clone())));

@@ -1,5 +1,6 @@
 //! The state of one client's session, apart from its socket.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -7,10 +8,11 @@ use miso_protocol::reply::Resp;
 use miso_protocol::request::OwnedArgs;
 use miso_store::Function;
 
+use crate::engine::find::Resolved;
 use crate::node::Node;
 use crate::node::acl::user::User;
 use crate::node::clients::Client;
-use crate::node::registry::Registration;
+use crate::node::registry::Registrations;
 use crate::node::subscriptions::PerKind;
 
 /// Which replies a client wants to see.
@@ -27,7 +29,8 @@ pub(crate) enum ReplyMode {
 /// A queued command.
 #[derive(Debug)]
 pub(crate) struct Queued {
-    pub(crate) row: u16,
+    /// What was found of it when it was queued.
+    pub(super) found: Resolved,
     pub(crate) args: OwnedArgs,
 }
 
@@ -60,6 +63,10 @@ pub(crate) struct Session {
     /// The function that it was bound to, or the default once it touched an object.
     pub(crate) function: Option<Arc<Function>>,
     pub(crate) function_name: Box<[u8]>,
+    /// Whether it has named its function, by AUTH or MISO.REGISTER, or its user is bound to one.
+    pub(crate) names_function: bool,
+    /// Set once the next AUTH has waited for its turn after failures.
+    pub(crate) has_turn: bool,
     /// The function's newest own event after the last write of this session in it: what WAIT waits for.
     pub(crate) wrote: u64,
     /// Set once the next command has waited for its objects to be fetched from peers.
@@ -67,14 +74,15 @@ pub(crate) struct Session {
     /// Set once the next command has waited for deletes to resume.
     pub(crate) thawed: bool,
     /// What it holds registered; released with the session.
-    pub(crate) registrations: Vec<Registration>,
+    pub(crate) registrations: Registrations,
     pub(crate) transaction: Option<Transaction>,
-    pub(crate) watched: Vec<(Arc<Function>, Box<[u8]>)>,
+    /// The objects that it watches, each with the address of its function.
+    pub(crate) watched: BTreeMap<(usize, Box<[u8]>), Arc<Function>>,
     /// Set when a watched object changes.
     pub(crate) dirty: Arc<AtomicBool>,
     pub(crate) replies: ReplyMode,
     /// What it listens to.
-    pub(crate) listens: PerKind<Vec<Box<[u8]>>>,
+    pub(crate) listens: PerKind<BTreeSet<Box<[u8]>>>,
     pub(crate) monitors: bool,
     /// The last command's name as it was sent and its row: most commands repeat it.
     pub(crate) memo: (Vec<u8>, u16),
@@ -89,13 +97,15 @@ impl Session {
             resp: Resp::V2,
             user: node.acl.anonymous(),
             function: None,
-            function_name: node.settings.default_function().into_bytes().into(),
+            function_name: first_function(&node, node.acl.anonymous().as_deref()),
+            names_function: node.acl.anonymous().is_some_and(|user| user.function().is_some()),
+            has_turn: false,
             wrote: 0,
             fetched: false,
             thawed: false,
-            registrations: Vec::new(),
+            registrations: Registrations::default(),
             transaction: None,
-            watched: Vec::new(),
+            watched: BTreeMap::new(),
             dirty: Arc::new(AtomicBool::new(false)),
             replies: ReplyMode::On,
             listens: PerKind::default(),
@@ -119,7 +129,7 @@ impl Session {
 
     /// How many channels, patterns and shard channels it is subscribed to.
     pub(crate) fn subscriptions(&self) -> PerKind<usize> {
-        self.listens.map(Vec::len)
+        self.listens.map(BTreeSet::len)
     }
 
     /// Whether it is subscribed to any.
@@ -132,7 +142,7 @@ impl Session {
         let (node, registrations) = (&self.node, &mut self.registrations);
         let function = self.function.get_or_insert_with(|| {
             let function = node.store.function(&self.function_name);
-            registrations.push(node.registry.touch(&function));
+            registrations.keep(node.registry.touch(&function));
             function
         });
         Arc::clone(function)
@@ -140,13 +150,38 @@ impl Session {
 
     /// Makes `function` the one that it speaks for.
     pub(crate) fn set_function(&mut self, function: &[u8]) {
+        self.names_function = true;
         if &*self.function_name != function {
             let old = std::mem::replace(&mut self.function_name, Box::from(function));
-            self.registrations.retain(|held| !held.is_for(&old, None));
+            drop(self.registrations.take(&old, None));
             self.function = None;
             self.wrote = 0;
         }
         self.client.about.lock().function = Box::from(function);
+    }
+
+    /// Looks its user up again if any user changed. Returns false if the user is gone: then the session
+    /// is to end.
+    pub(crate) fn refresh_user(&mut self) -> bool {
+        let generation = self.node.acl.generation();
+        if generation == self.generation {
+            return true;
+        }
+        self.generation = generation;
+        let user = match &self.user {
+            // The default user may need no password any more.
+            None => self.node.acl.anonymous(),
+            Some(user) => self.node.acl.get(&user.name),
+        };
+        if user.is_none() && self.user.is_some() {
+            return false;
+        }
+        if let Some(function) = user.as_ref().and_then(|user| user.function()) {
+            self.set_function(function);
+        }
+        self.user = user;
+        self.describe();
+        true
     }
 
     /// Updates what CLIENT LIST shows of it.
@@ -154,6 +189,7 @@ impl Session {
         let mut about = self.client.about.lock();
         about.user = self.user.as_ref().map_or_else(Box::default, |user| user.name.clone());
         about.function = self.function_name.clone();
+        about.bound = self.user.as_ref().and_then(|user| user.function()).map(Box::from);
         about.resp = if self.resp == Resp::V3 { 3 } else { 2 };
         about.subscriptions = self.subscriptions();
         about.monitors = self.monitors;
@@ -187,11 +223,19 @@ impl Session {
         if self.watched.is_empty() {
             return;
         }
-        for (function, object) in self.watched.drain(..) {
+        for ((_, object), function) in std::mem::take(&mut self.watched) {
             function.unwatch(&object, &self.dirty);
         }
         self.dirty.store(false, std::sync::atomic::Ordering::Release);
         self.client.about.lock().watched = 0;
+    }
+}
+
+/// The function of a connection that has not named one: what its user is bound to, else the default.
+pub(crate) fn first_function(node: &Node, user: Option<&User>) -> Box<[u8]> {
+    match user.and_then(User::function) {
+        Some(function) => Box::from(function),
+        None => node.settings.default_function().into_bytes().into(),
     }
 }
 

@@ -72,9 +72,9 @@ pub(crate) fn encoded(
     write: impl FnOnce(&mut Reply<'_>) -> Result<(), CommandError>,
 ) -> Vec<u8> {
     let mut out = Vec::new();
-    if let Err(error) = write(&mut Reply { resp, out: &mut out }) {
+    if let Err(error) = write(&mut Reply::new(&mut out, resp)) {
         out.clear();
-        Reply { resp, out: &mut out }.error(error.line());
+        Reply::new(&mut out, resp).error(error.line());
         node.stats.error(error.code());
     }
     out

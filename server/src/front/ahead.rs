@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use miso_protocol::request::{Limits, Parser, ProtocolError};
 use miso_store::Function;
 
+use crate::engine::Engine;
 use crate::engine::call::Batch;
 
 /// How many bytes a worker reads at once.
@@ -89,13 +90,19 @@ impl Ahead {
 
     /// Prefetches the objects of the first `count` commands, if there are enough of them: their cache
     /// misses then overlap.
-    pub(super) fn prefetch(&self, function: &Function, input: &[u8], count: usize) {
+    pub(super) fn prefetch(
+        &self,
+        engine: &Engine,
+        function: &Function,
+        input: &[u8],
+        count: usize,
+    ) {
         if count < PREFETCH_FROM {
             return;
         }
         let mut hashes = [None; AHEAD];
         for (command, slot) in self.commands(count).iter().zip(&mut hashes) {
-            if let Some(object) = command.parsed.args(&input[command.at..]).get(1) {
+            if let Some(object) = engine.first_key(command.parsed.args(&input[command.at..])) {
                 let hash = miso_store::hash(object);
                 *slot = Some(hash);
                 function.lock(function.shard_of(hash)).prefetch_bucket(hash);

@@ -467,6 +467,7 @@ impl Connection {
         let now = u64::try_from((began - self.node().started).as_millis()).unwrap_or(u64::MAX);
         self.client.active_ms.store(now, Ordering::Relaxed);
         output.clear();
+        batch.reply_limit = self.node().settings.output_limit(self.session.listening()).hard;
         let ran = catch_unwind(AssertUnwindSafe(|| self.run_commands(input, output, batch, ahead)));
         let (next, done) = ran.unwrap_or_else(|_| {
             tracing::error!(id = self.client.id, "a command panicked; its connection is closed");
@@ -509,7 +510,7 @@ impl Connection {
             let window = if limits.unauthenticated { 1 } else { AHEAD };
             let (count, stop) = ahead.read(&mut self.parser, input, at, window, &limits);
             if let Some(function) = &self.session.function {
-                ahead.prefetch(function, input, count);
+                ahead.prefetch(&self.front.engine, function, input, count);
             }
             for command in ahead.commands(count) {
                 let next = self.run_command(&input[command.at..], command, output, batch);
@@ -541,7 +542,7 @@ impl Connection {
                 Stop::Incomplete => return (Next::Read, at),
                 Stop::Error(error) => {
                     let error = CommandError::text(error.to_string());
-                    Reply { out: output, resp: self.session.resp }.error(error.line());
+                    Reply::new(output, self.session.resp).error(error.line());
                     self.front.engine.node.stats.error(error.code());
                     return (Next::Close, input.len());
                 }
@@ -556,7 +557,9 @@ impl Connection {
         output: &mut Vec<u8>,
         batch: &mut Batch,
     ) -> After {
-        self.refresh_user();
+        if !self.session.refresh_user() {
+            self.client.kill();
+        }
         if self.client.is_killed() {
             return After::Close;
         }
@@ -573,28 +576,6 @@ impl Connection {
             bulk_bytes: self.node().settings.bulk_bytes(),
             unauthenticated: self.session.user.is_none(),
             ..Limits::default()
-        }
-    }
-
-    /// Looks the user up again if any user changed.
-    fn refresh_user(&mut self) {
-        let generation = self.node().acl.generation();
-        if generation == self.session.generation {
-            return;
-        }
-        self.session.generation = generation;
-        match &self.session.user {
-            // The default user may need no password any more.
-            None => self.session.user = self.node().acl.anonymous(),
-            Some(user) => match self.node().acl.get(&user.name) {
-                Some(user) => {
-                    if let Some(function) = user.function() {
-                        self.session.set_function(function);
-                    }
-                    self.session.user = Some(user);
-                }
-                None => self.client.kill(),
-            },
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use miso_protocol::names;
 use parking_lot::Mutex;
 
 use crate::node::subscriptions::{ChannelKind, PerKind};
@@ -22,6 +23,8 @@ pub(crate) struct About {
     pub(crate) lib_ver: Box<[u8]>,
     pub(crate) user: Box<[u8]>,
     pub(crate) function: Box<[u8]>,
+    /// The function that its user is bound to.
+    pub(crate) bound: Option<Box<[u8]>>,
     pub(crate) resp: u8,
     pub(crate) subscriptions: PerKind<usize>,
     /// Commands queued by MULTI; -1 outside.
@@ -125,6 +128,25 @@ impl Client {
             return;
         }
         outbox.bytes.extend_from_slice(message);
+        self.enforce(&mut outbox, limit);
+        if self.is_killed() || !self.is_called() {
+            self.call(&outbox);
+        }
+    }
+
+    /// Closes it if what it has not read is above `limit`, by size or by time. Called by the clock too:
+    /// the time of the soft limit passes although nothing more is sent.
+    pub(crate) fn check_limit(&self, limit: OutputLimit) {
+        let mut outbox = self.outbox.lock();
+        if !self.is_killed() {
+            self.enforce(&mut outbox, limit);
+            if self.is_killed() {
+                self.call(&outbox);
+            }
+        }
+    }
+
+    fn enforce(&self, outbox: &mut Outbox, limit: OutputLimit) {
         let unread = outbox.bytes.len() + self.unread.load(Ordering::Relaxed);
         let hard = limit.hard > 0 && unread > limit.hard;
         let soft = limit.soft > 0 && unread > limit.soft;
@@ -136,9 +158,6 @@ impl Client {
         if hard || (soft && since.elapsed() > limit.soft_for) {
             outbox.bytes = Vec::new();
             self.killed.store(true, Ordering::Release);
-        }
-        if self.is_killed() || !self.is_called() {
-            self.call(&outbox);
         }
     }
 
@@ -214,11 +233,15 @@ impl Client {
 
     /// Bytes of memory that are kept for it, apart from its queued commands.
     pub(crate) fn memory(&self) -> usize {
-        let about = self.about.lock();
+        let outbox = self.outbox.lock().bytes.len();
+        self.memory_with(&self.about.lock(), outbox)
+    }
+
+    fn memory_with(&self, about: &About, outbox: usize) -> usize {
         let words = [&about.name, &about.lib_name, &about.lib_ver, &about.user, &about.function];
         let words: usize = words.iter().map(|word| word.len()).sum();
         let buffers = [&self.unread, &self.unparsed].map(|bytes| bytes.load(Ordering::Relaxed));
-        size_of::<Client>() + words + buffers.iter().sum::<usize>() + self.outbox.lock().bytes.len()
+        size_of::<Client>() + words + buffers.iter().sum::<usize>() + outbox
     }
 
     /// Takes the messages out of its outbox.
@@ -226,6 +249,11 @@ impl Client {
         let mut outbox = self.outbox.lock();
         self.called.store(false, Ordering::Release);
         std::mem::take(&mut outbox.bytes)
+    }
+
+    /// Whether it may hear of changes in `function`: its user is not bound to another one.
+    pub(crate) fn may_hear_of(&self, function: &[u8]) -> bool {
+        self.about.lock().bound.as_deref().is_none_or(|bound| bound == function)
     }
 
     /// Whether it is subscribed to anything. The output limit of class pubsub holds for it then.
@@ -237,6 +265,7 @@ impl Client {
     /// Its line in CLIENT LIST.
     pub(crate) fn line(&self, now_ms: u64, command: &str) -> String {
         let about = self.about.lock();
+        // Names that clients give keep to a line; those of users and functions may be older than the rule.
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut flags = String::new();
         for (flag, set) in [
@@ -254,13 +283,15 @@ impl Client {
         if flags.is_empty() {
             flags.push('N');
         }
+        let outbox = self.outbox.lock().bytes.len();
+        let unread = outbox + self.unread.load(Ordering::Relaxed);
         let idle = now_ms.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1000;
         let mut line = String::new();
         let _ = write!(
             line,
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={idle} flags={flags} db=0 sub={} \
-             psub={} ssub={} multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 obl=0 oll=0 \
-             omem={} tot-mem=0 events=r cmd={command} user={} redir=-1 resp={} lib-name={} \
+             psub={} ssub={} multi={} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 obl=0 oll=0 \
+             omem={unread} tot-mem={} events=r cmd={command} user={} redir=-1 resp={} lib-name={} \
              lib-ver={} function={}",
             self.id,
             self.address,
@@ -272,12 +303,13 @@ impl Client {
             about.subscriptions.of(ChannelKind::Shard),
             about.multi,
             about.watched,
-            self.unread.load(Ordering::Relaxed),
-            text(&about.user),
+            self.unparsed.load(Ordering::Relaxed),
+            self.memory_with(&about, outbox),
+            names::escape(&about.user),
             about.resp,
             text(&about.lib_name),
             text(&about.lib_ver),
-            text(&about.function),
+            names::escape(&about.function),
         );
         line
     }
@@ -340,6 +372,28 @@ impl Clients {
         *client.block.lock() = Block::Waits;
         self.blocked.fetch_add(1, Ordering::Relaxed);
         Blocked { client: Arc::clone(client), clients: Arc::clone(&self.blocked) }
+    }
+
+    /// Closes the connections that take the most memory until all take `max` together at most. Those
+    /// that asked for it by CLIENT NO-EVICT stay. Returns how many it closes.
+    pub(crate) fn evict(&self, max: usize) -> u64 {
+        let clients = self.list();
+        let mut sizes: Vec<(usize, &Arc<Client>)> =
+            clients.iter().map(|client| (client.memory(), client)).collect();
+        let mut total: usize = sizes.iter().map(|(size, _)| size).sum();
+        let mut closed = 0;
+        sizes.sort_unstable_by_key(|(size, client)| (std::cmp::Reverse(*size), client.id));
+        for (size, client) in sizes {
+            if total <= max {
+                break;
+            }
+            if !client.about.lock().no_evict {
+                client.kill();
+                total -= size;
+                closed += 1;
+            }
+        }
+        closed
     }
 
     /// How many connections wait in a command.
@@ -437,6 +491,29 @@ mod tests {
         client.send(&[0; 11], limit(0, 10, Duration::ZERO));
         client.send(&[0; 1], limit(0, 10, Duration::ZERO));
         assert!(client.is_killed());
+    }
+
+    #[test]
+    fn the_soft_limit_holds_by_the_clock_too() {
+        let client = client();
+        client.send(&[0; 11], limit(0, 10, Duration::from_secs(3600)));
+        assert!(!client.is_killed());
+        client.check_limit(limit(0, 10, Duration::ZERO));
+        assert!(client.is_killed());
+    }
+
+    #[test]
+    fn the_largest_clients_are_closed_when_all_take_too_much() {
+        let clients = Clients::default();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let open = || clients.open(address, address, 0, 9).expect("there is room");
+        let (small, large, kept) = (open(), open(), open());
+        kept.about.lock().no_evict = true;
+        large.unread.store(1 << 20, Ordering::Relaxed);
+        kept.unread.store(2 << 20, Ordering::Relaxed);
+        assert_eq!(clients.evict(16 << 20), 0);
+        assert_eq!(clients.evict((2 << 20) + 8192), 1);
+        assert!(large.is_killed() && !kept.is_killed() && !small.is_killed());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! commands' handlers, sessions or sockets.
 
 pub(crate) mod acl;
+pub(crate) mod attempts;
 pub(crate) mod clients;
 pub(crate) mod latency;
 pub(crate) mod monitor;
@@ -29,6 +30,7 @@ use crate::random;
 use crate::settings::Settings;
 
 use acl::Acl;
+use attempts::Attempts;
 use clients::{Client, Clients};
 use latency::Latency;
 use monitor::Monitors;
@@ -37,6 +39,7 @@ use registry::Registry;
 use saving::Saving;
 use slowlog::SlowLog;
 use stats::{PeerBytes, Stats};
+use subscriptions::CHANGES;
 
 /// The version of Redis that HELLO and INFO report, for clients that choose what to send by it.
 pub(crate) const REDIS_VERSION: &str = "7.4.0";
@@ -53,6 +56,8 @@ pub(crate) struct Node {
     /// The rows of all commands.
     pub(crate) table: Table,
     pub(crate) acl: Acl,
+    /// Failed authentications.
+    pub(crate) attempts: Attempts,
     pub(crate) clients: Clients,
     pub(crate) registry: Arc<Registry>,
     pub(crate) pubsub: PubSub,
@@ -84,6 +89,7 @@ impl Node {
             acl,
             table,
             settings,
+            attempts: Attempts::default(),
             clients: Clients::default(),
             registry: Arc::default(),
             monitors: Monitors::default(),
@@ -111,8 +117,8 @@ impl Node {
             None => "NULL".into(),
             Some((number, None)) => self.table.row(number).name.to_ascii_lowercase(),
             Some((number, Some(sub))) => {
-                let row = self.table.row(number);
-                format!("{}|{}", row.name, row.subcommands[sub].name).to_ascii_lowercase()
+                let (name, subs) = (self.table.row(number).name, self.table.subcommands(number));
+                format!("{name}|{}", subs[sub].name).to_ascii_lowercase()
             }
         };
         client.line(self.uptime_ms(), &command)
@@ -132,21 +138,55 @@ impl Node {
 
     /// Publishes that a name of an object changed, to the clients that listen to that object.
     pub(crate) fn object_changed(&self, function: &[u8], object: &[u8], name: &[u8], kind: Type) {
-        let channel = [b"__miso__:", function, b":", object].concat();
+        let channel = [CHANGES, function, b":", object].concat();
         let message = [name, b" ", kind.name().as_bytes()].concat();
-        self.pubsub.publish(&channel, &message, &self.settings);
+        self.pubsub.publish(&channel, &message, Some(function), &self.settings);
+    }
+
+    /// Closes the connections that have lost rights by a change of users, as Redis does: those of users
+    /// that are gone, and those that listen to what their user may not hear any more. Returns whether
+    /// `me` is one of them; it is left open.
+    pub(crate) fn close_without_rights(&self, me: u64) -> bool {
+        let user_of = |client: &Client| self.acl.get(&client.about.lock().user);
+        let gone = |client: &Arc<Client>| {
+            !client.about.lock().user.is_empty() && user_of(client).is_none()
+        };
+        let mut closing = self.clients.list();
+        closing.retain(gone);
+        closing.extend(self.pubsub.refused(|client, kind, channel| {
+            user_of(client).is_none_or(|user| {
+                let bound = client.about.lock().bound.clone();
+                user.may_listen(kind, channel) && user.function() == bound.as_deref()
+            })
+        }));
+        let others = closing.iter().filter(|client| client.id != me);
+        others.for_each(|client| client.kill());
+        closing.iter().any(|client| client.id == me)
     }
 
     /// Called once a second: samples the counters, and closes clients that were idle for `timeout`.
     pub(crate) fn tick(&self) {
         let peers = self.peers.get().map(Handle::counters).unwrap_or_default();
         self.stats.sample(PeerBytes { received: peers.bytes_received, sent: peers.bytes_sent });
-        // Registrations that have expired are announced to the other nodes.
-        self.registry.running(Instant::now(), self.settings.function_linger());
+        // What has lapsed is announced to the other nodes, and a function without any data is forgotten.
+        for function in self.registry.lapse(Instant::now(), self.settings.function_linger()) {
+            self.store.forget_unused(&function);
+        }
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
-        if let Some(timeout) = self.settings.timeout() {
+        let clients = self.clients.list();
+        for client in &clients {
+            client.check_limit(self.settings.output_limit(client.subscribed()));
+        }
+        let max = self.settings.maxmemory_clients();
+        if max > 0 {
+            self.stats.evicted_clients.fetch_add(self.clients.evict(max), Ordering::Relaxed);
+        }
+        // During CLIENT PAUSE clients are silent because they wait.
+        if let Some(timeout) = self.settings.timeout()
+            && !self.clients.is_paused(true)
+        {
             let now = self.uptime_ms();
-            for client in self.clients.list() {
+            for client in &clients {
                 let idle = now.saturating_sub(client.active_ms.load(Ordering::Relaxed));
                 let waits =
                     client.subscribed() || client.is_blocked() || client.about.lock().monitors;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use miso_protocol::names;
 use miso_protocol::request::Args;
 use parking_lot::RwLock;
 
@@ -12,6 +13,9 @@ use crate::clock::unix_micros;
 use crate::node::clients::Client;
 use crate::settings::Settings;
 use crate::settings::kind::OutputLimit;
+
+/// What is shown in place of a secret, as in Redis.
+pub(crate) const REDACTED: &[u8] = b"(redacted)";
 
 /// The clients that monitor.
 #[derive(Debug, Default)]
@@ -38,14 +42,27 @@ impl Monitors {
         self.any.load(Ordering::Relaxed)
     }
 
-    /// Sends a command of `client` to all clients that monitor.
-    pub(crate) fn tell(&self, client: &Client, args: Args<'_>, settings: &Settings) {
+    /// Sends a command of `client` to all clients that monitor, without the words at `secrets`. A
+    /// function other than the default one stands after the address.
+    pub(crate) fn tell(
+        &self,
+        client: &Client,
+        args: Args<'_>,
+        secrets: &[usize],
+        settings: &Settings,
+    ) {
         let micros = unix_micros();
-        let mut line =
-            format!("+{}.{:06} [0 {}]", micros / 1_000_000, micros % 1_000_000, client.address);
-        for arg in args.iter() {
+        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+        let mut line = format!("+{seconds}.{micros:06} [0 {}", client.address);
+        let function = client.about.lock().function.clone();
+        if *function != *settings.default_function().as_bytes() {
             line.push(' ');
-            quote(arg, &mut line);
+            line.push_str(&names::escape(&function));
+        }
+        line.push(']');
+        for (at, arg) in args.iter().enumerate() {
+            line.push(' ');
+            quote(if secrets.contains(&at) { REDACTED } else { arg }, &mut line);
         }
         line.push_str("\r\n");
         // Class normal may have no limit. An outbox that other clients fill needs one.

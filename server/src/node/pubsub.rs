@@ -55,24 +55,50 @@ impl PubSub {
         });
     }
 
-    /// Sends `message` to all subscribers of `channel`, and of patterns that match it. Returns to how many.
-    pub(crate) fn publish(&self, channel: &[u8], message: &[u8], settings: &Settings) -> usize {
+    /// Sends `message` to all subscribers of `channel`, and of patterns that match it. Returns to how
+    /// many. What tells of a change in `function` is not sent to users who are bound to another one.
+    pub(crate) fn publish(
+        &self,
+        channel: &[u8],
+        message: &[u8],
+        function: Option<&[u8]>,
+        settings: &Settings,
+    ) -> usize {
         let tables = self.tables.read();
         let limit = settings.output_limit(true);
         let mut got = 0;
+        let mut send = |client: &Client, parts: &[&[u8]]| {
+            if function.is_none_or(|function| client.may_hear_of(function)) {
+                got += 1;
+                client.send(&push(client, parts), limit);
+            }
+        };
         for client in listeners(&tables, ChannelKind::Channel, channel) {
-            got += 1;
-            client.send(&push(client, &[b"message", channel, message]), limit);
+            send(client, &[b"message", channel, message]);
         }
         for (pattern, listeners) in tables.of(ChannelKind::Pattern) {
             if glob::matches(pattern, channel, false) {
-                for client in listeners.values() {
-                    got += 1;
-                    client.send(&push(client, &[b"pmessage", pattern, channel, message]), limit);
-                }
+                let parts = [&b"pmessage"[..], pattern, channel, message];
+                listeners.values().for_each(|client| send(client, &parts));
             }
         }
         got
+    }
+
+    /// The clients with a subscription that `allowed` does not allow.
+    pub(crate) fn refused(
+        &self,
+        allowed: impl Fn(&Client, ChannelKind, &[u8]) -> bool,
+    ) -> Vec<Arc<Client>> {
+        let tables = self.tables.read();
+        let mut refused = BTreeMap::new();
+        for (kind, table) in tables.each() {
+            for (channel, listeners) in table {
+                let without = listeners.values().filter(|client| !allowed(client, kind, channel));
+                refused.extend(without.map(|client| (client.id, Arc::clone(client))));
+            }
+        }
+        refused.into_values().collect()
     }
 
     /// Sends `message` to all subscribers of a shard channel. Returns to how many.
@@ -120,7 +146,7 @@ fn listeners<'a>(
 fn push(client: &Client, parts: &[&[u8]]) -> Vec<u8> {
     let resp = if client.about.lock().resp == 3 { Resp::V3 } else { Resp::V2 };
     let mut out = Vec::new();
-    let mut reply = Reply { out: &mut out, resp };
+    let mut reply = Reply::new(&mut out, resp);
     reply.push(parts.len());
     parts.iter().for_each(|part| reply.bulk(part));
     out

@@ -4,41 +4,63 @@
 //! `function-linger` after that. A replica is registered by MISO.REGISTER, while its connection is open
 //! or for its TTL after that. Functions that start for one invocation need no register call, and scaling
 //! to zero and back does not make them appear and disappear.
+//!
+//! Each registration has a number that is never used again. It ends only what it holds itself: neither
+//! the end of an older connection nor MISO.UNREGISTER on another one takes anything from a newer one.
+//!
+//! The listener is told what runs here as a whole. So it is told at once if it was not told for a while,
+//! and else after a pause that grows with what telling costs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use miso_store::Function;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// The shortest pause between two tellings.
+const PACE: Duration = Duration::from_millis(20);
+/// A pause is at least this many times as long as the telling before it took.
+const SHARE: u32 = 16;
+/// How many named replicas a node registers at most.
+const REPLICAS_MAX: usize = 65_536;
+
+/// The numbers of the registrations that hold something.
+type Holders = BTreeSet<u64>;
 
 /// A replica that was registered by name.
 #[derive(Debug, Default)]
 struct Replica {
-    /// How many connections hold it.
-    connections: usize,
+    holders: Holders,
     /// Until when it stays registered without a connection.
     until: Option<Instant>,
 }
 
+impl Replica {
+    fn is_over(&self, now: Instant) -> bool {
+        self.holders.is_empty() && self.until.is_none_or(|until| until <= now)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Entry {
-    /// How many open connections have touched it.
-    connections: usize,
+    /// The connections that have touched it.
+    holders: Holders,
     /// When the last of them was closed.
     idle_since: Option<Instant>,
-    replicas: BTreeMap<Box<[u8]>, Replica>,
+    replicas: BTreeMap<Bytes, Replica>,
 }
 
 impl Entry {
-    /// Forgets what has expired. Returns whether anything is left.
-    fn expire(&mut self, now: Instant, linger: Duration) -> bool {
-        self.replicas.retain(|_, replica| {
-            replica.connections > 0 || replica.until.is_some_and(|until| until > now)
-        });
-        let lingers = self.idle_since.is_some_and(|since| since + linger > now);
-        self.connections > 0 || lingers || !self.replicas.is_empty()
+    fn is_held(&self) -> bool {
+        !self.holders.is_empty() || !self.replicas.is_empty()
+    }
+
+    /// Whether time alone ends it, or one of its replicas.
+    fn lapses(&self) -> bool {
+        !self.is_held() || self.replicas.values().any(|replica| replica.holders.is_empty())
     }
 }
 
@@ -50,15 +72,48 @@ pub(crate) trait Listener: Send + Sync + std::fmt::Debug {
     /// A function begins to run here. Called before [`Listener::runs`].
     fn begins(&self, function: &Function);
 
-    /// What runs here now. Called when that has changed.
-    fn runs(&self, running: &Running);
+    /// What runs here now. Called after that has changed.
+    fn runs(&self, running: Running);
 }
 
 #[derive(Debug, Default)]
 struct Entries {
-    functions: BTreeMap<Box<[u8]>, Entry>,
-    /// What the listener was told last.
-    told: Running,
+    functions: BTreeMap<Bytes, Entry>,
+    /// The functions that time alone ends, wholly or in part.
+    lapsing: BTreeSet<Bytes>,
+    /// How many named replicas there are.
+    replicas: usize,
+    next: u64,
+    /// Whether something has changed since the listener was told.
+    changed: bool,
+    /// When the listener may be told again; none before the first time.
+    tell_from: Option<Instant>,
+}
+
+impl Entries {
+    /// Takes what has ended out of a function, and the function if nothing is left of it. `linger` is
+    /// how long it stays after its last connection; none is for ever.
+    fn settle(&mut self, function: &Bytes, now: Instant, linger: Option<Duration>) {
+        let Some(entry) = self.functions.get_mut(function) else { return };
+        let before = entry.replicas.len();
+        entry.replicas.retain(|_, replica| !replica.is_over(now));
+        let gone = before - entry.replicas.len();
+        self.replicas -= gone;
+        let lingers =
+            entry.idle_since.is_some_and(|since| linger.is_none_or(|linger| since + linger > now));
+        if !entry.is_held() && !lingers {
+            self.functions.remove(function);
+            self.lapsing.remove(function);
+            self.changed = true;
+            return;
+        }
+        self.changed |= gone > 0;
+        if entry.lapses() {
+            self.lapsing.insert(function.clone());
+        } else {
+            self.lapsing.remove(function);
+        }
+    }
 }
 
 /// The functions that run on this node.
@@ -66,25 +121,28 @@ struct Entries {
 pub(crate) struct Registry {
     entries: Mutex<Entries>,
     listener: OnceLock<Box<dyn Listener>>,
+    /// Notified when there is something to tell later.
+    due: Notify,
 }
 
 /// A connection's hold on a function or one of its replicas, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Registration {
     registry: Arc<Registry>,
-    function: Box<[u8]>,
-    replica: Option<Box<[u8]>>,
+    number: u64,
+    function: Bytes,
+    replica: Option<Bytes>,
     ttl: Option<Duration>,
 }
 
 /// One function as MISO.FUNCTIONS shows it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Registered {
-    pub(crate) function: Box<[u8]>,
+    pub(crate) function: Bytes,
     /// Connections that have touched it.
     pub(crate) connections: usize,
     /// Replicas registered by name.
-    pub(crate) replicas: Vec<Box<[u8]>>,
+    pub(crate) replicas: Vec<Bytes>,
 }
 
 impl Registry {
@@ -95,125 +153,228 @@ impl Registry {
 
     /// Holds `function` for a connection that touches one of its objects.
     pub(crate) fn touch(self: &Arc<Self>, function: &Function) -> Registration {
-        self.hold(function, None, None)
+        let mut entries = self.entries.lock();
+        let (name, number) = self.enter(&mut entries, function);
+        let entry = entries.functions.entry(name.clone()).or_default();
+        entry.holders.insert(number);
+        self.after(&mut entries, &name);
+        Registration {
+            registry: Arc::clone(self),
+            number,
+            function: name,
+            replica: None,
+            ttl: None,
+        }
     }
 
-    /// Holds the replica `replica` of `function` for a connection, and for `ttl` past its end.
+    /// Holds the replica `replica` of `function` for a connection, and for `ttl` past its end. None if
+    /// there are too many replicas.
     pub(crate) fn register(
         self: &Arc<Self>,
         function: &Function,
         replica: &[u8],
         ttl: Option<Duration>,
-    ) -> Registration {
-        self.hold(function, Some(replica), ttl)
+    ) -> Option<Registration> {
+        let mut entries = self.entries.lock();
+        if entries.replicas >= REPLICAS_MAX {
+            return None;
+        }
+        let (name, number) = self.enter(&mut entries, function);
+        let replica = Bytes::copy_from_slice(replica);
+        let entry = entries.functions.entry(name.clone()).or_default();
+        let is_new = !entry.replicas.contains_key(&replica);
+        entry.replicas.entry(replica.clone()).or_default().holders.insert(number);
+        entries.replicas += usize::from(is_new);
+        entries.changed |= is_new;
+        self.after(&mut entries, &name);
+        let registry = Arc::clone(self);
+        Some(Registration { registry, number, function: name, replica: Some(replica), ttl })
     }
 
-    fn hold(
-        self: &Arc<Self>,
-        function: &Function,
-        replica: Option<&[u8]>,
-        ttl: Option<Duration>,
-    ) -> Registration {
-        let mut entries = self.entries.lock();
-        let begins = !entries.functions.contains_key(function.name());
-        let entry = entries.functions.entry(Box::from(function.name())).or_default();
-        let connections = match replica {
-            None => &mut entry.connections,
-            Some(replica) => &mut entry.replicas.entry(Box::from(replica)).or_default().connections,
+    /// The name and the number of a new registration. A function that is new begins.
+    fn enter(&self, entries: &mut Entries, function: &Function) -> (Bytes, u64) {
+        entries.next += 1;
+        let known = entries.functions.get_key_value(function.name());
+        let name = match known {
+            Some((name, _)) => name.clone(),
+            None => {
+                entries.changed = true;
+                if let Some(listener) = self.listener.get() {
+                    listener.begins(function);
+                }
+                Bytes::copy_from_slice(function.name())
+            }
         };
-        *connections += 1;
-        let first = *connections == 1;
-        if begins && let Some(listener) = self.listener.get() {
-            listener.begins(function);
-        }
-        // Most touches change nothing that the listener is told of.
-        if begins || (replica.is_some() && first) {
-            self.tell(&mut entries);
-        }
-        Registration {
-            registry: Arc::clone(self),
-            function: Box::from(function.name()),
-            replica: replica.map(Box::from),
-            ttl,
-        }
+        (name, entries.next)
     }
 
-    /// Forgets `replica` of `function`, or the whole function. Returns whether it was registered.
-    pub(crate) fn unregister(&self, function: &[u8], replica: Option<&[u8]>) -> bool {
-        let mut entries = self.entries.lock();
-        let was = match replica {
-            None => entries.functions.remove(function).is_some(),
-            Some(replica) => entries
-                .functions
-                .get_mut(function)
-                .is_some_and(|entry| entry.replicas.remove(replica).is_some()),
-        };
-        self.tell(&mut entries);
-        was
+    /// After a registration of `function`: it may not lapse any more, and the listener may hear of it.
+    fn after(&self, entries: &mut Entries, function: &Bytes) {
+        if entries.functions.get(function).is_some_and(|entry| !entry.lapses()) {
+            entries.lapsing.remove(function);
+        }
+        self.tell(entries);
     }
 
-    /// The functions that run here at `now`, by name.
-    pub(crate) fn running(&self, now: Instant, linger: Duration) -> Vec<Registered> {
+    /// Ends the replica `replica` of `function` if only its TTL holds it. Returns whether it did.
+    pub(crate) fn end_lapsing(&self, function: &[u8], replica: &[u8]) -> bool {
         let mut entries = self.entries.lock();
-        entries.functions.retain(|_, entry| entry.expire(now, linger));
+        let Some((name, _)) = entries.functions.get_key_value(function) else { return false };
+        let name = name.clone();
+        let Some(entry) = entries.functions.get_mut(&name) else { return false };
+        let Some(replica) = entry.replicas.get_mut(replica) else { return false };
+        if !replica.holders.is_empty() {
+            return false;
+        }
+        replica.until = None;
+        entries.settle(&name, Instant::now(), Some(Duration::ZERO));
         self.tell(&mut entries);
-        let shown = |(function, entry): (_, &Entry)| Registered {
-            function: Clone::clone(function),
-            connections: entry.connections,
+        true
+    }
+
+    /// Whether `function` runs here.
+    pub(crate) fn runs(&self, function: &[u8]) -> bool {
+        self.entries.lock().functions.contains_key(function)
+    }
+
+    /// How many functions run here.
+    pub(crate) fn count(&self) -> usize {
+        self.entries.lock().functions.len()
+    }
+
+    /// Forgets what has lapsed by `now`, and tells the listener what is due. Returns the functions that
+    /// have ended.
+    pub(crate) fn lapse(&self, now: Instant, linger: Duration) -> Vec<Bytes> {
+        let mut entries = self.entries.lock();
+        let lapsing: Vec<Bytes> = entries.lapsing.iter().cloned().collect();
+        lapsing.iter().for_each(|function| entries.settle(function, now, Some(linger)));
+        self.tell(&mut entries);
+        let ended = |function: &Bytes| !entries.functions.contains_key(function);
+        lapsing.into_iter().filter(ended).collect()
+    }
+
+    /// The functions that run here, by name.
+    pub(crate) fn running(&self) -> Vec<Registered> {
+        let entries = self.entries.lock();
+        let shown = |(function, entry): (&Bytes, &Entry)| Registered {
+            function: function.clone(),
+            connections: entry.holders.len(),
             replicas: entry.replicas.keys().cloned().collect(),
         };
         entries.functions.iter().map(shown).collect()
     }
 
-    /// Tells the listener what runs here, if that has changed.
+    /// Tells the listener what runs here, if that has changed and it is time; else notes that it is due.
     fn tell(&self, entries: &mut Entries) {
         let Some(listener) = self.listener.get() else { return };
-        let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
-        let functions = entries.functions.iter();
-        let running: Running = functions
-            .map(|(function, entry)| {
-                (copy(function), entry.replicas.keys().map(|replica| copy(replica)).collect())
-            })
-            .collect();
-        if running != entries.told {
-            listener.runs(&running);
-            entries.told = running;
+        if !entries.changed {
+            return;
         }
+        let start = Instant::now();
+        if entries.tell_from.is_some_and(|from| from > start) {
+            self.due.notify_one();
+            return;
+        }
+        let all = entries.functions.iter();
+        let running: Running = all
+            .map(|(function, entry)| (function.clone(), entry.replicas.keys().cloned().collect()))
+            .collect();
+        listener.runs(running);
+        entries.changed = false;
+        let now = Instant::now();
+        entries.tell_from = Some(now + PACE.max((now - start) * SHARE));
+    }
+
+    /// Tells the listener what is due later, for as long as it is polled.
+    pub(crate) async fn keep_telling(&self) {
+        loop {
+            self.due.notified().await;
+            let from = self.entries.lock().tell_from;
+            if let Some(from) = from {
+                tokio::time::sleep_until(from.into()).await;
+            }
+            self.tell(&mut self.entries.lock());
+        }
+    }
+
+    /// Takes the hold of a registration back. The function then stays for `linger`, and a replica for
+    /// its TTL; with neither they end now.
+    fn release(&self, held: &Registration, ttl: Option<Duration>, lingers: bool) {
+        let now = Instant::now();
+        let mut entries = self.entries.lock();
+        let Some(entry) = entries.functions.get_mut(&held.function) else { return };
+        let is_held = match &held.replica {
+            None => entry.holders.remove(&held.number),
+            Some(id) => entry.replicas.get_mut(id).is_some_and(|replica| {
+                let was = replica.holders.remove(&held.number);
+                if was && lingers {
+                    replica.until = replica.until.max(ttl.map(|ttl| now + ttl));
+                } else if was && replica.holders.is_empty() {
+                    replica.until = None;
+                }
+                was
+            }),
+        };
+        if !is_held {
+            return;
+        }
+        if lingers {
+            entry.idle_since = Some(now);
+        }
+        // What lingers is forgotten later, by the setting of then.
+        let linger = if lingers { None } else { Some(Duration::ZERO) };
+        let function = held.function.clone();
+        entries.settle(&function, now, linger);
+        self.tell(&mut entries);
     }
 }
 
 impl Registration {
-    /// Whether it holds `replica` of `function`.
-    pub(crate) fn is_for(&self, function: &[u8], replica: Option<&[u8]>) -> bool {
-        &*self.function == function && self.replica.as_deref() == replica
+    /// Ends it at once: nothing stays for its TTL, and the function does not linger if nothing else
+    /// holds it.
+    pub(crate) fn end(self) {
+        self.registry.release(&self, None, false);
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let now = Instant::now();
-        let mut entries = self.registry.entries.lock();
-        // It may have been unregistered meanwhile.
-        let Some(entry) = entries.functions.get_mut(&self.function) else { return };
-        match &self.replica {
-            None => {
-                entry.connections = entry.connections.saturating_sub(1);
-                entry.idle_since = Some(now);
-            }
-            Some(id) => {
-                let Some(replica) = entry.replicas.get_mut(id) else { return };
-                replica.connections = replica.connections.saturating_sub(1);
-                replica.until = replica.until.max(self.ttl.map(|ttl| now + ttl));
-                // Without a TTL the replica goes with its last connection, and the function
-                // lingers as it does for connections that only touched it.
-                let goes = replica.connections == 0 && replica.until.is_none();
-                entry.idle_since = Some(now);
-                if goes {
-                    entry.replicas.remove(id);
-                    self.registry.tell(&mut entries);
-                }
-            }
-        }
+        self.registry.release(self, self.ttl, true);
+    }
+}
+
+/// The registrations of one session, by function and replica.
+#[derive(Debug, Default)]
+pub(crate) struct Registrations(BTreeMap<(Bytes, Option<Bytes>), Registration>);
+
+impl Registrations {
+    /// Keeps a registration. One of the same function and replica ends after it.
+    pub(crate) fn keep(&mut self, held: Registration) {
+        self.0.insert((held.function.clone(), held.replica.clone()), held);
+    }
+
+    /// Whether the function itself is held.
+    pub(crate) fn touches(&self, function: &[u8]) -> bool {
+        self.0.contains_key(&(Bytes::copy_from_slice(function), None))
+    }
+
+    /// Takes out the registration of a replica, or of the function itself if that is none.
+    pub(crate) fn take(&mut self, function: &[u8], replica: Option<&[u8]>) -> Option<Registration> {
+        let replica = replica.map(Bytes::copy_from_slice);
+        self.0.remove(&(Bytes::copy_from_slice(function), replica))
+    }
+
+    /// Takes out all registrations of a function.
+    pub(crate) fn take_all(&mut self, function: &[u8]) -> Vec<Registration> {
+        let first = (Bytes::copy_from_slice(function), None);
+        let of_function = self.0.range(first..).take_while(|((name, _), _)| name == function);
+        let keys: Vec<_> = of_function.map(|(key, _)| key.clone()).collect();
+        keys.iter().filter_map(|key| self.0.remove(key)).collect()
+    }
+
+    /// Ends all of them, as at the end of the session.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -228,8 +389,18 @@ mod tests {
 
     const LINGER: Duration = Duration::from_secs(60);
 
-    fn names(registry: &Registry, now: Instant) -> Vec<Box<[u8]>> {
-        registry.running(now, LINGER).into_iter().map(|running| running.function).collect()
+    fn names(registry: &Registry, now: Instant) -> Vec<Bytes> {
+        registry.lapse(now, LINGER);
+        registry.running().into_iter().map(|running| running.function).collect()
+    }
+
+    fn replica(
+        registry: &Arc<Registry>,
+        function: &Function,
+        id: &[u8],
+        ttl: Option<Duration>,
+    ) -> Registration {
+        registry.register(function, id, ttl).expect("there is room")
     }
 
     #[test]
@@ -237,32 +408,68 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let held = registry.touch(&function(b"f"));
         let later = Instant::now() + LINGER * 10;
-        assert_eq!(names(&registry, later), [Box::from(&b"f"[..])]);
+        assert_eq!(names(&registry, later), ["f"]);
         drop(held);
         assert_eq!(names(&registry, Instant::now()).len(), 1);
-        assert_eq!(names(&registry, later).len(), 0);
+        assert_eq!(registry.lapse(later, LINGER), ["f"]);
+        assert_eq!((names(&registry, later).len(), registry.count()), (0, 0));
     }
 
     #[test]
     fn a_replica_lasts_for_its_ttl_past_its_connection() {
         let registry = Arc::new(Registry::default());
-        drop(registry.register(&function(b"f"), b"r1", Some(LINGER * 5)));
-        let held = registry.register(&function(b"f"), b"r2", None);
-        let shown = registry.running(Instant::now() + LINGER * 2, LINGER);
-        assert_eq!(shown[0].replicas, [Box::from(&b"r1"[..]), Box::from(&b"r2"[..])]);
+        drop(replica(&registry, &function(b"f"), b"r1", Some(LINGER * 5)));
+        let held = replica(&registry, &function(b"f"), b"r2", None);
+        registry.lapse(Instant::now() + LINGER * 2, LINGER);
+        assert_eq!(registry.running()[0].replicas, ["r1", "r2"]);
         drop(held);
-        assert_eq!(registry.running(Instant::now(), LINGER)[0].replicas.len(), 1);
+        registry.lapse(Instant::now(), LINGER);
+        assert_eq!(registry.running()[0].replicas, ["r1"]);
         assert_eq!(names(&registry, Instant::now() + LINGER * 6).len(), 0);
     }
 
+    /// What one connection takes back, or leaves behind, is its own alone.
     #[test]
-    fn unregistering_wins_over_what_still_holds() {
+    fn a_registration_ends_what_it_holds_and_no_more() {
         let registry = Arc::new(Registry::default());
-        let held = registry.register(&function(b"f"), b"r", None);
-        assert!(registry.unregister(b"f", Some(b"r")) && !registry.unregister(b"f", Some(b"r")));
-        assert!(registry.unregister(b"f", None));
+        let f = function(b"f");
+        let (mine, other) = (registry.touch(&f), registry.touch(&f));
+        let (old, new) = (replica(&registry, &f, b"r", None), replica(&registry, &f, b"r", None));
+        mine.end();
+        drop(old);
+        let now = Instant::now() + LINGER * 2;
+        registry.lapse(now, LINGER);
+        let shown = registry.running();
+        assert_eq!((shown[0].connections, shown[0].replicas.as_slice()), (1, &["r".into()][..]));
+        other.end();
+        assert!(registry.runs(b"f"));
+        new.end();
+        assert!(!registry.runs(b"f"), "its last registration ended it");
+    }
+
+    #[test]
+    fn the_end_of_an_older_connection_leaves_a_newer_generation_alone() {
+        let registry = Arc::new(Registry::default());
+        let f = function(b"f");
+        let older = registry.touch(&f);
+        registry.touch(&f).end();
+        let newer = registry.touch(&f);
+        drop(older);
+        drop(replica(&registry, &f, b"r", None));
+        assert_eq!(names(&registry, Instant::now() + LINGER * 2), ["f"]);
+        newer.end();
+        assert_eq!(registry.count(), 0);
+    }
+
+    #[test]
+    fn a_replica_that_only_its_ttl_holds_can_be_ended_by_name() {
+        let registry = Arc::new(Registry::default());
+        let f = function(b"f");
+        let held = replica(&registry, &f, b"r", Some(LINGER));
+        assert!(!registry.end_lapsing(b"f", b"r"), "a connection holds it");
         drop(held);
-        assert_eq!(names(&registry, Instant::now()).len(), 0);
+        assert!(registry.end_lapsing(b"f", b"r") && !registry.end_lapsing(b"f", b"r"));
+        assert!(!registry.runs(b"f"));
     }
 
     #[derive(Clone, Debug, Default)]
@@ -273,11 +480,18 @@ mod tests {
             self.0.lock().push(format!("begins {}", function.name().escape_ascii()));
         }
 
-        fn runs(&self, running: &Running) {
+        fn runs(&self, running: Running) {
             let shown =
                 running.iter().map(|(function, replicas)| format!("{function:?}{replicas:?}"));
             self.0.lock().push(shown.collect::<Vec<_>>().join(" "));
         }
+    }
+
+    /// Lets the listener be told again now.
+    fn told(registry: &Registry) {
+        let mut entries = registry.entries.lock();
+        entries.tell_from = None;
+        registry.tell(&mut entries);
     }
 
     #[test]
@@ -286,11 +500,39 @@ mod tests {
         registry.listen(Box::new(heard.clone()));
         let (f, now) = (function(b"f"), Instant::now());
         let touches = [registry.touch(&f), registry.touch(&f)];
-        let replica = registry.register(&f, b"r", None);
-        registry.running(now, LINGER);
+        told(&registry);
+        let replica = replica(&registry, &f, b"r", None);
+        told(&registry);
+        registry.lapse(now, LINGER);
+        told(&registry);
         drop((touches, replica));
-        registry.running(now + LINGER * 2, LINGER);
+        told(&registry);
+        registry.lapse(now + LINGER * 2, LINGER);
+        told(&registry);
         let expected = ["begins f", r#"b"f"[]"#, r#"b"f"[b"r"]"#, r#"b"f"[]"#, ""];
         assert_eq!(*heard.0.lock(), expected);
+    }
+
+    /// Each telling says everything, so what changes in a row must not be told in a row.
+    #[tokio::test]
+    async fn many_changes_are_told_together() {
+        let (registry, heard) = (Arc::new(Registry::default()), Heard::default());
+        registry.listen(Box::new(heard.clone()));
+        let held: Vec<_> =
+            (0..1000).map(|n: u32| registry.touch(&function(n.to_string().as_bytes()))).collect();
+        let tellings = || heard.0.lock().iter().filter(|line| !line.starts_with("begins")).count();
+        assert!(tellings() < 100, "{}", tellings());
+        let all_told = async {
+            while !heard.0.lock().last().is_some_and(|last| last.contains(r#"b"999"[]"#)) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let deadline = tokio::time::sleep(Duration::from_secs(60));
+        tokio::select! {
+            () = all_told => {}
+            () = registry.keep_telling() => {}
+            () = deadline => panic!("the last changes were not told"),
+        }
+        drop(held);
     }
 }

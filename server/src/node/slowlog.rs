@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::clock::unix_micros;
 use crate::node::clients::Client;
+use crate::node::monitor::REDACTED;
 
 const ARGS_MAX: usize = 32;
 const BYTES_MAX: usize = 128;
@@ -30,8 +31,18 @@ pub(crate) struct SlowLog {
 }
 
 impl SlowLog {
-    pub(crate) fn add(&self, client: &Client, args: Args<'_>, took: Duration, max: usize) {
-        let mut shown: Vec<Vec<u8>> = args.iter().take(ARGS_MAX).map(trim).collect();
+    /// Adds a command of `client`, without the words at `secrets`, and keeps `max` entries at most.
+    pub(crate) fn add(
+        &self,
+        client: &Client,
+        args: Args<'_>,
+        secrets: &[usize],
+        took: Duration,
+        max: usize,
+    ) {
+        let shown = args.iter().take(ARGS_MAX).enumerate();
+        let shown = shown.map(|(at, arg)| if secrets.contains(&at) { REDACTED } else { arg });
+        let mut shown: Vec<Vec<u8>> = shown.map(trim).collect();
         if args.len() > ARGS_MAX {
             let more = args.len() - ARGS_MAX + 1;
             shown[ARGS_MAX - 1] = format!("... ({more} more arguments)").into_bytes();

@@ -241,6 +241,8 @@ pub(crate) struct Stats {
     pub(crate) denials: Denials,
     pub(crate) connections: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// Connections that were closed by maxmemory-clients.
+    pub(crate) evicted_clients: AtomicU64,
     pub(crate) peak_memory: AtomicU64,
     /// Bytes in use once the node is ready, without its data.
     pub(crate) startup_memory: AtomicU64,
@@ -250,10 +252,10 @@ impl Stats {
     /// Counters for the commands of a table.
     pub(crate) fn new(table: &Table) -> Stats {
         let (mut slots, mut names) = (Vec::new(), Vec::new());
-        for row in table.iter() {
+        for (row, subcommands) in table.all() {
             slots.push(u16::try_from(names.len()).expect("there are fewer commands than 65 536"));
             names.push(row.name.to_ascii_lowercase());
-            let subs = row.subcommands.iter();
+            let subs = subcommands.iter();
             names.extend(subs.map(|sub| format!("{}|{}", row.name, sub.name).to_ascii_lowercase()));
         }
         Stats {
@@ -266,6 +268,7 @@ impl Stats {
             denials: Denials::default(),
             connections: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            evicted_clients: AtomicU64::new(0),
             peak_memory: AtomicU64::new(0),
             startup_memory: AtomicU64::new(0),
         }
@@ -328,6 +331,7 @@ impl Stats {
         self.denials.reset();
         self.connections.store(0, Ordering::Relaxed);
         self.refused.store(0, Ordering::Relaxed);
+        self.evicted_clients.store(0, Ordering::Relaxed);
     }
 
     /// Counts an error reply by its code.
@@ -369,13 +373,11 @@ mod tests {
     use super::*;
 
     fn stats() -> Stats {
-        const SUB: Row = Row { name: "SETINFO", is_subcommand: true, ..Row::EMPTY };
-        static ROWS: [Row; 3] = [
-            Row { name: "GET", ..Row::EMPTY },
-            Row { name: "CLIENT", subcommands: &[SUB], ..Row::EMPTY },
-            Row { name: "SET", ..Row::EMPTY },
-        ];
-        Stats::new(&Table::new(&ROWS))
+        const SUB: Row = Row::subcommand("SETINFO");
+        static ROWS: [Row; 3] =
+            [Row::command("GET"), Row::command("CLIENT").parent(), Row::command("SET")];
+        let subs = |row: &'static Row| row.is_parent().then_some(&SUB);
+        Stats::new(&Table::with_subcommands(ROWS.iter().map(|row| (row, subs(row)))))
     }
 
     #[test]

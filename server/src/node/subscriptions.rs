@@ -1,5 +1,9 @@
 //! The kinds of channels that a connection can subscribe to, and a value for each kind.
 
+/// The channels that the server tells changes of objects on begin like this; the function, a colon and
+/// the object follow.
+pub(crate) const CHANGES: &[u8] = b"__miso__:";
+
 /// What a client can subscribe to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ChannelKind {

@@ -413,7 +413,7 @@ pub(crate) mod tests {
 
     /// A node without a disk and without peers.
     pub(crate) fn node() -> Node {
-        let settings = for_test(&[("data-dir", "none"), ("node-name", "a \"node\"\\")]);
+        let settings = for_test(&[("data-dir", "none"), ("node-name", "a\"node\"\\")]);
         let store = Store::new(Config::new(ReplicaId(1), 1, Arc::new(|| 0)));
         Node::new(settings, store, crate::commands::table().0)
     }
@@ -543,7 +543,7 @@ pub(crate) mod tests {
         ] {
             assert!(text.lines().any(|known| known == line), "no {line} in:\n{text}");
         }
-        assert!(text.contains(r#"node="a \"node\"\\\\""#), "{text}");
+        assert!(text.contains(r#"node="a\"node\"\\\\""#), "{text}");
         let text = print(&reading, Format::Prometheus);
         check(&text, Format::Prometheus);
         assert!(text.contains("# TYPE miso_commands_processed_total counter\n"), "{text}");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -134,11 +134,23 @@ fn rewritten(old: &str, texts: &[Given]) -> Result<String, String> {
     Ok(new + &added)
 }
 
-/// Replaces a file as a whole: a reader finds the old text or the new one, also after a crash.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+/// Replaces a file as a whole: a reader finds the old text or the new one, also after a crash. A file
+/// that is new is for this user alone.
+///
+/// # Errors
+/// If it cannot be read or written.
+pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     // A link goes on leading to the file.
-    let path = fs::canonicalize(path)?;
-    let permissions = fs::metadata(&path)?.permissions();
+    let (path, permissions) = match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            (path.to_owned(), fs::Permissions::from_mode(0o600))
+        }
+        path => {
+            let path = path?;
+            let permissions = fs::metadata(&path)?.permissions();
+            (path, permissions)
+        }
+    };
     let mut beside = path.clone().into_os_string();
     beside.push(format!(".{}.tmp", std::process::id()));
     let write = || {
@@ -149,7 +161,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
             .truncate(true)
             .mode(0o600)
             .open(&beside)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(text)?;
         file.set_permissions(permissions)?;
         file.sync_all()?;
         fs::rename(&beside, &path)
@@ -169,7 +181,7 @@ impl Settings {
         let old = fs::read_to_string(path).map_err(failed)?;
         let new = rewritten(&old, &self.texts.read());
         let new = new.map_err(|why| Some(format!("{}:{why}", path.display())))?;
-        replace(path, &new).map_err(failed)
+        replace(path, new.as_bytes()).map_err(failed)
     }
 }
 
@@ -251,7 +263,6 @@ mod tests {
 
     #[test]
     fn a_file_is_replaced_in_its_place() {
-        use std::os::unix::fs::PermissionsExt as _;
         let directory = std::env::temp_dir().join(format!("miso-rewrite-{}", std::process::id()));
         fs::create_dir_all(&directory).expect("there is a directory for temporary files");
         let (path, link) = (directory.join("miso.toml"), directory.join("link.toml"));

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use miso_protocol::names;
 use miso_store::journal::SyncPolicy;
 use parking_lot::RwLock;
 
@@ -178,6 +179,34 @@ impl Rule for Text {
 }
 
 impl Kind for Text {
+    type Value = String;
+    type Cell = RwLock<String>;
+
+    fn value(&self, normal: &str) -> Option<String> {
+        Some(normal.to_owned())
+    }
+}
+
+/// The name of a function or a node, as [`names`] allows it.
+#[derive(Debug)]
+pub(crate) struct Name {
+    /// Whether it may be empty, which stands for a default.
+    pub(crate) optional: bool,
+}
+
+impl Rule for Name {
+    fn normal(&self, text: &str) -> Option<String> {
+        let is_valid = names::is_name(text.as_bytes()) || (self.optional && text.is_empty());
+        is_valid.then(|| text.to_owned())
+    }
+
+    fn expected(&self) -> String {
+        let max = names::NAME_MAX;
+        format!("a name of 1 to {max} bytes of printable ASCII, without blanks and '#'")
+    }
+}
+
+impl Kind for Name {
     type Value = String;
     type Cell = RwLock<String>;
 

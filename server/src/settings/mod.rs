@@ -10,7 +10,7 @@
 //! carries it out. This folder knows nothing of the node that has the settings.
 
 pub(crate) mod cli;
-mod file;
+pub(crate) mod file;
 pub(crate) mod kind;
 pub(crate) mod reference;
 
@@ -23,8 +23,8 @@ use parking_lot::RwLock;
 
 use kind::{
     Addresses, Bytes, Cell as _, Choice, EVICTIONS, Eviction, Integer, IntervalsByFunction, Kind,
-    LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, MDNS, Mdns, OutputLimit, Path, PeerPort,
-    PeerPortRule, Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
+    LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, MDNS, Mdns, Name, OutputLimit, Path,
+    PeerPort, PeerPortRule, Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
 };
 
 /// Commands flagged FAST are timed one by one if `slowlog-log-slower-than` is below this many
@@ -253,8 +253,8 @@ settings! {
         "threads", count(0, 256, "threads", |n| n as usize), "0",
         "Most worker threads; the load decides how many of them serve. 0: one per core",
     );
-    given_name: Text = start(
-        "node-name", Text, "",
+    given_name: Name = start(
+        "node-name", Name { optional: true }, "",
         "This node's name, unique in the cluster. Default: the host name, plus -port if the port is not 6379",
     );
     cluster_name: Text = start("cluster-name", Text, "miso", "The cluster that this node belongs to");
@@ -316,8 +316,13 @@ settings! {
         "appendfsync", SYNC_POLICIES, "everysec",
         "When writes are forced to disk: always: before the reply; everysec: each second; no: when the system decides",
     ).then(Effect::SyncPolicy);
-    default_function: Text = start(
-        "default-function", Text, "default", "The function of connections that name none",
+    default_function: Name = start(
+        "default-function", Name { optional: false }, "default",
+        "The function of connections that name none",
+    );
+    require_function: YesNo = any(
+        "require-function", YesNo, "no",
+        "Refuse commands about objects on connections that have not named their function",
     );
     requirepass: Text = any(
         "requirepass", Text, "", "The default user's password; empty: no password",
@@ -335,6 +340,10 @@ settings! {
         "maxclients", count(1, 1_000_000, "connections", i64::unsigned_abs), "10000",
         "Most client connections at a time",
     ).then(Effect::Descriptors);
+    maxmemory_clients: Bytes<usize> = any(
+        "maxmemory-clients", Bytes(|n| usize::try_from(n).unwrap_or(usize::MAX)), "0",
+        "Most memory that all client connections take together; beyond it the largest are closed. 0: no limit",
+    );
     timeout: Integer<Option<Duration>> = any(
         "timeout", seconds_or_none(SECONDS_MAX), "0",
         "How long a client may be idle before it is closed; 0: for ever",
@@ -369,6 +378,10 @@ settings! {
         "function-linger",
         count(0, 86_400, "seconds", |n| Duration::from_secs(n.unsigned_abs())), "60",
         "How long a function stays registered after its last connection",
+    );
+    max_functions: Integer<usize> = any(
+        "max-functions", count(1, 10_000_000, "functions", |n| n as usize), "100000",
+        "Most functions that begin on this node; commands of one more are refused",
     );
     slower_than: Integer<Option<u64>> = any(
         "slowlog-log-slower-than", count(-1, NO_BOUND, "microseconds", |n| u64::try_from(n).ok()),
@@ -502,6 +515,13 @@ impl Settings {
             .collect();
         all.sort_unstable();
         all
+    }
+
+    /// Whether the value of a setting must not be shown. True of names that are none, since a mistyped
+    /// name comes with a real value.
+    pub(crate) fn is_secret(name: &[u8]) -> bool {
+        let found = str::from_utf8(&name.to_ascii_lowercase()).ok().and_then(find);
+        found.is_none_or(|(_, setting)| setting.secret)
     }
 
     /// The text of the setting at this place of [`SETTINGS`], as it is shown.

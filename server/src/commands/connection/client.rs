@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use miso_protocol::command::{Arg, Flags, Row};
+use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 
-use super::rows::{ALWAYS, HELP, row, sub};
-use crate::commands::subcommands::help;
+use super::rows::{ALWAYS, ANY_TIME};
+use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
@@ -20,107 +20,168 @@ use crate::node::clients::{Client, Unblocked};
 const LONGEST_PAUSE: i64 = 100 * 365 * 24 * 3600 * 1000;
 
 pub(super) const CLIENT: Command = Command::parent(
-    Row {
-        flags: Flags::NONE,
-        subcommands: &[
-            sub("ID", &[], "This connection's id", "Integer"),
-            sub("SETNAME", &[Arg::string("connection-name")], "Names this connection", "OK"),
-            sub("GETNAME", &[], "This connection's name", "Bulk string or nil"),
-            sub(
-                "SETINFO",
-                &[Arg::string("attribute"), Arg::string("value")],
-                "Says which library the client uses",
-                "OK",
-            ),
-            sub("INFO", &[], "What is known of this connection", "Bulk string"),
-            Row {
-                flags: ALWAYS.without(Flags::FAST).with(Flags::ADMIN),
-                ..sub(
-                    "LIST",
-                    &[Arg::string("filter").optional().multiple()],
-                    "All connections, by TYPE or ID if told",
-                    "Bulk string",
-                )
-            },
-            Row {
-                flags: ALWAYS.without(Flags::FAST).with(Flags::ADMIN),
-                ..sub(
-                    "KILL",
-                    &[Arg::string("filter").multiple()],
-                    "Closes connections",
-                    "OK, or how many",
-                )
-            },
-            Row {
-                flags: ALWAYS.with(Flags::ADMIN),
-                ..sub(
-                    "NO-EVICT",
-                    &[Arg::string("on-off")],
-                    "Accepted; no client is ever evicted",
-                    "OK",
-                )
-            },
-            sub("NO-TOUCH", &[Arg::string("on-off")], "Accepted; there is no access time", "OK"),
-            sub(
-                "REPLY",
-                &[Arg::string("mode")],
-                "Which replies this client wants: ON, OFF, SKIP",
-                "OK, or nothing",
-            ),
-            Row {
-                flags: ALWAYS.without(Flags::FAST).with(Flags::ADMIN),
-                ..sub(
-                    "PAUSE",
-                    &[Arg::integer("timeout"), Arg::string("mode").optional()],
-                    "Makes all clients' commands wait: ALL, or WRITE alone",
-                    "OK",
-                )
-            },
-            Row {
-                flags: ALWAYS.without(Flags::FAST).with(Flags::ADMIN),
-                ..sub("UNPAUSE", &[], "Ends CLIENT PAUSE", "OK")
-            },
-            Row {
-                flags: ALWAYS.without(Flags::FAST).with(Flags::ADMIN),
-                ..sub(
-                    "UNBLOCK",
-                    &[Arg::integer("client-id"), Arg::string("mode").optional()],
-                    "Ends what a connection waits for, as if its TIMEOUT were over or with an ERROR",
-                    "Integer: 1 if it waited, else 0",
-                )
-            },
-            sub(
-                "TRACKING",
-                &[Arg::string("status"), Arg::string("option").optional().multiple()],
-                "Refused: there is no invalidation",
-                "OK for OFF, else an error",
-            ),
-            sub("TRACKINGINFO", &[], "That nothing is tracked", "Map"),
-            sub("CACHING", &[Arg::string("mode")], "Refused: nothing is tracked", "Error"),
-            sub("GETREDIR", &[], "That nothing is redirected", "Integer: -1"),
-            HELP,
-        ],
-        ..row("CLIENT", &[], "About connections", "")
-    },
+    Row::command("CLIENT")
+        .group(Group::Connection)
+        .flags(Flags::NEVER_PAUSED)
+        .summary("About connections"),
     &[
-        client_id,
-        client_setname,
-        client_getname,
-        client_setinfo,
-        client_info,
-        client_list,
-        client_kill,
-        client_flag,
-        client_flag,
-        client_reply,
-        client_pause,
-        client_unpause,
-        client_unblock,
-        client_tracking,
-        client_trackinginfo,
-        client_caching,
-        client_getredir,
-        help,
+        Command::new(
+            Row::subcommand("ID")
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("This connection's id")
+                .reply("Integer"),
+            client_id,
+        ),
+        Command::new(
+            Row::subcommand("SETNAME")
+                .args(&[Arg::string("connection-name")])
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("Names this connection")
+                .reply("OK"),
+            client_setname,
+        ),
+        Command::new(
+            Row::subcommand("GETNAME")
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("This connection's name")
+                .reply("Bulk string or nil"),
+            client_getname,
+        ),
+        Command::new(
+            Row::subcommand("SETINFO")
+                .args(&[Arg::string("attribute"), Arg::string("value")])
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("Says which library the client uses")
+                .reply("OK"),
+            client_setinfo,
+        ),
+        Command::new(
+            Row::subcommand("INFO")
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("What is known of this connection")
+                .reply("Bulk string"),
+            client_info,
+        ),
+        Command::new(
+            Row::subcommand("LIST")
+                .args(&[Arg::string("filter").optional().multiple()])
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .admin()
+                .summary("All connections, by TYPE or ID if told")
+                .reply("Bulk string"),
+            client_list,
+        ),
+        Command::new(
+            Row::subcommand("KILL")
+                .args(&[Arg::string("filter").multiple()])
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .admin()
+                .summary("Closes connections")
+                .reply("OK, or how many"),
+            client_kill,
+        ),
+        Command::new(
+            Row::subcommand("NO-EVICT")
+                .args(&[Arg::string("on-off")])
+                .group(Group::Connection)
+                .flags(ALWAYS)
+                .admin()
+                .summary("Accepted; no client is ever evicted")
+                .reply("OK"),
+            client_flag,
+        ),
+        Command::new(
+            Row::subcommand("NO-TOUCH")
+                .args(&[Arg::string("on-off")])
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("Accepted; there is no access time")
+                .reply("OK"),
+            client_flag,
+        ),
+        Command::new(
+            Row::subcommand("REPLY")
+                .args(&[Arg::string("mode")])
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("Which replies this client wants: ON, OFF, SKIP")
+                .reply("OK, or nothing"),
+            client_reply,
+        ),
+        Command::new(
+            Row::subcommand("PAUSE")
+                .args(&[Arg::integer("timeout"), Arg::string("mode").optional()])
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .admin()
+                .summary("Makes all clients' commands wait: ALL, or WRITE alone")
+                .reply("OK"),
+            client_pause,
+        ),
+        Command::new(
+            Row::subcommand("UNPAUSE")
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .admin()
+                .summary("Ends CLIENT PAUSE")
+                .reply("OK"),
+            client_unpause,
+        ),
+        Command::new(
+            Row::subcommand("UNBLOCK")
+                .args(&[Arg::integer("client-id"), Arg::string("mode").optional()])
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .admin()
+                .summary(
+                    "Ends what a connection waits for, as if its TIMEOUT were over \
+                     or with an ERROR",
+                )
+                .reply("Integer: 1 if it waited, else 0"),
+            client_unblock,
+        ),
+        Command::new(
+            Row::subcommand("TRACKING")
+                .args(&[Arg::string("status"), Arg::string("option").optional().multiple()])
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("Refused: there is no invalidation")
+                .reply("OK for OFF, else an error"),
+            client_tracking,
+        ),
+        Command::new(
+            Row::subcommand("TRACKINGINFO")
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("That nothing is tracked")
+                .reply("Map"),
+            client_trackinginfo,
+        ),
+        Command::new(
+            Row::subcommand("CACHING")
+                .args(&[Arg::string("mode")])
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("Refused: nothing is tracked")
+                .reply("Error"),
+            client_caching,
+        ),
+        Command::new(
+            Row::subcommand("GETREDIR")
+                .group(Group::Connection)
+                .flags(ANY_TIME)
+                .summary("That nothing is redirected")
+                .reply("Integer: -1"),
+            client_getredir,
+        ),
+        helps(Group::Connection),
     ],
 );
 

@@ -1,11 +1,11 @@
 //! COMMAND: what the rows say, for clients.
 
-use miso_protocol::command::{Arg, Flags, Row};
+use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::introspect;
 use miso_protocol::request::Args;
 
-use super::rows::{HELP, row, sub};
-use crate::commands::subcommands::help;
+use super::rows::ANY_TIME;
+use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
@@ -13,52 +13,66 @@ use crate::engine::error::CommandError;
 pub(super) const COMMAND: Command = Command {
     run: command_all,
     ..Command::parent(
-        Row {
-            flags: Flags::LOADING.with(Flags::STALE).with(Flags::ALONE),
-            subcommands: &[
-                sub("COUNT", &[], "How many commands there are", "Integer"),
-                sub(
-                    "INFO",
-                    &[Arg::string("command-name").optional().multiple()],
-                    "What commands take",
-                    "Array",
-                ),
-                sub(
-                    "DOCS",
-                    &[Arg::string("command-name").optional().multiple()],
-                    "What commands do",
-                    "Map",
-                ),
-                sub(
-                    "LIST",
-                    &[Arg::string("filter").optional().multiple()],
-                    "The names of commands",
-                    "Array",
-                ),
-                sub(
-                    "GETKEYS",
-                    &[Arg::string("command"), Arg::string("arg").multiple()],
-                    "The objects a command is about",
-                    "Array",
-                ),
-                sub(
-                    "GETKEYSANDFLAGS",
-                    &[Arg::string("command"), Arg::string("arg").multiple()],
-                    "The objects a command is about, and how",
-                    "Array",
-                ),
-                HELP,
-            ],
-            ..row("COMMAND", &[], "All commands and what they take", "Array")
-        },
+        Row::command("COMMAND")
+            .group(Group::Connection)
+            .flags(Flags::LOADING.with(Flags::STALE).with(Flags::ALONE))
+            .summary("All commands and what they take")
+            .reply("Array"),
         &[
-            command_count,
-            command_info,
-            command_docs,
-            command_list,
-            command_getkeys,
-            command_getkeysandflags,
-            help,
+            Command::new(
+                Row::subcommand("COUNT")
+                    .group(Group::Connection)
+                    .flags(ANY_TIME)
+                    .summary("How many commands there are")
+                    .reply("Integer"),
+                command_count,
+            ),
+            Command::new(
+                Row::subcommand("INFO")
+                    .args(&[Arg::string("command-name").optional().multiple()])
+                    .group(Group::Connection)
+                    .flags(ANY_TIME)
+                    .summary("What commands take")
+                    .reply("Array"),
+                command_info,
+            ),
+            Command::new(
+                Row::subcommand("DOCS")
+                    .args(&[Arg::string("command-name").optional().multiple()])
+                    .group(Group::Connection)
+                    .flags(ANY_TIME)
+                    .summary("What commands do")
+                    .reply("Map"),
+                command_docs,
+            ),
+            Command::new(
+                Row::subcommand("LIST")
+                    .args(&[Arg::string("filter").optional().multiple()])
+                    .group(Group::Connection)
+                    .flags(ANY_TIME)
+                    .summary("The names of commands")
+                    .reply("Array"),
+                command_list,
+            ),
+            Command::new(
+                Row::subcommand("GETKEYS")
+                    .args(&[Arg::string("command"), Arg::string("arg").multiple()])
+                    .group(Group::Connection)
+                    .flags(ANY_TIME)
+                    .summary("The objects a command is about")
+                    .reply("Array"),
+                command_getkeys,
+            ),
+            Command::new(
+                Row::subcommand("GETKEYSANDFLAGS")
+                    .args(&[Arg::string("command"), Arg::string("arg").multiple()])
+                    .group(Group::Connection)
+                    .flags(ANY_TIME)
+                    .summary("The objects a command is about, and how")
+                    .reply("Array"),
+                command_getkeysandflags,
+            ),
+            helps(Group::Connection),
         ],
     )
 };

@@ -1,143 +1,165 @@
 //! The connection itself: PING, HELLO, AUTH, SELECT; CLIENT and COMMAND in files of their own.
 
 mod client;
+mod cluster;
 mod command;
 mod rows;
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use miso_protocol::command::{Arg, Categories, Flags, Row};
-use miso_protocol::integer;
+use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::reply::Resp;
 use miso_protocol::request::Args;
+use miso_protocol::{integer, names};
 
-use crate::commands::access::check_key;
-use crate::commands::subcommands::help;
+use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
-use crate::engine::session::ReplyMode;
-use crate::engine::wait::After;
+use crate::engine::session::{ReplyMode, first_function};
+use crate::engine::wait::{After, Wait};
 use crate::node::REDIS_VERSION;
 use crate::node::acl::log::LogEntry;
 use crate::node::acl::user::DEFAULT;
+use crate::node::attempts::Turn;
+use crate::node::monitor::REDACTED;
 
 use client::check_name;
-use rows::{ALWAYS, HELP, row, sub};
+use cluster::no_cluster;
+use rows::ALWAYS;
 
 /// The module's version: major * 10000 + minor * 100 + patch.
 pub(crate) const MODULE_VERSION: i64 = 100;
 
 /// A block, since Redis answers too many words with a syntax error, not with a wrong number.
-const CREDENTIALS: Arg =
-    Arg::block("credentials", &[Arg::string("username").optional(), Arg::string("password")]);
-const AUTH_ARGS: Arg = Arg::block("auth", &[Arg::string("username"), Arg::string("password")]);
+const CREDENTIALS: Arg = Arg::block(
+    "credentials",
+    &[Arg::string("username").optional(), Arg::string("password").secret()],
+);
+/// A block, since Redis runs PING with too many words within MULTI, where it answers an error.
+const MESSAGE: Arg = Arg::block("message", &[Arg::string("message")]).optional();
+const AUTH_ARGS: Arg =
+    Arg::block("auth", &[Arg::string("username"), Arg::string("password").secret()]);
 
 pub(crate) const CONNECTION: &[Command] = &[
     Command::new(
-        Row {
-            flags: Flags::FAST.with(Flags::ALLOW_SUBSCRIBED),
-            ..row(
-                "PING",
-                &[Arg::string("message").optional()],
-                "Tests whether the server answers",
-                "PONG, or the message",
-            )
-        },
+        Row::command("PING")
+            .args(&[MESSAGE])
+            .group(Group::Connection)
+            .fast()
+            .flags(Flags::ALLOW_SUBSCRIBED)
+            .summary("Tests whether the server answers")
+            .reply("PONG, or the message"),
         ping,
     ),
     Command::new(
-        Row {
-            flags: ALWAYS,
-            ..row("ECHO", &[Arg::string("message")], "Answers the message", "Bulk string")
-        },
+        Row::command("ECHO")
+            .args(&[Arg::string("message")])
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .summary("Answers the message")
+            .reply("Bulk string"),
         echo,
     ),
     Command::new(
-        Row {
-            flags: ALWAYS.with(Flags::NO_AUTH).with(Flags::ALLOW_SUBSCRIBED).with(Flags::IMMEDIATE),
-            ..row("QUIT", &[], "Closes the connection", "OK")
-        },
+        Row::command("QUIT")
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .flags(Flags::NO_AUTH.with(Flags::ALLOW_SUBSCRIBED).with(Flags::IMMEDIATE))
+            .summary("Closes the connection")
+            .reply("OK"),
         quit,
     ),
     Command::new(
-        Row {
-            flags: ALWAYS.with(Flags::NO_AUTH).with(Flags::ALLOW_SUBSCRIBED).with(Flags::IMMEDIATE),
-            ..row("RESET", &[], "Takes the connection back to its beginning", "RESET")
-        },
+        Row::command("RESET")
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .flags(Flags::NO_AUTH.with(Flags::ALLOW_SUBSCRIBED).with(Flags::IMMEDIATE))
+            .summary("Takes the connection back to its beginning")
+            .reply("RESET"),
         reset,
     ),
     Command::new(
-        Row {
-            flags: ALWAYS.with(Flags::NO_AUTH),
-            ..row(
-                "HELLO",
-                &[Arg::block(
-                    "arguments",
-                    &[
-                        Arg::integer("protover"),
-                        AUTH_ARGS.with_token("AUTH").optional(),
-                        Arg::string("clientname").with_token("SETNAME").optional(),
-                    ],
-                )
-                .optional()],
-                "Chooses the protocol version, and authenticates",
-                "Map of what the server is",
+        Row::command("HELLO")
+            .args(&[Arg::block(
+                "arguments",
+                &[
+                    Arg::integer("protover"),
+                    AUTH_ARGS.with_token("AUTH").optional(),
+                    Arg::string("clientname").with_token("SETNAME").optional(),
+                ],
             )
-        },
+            .optional()])
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .flags(Flags::NO_AUTH)
+            .summary("Chooses the protocol version, and authenticates")
+            .reply("Map of what the server is"),
         hello,
     ),
     Command::new(
-        Row {
-            flags: ALWAYS.with(Flags::NO_AUTH).with(Flags::SKIP_MONITOR).with(Flags::SKIP_SLOWLOG),
-            ..row(
-                "AUTH",
-                &[CREDENTIALS],
-                "Authenticates; while there are no passwords, the user name is the function",
-                "OK",
+        Row::command("AUTH")
+            .args(&[CREDENTIALS])
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .flags(Flags::NO_AUTH.with(Flags::SKIP_MONITOR).with(Flags::SKIP_SLOWLOG))
+            .summary(
+                "Authenticates; while there are no passwords, the user name is \
+                 the function",
             )
-        },
+            .reply("OK"),
         auth,
     ),
     Command::new(
-        row("SELECT", &[Arg::integer("index")], "Chooses the database; there is one, 0", "OK"),
+        Row::command("SELECT")
+            .args(&[Arg::integer("index")])
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .summary("Chooses the database; there is one, 0")
+            .reply("OK"),
         select,
     ),
     client::CLIENT,
     command::COMMAND,
     Command::new(
-        Row {
-            categories: Categories::NONE,
-            ..row("READONLY", &[], "Refused: this is no cluster", "Error")
-        },
+        Row::command("READONLY")
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .summary("Refused: this is no cluster")
+            .reply("Error"),
         no_cluster,
     ),
-    Command::new(row("READWRITE", &[], "Refused: this is no cluster", "Error"), no_cluster),
     Command::new(
-        Row {
-            flags: Flags::NONE,
-            ..row(
-                "CLUSTER",
-                &[Arg::string("subcommand").multiple()],
-                "Refused: this is no cluster",
-                "Error",
-            )
-        },
+        Row::command("READWRITE")
+            .group(Group::Connection)
+            .flags(ALWAYS)
+            .summary("Refused: this is no cluster")
+            .reply("Error"),
         no_cluster,
     ),
+    Command::new(
+        Row::command("ASKING")
+            .group(Group::Connection)
+            .fast()
+            .summary("Refused: this is no cluster")
+            .reply("Error"),
+        no_cluster,
+    ),
+    cluster::CLUSTER,
     Command::parent(
-        Row {
-            flags: Flags::NONE,
-            subcommands: &[
-                Row {
-                    flags: Flags::ADMIN,
-                    ..sub("LIST", &[], "The modules that tools look for", "Array of maps")
-                },
-                HELP,
-            ],
-            ..row("MODULE", &[], "About modules", "")
-        },
-        &[module_list, help],
+        Row::command("MODULE").group(Group::Connection).summary("About modules"),
+        &[
+            Command::new(
+                Row::subcommand("LIST")
+                    .group(Group::Connection)
+                    .admin()
+                    .summary("The modules that tools look for")
+                    .reply("Array of maps"),
+                module_list,
+            ),
+            helps(Group::Connection),
+        ],
     ),
 ];
 
@@ -176,7 +198,9 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     cx.session.leave(&node);
     cx.session.registrations.clear();
     cx.session.function = None;
-    cx.session.function_name = node.settings.default_function().into_bytes().into();
+    let user = node.acl.anonymous();
+    cx.session.function_name = first_function(&node, user.as_deref());
+    cx.session.names_function = user.is_some_and(|user| user.function().is_some());
     cx.session.resp = Resp::V2;
     cx.session.replies = ReplyMode::On;
     cx.session.user = node.acl.anonymous();
@@ -213,11 +237,15 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             name = Some(&args[at + 1]);
             at += 2;
         } else {
-            return Err(CommandError::HelloSyntax(option.into()));
+            // A word too many after a password may be a part of it.
+            let shown = if credentials.is_some() { REDACTED } else { option };
+            return Err(CommandError::HelloSyntax(shown.into()));
         }
     }
     if let Some((user, password)) = credentials {
-        authenticate(cx, user, password)?;
+        if !authenticate(cx, user, password)? {
+            return Ok(());
+        }
     } else if cx.session.user.is_none() {
         return Err(CommandError::HelloNoAuth);
     }
@@ -267,36 +295,67 @@ fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if args.len() > 3 {
         return Err(CommandError::Syntax);
     }
-    if args.len() == 2 {
-        if cx.node.acl.anonymous().is_some() {
-            return Err(CommandError::NoPassword);
-        }
-        authenticate(cx, DEFAULT, &args[1])?;
-    } else {
-        authenticate(cx, &args[1], &args[2])?;
+    if args.len() == 2 && cx.node.acl.anonymous().is_some() {
+        return Err(CommandError::NoPassword);
     }
-    cx.reply.ok();
+    let (user, password) = match args.len() {
+        2 => (DEFAULT, &args[1]),
+        _ => (&args[1], &args[2]),
+    };
+    if authenticate(cx, user, password)? {
+        cx.reply.ok();
+    }
     Ok(())
 }
 
+/// Tells of a failed authentication: in ACL LOG, in the statistics, and now and then in the log.
+fn note_failure(cx: &Context<'_>, name: &[u8]) {
+    let line = cx.node.client_line(&cx.session.client);
+    let entry = LogEntry::now("auth", "toplevel", "AUTH".to_owned(), name, line);
+    cx.node.stats.denials.count("auth");
+    cx.node.acl.log.add(entry, cx.node.settings.acllog_max_len());
+    let address = cx.session.client.address.ip();
+    if let Some(failures) = cx.node.attempts.failed(address, name, Instant::now()) {
+        let user = names::escape(name);
+        tracing::warn!(%address, %user, failures, "authentications failed; the latest is named");
+    }
+}
+
 /// Makes the connection speak as `name`; in open mode, as the default user for the function `name`.
-fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<(), CommandError> {
+/// Returns false if it has to wait for its turn: then the command is to run again.
+fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<bool, CommandError> {
     if cx.node.acl.open_mode() {
-        check_key(cx, name)?;
+        // Clients send "" for a URL with a password alone: that is no function, and no password is set.
+        if name.is_empty() {
+            return Err(CommandError::WrongPass);
+        }
         // Clients send the default user's name by themselves, so it stands for the default function.
         let default = cx.node.settings.default_function();
         let function = if name == DEFAULT { default.as_bytes() } else { name };
         cx.bind_function(function)?;
+        cx.session.names_function &= name != DEFAULT;
         cx.session.user = cx.node.acl.anonymous();
     } else {
+        let address = cx.session.client.address.ip();
+        if !cx.session.has_turn {
+            match cx.node.attempts.turn(address, name, Instant::now()) {
+                Turn::Now => {}
+                Turn::After(wait) if cx.held.is_none() => {
+                    cx.session.has_turn = true;
+                    cx.after = After::RetryWhen(Wait::before(tokio::time::sleep(wait)));
+                    return Ok(false);
+                }
+                Turn::After(wait) | Turn::Refused(wait) => {
+                    return Err(CommandError::TooManyFailures(wait.as_millis().to_string().into()));
+                }
+            }
+        }
+        cx.session.has_turn = false;
         let Some(user) = cx.node.acl.authenticate(name, password) else {
-            let line = cx.node.client_line(&cx.session.client);
-            let object = "AUTH".to_owned();
-            let entry = LogEntry::now("auth", "toplevel", object, name, line);
-            cx.node.stats.denials.count("auth");
-            cx.node.acl.log.add(entry, cx.node.settings.acllog_max_len());
+            note_failure(cx, name);
             return Err(CommandError::WrongPass);
         };
+        cx.node.attempts.succeeded(address, name);
         let was_bound = cx.session.user.as_ref().is_some_and(|user| user.function().is_some());
         let default = cx.node.settings.default_function();
         let function = match user.function() {
@@ -314,7 +373,7 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<()
         cx.session.user = Some(user);
     }
     cx.session.describe();
-    Ok(())
+    Ok(true)
 }
 
 fn select(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
@@ -324,8 +383,4 @@ fn select(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         None => return Err(CommandError::NotInteger),
     }
     Ok(())
-}
-
-fn no_cluster(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    Err(CommandError::NoCluster)
 }

@@ -1,12 +1,12 @@
 //! GCOUNTER and PNCOUNTER.
 
-use miso_protocol::command::{Access, Arg, Flags, Group, NAME, OBJECT, Row};
+use miso_protocol::command::{Arg, Group, NAME, OBJECT, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 use miso_store::crdt::{Counter, Dot, Events, Kind, SEQ_MAX, Writer, kind};
 
 use crate::commands::access::{check_key, read, with_shard, write};
-use crate::engine::command::{Command, ROW};
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 
@@ -19,153 +19,126 @@ const VALUES: &str = "Array of integers, in the order of the names";
 
 pub(crate) const GCOUNTER: &[Command] = &[
     Command::new(
-        Row {
-            name: "GCOUNTER.ADD",
-            args: &[OBJECT, NAME, INCREMENT],
-            access: Access::Write,
-            group: Group::GCounter,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "Adds to a grow-only counter; default 1, and 0 creates it",
-            reply: VALUE,
-            example: &[
+        Row::command("GCOUNTER.ADD")
+            .args(&[OBJECT, NAME, INCREMENT])
+            .group(Group::GCounter)
+            .writes()
+            .fast()
+            .summary("Adds to a grow-only counter; default 1, and 0 creates it")
+            .reply(VALUE)
+            .example(&[
                 ("GCOUNTER.ADD cart-12345 total 2", "(integer) 2"),
                 ("GCOUNTER.ADD cart-12345 total", "(integer) 3"),
                 (
                     "GCOUNTER.ADD cart-12345 total -1",
                     "(error) ERR a grow-only counter cannot decrease",
                 ),
-            ],
-            ..ROW
-        },
+            ]),
         g_add,
     ),
     Command::new(
-        Row {
-            name: "GCOUNTER.GET",
-            args: &[OBJECT, NAME],
-            access: Access::Read,
-            group: Group::GCounter,
-            flags: Flags::FAST,
-            complexity: "O(1), whatever the number of nodes that count",
-            summary: "The value of a grow-only counter",
-            reply: "Integer: 0 if it is absent",
-            example: &[("GCOUNTER.GET cart-12345 total", "(integer) 3")],
-            ..ROW
-        },
+        Row::command("GCOUNTER.GET")
+            .args(&[OBJECT, NAME])
+            .group(Group::GCounter)
+            .reads()
+            .fast()
+            .complexity("O(1), whatever the number of nodes that count")
+            .summary("The value of a grow-only counter")
+            .reply("Integer: 0 if it is absent")
+            .example(&[("GCOUNTER.GET cart-12345 total", "(integer) 3")]),
         get::<kind::GCounter>,
     ),
     Command::new(
-        Row {
-            name: "GCOUNTER.MADD",
-            args: &[OBJECT, PAIRS],
-            access: Access::Write,
-            group: Group::GCounter,
-            complexity: "O(N) with N names",
-            summary: "Adds to several grow-only counters of one object: all or nothing",
-            reply: VALUES,
-            example: &[(
+        Row::command("GCOUNTER.MADD")
+            .args(&[OBJECT, PAIRS])
+            .group(Group::GCounter)
+            .writes()
+            .complexity("O(N) with N names")
+            .summary("Adds to several grow-only counters of one object: all or nothing")
+            .reply(VALUES)
+            .example(&[(
                 "GCOUNTER.MADD cart-12345 total 5 items 1",
                 "1) (integer) 8\n2) (integer) 1",
-            )],
-            ..ROW
-        },
+            )]),
         g_madd,
     ),
     Command::new(
-        Row {
-            name: "GCOUNTER.MGET",
-            args: &[OBJECT, NAMES],
-            access: Access::Read,
-            group: Group::GCounter,
-            complexity: "O(N) with N names",
-            summary: "The values of several grow-only counters of one object",
-            reply: VALUES,
-            example: &[(
+        Row::command("GCOUNTER.MGET")
+            .args(&[OBJECT, NAMES])
+            .group(Group::GCounter)
+            .reads()
+            .complexity("O(N) with N names")
+            .summary("The values of several grow-only counters of one object")
+            .reply(VALUES)
+            .example(&[(
                 "GCOUNTER.MGET cart-12345 total nothing",
                 "1) (integer) 8\n2) (integer) 0",
-            )],
-            ..ROW
-        },
+            )]),
         mget::<kind::GCounter>,
     ),
 ];
 
 pub(crate) const PNCOUNTER: &[Command] = &[
     Command::new(
-        Row {
-            name: "PNCOUNTER.ADD",
-            args: &[OBJECT, NAME, INCREMENT],
-            access: Access::Write,
-            group: Group::PnCounter,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "Adds to a counter; default 1, a negative number subtracts, 0 creates it",
-            reply: VALUE,
-            example: &[
+        Row::command("PNCOUNTER.ADD")
+            .args(&[OBJECT, NAME, INCREMENT])
+            .group(Group::PnCounter)
+            .writes()
+            .fast()
+            .summary(
+                "Adds to a counter; default 1, a negative number subtracts, 0 \
+                 creates it",
+            )
+            .reply(VALUE)
+            .example(&[
                 ("PNCOUNTER.ADD shop stock 10", "(integer) 10"),
                 ("PNCOUNTER.ADD shop stock -3", "(integer) 7"),
-            ],
-            ..ROW
-        },
+            ]),
         pn_add,
     ),
     Command::new(
-        Row {
-            name: "PNCOUNTER.SUB",
-            args: &[OBJECT, NAME, DECREMENT],
-            access: Access::Write,
-            group: Group::PnCounter,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "Subtracts from a counter; default 1",
-            reply: VALUE,
-            example: &[("PNCOUNTER.SUB shop stock 2", "(integer) 5")],
-            ..ROW
-        },
+        Row::command("PNCOUNTER.SUB")
+            .args(&[OBJECT, NAME, DECREMENT])
+            .group(Group::PnCounter)
+            .writes()
+            .fast()
+            .summary("Subtracts from a counter; default 1")
+            .reply(VALUE)
+            .example(&[("PNCOUNTER.SUB shop stock 2", "(integer) 5")]),
         pn_sub,
     ),
     Command::new(
-        Row {
-            name: "PNCOUNTER.GET",
-            args: &[OBJECT, NAME],
-            access: Access::Read,
-            group: Group::PnCounter,
-            flags: Flags::FAST,
-            complexity: "O(1), whatever the number of nodes that count",
-            summary: "The value of a counter",
-            reply: "Integer: 0 if it is absent",
-            example: &[("PNCOUNTER.GET shop stock", "(integer) 5")],
-            ..ROW
-        },
+        Row::command("PNCOUNTER.GET")
+            .args(&[OBJECT, NAME])
+            .group(Group::PnCounter)
+            .reads()
+            .fast()
+            .complexity("O(1), whatever the number of nodes that count")
+            .summary("The value of a counter")
+            .reply("Integer: 0 if it is absent")
+            .example(&[("PNCOUNTER.GET shop stock", "(integer) 5")]),
         get::<kind::PnCounter>,
     ),
     Command::new(
-        Row {
-            name: "PNCOUNTER.MADD",
-            args: &[OBJECT, PAIRS],
-            access: Access::Write,
-            group: Group::PnCounter,
-            complexity: "O(N) with N names",
-            summary: "Adds to several counters of one object: all or nothing",
-            reply: VALUES,
-            example: &[("PNCOUNTER.MADD shop stock 1 sold -1", "1) (integer) 6\n2) (integer) -1")],
-            ..ROW
-        },
+        Row::command("PNCOUNTER.MADD")
+            .args(&[OBJECT, PAIRS])
+            .group(Group::PnCounter)
+            .writes()
+            .complexity("O(N) with N names")
+            .summary("Adds to several counters of one object: all or nothing")
+            .reply(VALUES)
+            .example(&[("PNCOUNTER.MADD shop stock 1 sold -1", "1) (integer) 6\n2) (integer) -1")]),
         pn_madd,
     ),
     Command::new(
-        Row {
-            name: "PNCOUNTER.MGET",
-            args: &[OBJECT, NAMES],
-            access: Access::Read,
-            group: Group::PnCounter,
-            complexity: "O(N) with N names",
-            summary: "The values of several counters of one object",
-            reply: VALUES,
-            example: &[("PNCOUNTER.MGET shop stock sold", "1) (integer) 6\n2) (integer) -1")],
-            ..ROW
-        },
+        Row::command("PNCOUNTER.MGET")
+            .args(&[OBJECT, NAMES])
+            .group(Group::PnCounter)
+            .reads()
+            .complexity("O(N) with N names")
+            .summary("The values of several counters of one object")
+            .reply(VALUES)
+            .example(&[("PNCOUNTER.MGET shop stock sold", "1) (integer) 6\n2) (integer) -1")]),
         mget::<kind::PnCounter>,
     ),
 ];

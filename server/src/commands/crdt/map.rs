@@ -1,6 +1,6 @@
 //! ORMAP.
 
-use miso_protocol::command::{Access, Arg, Flags, Group, NAME, OBJECT, Row};
+use miso_protocol::command::{Arg, Flags, Group, KeyFlags, NAME, OBJECT, Row};
 use miso_protocol::integer;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
@@ -9,7 +9,7 @@ use miso_store::crdt::{CountError, OrMap, Writers, kind};
 
 use crate::commands::access::{modify, read, with_shard, write};
 use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
-use crate::engine::command::{Command, ROW};
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 
@@ -18,182 +18,160 @@ const FIELDS: Arg = Arg::string("field").multiple();
 
 pub(crate) const ORMAP: &[Command] = &[
     Command::new(
-        Row {
-            name: "ORMAP.SET",
-            args: &[OBJECT, NAME, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()],
-            access: Access::Write,
-            group: Group::OrMap,
-            flags: Flags::FAST.with(Flags::RESETS),
-            complexity: "O(1) for each field",
-            summary: "Sets fields in place of what this node has seen in them",
-            reply: "Integer: how many fields were new on this node",
-            example: &[("ORMAP.SET user-7 profile name Ada visits 1", "(integer) 2")],
-            ..ROW
-        },
+        Row::command("ORMAP.SET")
+            .args(&[
+                OBJECT.with_key_flags(KeyFlags::RW.with(KeyFlags::UPDATE)),
+                NAME,
+                Arg::block("data", &[FIELD, Arg::string("value")]).multiple(),
+            ])
+            .group(Group::OrMap)
+            .writes()
+            .fast()
+            .flags(Flags::RESETS)
+            .complexity("O(1) for each field")
+            .summary("Sets fields in place of what this node has seen in them")
+            .reply("Integer: how many fields were new on this node")
+            .example(&[("ORMAP.SET user-7 profile name Ada visits 1", "(integer) 2")]),
         set,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.GET",
-            args: &[OBJECT, NAME, FIELD],
-            access: Access::Read,
-            group: Group::OrMap,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "One value of a field: the latest of concurrent ones, with what was counted on it",
-            reply: "Bulk string, or nil if the field is absent",
-            example: &[("ORMAP.GET user-7 profile name", "\"Ada\"")],
-            ..ROW
-        },
+        Row::command("ORMAP.GET")
+            .args(&[OBJECT, NAME, FIELD])
+            .group(Group::OrMap)
+            .reads()
+            .fast()
+            .summary(
+                "One value of a field: the latest of concurrent ones, with what \
+                 was counted on it",
+            )
+            .reply("Bulk string, or nil if the field is absent")
+            .example(&[("ORMAP.GET user-7 profile name", "\"Ada\"")]),
         get,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.GETMV",
-            args: &[OBJECT, NAME, FIELD],
-            access: Access::Read,
-            group: Group::OrMap,
-            flags: Flags::FAST,
-            complexity: "O(N log N) with N concurrent values",
-            summary: "All concurrent values of a field, in bytewise order",
-            reply: "Array of bulk strings, empty if the field is absent",
-            example: &[("ORMAP.GETMV user-7 profile name", "1) \"Ada\"")],
-            ..ROW
-        },
+        Row::command("ORMAP.GETMV")
+            .args(&[OBJECT, NAME, FIELD])
+            .group(Group::OrMap)
+            .reads()
+            .fast()
+            .complexity("O(N log N) with N concurrent values")
+            .summary("All concurrent values of a field, in bytewise order")
+            .reply("Array of bulk strings, empty if the field is absent")
+            .example(&[("ORMAP.GETMV user-7 profile name", "1) \"Ada\"")]),
         get_mv,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.MGET",
-            args: &[OBJECT, NAME, FIELDS],
-            access: Access::Read,
-            group: Group::OrMap,
-            flags: Flags::FAST,
-            complexity: "O(N) with N fields asked for",
-            summary: "One value of each of several fields",
-            reply: "Array of bulk strings and nils, in the order of the fields",
-            example: &[("ORMAP.MGET user-7 profile name age", "1) \"Ada\"\n2) (nil)")],
-            ..ROW
-        },
+        Row::command("ORMAP.MGET")
+            .args(&[OBJECT, NAME, FIELDS])
+            .group(Group::OrMap)
+            .reads()
+            .fast()
+            .complexity("O(N) with N fields asked for")
+            .summary("One value of each of several fields")
+            .reply("Array of bulk strings and nils, in the order of the fields")
+            .example(&[("ORMAP.MGET user-7 profile name age", "1) \"Ada\"\n2) (nil)")]),
         mget,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.GETALL",
-            args: &[OBJECT, NAME],
-            access: Access::Read,
-            group: Group::OrMap,
-            complexity: "O(N) with N fields",
-            summary: "All fields with one value each",
-            reply: "Array of fields and values in turn (RESP3: map)",
-            example: &[(
+        Row::command("ORMAP.GETALL")
+            .args(&[OBJECT, NAME])
+            .group(Group::OrMap)
+            .reads()
+            .complexity("O(N) with N fields")
+            .summary("All fields with one value each")
+            .reply("Array of fields and values in turn (RESP3: map)")
+            .example(&[(
                 "ORMAP.GETALL user-7 profile",
                 "1) \"name\"\n2) \"Ada\"\n3) \"visits\"\n4) \"1\"",
-            )],
-            ..ROW
-        },
+            )]),
         get_all,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.DEL",
-            args: &[OBJECT, NAME, FIELDS],
-            access: Access::Write,
-            group: Group::OrMap,
-            flags: Flags::FAST.with(Flags::NO_DENYOOM).with(Flags::RESETS),
-            complexity: "O(1) for each field",
-            summary: "Deletes what this node has seen of fields; a concurrent write keeps its field",
-            reply: "Integer: how many fields were deleted",
-            example: &[("ORMAP.DEL user-7 profile age name", "(integer) 1")],
-            ..ROW
-        },
+        Row::command("ORMAP.DEL")
+            .args(&[OBJECT, NAME, FIELDS])
+            .group(Group::OrMap)
+            .deletes()
+            .fast()
+            .flags(Flags::RESETS)
+            .complexity("O(1) for each field")
+            .summary(
+                "Deletes what this node has seen of fields; a concurrent write \
+                 keeps its field",
+            )
+            .reply("Integer: how many fields were deleted")
+            .example(&[("ORMAP.DEL user-7 profile age name", "(integer) 1")]),
         del,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.EXISTS",
-            args: &[OBJECT, NAME, FIELD],
-            access: Access::Read,
-            group: Group::OrMap,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "Whether a map has a field",
-            reply: "Integer: 1 or 0",
-            example: &[("ORMAP.EXISTS user-7 profile visits", "(integer) 1")],
-            ..ROW
-        },
+        Row::command("ORMAP.EXISTS")
+            .args(&[OBJECT, NAME, FIELD])
+            .group(Group::OrMap)
+            .reads()
+            .fast()
+            .summary("Whether a map has a field")
+            .reply("Integer: 1 or 0")
+            .example(&[("ORMAP.EXISTS user-7 profile visits", "(integer) 1")]),
         exists,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.KEYS",
-            args: &[OBJECT, NAME],
-            access: Access::Read,
-            group: Group::OrMap,
-            complexity: "O(N) with N fields",
-            summary: "All fields of a map",
-            reply: "Array of bulk strings",
-            example: &[("ORMAP.KEYS user-7 profile", "1) \"visits\"")],
-            ..ROW
-        },
+        Row::command("ORMAP.KEYS")
+            .args(&[OBJECT, NAME])
+            .group(Group::OrMap)
+            .reads()
+            .complexity("O(N) with N fields")
+            .summary("All fields of a map")
+            .reply("Array of bulk strings")
+            .example(&[("ORMAP.KEYS user-7 profile", "1) \"visits\"")]),
         keys,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.VALS",
-            args: &[OBJECT, NAME],
-            access: Access::Read,
-            group: Group::OrMap,
-            complexity: "O(N) with N fields",
-            summary: "One value of each field of a map",
-            reply: "Array of bulk strings",
-            example: &[("ORMAP.VALS user-7 profile", "1) \"1\"")],
-            ..ROW
-        },
+        Row::command("ORMAP.VALS")
+            .args(&[OBJECT, NAME])
+            .group(Group::OrMap)
+            .reads()
+            .complexity("O(N) with N fields")
+            .summary("One value of each field of a map")
+            .reply("Array of bulk strings")
+            .example(&[("ORMAP.VALS user-7 profile", "1) \"1\"")]),
         vals,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.LEN",
-            args: &[OBJECT, NAME],
-            access: Access::Read,
-            group: Group::OrMap,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "How many fields a map has",
-            reply: "Integer: 0 if it is absent",
-            example: &[("ORMAP.LEN user-7 profile", "(integer) 1")],
-            ..ROW
-        },
+        Row::command("ORMAP.LEN")
+            .args(&[OBJECT, NAME])
+            .group(Group::OrMap)
+            .reads()
+            .fast()
+            .summary("How many fields a map has")
+            .reply("Integer: 0 if it is absent")
+            .example(&[("ORMAP.LEN user-7 profile", "(integer) 1")]),
         len,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.SCAN",
-            args: &[OBJECT, NAME, CURSOR, MATCH, COUNT],
-            access: Access::Read,
-            group: Group::OrMap,
-            complexity: "O(1) for each call",
-            summary: "Walks a map step by step; fields that stay in it throughout are returned",
-            reply: "Array of the cursor to go on from (0 at the end) and fields and values in turn",
-            example: &[("ORMAP.SCAN user-7 profile 0", "1) \"0\"\n2) 1) \"visits\"\n   2) \"1\"")],
-            ..ROW
-        },
+        Row::command("ORMAP.SCAN")
+            .args(&[OBJECT, NAME, CURSOR, MATCH, COUNT])
+            .group(Group::OrMap)
+            .reads()
+            .complexity("O(1) for each call")
+            .summary(
+                "Walks a map step by step; fields that stay in it throughout are \
+                 returned",
+            )
+            .reply(
+                "Array of the cursor to go on from (0 at the end) and fields and \
+                 values in turn",
+            )
+            .example(&[("ORMAP.SCAN user-7 profile 0", "1) \"0\"\n2) 1) \"visits\"\n   2) \"1\"")]),
         scan,
     ),
     Command::new(
-        Row {
-            name: "ORMAP.INCRBY",
-            args: &[OBJECT, NAME, FIELD, Arg::integer("increment")],
-            access: Access::Write,
-            group: Group::OrMap,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "Counts on a field; concurrent counts add up",
-            reply: "Integer: the field's new value on this node",
-            example: &[("ORMAP.INCRBY user-7 profile visits 4", "(integer) 5")],
-            ..ROW
-        },
+        Row::command("ORMAP.INCRBY")
+            .args(&[OBJECT, NAME, FIELD, Arg::integer("increment")])
+            .group(Group::OrMap)
+            .writes()
+            .fast()
+            .summary("Counts on a field; concurrent counts add up")
+            .reply("Integer: the field's new value on this node")
+            .example(&[("ORMAP.INCRBY user-7 profile visits 4", "(integer) 5")]),
         incr_by,
     ),
 ];

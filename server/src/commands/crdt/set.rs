@@ -1,13 +1,13 @@
 //! GSET and ORSET.
 
-use miso_protocol::command::{Access, Arg, Flags, Group, NAME, OBJECT, Row};
+use miso_protocol::command::{Arg, Group, KeyFlags, NAME, OBJECT, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 use miso_store::crdt::{Kind, Set, Table, kind};
 
 use crate::commands::access::{modify, read, write};
 use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
-use crate::engine::command::{Command, ROW};
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 
@@ -25,111 +25,103 @@ macro_rules! rows {
     ($prefix:literal, $kind:ident, $name:literal) => {
         [
             Command::new(
-                Row {
-                    name: concat!($prefix, ".ADD"),
-                    args: &[OBJECT, NAME, MEMBERS],
-                    access: Access::Write,
-                    group: Group::$kind,
-                    flags: Flags::FAST,
-                    complexity: "O(1) for each member",
-                    summary: "Adds members to a set",
-                    reply: "Integer: how many were new on this node",
-                    example: &[(concat!($prefix, ".ADD post ", $name, " red green"), "(integer) 2")],
-                    ..ROW
-                },
+                Row::command(concat!($prefix, ".ADD"))
+                    .args(&[OBJECT.with_key_flags(KeyFlags::INSERTED), NAME, MEMBERS])
+                    .group(Group::$kind)
+                    .writes()
+                    .fast()
+                    .complexity("O(1) for each member")
+                    .summary("Adds members to a set")
+                    .reply("Integer: how many were new on this node")
+                    .example(&[(
+                        concat!($prefix, ".ADD post ", $name, " red green"),
+                        "(integer) 2",
+                    )]),
                 add::<kind::$kind>,
             ),
             Command::new(
-                Row {
-                    name: concat!($prefix, ".MEMBERS"),
-                    args: &[OBJECT, NAME],
-                    access: Access::Read,
-                    group: Group::$kind,
-                    complexity: "O(N) with N members",
-                    summary: "All members of a set",
-                    reply: "Array of the members (RESP3: set); empty if it is absent",
-                    example: &[(concat!($prefix, ".MEMBERS post ", $name, ""), "1) \"red\"\n2) \"green\"")],
-                    ..ROW
-                },
+                Row::command(concat!($prefix, ".MEMBERS"))
+                    .args(&[OBJECT, NAME])
+                    .group(Group::$kind)
+                    .reads()
+                    .complexity("O(N) with N members")
+                    .summary("All members of a set")
+                    .reply("Array of the members (RESP3: set); empty if it is absent")
+                    .example(&[(
+                        concat!($prefix, ".MEMBERS post ", $name, ""),
+                        "1) \"red\"\n2) \"green\"",
+                    )]),
                 members::<kind::$kind>,
             ),
             Command::new(
-                Row {
-                    name: concat!($prefix, ".ISMEMBER"),
-                    args: &[OBJECT, NAME, MEMBER],
-                    access: Access::Read,
-                    group: Group::$kind,
-                    flags: Flags::FAST,
-                    complexity: "O(1)",
-                    summary: "Whether a member is in a set",
-                    reply: "Integer: 1 or 0",
-                    example: &[(concat!($prefix, ".ISMEMBER post ", $name, " red"), "(integer) 1")],
-                    ..ROW
-                },
+                Row::command(concat!($prefix, ".ISMEMBER"))
+                    .args(&[OBJECT, NAME, MEMBER])
+                    .group(Group::$kind)
+                    .reads()
+                    .fast()
+                    .summary("Whether a member is in a set")
+                    .reply("Integer: 1 or 0")
+                    .example(&[(
+                        concat!($prefix, ".ISMEMBER post ", $name, " red"),
+                        "(integer) 1",
+                    )]),
                 is_member::<kind::$kind>,
             ),
             Command::new(
-                Row {
-                    name: concat!($prefix, ".MISMEMBER"),
-                    args: &[OBJECT, NAME, MEMBERS],
-                    access: Access::Read,
-                    group: Group::$kind,
-                    flags: Flags::FAST,
-                    complexity: "O(N) with N members asked for",
-                    summary: "Whether each of several members is in a set",
-                    reply: "Array of integers 1 or 0, in the order of the members",
-                    example: &[(
+                Row::command(concat!($prefix, ".MISMEMBER"))
+                    .args(&[OBJECT, NAME, MEMBERS])
+                    .group(Group::$kind)
+                    .reads()
+                    .fast()
+                    .complexity("O(N) with N members asked for")
+                    .summary("Whether each of several members is in a set")
+                    .reply("Array of integers 1 or 0, in the order of the members")
+                    .example(&[(
                         concat!($prefix, ".MISMEMBER post ", $name, " red blue"),
                         "1) (integer) 1\n2) (integer) 0",
-                    )],
-                    ..ROW
-                },
+                    )]),
                 mis_member::<kind::$kind>,
             ),
             Command::new(
-                Row {
-                    name: concat!($prefix, ".CARD"),
-                    args: &[OBJECT, NAME],
-                    access: Access::Read,
-                    group: Group::$kind,
-                    flags: Flags::FAST,
-                    complexity: "O(1)",
-                    summary: "How many members a set has",
-                    reply: "Integer: 0 if it is absent",
-                    example: &[(concat!($prefix, ".CARD post ", $name, ""), "(integer) 2")],
-                    ..ROW
-                },
+                Row::command(concat!($prefix, ".CARD"))
+                    .args(&[OBJECT, NAME])
+                    .group(Group::$kind)
+                    .reads()
+                    .fast()
+                    .summary("How many members a set has")
+                    .reply("Integer: 0 if it is absent")
+                    .example(&[(concat!($prefix, ".CARD post ", $name, ""), "(integer) 2")]),
                 card::<kind::$kind>,
             ),
             Command::new(
-                Row {
-                    name: concat!($prefix, ".SCAN"),
-                    args: &[OBJECT, NAME, CURSOR, MATCH, COUNT],
-                    access: Access::Read,
-                    group: Group::$kind,
-                    complexity: "O(1) for each call",
-                    summary: "Walks a set step by step; members that stay in it throughout are returned",
-                    reply: "Array of the cursor to go on from (0 at the end) and the members",
-                    example: &[(
+                Row::command(concat!($prefix, ".SCAN"))
+                    .args(&[OBJECT, NAME, CURSOR, MATCH, COUNT])
+                    .group(Group::$kind)
+                    .reads()
+                    .complexity("O(1) for each call")
+                    .summary(
+                        "Walks a set step by step; members that stay in it throughout \
+                         are returned",
+                    )
+                    .reply("Array of the cursor to go on from (0 at the end) and the members")
+                    .example(&[(
                         concat!($prefix, ".SCAN post ", $name, " 0 MATCH r*"),
                         "1) \"0\"\n2) 1) \"red\"",
-                    )],
-                    ..ROW
-                },
+                    )]),
                 scan::<kind::$kind>,
             ),
             Command::new(
-                Row {
-                    name: concat!($prefix, ".RANDMEMBER"),
-                    args: &[OBJECT, NAME, COUNT_ARG],
-                    access: Access::Read,
-                    group: Group::$kind,
-                    complexity: "O(N) with N members returned",
-                    summary: "Random members of a set: distinct, or with repeats if count is negative",
-                    reply: "Bulk string or nil; with a count an array",
-                    example: &[(concat!($prefix, ".RANDMEMBER post ", $name, ""), "\"green\"")],
-                    ..ROW
-                },
+                Row::command(concat!($prefix, ".RANDMEMBER"))
+                    .args(&[OBJECT, NAME, COUNT_ARG])
+                    .group(Group::$kind)
+                    .reads()
+                    .complexity("O(N) with N members returned")
+                    .summary(
+                        "Random members of a set: distinct, or with repeats if count is \
+                         negative",
+                    )
+                    .reply("Bulk string or nil; with a count an array")
+                    .example(&[(concat!($prefix, ".RANDMEMBER post ", $name, ""), "\"green\"")]),
                 rand_member::<kind::$kind>,
             ),
         ]
@@ -142,33 +134,29 @@ pub(crate) const ORSET: &[Command] = &rows!("ORSET", OrSet, "tags");
 
 pub(crate) const ORSET_REMOVALS: &[Command] = &[
     Command::new(
-        Row {
-            name: "ORSET.REM",
-            args: &[OBJECT, NAME, MEMBERS],
-            access: Access::Write,
-            group: Group::OrSet,
-            flags: Flags::FAST.with(Flags::NO_DENYOOM),
-            complexity: "O(1) for each member",
-            summary: "Removes members as far as this node has seen them; a concurrent add wins",
-            reply: "Integer: how many were removed",
-            example: &[("ORSET.REM post tags red blue", "(integer) 1")],
-            ..ROW
-        },
+        Row::command("ORSET.REM")
+            .args(&[OBJECT, NAME, MEMBERS])
+            .group(Group::OrSet)
+            .deletes()
+            .fast()
+            .complexity("O(1) for each member")
+            .summary(
+                "Removes members as far as this node has seen them; a concurrent \
+                 add wins",
+            )
+            .reply("Integer: how many were removed")
+            .example(&[("ORSET.REM post tags red blue", "(integer) 1")]),
         rem,
     ),
     Command::new(
-        Row {
-            name: "ORSET.CLEAR",
-            args: &[OBJECT, NAME],
-            access: Access::Write,
-            group: Group::OrSet,
-            flags: Flags::NO_DENYOOM,
-            complexity: "O(N) with N members here, O(1) on the wire",
-            summary: "Removes all members that this node has seen",
-            reply: "Integer: how many were removed",
-            example: &[("ORSET.CLEAR post tags", "(integer) 1")],
-            ..ROW
-        },
+        Row::command("ORSET.CLEAR")
+            .args(&[OBJECT, NAME])
+            .group(Group::OrSet)
+            .deletes()
+            .complexity("O(N) with N members here, O(1) on the wire")
+            .summary("Removes all members that this node has seen")
+            .reply("Integer: how many were removed")
+            .example(&[("ORSET.CLEAR post tags", "(integer) 1")]),
         clear,
     ),
 ];

@@ -1,132 +1,121 @@
 //! Functions: which one a connection speaks for, and which run here.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use miso_protocol::command::{Arg, Flags, Group, Row};
-use miso_protocol::integer;
+use miso_protocol::command::{Arg, Group, Row};
+use miso_protocol::names;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_replication::{Answer, Ask, FunctionView, Liveness, NodeView};
 
-use crate::commands::access::check_key;
-use crate::engine::command::{Command, ROW};
-use crate::engine::context::Context;
+use crate::commands::args::Words;
+use crate::engine::admit;
+use crate::engine::command::Command;
+use crate::engine::context::{Context, check_name};
 use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
 use crate::node::Node;
+use crate::node::registry::Registration;
 use crate::peers;
 
 /// How long MISO.UNREGISTER waits for replication to drain the function.
 const DRAIN: Duration = Duration::from_secs(6);
+
+/// The longest TTL of a replica, in seconds: a week.
+const TTL_MAX: u32 = 7 * 24 * 3600;
 
 const FUNCTION: Arg = Arg::string("function");
 const REPLICA: Arg = Arg::string("id").with_token("REPLICA").optional();
 
 pub(crate) const FUNCTIONS: &[Command] = &[
     Command::new(
-        Row {
-            name: "MISO.REGISTER",
-            args: &[FUNCTION, REPLICA, Arg::integer("seconds").with_token("TTL").optional()],
-            group: Group::Miso,
-            complexity: "O(1)",
-            summary: "Binds this connection to a function and registers a replica of it, held by \
-                      the connection or for TTL seconds past its end",
-            reply: "OK",
-            example: &[("MISO.REGISTER checkout REPLICA pod-1 TTL 30", "OK")],
-            ..ROW
-        },
+        Row::command("MISO.REGISTER")
+            .args(&[FUNCTION, REPLICA, Arg::integer("seconds").with_token("TTL").optional()])
+            .group(Group::Miso)
+            .summary(
+                "Binds this connection to a function and registers a replica of \
+                 it, held by the connection or for TTL seconds past its end",
+            )
+            .reply("OK")
+            .example(&[("MISO.REGISTER checkout REPLICA pod-1 TTL 30", "OK")]),
         register,
     ),
     Command::new(
-        Row {
-            name: "MISO.UNREGISTER",
-            args: &[FUNCTION.optional(), REPLICA],
-            group: Group::Miso,
-            flags: Flags::BLOCKING,
-            complexity: "O(1)",
-            summary: "Takes back a registration; default: of the connection's function. If the \
-                      function stops running here, waits some seconds until another node or the \
-                      disk has everything of it",
-            reply: "Integer: 1 if it was registered",
-            example: &[("MISO.UNREGISTER checkout REPLICA pod-1", "(integer) 1")],
-            ..ROW
-        },
+        Row::command("MISO.UNREGISTER")
+            .args(&[FUNCTION.optional(), REPLICA])
+            .group(Group::Miso)
+            .blocking()
+            .summary(
+                "Takes back a registration; default: of the connection's \
+                 function. If the function stops running here, waits some \
+                 seconds until another node or the disk has everything of it",
+            )
+            .reply("Integer: 1 if it was registered")
+            .example(&[("MISO.UNREGISTER checkout REPLICA pod-1", "(integer) 1")]),
         unregister,
     ),
     Command::new(
-        Row {
-            name: "MISO.FUNCTION",
-            args: &[],
-            group: Group::Miso,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "The function that this connection speaks for",
-            reply: "Bulk string",
-            example: &[("MISO.FUNCTION", "\"checkout\"")],
-            ..ROW
-        },
+        Row::command("MISO.FUNCTION")
+            .group(Group::Miso)
+            .fast()
+            .summary("The function that this connection speaks for")
+            .reply("Bulk string")
+            .example(&[("MISO.FUNCTION", "\"checkout\"")]),
         function,
     ),
     Command::new(
-        Row {
-            name: "MISO.FUNCTIONS",
-            args: &[],
-            group: Group::Miso,
-            complexity: "O(N) with N functions",
-            summary: "The functions that run here, and of each: the nodes and replicas that run it, \
-                      those in sync with this node, its connections and objects here",
-            reply: "Array (RESP3: map) of each function and its properties",
-            example: &[(
+        Row::command("MISO.FUNCTIONS")
+            .group(Group::Miso)
+            .complexity("O(N) with N functions")
+            .summary(
+                "The functions that run here, and of each: the nodes and \
+                 replicas that run it, those in sync with this node, its \
+                 connections and objects here",
+            )
+            .reply("Array (RESP3: map) of each function and its properties")
+            .example(&[(
                 "MISO.FUNCTIONS",
-                "1) \"checkout\"\n2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
-            )],
-            ..ROW
-        },
+                "1) \"checkout\"\n\
+                 2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
+            )]),
         functions,
     ),
 ];
 
-/// The id of this connection as a replica unless it gives one: its name, else its address.
+/// The id of this connection as a replica unless it gives one: its name if that can be an id, else its
+/// address.
 fn default_replica(cx: &Context<'_>) -> Box<[u8]> {
     let name = cx.session.name();
-    if name.is_empty() { cx.session.address().into_bytes().into() } else { name }
+    if names::is_name(&name) { name } else { cx.session.address().into_bytes().into() }
 }
 
 fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let function = &args[1];
     let (mut replica, mut ttl) = (None, None);
-    for at in (2..args.len()).step_by(2) {
-        let value = args.get(at + 1).ok_or(CommandError::Syntax)?;
-        if args[at].eq_ignore_ascii_case(b"REPLICA") {
-            replica = Some(Box::from(value));
-        } else if args[at].eq_ignore_ascii_case(b"TTL") {
-            let seconds = integer::parse_i64(value).ok_or(CommandError::NotInteger)?;
-            let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+    let mut words = Words::from(args, 2);
+    while !words.is_empty() {
+        if let Some(id) = words.option("REPLICA")? {
+            check_name("replica", id)?;
+            replica = Some(Box::from(id));
+        } else if words.token("TTL") {
+            let seconds = u32::try_from(words.integer()?).ok();
+            let seconds = seconds.filter(|seconds| (1..=TTL_MAX).contains(seconds));
             let seconds = seconds.ok_or(CommandError::InvalidExpire)?;
             ttl = Some(Duration::from_secs(seconds.into()));
         } else {
             return Err(CommandError::Syntax);
         }
     }
-    check_key(cx, function)?;
-    if function.is_empty() {
-        return Err(CommandError::EmptyFunction);
-    }
     cx.bind_function(function)?;
     let replica = replica.unwrap_or_else(|| default_replica(cx));
+    admit::check_room(cx.node, function)?;
     let function = cx.node.store.function(function);
     let registration = cx.node.registry.register(&function, &replica, ttl);
     // The new registration is made before the old one ends, so that renewing it changes nothing for
     // others.
-    cx.session.registrations.push(registration);
-    let last = cx.session.registrations.len() - 1;
-    let mut at = 0;
-    cx.session.registrations.retain(|held| {
-        at += 1;
-        at > last || !held.is_for(function.name(), Some(&replica))
-    });
+    cx.session.registrations.keep(registration.ok_or(CommandError::TooManyReplicas)?);
     cx.reply.ok();
     Ok(())
 }
@@ -146,15 +135,21 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     };
     cx.check_function(&function)?;
     let replica = args.get(rest + 1);
-    let was = cx.node.registry.unregister(&function, replica);
-    if replica.is_none() {
+    let held = match replica {
+        None => cx.session.registrations.take_all(&function),
+        Some(id) => cx.session.registrations.take(&function, Some(id)).into_iter().collect(),
+    };
+    let was = match replica {
+        // Its own connection has ended, so only its TTL holds it.
+        Some(id) if held.is_empty() => cx.node.registry.end_lapsing(&function, id),
+        _ => !held.is_empty(),
+    };
+    held.into_iter().for_each(Registration::end);
+    if replica.is_none() && cx.function_name() == &*function && cx.held.is_none() {
         // This connection's next touch registers the function again.
-        cx.session.registrations.retain(|held| !held.is_for(&function, None));
-        if cx.function_name() == &*function && cx.held.is_none() {
-            cx.session.function = None;
-        }
+        cx.session.function = None;
     }
-    if !was || replica.is_some() {
+    if !was || cx.node.registry.runs(&function) {
         cx.reply.integer(i64::from(was));
         return Ok(());
     }
@@ -185,7 +180,7 @@ fn function(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn functions(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
+    let (node, resp, bound) = (Arc::clone(cx.node), cx.reply.resp, cx.bound_function());
     cx.after = After::Wait(Wait::soon(async move {
         let nodes = match peers::ask(&node, Ask::Nodes).await {
             Answer::Nodes(nodes) => nodes,
@@ -196,15 +191,23 @@ fn functions(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
             _ => Vec::new(),
         };
         encoded(&node, resp, |reply| {
-            show(&node, &nodes, &views, reply);
+            show(&node, &nodes, &views, bound.as_deref(), reply);
             Ok(())
         })
     }));
     Ok(())
 }
 
-fn show(node: &Node, nodes: &[NodeView], views: &[FunctionView], reply: &mut Reply<'_>) {
-    let running = node.registry.running(Instant::now(), node.settings.function_linger());
+/// Shows the functions that run here; to a user who is bound to one (`bound`), only that.
+fn show(
+    node: &Node,
+    nodes: &[NodeView],
+    views: &[FunctionView],
+    bound: Option<&[u8]>,
+    reply: &mut Reply<'_>,
+) {
+    let mut running = node.registry.running();
+    running.retain(|running| bound.is_none_or(|bound| running.function == bound));
     let own = node.node_name();
     reply.map(running.len());
     for function in running {

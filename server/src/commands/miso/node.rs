@@ -12,9 +12,8 @@ use miso_replication::{Answer, Ask, Liveness, NodeView, Time};
 use miso_store::journal::Journal;
 
 use super::token;
-use crate::commands::access::check_key;
-use crate::engine::command::{Command, ROW};
-use crate::engine::context::Context;
+use crate::engine::command::Command;
+use crate::engine::context::{Context, check_name};
 use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
 use crate::node::Node;
@@ -24,139 +23,140 @@ use crate::{peers, settings};
 const SYNC: Duration = Duration::from_secs(30);
 
 const ADMIN: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::STALE);
-const BLOCKING: Flags = Flags::BLOCKING.with(Flags::NOSCRIPT);
-const TIMEOUT: Arg = Arg::integer("timeout");
 
-const MISO: Row = Row { group: Group::Miso, ..ROW };
+const TIMEOUT: Arg = Arg::integer("timeout");
 
 pub(crate) const NODES: &[Command] = &[
     Command::new(
-        Row {
-            name: "MISO.NODE",
-            args: &[],
-            complexity: "O(N) with N functions",
-            summary: "This node: name, replica id, addresses, functions and how many nodes it knows",
-            reply: "Array of names and values in turn (RESP3: map)",
-            example: &[("MISO.NODE", " 1) \"name\"\n 2) \"edge-1\"\n 3) \"id\"\n 4) \"…")],
-            ..MISO
-        },
+        Row::command("MISO.NODE")
+            .group(Group::Miso)
+            .complexity("O(N) with N functions")
+            .summary(
+                "This node: name, replica id, addresses, functions and how many \
+                 nodes it knows",
+            )
+            .reply("Array of names and values in turn (RESP3: map)")
+            .example(&[("MISO.NODE", " 1) \"name\"\n 2) \"edge-1\"\n 3) \"id\"\n 4) \"…")]),
         node,
     ),
     Command::new(
-        Row {
-            name: "MISO.NODES",
-            args: &[],
-            complexity: "O(N) with N nodes",
-            summary: "All known nodes, this one first: state, functions, when last heard of, how \
-                      many of this node's writes each has not acknowledged, and by function the \
-                      number up to which it has acknowledged them, and has them on its disk (durable)",
-            reply: "Array with, per node, an array of names and values in turn (RESP3: map)",
-            example: &[(
+        Row::command("MISO.NODES")
+            .group(Group::Miso)
+            .complexity("O(N) with N nodes")
+            .summary(
+                "All known nodes, this one first: state, functions, when last \
+                 heard of, how many of this node's writes each has not \
+                 acknowledged, and by function the number up to which it has \
+                 acknowledged them, and has them on its disk (durable)",
+            )
+            .reply(
+                "Array with, per node, an array of names and values in turn \
+                 (RESP3: map)",
+            )
+            .example(&[(
                 "MISO.NODES",
                 "1)  1) \"name\"\n    2) \"edge-1\"\n    3) \"id\"\n    4) \"…",
-            )],
-            ..MISO
-        },
+            )]),
         nodes,
     ),
     Command::new(
-        Row {
-            name: "MISO.JOIN",
-            args: &[Arg::string("host:peerport")],
-            flags: ADMIN,
-            complexity: "O(1)",
-            summary: "Looks for a node at this address, and through it for all others, from now on",
-            reply: "OK",
-            example: &[("MISO.JOIN 127.0.0.1:7380", "OK")],
-            ..MISO
-        },
+        Row::command("MISO.JOIN")
+            .args(&[Arg::string("host:peerport")])
+            .group(Group::Miso)
+            .flags(ADMIN)
+            .summary(
+                "Looks for a node at this address, and through it for all \
+                 others, from now on",
+            )
+            .reply("OK")
+            .example(&[("MISO.JOIN 127.0.0.1:7380", "OK")]),
         join,
     ),
     Command::new(
-        Row {
-            name: "MISO.FORGET",
-            args: &[Arg::string("node")],
-            flags: ADMIN,
-            complexity: "O(N) with N functions; one node goes over all objects afterwards, once",
-            summary: "Forgets a node that has left or is dead and will not come back. What it wrote stays; \
-                      another node adopts its counts, once all other nodes are reachable. If it comes \
-                      back all the same with updates that no other node has seen, it stays apart. \
-                      Of a live node, forgets its incarnations before the last start",
-            reply: "OK",
-            example: &[("MISO.FORGET edge-3", "(error) ERR no such node 'edge-3'")],
-            ..MISO
-        },
+        Row::command("MISO.FORGET")
+            .args(&[Arg::string("node")])
+            .group(Group::Miso)
+            .flags(ADMIN)
+            .complexity(
+                "O(N) with N functions; one node goes over all objects \
+                 afterwards, once",
+            )
+            .summary(
+                "Forgets a node that has left or is dead and will not come back. \
+                 What it wrote stays; another node adopts its counts, once all \
+                 other nodes are reachable. If it comes back all the same with \
+                 updates that no other node has seen, it stays apart. Of a live \
+                 node, forgets its incarnations before the last start",
+            )
+            .reply("OK")
+            .example(&[("MISO.FORGET edge-3", "(error) ERR no such node 'edge-3'")]),
         forget,
     ),
     Command::new(
-        Row {
-            name: "MISO.SYNC",
-            args: &[Arg::string("function").optional()],
-            flags: BLOCKING,
-            complexity: "O(N) with N objects",
-            summary: "Compares a function, or all that run here, with every peer now and merges \
-                      what differs",
-            reply: "Integer: how many CRDTs were repaired here",
-            example: &[("MISO.SYNC checkout", "(integer) 0")],
-            ..MISO
-        },
+        Row::command("MISO.SYNC")
+            .args(&[Arg::string("function").optional()])
+            .group(Group::Miso)
+            .blocking()
+            .flags(Flags::NOSCRIPT)
+            .complexity("O(N) with N objects")
+            .summary(
+                "Compares a function, or all that run here, with every peer now \
+                 and merges what differs",
+            )
+            .reply("Integer: how many CRDTs were repaired here")
+            .example(&[("MISO.SYNC checkout", "(integer) 0")]),
         sync,
     ),
     Command::new(
-        Row {
-            name: "MISO.TOKEN",
-            args: &[],
-            complexity: "O(N) with N nodes that ever wrote",
-            summary: "A causal token: everything that this connection may have seen",
-            reply: "Bulk string, for MISO.AWAIT on any node",
-            example: &[("MISO.TOKEN", "\"AQ…")],
-            ..MISO
-        },
+        Row::command("MISO.TOKEN")
+            .group(Group::Miso)
+            .complexity("O(N) with N nodes that ever wrote")
+            .summary("A causal token: everything that this connection may have seen")
+            .reply("Bulk string, for MISO.AWAIT on any node")
+            .example(&[("MISO.TOKEN", "\"AQ…")]),
         causal_token,
     ),
     Command::new(
-        Row {
-            name: "MISO.AWAIT",
-            args: &[Arg::string("token"), TIMEOUT],
-            flags: BLOCKING,
-            complexity: "O(N) with N nodes that ever wrote",
-            summary: "Waits until this node knows everything that a token covers, at most timeout \
-                      milliseconds; 0 is for ever",
-            reply: "Integer: 1 once it does, 0 at the timeout",
-            example: &[(
+        Row::command("MISO.AWAIT")
+            .args(&[Arg::string("token"), TIMEOUT])
+            .group(Group::Miso)
+            .blocking()
+            .flags(Flags::NOSCRIPT)
+            .complexity("O(N) with N nodes that ever wrote")
+            .summary(
+                "Waits until this node knows everything that a token covers, at \
+                 most timeout milliseconds; 0 is for ever",
+            )
+            .reply("Integer: 1 once it does, 0 at the timeout")
+            .example(&[(
                 "MISO.AWAIT not-a-token 1000",
                 "(error) ERR invalid token, expected one of MISO.TOKEN",
-            )],
-            ..MISO
-        },
+            )]),
         await_token,
     ),
     Command::new(
-        Row {
-            name: "WAIT",
-            args: &[Arg::integer("numreplicas"), TIMEOUT],
-            group: Group::Server,
-            flags: BLOCKING,
-            complexity: "O(1)",
-            summary: "Waits until numreplicas peers have acknowledged this connection's writes, at \
-                      most timeout milliseconds; 0 is for ever",
-            reply: "Integer: how many peers have",
-            ..ROW
-        },
+        Row::command("WAIT")
+            .args(&[Arg::integer("numreplicas"), TIMEOUT])
+            .blocking()
+            .flags(Flags::NOSCRIPT)
+            .summary(
+                "Waits until numreplicas peers have acknowledged this \
+                 connection's writes, at most timeout milliseconds; 0 is for ever",
+            )
+            .reply("Integer: how many peers have"),
         wait,
     ),
     Command::new(
-        Row {
-            name: "WAITAOF",
-            args: &[Arg::integer("numlocal"), Arg::integer("numreplicas"), TIMEOUT],
-            group: Group::Server,
-            flags: BLOCKING,
-            complexity: "O(1)",
-            summary: "Waits until this connection's writes are on the disk here (numlocal 1) and \
-                      on the disks of numreplicas peers, at most timeout milliseconds; 0 is for ever",
-            reply: "Array: 1 if they are here, and on how many peers' disks they are",
-            ..ROW
-        },
+        Row::command("WAITAOF")
+            .args(&[Arg::integer("numlocal"), Arg::integer("numreplicas"), TIMEOUT])
+            .blocking()
+            .flags(Flags::NOSCRIPT)
+            .summary(
+                "Waits until this connection's writes are on the disk here \
+                 (numlocal 1) and on the disks of numreplicas peers, at most \
+                 timeout milliseconds; 0 is for ever",
+            )
+            .reply("Array: 1 if they are here, and on how many peers' disks they are"),
         wait_aof,
     ),
 ];
@@ -241,9 +241,10 @@ pub(crate) fn id(replica: miso_store::crdt::ReplicaId) -> String {
 }
 
 fn node(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    ask(cx, Ask::Nodes, |node, answer, reply| {
+    let bound = cx.bound_function();
+    ask(cx, Ask::Nodes, move |node, answer, reply| {
         let Answer::Nodes(nodes) = answer else { return Err(unexpected(answer)) };
-        let own = &nodes[0];
+        let own = &keep_own(nodes[0].clone(), bound.as_deref());
         reply.map(8);
         text(reply, "name", &own.name);
         text(reply, "id", &id(own.replica));
@@ -260,10 +261,12 @@ fn node(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    ask(cx, Ask::Nodes, |_, answer, reply| {
+    let bound = cx.bound_function();
+    ask(cx, Ask::Nodes, move |_, answer, reply| {
         let Answer::Nodes(nodes) = answer else { return Err(unexpected(answer)) };
         reply.array(nodes.len());
-        for node in &nodes {
+        for node in nodes {
+            let node = &keep_own(node, bound.as_deref());
             reply.map(14);
             text(reply, "name", &node.name);
             text(reply, "id", &id(node.replica));
@@ -342,6 +345,15 @@ fn functions(reply: &mut Reply<'_>, node: &NodeView) {
     node.functions.iter().for_each(|(function, _)| reply.bulk(function));
 }
 
+/// Leaves of a node what a user may know: of other functions than its own, nothing.
+fn keep_own(mut node: NodeView, bound: Option<&[u8]>) -> NodeView {
+    if let Some(bound) = bound {
+        node.functions.retain(|(function, _)| function == bound);
+        node.acknowledged.retain(|(function, _, _)| function == bound);
+    }
+    node
+}
+
 fn utf8(bytes: &[u8], what: &str) -> Result<String, CommandError> {
     let text = String::from_utf8(bytes.to_vec());
     text.map_err(|_| CommandError::NotUtf8(what.into()))
@@ -364,7 +376,8 @@ fn forget(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn sync(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let function = match args.get(1) {
-        None => None,
+        // A bound user syncs its own.
+        None => cx.bound_function().map(Bytes::from),
         Some(function) => {
             cx.check_function(function)?;
             Some(Bytes::copy_from_slice(function))
@@ -386,8 +399,10 @@ fn sync(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn causal_token(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let function = cx.function();
-    cx.reply.bulk(token::encode(function.name(), &function.token()).as_bytes());
+    // A function that is not here has shown nothing.
+    let function = cx.node.store.find(cx.function_name());
+    let vector = function.map(|function| function.token()).unwrap_or_default();
+    cx.reply.bulk(token::encode(cx.function_name(), &vector).as_bytes());
     Ok(())
 }
 
@@ -403,8 +418,8 @@ fn await_token(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     let until = deadline(&args[2])?;
     let (name, vector) = token::decode(&args[1]).ok_or(CommandError::InvalidToken)?;
     cx.check_function(&name)?;
-    check_key(cx, &name)?;
-    let function = cx.run_function(&name);
+    check_name("function", &name)?;
+    let function = cx.run_function(&name)?;
     if function.covers(&vector) {
         cx.reply.integer(1);
         return Ok(());
@@ -419,14 +434,18 @@ fn await_token(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     Ok(())
 }
 
+/// The number of the newest event that this connection wrote.
+fn written(cx: &mut Context<'_>) -> u64 {
+    // What EXEC wrote is noted only after it.
+    if cx.held.is_some() { cx.function().seq() } else { cx.session.wrote }
+}
+
 fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let peers = integer::parse_i64(&args[1]).ok_or(CommandError::NotInteger)?;
     let until = deadline(&args[2])?;
-    let function = cx.function();
-    // What EXEC wrote is noted only after it.
-    let seq = if cx.held.is_some() { function.seq() } else { cx.session.wrote };
+    let seq = written(cx);
     let peers = usize::try_from(peers).unwrap_or(0);
-    let function = Bytes::copy_from_slice(function.name());
+    let function = Bytes::copy_from_slice(cx.function_name());
     let ask = move |until| {
         let (function, until) = (function.clone(), Some(until));
         Ask::Wait { function, seq, peers, durable: false, until }
@@ -450,9 +469,8 @@ fn wait_aof(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if local && cx.node.store.journal().is_none() {
         return Err(CommandError::NoAppendOnly);
     }
-    let function = cx.function();
-    let seq = if cx.held.is_some() { function.seq() } else { cx.session.wrote };
-    let function = Bytes::copy_from_slice(function.name());
+    let seq = written(cx);
+    let function = Bytes::copy_from_slice(cx.function_name());
     let position = cx.node.store.journal().map(Journal::appended).unwrap_or_default();
     let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
     let answer = move |until: Option<Instant>| {

@@ -1,6 +1,6 @@
 //! MISO.NEW, and commands about objects of any type.
 
-use miso_protocol::command::{Access, Arg, Flags, Group, NAME, OBJECT, Row};
+use miso_protocol::command::{Arg, Flags, Group, NAME, OBJECT, Row};
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_store::Slot;
@@ -8,8 +8,9 @@ use miso_store::crdt::{Counter, Type, Value, Writers};
 
 use crate::clock::unix_ms;
 use crate::commands::access::with_shard;
+use crate::commands::args::Words;
 use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
-use crate::engine::command::{Command, ROW};
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 
@@ -17,122 +18,115 @@ const NAMES: Arg = Arg::string("name").multiple().optional();
 
 pub(crate) const OBJECTS: &[Command] = &[
     Command::new(
-        Row {
-            name: "MISO.NEW",
-            args: &[Arg::string("prefix").with_token("PREFIX").optional()],
-            group: Group::Miso,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "A fresh object id, unique without coordination and sortable by time",
-            reply: "Bulk string: the prefix and a ULID",
-            example: &[("MISO.NEW PREFIX cart-", "\"cart-01K9ZV5B0W6Y4M8Q2T3R7X1C5D\"")],
-            ..ROW
-        },
+        Row::command("MISO.NEW")
+            .args(&[Arg::string("prefix").with_token("PREFIX").optional()])
+            .group(Group::Miso)
+            .fast()
+            .summary(
+                "A fresh object id, unique without coordination and sortable by \
+                 time",
+            )
+            .reply("Bulk string: the prefix and a ULID")
+            .example(&[("MISO.NEW PREFIX cart-", "\"cart-01K9ZV5B0W6Y4M8Q2T3R7X1C5D\"")]),
         new,
     ),
     Command::new(
-        Row {
-            name: "MISO.SCAN",
-            args: &[CURSOR, MATCH, COUNT, Arg::string("type").with_token("TYPE").optional()],
-            access: Access::Read,
-            group: Group::Miso,
-            complexity: "O(1) for each call",
-            summary: "Walks this function's objects step by step; TYPE keeps those that hold it",
-            reply: "Array of the cursor to go on from (0 at the end) and object ids",
-            example: &[("MISO.SCAN 0 TYPE gcounter", "1) \"0\"\n2) 1) \"cart-12345\"")],
-            ..ROW
-        },
+        Row::command("MISO.SCAN")
+            .args(&[CURSOR, MATCH, COUNT, Arg::string("type").with_token("TYPE").optional()])
+            .group(Group::Miso)
+            .reads()
+            .complexity("O(1) for each call")
+            .summary(
+                "Walks this function's objects step by step; TYPE keeps those \
+                 that hold it",
+            )
+            .reply("Array of the cursor to go on from (0 at the end) and object ids")
+            .example(&[("MISO.SCAN 0 TYPE gcounter", "1) \"0\"\n2) 1) \"cart-12345\"")]),
         scan,
     ),
     Command::new(
-        Row {
-            name: "MISO.INFO",
-            args: &[OBJECT, NAME],
-            access: Access::Read,
-            group: Group::Miso,
-            complexity: "O(N) with N entries or elements",
-            summary: "What a CRDT is made of",
-            reply: "Array of properties and values in turn (RESP3: map), or nil if it is absent",
-            example: &[(
+        Row::command("MISO.INFO")
+            .args(&[OBJECT, NAME])
+            .group(Group::Miso)
+            .reads()
+            .complexity("O(N) with N entries or elements")
+            .summary("What a CRDT is made of")
+            .reply(
+                "Array of properties and values in turn (RESP3: map), or nil if \
+                 it is absent",
+            )
+            .example(&[(
                 "MISO.INFO cart-12345 total",
                 " 1) \"type\"\n 2) \"gcounter\"\n 3) \"size\"\n 4) (integer) 8\n…",
-            )],
-            ..ROW
-        },
+            )]),
         info,
     ),
     Command::new(
-        Row {
-            name: "MISO.OBJECT",
-            args: &[OBJECT],
-            access: Access::Read,
-            group: Group::Miso,
-            complexity: "O(N) with N names",
-            summary: "An object's names, with what they hold",
-            reply: "Array (RESP3: map) of each name and its properties, or nil if it is absent",
-            example: &[(
+        Row::command("MISO.OBJECT")
+            .args(&[OBJECT])
+            .group(Group::Miso)
+            .reads()
+            .complexity("O(N) with N names")
+            .summary("An object's names, with what they hold")
+            .reply(
+                "Array (RESP3: map) of each name and its properties, or nil if \
+                 it is absent",
+            )
+            .example(&[(
                 "MISO.OBJECT user-7",
-                "1) \"profile\"\n2)  1) \"type\"\n    2) \"ormap\"\n    3) \"size\"\n    4) (integer) 1\n…",
-            )],
-            ..ROW
-        },
+                "1) \"profile\"\n\
+                 2)  1) \"type\"\n    2) \"ormap\"\n    3) \"size\"\n    4) (integer) 1\n\
+                 …",
+            )]),
         describe,
     ),
     Command::new(
-        Row {
-            name: "MISO.TYPE",
-            args: &[OBJECT, NAME],
-            access: Access::Read,
-            group: Group::Miso,
-            flags: Flags::FAST,
-            complexity: "O(1)",
-            summary: "The type of a name",
-            reply: "Simple string: gcounter, pncounter, gset, orset, mvreg, ewflag, ormap or none",
-            example: &[("MISO.TYPE user-7 theme", "mvreg")],
-            ..ROW
-        },
+        Row::command("MISO.TYPE")
+            .args(&[OBJECT, NAME])
+            .group(Group::Miso)
+            .reads()
+            .fast()
+            .summary("The type of a name")
+            .reply(
+                "Simple string: gcounter, pncounter, gset, orset, mvreg, ewflag, \
+                 ormap or none",
+            )
+            .example(&[("MISO.TYPE user-7 theme", "mvreg")]),
         kind,
     ),
     Command::new(
-        Row {
-            name: "MISO.DEL",
-            args: &[OBJECT, NAMES],
-            access: Access::Write,
-            group: Group::Miso,
-            flags: Flags::NO_DENYOOM.with(Flags::RESETS),
-            complexity: "O(N) with N elements removed",
-            summary: "Deletes names, or the whole object, as far as this node has seen them",
-            reply: "Integer: how many names were removed",
-            example: &[("MISO.DEL user-7 theme", "(integer) 1")],
-            ..ROW
-        },
+        Row::command("MISO.DEL")
+            .args(&[OBJECT, NAMES])
+            .group(Group::Miso)
+            .deletes()
+            .flags(Flags::RESETS)
+            .complexity("O(N) with N elements removed")
+            .summary(
+                "Deletes names, or the whole object, as far as this node has \
+                 seen them",
+            )
+            .reply("Integer: how many names were removed")
+            .example(&[("MISO.DEL user-7 theme", "(integer) 1")]),
         del,
     ),
     Command::new(
-        Row {
-            name: "MISO.EXISTS",
-            args: &[OBJECT, NAMES],
-            access: Access::Read,
-            group: Group::Miso,
-            flags: Flags::FAST,
-            complexity: "O(N) with N names asked for",
-            summary: "Whether an object exists, or how many of the names it has",
-            reply: "Integer",
-            example: &[("MISO.EXISTS user-7 theme", "(integer) 0")],
-            ..ROW
-        },
+        Row::command("MISO.EXISTS")
+            .args(&[OBJECT, NAMES])
+            .group(Group::Miso)
+            .reads()
+            .fast()
+            .complexity("O(N) with N names asked for")
+            .summary("Whether an object exists, or how many of the names it has")
+            .reply("Integer")
+            .example(&[("MISO.EXISTS user-7 theme", "(integer) 0")]),
         exists_in,
     ),
 ];
 
 fn new(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let prefix: &[u8] = match (args.get(1), args.get(2)) {
-        (None, _) => b"",
-        (Some(token), Some(prefix)) if token.eq_ignore_ascii_case(b"PREFIX") && args.len() == 3 => {
-            prefix
-        }
-        _ => return Err(CommandError::Syntax),
-    };
+    let mut words = Words::from(args, 1);
+    let prefix = words.option("PREFIX")?.unwrap_or_default();
+    words.end()?;
     let mut id = prefix.to_vec();
     let ulid = ulid::Ulid::from_parts(unix_ms(), fastrand::u128(..));
     id.extend_from_slice(ulid.to_string().as_bytes());

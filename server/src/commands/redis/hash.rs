@@ -3,166 +3,185 @@
 //! An object is a key of type hash, with one field per name and a printable value: counters and
 //! flags as numbers, registers and sets as JSON arrays, maps as JSON objects.
 
-use miso_protocol::command::{Access, Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Group, Row};
 use miso_protocol::request::Args;
 use miso_store::Object;
 use miso_store::crdt::{Shown, Value, Writers};
 
 use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
-use crate::engine::command::{Command, ROW};
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 
+const WALKS: &str = "O(1), or O(N) where it walks N names or objects";
 const KEY: Arg = Arg::key("key");
 const FIELD: Arg = Arg::string("field");
 const FIELDS: Arg = Arg::string("field").multiple();
 
-macro_rules! row {
-    ($name:literal, $args:expr, $access:ident, $flags:expr, $run:expr, $summary:literal, $reply:literal) => {
-        Command::new(
-            Row {
-                name: $name,
-                args: $args,
-                access: Access::$access,
-                group: Group::Hash,
-                flags: $flags,
-                complexity: "O(1), or O(N) where it walks N names or objects",
-                summary: $summary,
-                reply: $reply,
-                ..ROW
-            },
-            $run,
-        )
-    };
-}
-
 pub(crate) const HASH: &[Command] = &[
-    row!("HLEN", &[KEY], Read, Flags::FAST, hlen, "How many names an object has", "Integer"),
-    row!(
-        "HKEYS",
-        &[KEY],
-        Read,
-        Flags::NONE,
+    Command::new(
+        Row::command("HLEN")
+            .args(&[KEY])
+            .group(Group::Hash)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("How many names an object has")
+            .reply("Integer"),
+        hlen,
+    ),
+    Command::new(
+        Row::command("HKEYS")
+            .args(&[KEY])
+            .group(Group::Hash)
+            .reads()
+            .complexity(WALKS)
+            .summary("The names of an object")
+            .reply("Array of bulk strings"),
         hkeys,
-        "The names of an object",
-        "Array of bulk strings"
     ),
-    row!(
-        "HVALS",
-        &[KEY],
-        Read,
-        Flags::NONE,
+    Command::new(
+        Row::command("HVALS")
+            .args(&[KEY])
+            .group(Group::Hash)
+            .reads()
+            .complexity(WALKS)
+            .summary("The values of an object, printable")
+            .reply("Array of bulk strings"),
         hvals,
-        "The values of an object, printable",
-        "Array of bulk strings"
     ),
-    row!(
-        "HGET",
-        &[KEY, FIELD],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("HGET")
+            .args(&[KEY, FIELD])
+            .group(Group::Hash)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("The value of one name, printable")
+            .reply("Bulk string, or nil if it is absent"),
         hget,
-        "The value of one name, printable",
-        "Bulk string, or nil if it is absent"
     ),
-    row!(
-        "HMGET",
-        &[KEY, FIELDS],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("HMGET")
+            .args(&[KEY, FIELDS])
+            .group(Group::Hash)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("The values of several names, printable")
+            .reply("Array of bulk strings and nils"),
         hmget,
-        "The values of several names, printable",
-        "Array of bulk strings and nils"
     ),
-    row!(
-        "HGETALL",
-        &[KEY],
-        Read,
-        Flags::NONE,
+    Command::new(
+        Row::command("HGETALL")
+            .args(&[KEY])
+            .group(Group::Hash)
+            .reads()
+            .complexity(WALKS)
+            .summary("The names and values of an object, printable")
+            .reply("Array of names and values in turn (RESP3: map)"),
         hgetall,
-        "The names and values of an object, printable",
-        "Array of names and values in turn (RESP3: map)"
     ),
-    row!(
-        "HSTRLEN",
-        &[KEY, FIELD],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("HSTRLEN")
+            .args(&[KEY, FIELD])
+            .group(Group::Hash)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("The length of one printable value")
+            .reply("Integer: 0 if it is absent"),
         hstrlen,
-        "The length of one printable value",
-        "Integer: 0 if it is absent"
     ),
-    row!(
-        "HSCAN",
-        &[KEY, CURSOR, MATCH, COUNT],
-        Read,
-        Flags::NONE,
+    Command::new(
+        Row::command("HSCAN")
+            .args(&[KEY, CURSOR, MATCH, COUNT])
+            .group(Group::Hash)
+            .reads()
+            .complexity(WALKS)
+            .summary("Walks the names of an object step by step")
+            .reply(
+                "Array of the cursor to go on from (0 at the end) and names and \
+                 values in turn",
+            ),
         hscan,
-        "Walks the names of an object step by step",
-        "Array of the cursor to go on from (0 at the end) and names and values in turn"
     ),
-    row!(
-        "HEXISTS",
-        &[KEY, FIELD],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("HEXISTS")
+            .args(&[KEY, FIELD])
+            .group(Group::Hash)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("Whether an object has a name")
+            .reply("Integer: 1 or 0"),
         hexists,
-        "Whether an object has a name",
-        "Integer: 1 or 0"
     ),
-    row!(
-        "HSET",
-        &[KEY, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()],
-        Write,
-        Flags::FAST,
+    Command::new(
+        Row::command("HSET")
+            .args(&[KEY, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()])
+            .group(Group::Hash)
+            .writes()
+            .fast()
+            .complexity(WALKS)
+            .summary("Refused: names are written by their types' commands")
+            .reply("Error"),
         refuse,
-        "Refused: names are written by their types' commands",
-        "Error"
     ),
-    row!(
-        "HSETNX",
-        &[KEY, FIELD, Arg::string("value")],
-        Write,
-        Flags::FAST,
+    Command::new(
+        Row::command("HSETNX")
+            .args(&[KEY, FIELD, Arg::string("value")])
+            .group(Group::Hash)
+            .writes()
+            .fast()
+            .complexity(WALKS)
+            .summary("Refused: names are written by their types' commands")
+            .reply("Error"),
         refuse,
-        "Refused: names are written by their types' commands",
-        "Error"
     ),
-    row!(
-        "HMSET",
-        &[KEY, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()],
-        Write,
-        Flags::FAST,
+    Command::new(
+        Row::command("HMSET")
+            .args(&[KEY, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()])
+            .group(Group::Hash)
+            .writes()
+            .fast()
+            .complexity(WALKS)
+            .summary("Refused: names are written by their types' commands")
+            .reply("Error"),
         refuse,
-        "Refused: names are written by their types' commands",
-        "Error"
     ),
-    row!(
-        "HINCRBY",
-        &[KEY, FIELD, Arg::integer("increment")],
-        Write,
-        Flags::FAST,
+    Command::new(
+        Row::command("HINCRBY")
+            .args(&[KEY, FIELD, Arg::integer("increment")])
+            .group(Group::Hash)
+            .writes()
+            .fast()
+            .complexity(WALKS)
+            .summary("Refused: names are written by their types' commands")
+            .reply("Error"),
         refuse,
-        "Refused: names are written by their types' commands",
-        "Error"
     ),
-    row!(
-        "HINCRBYFLOAT",
-        &[KEY, FIELD, Arg::double("increment")],
-        Write,
-        Flags::FAST,
+    Command::new(
+        Row::command("HINCRBYFLOAT")
+            .args(&[KEY, FIELD, Arg::double("increment")])
+            .group(Group::Hash)
+            .writes()
+            .fast()
+            .complexity(WALKS)
+            .summary("Refused: names are written by their types' commands")
+            .reply("Error"),
         refuse,
-        "Refused: names are written by their types' commands",
-        "Error"
     ),
-    row!(
-        "HDEL",
-        &[KEY, FIELDS],
-        Write,
-        Flags::FAST,
+    Command::new(
+        Row::command("HDEL")
+            .args(&[KEY, FIELDS])
+            .group(Group::Hash)
+            .writes()
+            .fast()
+            .complexity(WALKS)
+            .summary("Refused: names are written by their types' commands")
+            .reply("Error"),
         refuse,
-        "Refused: names are written by their types' commands",
-        "Error"
     ),
 ];
 

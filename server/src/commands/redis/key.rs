@@ -1,151 +1,148 @@
 //! Objects as keys: which there are, whether they exist, and their removal.
 
-use miso_protocol::command::{Access, Arg, Categories, Flags, Group, Row};
+use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
 use miso_protocol::request::Args;
 
 use super::hash::view;
 use crate::commands::miso::object;
 use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
-use crate::engine::command::{Command, ROW};
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 
+const WALKS: &str = "O(1), or O(N) where it walks N names or objects";
 const KEY: Arg = Arg::key("key");
 const KEYS: Arg = Arg::key("key").multiple();
 
-macro_rules! row {
-    ($name:literal, $args:expr, $access:ident, $flags:expr, $run:expr, $summary:literal, $reply:literal) => {
-        Command::new(
-            Row {
-                name: $name,
-                args: $args,
-                access: Access::$access,
-                group: Group::Keyspace,
-                categories: categories($name),
-                flags: $flags,
-                complexity: "O(1), or O(N) where it walks N names or objects",
-                summary: $summary,
-                reply: $reply,
-                ..ROW
-            },
-            $run,
-        )
-    };
-}
-
-/// KEYS walks everything at once, which Redis calls dangerous.
-const fn categories(name: &str) -> Categories {
-    if matches!(name.as_bytes(), b"KEYS") { Categories::DANGEROUS } else { Categories::NONE }
-}
-
 pub(crate) const KEYSPACE: &[Command] = &[
-    row!(
-        "SCAN",
-        &[CURSOR, MATCH, COUNT, Arg::string("type").with_token("TYPE").optional()],
-        Read,
-        Flags::NONE,
+    Command::new(
+        Row::command("SCAN")
+            .args(&[CURSOR, MATCH, COUNT, Arg::string("type").with_token("TYPE").optional()])
+            .group(Group::Keyspace)
+            .reads()
+            .complexity(WALKS)
+            .summary("Walks the objects of this function step by step")
+            .reply("Array of the cursor to go on from (0 at the end) and object ids"),
         scan,
-        "Walks the objects of this function step by step",
-        "Array of the cursor to go on from (0 at the end) and object ids"
     ),
-    row!(
-        "KEYS",
-        &[Arg::pattern("pattern")],
-        Read,
-        Flags::NONE,
+    Command::new(
+        Row::command("KEYS")
+            .args(&[Arg::pattern("pattern")])
+            .group(Group::Keyspace)
+            .reads()
+            .categories(Categories::DANGEROUS)
+            .complexity(WALKS)
+            .summary("All objects of this function whose id matches")
+            .reply("Array of object ids"),
         keys,
-        "All objects of this function whose id matches",
-        "Array of object ids"
     ),
-    row!(
-        "TYPE",
-        &[KEY],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("TYPE")
+            .args(&[KEY])
+            .group(Group::Keyspace)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("The Redis type that an object shows itself as")
+            .reply("Simple string: hash, or none"),
         kind,
-        "The Redis type that an object shows itself as",
-        "Simple string: hash, or none"
     ),
-    row!(
-        "EXISTS",
-        &[KEYS],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("EXISTS")
+            .args(&[KEYS])
+            .group(Group::Keyspace)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("How many of the objects exist")
+            .reply("Integer; an object named twice counts twice"),
         exists,
-        "How many of the objects exist",
-        "Integer; an object named twice counts twice"
     ),
-    row!(
-        "DEL",
-        &[KEYS],
-        Write,
-        Flags::NO_DENYOOM.with(Flags::RESETS),
+    Command::new(
+        Row::command("DEL")
+            .args(&[KEYS])
+            .group(Group::Keyspace)
+            .deletes()
+            .flags(Flags::RESETS)
+            .complexity(WALKS)
+            .summary("Deletes objects as far as this node has seen them, as MISO.DEL")
+            .reply("Integer: how many existed"),
         del,
-        "Deletes objects as far as this node has seen them, as MISO.DEL",
-        "Integer: how many existed"
     ),
-    row!(
-        "UNLINK",
-        &[KEYS],
-        Write,
-        Flags::FAST.with(Flags::NO_DENYOOM).with(Flags::RESETS),
+    Command::new(
+        Row::command("UNLINK")
+            .args(&[KEYS])
+            .group(Group::Keyspace)
+            .deletes()
+            .fast()
+            .flags(Flags::RESETS)
+            .complexity(WALKS)
+            .summary("Deletes objects as far as this node has seen them, as MISO.DEL")
+            .reply("Integer: how many existed"),
         del,
-        "Deletes objects as far as this node has seen them, as MISO.DEL",
-        "Integer: how many existed"
     ),
-    row!(
-        "TTL",
-        &[KEY],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("TTL")
+            .args(&[KEY])
+            .group(Group::Keyspace)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("Seconds until an object expires: never")
+            .reply("Integer: -1, or -2 if it is absent"),
         ttl,
-        "Seconds until an object expires: never",
-        "Integer: -1, or -2 if it is absent"
     ),
-    row!(
-        "PTTL",
-        &[KEY],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("PTTL")
+            .args(&[KEY])
+            .group(Group::Keyspace)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("Milliseconds until an object expires: never")
+            .reply("Integer: -1, or -2 if it is absent"),
         ttl,
-        "Milliseconds until an object expires: never",
-        "Integer: -1, or -2 if it is absent"
     ),
-    row!(
-        "EXPIRETIME",
-        &[KEY],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("EXPIRETIME")
+            .args(&[KEY])
+            .group(Group::Keyspace)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("When an object expires: never")
+            .reply("Integer: -1, or -2 if it is absent"),
         ttl,
-        "When an object expires: never",
-        "Integer: -1, or -2 if it is absent"
     ),
-    row!(
-        "PEXPIRETIME",
-        &[KEY],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("PEXPIRETIME")
+            .args(&[KEY])
+            .group(Group::Keyspace)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("When an object expires: never")
+            .reply("Integer: -1, or -2 if it is absent"),
         ttl,
-        "When an object expires: never",
-        "Integer: -1, or -2 if it is absent"
     ),
-    row!(
-        "DBSIZE",
-        &[],
-        Read,
-        Flags::FAST,
+    Command::new(
+        Row::command("DBSIZE")
+            .group(Group::Keyspace)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("How many objects this function has")
+            .reply("Integer"),
         db_size,
-        "How many objects this function has",
-        "Integer"
     ),
-    row!(
-        "RANDOMKEY",
-        &[],
-        Read,
-        Flags::NONE,
+    Command::new(
+        Row::command("RANDOMKEY")
+            .group(Group::Keyspace)
+            .reads()
+            .complexity(WALKS)
+            .summary("A random object of this function")
+            .reply("Bulk string, or nil if there is none"),
         random_key,
-        "A random object of this function",
-        "Bulk string, or nil if there is none"
     ),
 ];
 

@@ -1,10 +1,9 @@
 //! OBJECT: how Redis would keep an object.
 
-use miso_protocol::command::{Arg, Categories, Flags, Row};
+use miso_protocol::command::{Arg, Categories, Group, Row};
 use miso_protocol::request::Args;
 
-use crate::commands::server::rows::{HELP, reads, row, sub};
-use crate::commands::subcommands::help;
+use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
@@ -12,35 +11,46 @@ use crate::engine::error::CommandError;
 const KEY: Arg = Arg::key("key");
 
 pub(crate) const OBJECT: Command = Command::parent(
-    Row {
-        subcommands: &[
-            reads(
-                Categories::KEYSPACE,
-                sub(
-                    "ENCODING",
-                    &[KEY],
-                    Flags::NONE,
-                    "How Redis would store what an object shows itself as",
-                    "Bulk string",
-                ),
-            ),
-            reads(
-                Categories::KEYSPACE,
-                sub("FREQ", &[KEY], Flags::NONE, "Refused: there is no access count", "Error"),
-            ),
-            reads(
-                Categories::KEYSPACE,
-                sub("IDLETIME", &[KEY], Flags::NONE, "There is no access time", "Integer: 0"),
-            ),
-            reads(
-                Categories::KEYSPACE,
-                sub("REFCOUNT", &[KEY], Flags::NONE, "How many refer to it", "Integer: 1"),
-            ),
-            HELP,
-        ],
-        ..row("OBJECT", &[], Flags::NONE, "About objects as keys", "")
-    },
-    &[object_encoding, object_freq, object_idle, object_refs, help],
+    Row::command("OBJECT").summary("About objects as keys"),
+    &[
+        Command::new(
+            Row::subcommand("ENCODING")
+                .args(&[KEY])
+                .reads()
+                .categories(Categories::KEYSPACE)
+                .summary("How Redis would store what an object shows itself as")
+                .reply("Bulk string"),
+            object_encoding,
+        ),
+        Command::new(
+            Row::subcommand("FREQ")
+                .args(&[KEY])
+                .reads()
+                .categories(Categories::KEYSPACE)
+                .summary("Refused: there is no access count")
+                .reply("Error"),
+            object_freq,
+        ),
+        Command::new(
+            Row::subcommand("IDLETIME")
+                .args(&[KEY])
+                .reads()
+                .categories(Categories::KEYSPACE)
+                .summary("There is no access time")
+                .reply("Integer: 0"),
+            object_idle,
+        ),
+        Command::new(
+            Row::subcommand("REFCOUNT")
+                .args(&[KEY])
+                .reads()
+                .categories(Categories::KEYSPACE)
+                .summary("How many refer to it")
+                .reply("Integer: 1"),
+            object_refs,
+        ),
+        helps(Group::Server),
+    ],
 );
 
 /// Whether the object that `args[2]` says is there; replies nil if not.

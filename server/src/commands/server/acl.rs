@@ -1,115 +1,125 @@
 //! ACL.
 
+use std::path::Path;
+
 use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 
 use crate::clock::unix_micros;
-use crate::commands::subcommands::help;
-use crate::engine::admit;
-use crate::engine::command::{Command, ROW};
+use crate::commands::subcommands::helps;
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
+use crate::engine::find;
 use crate::engine::wait::After;
 use crate::node::acl::user::{DEFAULT, Denied, splits};
 use crate::random;
+use crate::settings::file;
 
 const FLAGS: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 const PLAIN: Flags = FLAGS.without(Flags::ADMIN);
 
-const fn sub(
-    name: &'static str,
-    args: &'static [Arg],
-    summary: &'static str,
-    reply: &'static str,
-) -> Row {
-    Row {
-        name,
-        args,
-        group: Group::Server,
-        flags: FLAGS,
-        summary,
-        reply,
-        is_subcommand: true,
-        ..ROW
-    }
-}
-
 pub(crate) const ACL: &[Command] = &[Command::parent(
-    Row {
-        name: "ACL",
-        summary: "About users and what they may do",
-        subcommands: &[
-            Row {
-                flags: PLAIN,
-                ..sub("WHOAMI", &[], "The user that this connection speaks as", "Bulk string")
-            },
-            sub("LIST", &[], "All users' rules", "Array of lines"),
-            sub("USERS", &[], "All users' names", "Array"),
-            sub(
-                "GETUSER",
-                &[Arg::string("username")],
-                "What a user may do",
-                "Array of properties in turn (RESP3: map), or nil",
-            ),
-            Row {
-                flags: FLAGS.with(Flags::SKIP_MONITOR).with(Flags::SKIP_SLOWLOG),
-                ..sub(
-                    "SETUSER",
-                    &[Arg::string("username"), Arg::string("rule").optional().multiple()],
-                    "Makes or changes a user; function:NAME binds it to a function",
-                    "OK",
-                )
-            },
-            sub(
-                "DELUSER",
-                &[Arg::string("username").multiple()],
-                "Removes users and closes their connections",
-                "Integer: how many",
-            ),
-            Row {
-                flags: PLAIN,
-                ..sub(
-                    "CAT",
-                    &[Arg::string("category").optional()],
-                    "The categories, or the commands in one",
-                    "Array",
-                )
-            },
-            sub(
-                "DRYRUN",
-                &[
+    Row::command("ACL").summary("About users and what they may do"),
+    &[
+        Command::new(
+            Row::subcommand("WHOAMI")
+                .flags(PLAIN)
+                .summary("The user that this connection speaks as")
+                .reply("Bulk string"),
+            whoami,
+        ),
+        Command::new(
+            Row::subcommand("LIST")
+                .flags(FLAGS)
+                .summary("All users' rules")
+                .reply("Array of lines"),
+            list,
+        ),
+        Command::new(
+            Row::subcommand("USERS").flags(FLAGS).summary("All users' names").reply("Array"),
+            users,
+        ),
+        Command::new(
+            Row::subcommand("GETUSER")
+                .args(&[Arg::string("username")])
+                .flags(FLAGS)
+                .summary("What a user may do")
+                .reply("Array of properties in turn (RESP3: map), or nil"),
+            get_user,
+        ),
+        Command::new(
+            Row::subcommand("SETUSER")
+                .args(&[
+                    Arg::string("username"),
+                    Arg::string("rule").secret().optional().multiple(),
+                ])
+                .flags(FLAGS)
+                .flags(Flags::SKIP_MONITOR.with(Flags::SKIP_SLOWLOG))
+                .summary("Makes or changes a user; function:NAME binds it to a function")
+                .reply("OK"),
+            set_user,
+        ),
+        Command::new(
+            Row::subcommand("DELUSER")
+                .args(&[Arg::string("username").multiple()])
+                .flags(FLAGS)
+                .summary("Removes users and closes their connections")
+                .reply("Integer: how many"),
+            del_user,
+        ),
+        Command::new(
+            Row::subcommand("CAT")
+                .args(&[Arg::string("category").optional()])
+                .flags(PLAIN)
+                .summary("The categories, or the commands in one")
+                .reply("Array"),
+            cat,
+        ),
+        Command::new(
+            Row::subcommand("DRYRUN")
+                .args(&[
                     Arg::string("username"),
                     Arg::string("command"),
                     Arg::string("arg").optional().multiple(),
-                ],
-                "Whether a user might run a command",
-                "OK, or why not",
-            ),
-            Row {
-                flags: PLAIN,
-                ..sub(
-                    "GENPASS",
-                    &[Arg::integer("bits").optional()],
-                    "A random password",
-                    "Bulk string",
-                )
-            },
-            sub(
-                "LOG",
-                &[Arg::string("count-or-reset").optional()],
-                "The latest refusals",
-                "Array, or OK for RESET",
-            ),
-            sub("SAVE", &[], "Writes the users into aclfile", "OK"),
-            sub("LOAD", &[], "Reads the users from aclfile, all or none", "OK"),
-            Row { flags: PLAIN, ..sub("HELP", &[], "What the subcommands are", "Array of lines") },
-        ],
-        ..ROW
-    },
-    &[
-        whoami, list, users, get_user, set_user, del_user, cat, dry_run, gen_pass, log, save, load,
-        help,
+                ])
+                .flags(FLAGS)
+                .summary("Whether a user might run a command")
+                .reply("OK, or why not"),
+            dry_run,
+        ),
+        Command::new(
+            Row::subcommand("GENPASS")
+                .args(&[Arg::integer("bits").optional()])
+                .flags(PLAIN)
+                .summary("A random password")
+                .reply("Bulk string"),
+            gen_pass,
+        ),
+        Command::new(
+            Row::subcommand("LOG")
+                .args(&[Arg::string("count-or-reset").optional()])
+                .flags(FLAGS)
+                .summary("The latest refusals")
+                .reply("Array, or OK for RESET"),
+            log,
+        ),
+        Command::new(
+            Row::subcommand("SAVE")
+                .flags(FLAGS)
+                .summary("Writes the users into aclfile")
+                .reply("OK"),
+            save,
+        ),
+        Command::new(
+            Row::subcommand("LOAD")
+                .flags(FLAGS)
+                .summary("Reads the users from aclfile, all or none")
+                .reply("OK"),
+            load,
+        ),
+        helps(Group::Server),
     ],
 )];
 
@@ -122,7 +132,7 @@ fn whoami(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 fn list(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let users = cx.node.acl.all();
     cx.reply.array(users.len());
-    users.iter().for_each(|user| cx.reply.bulk(user.line().as_bytes()));
+    users.iter().for_each(|user| cx.reply.bulk(&user.line()));
     Ok(())
 }
 
@@ -135,7 +145,7 @@ fn users(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 
 fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let Some(user) = cx.node.acl.get(&args[2]) else {
-        cx.reply.null_array();
+        cx.reply.null();
         return Ok(());
     };
     let function = user.function().map(Box::<[u8]>::from);
@@ -149,12 +159,12 @@ fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     cx.reply.array(hashes.len());
     hashes.iter().for_each(|hash| cx.reply.bulk(hash.as_bytes()));
     for (name, rules) in [
-        ("commands", user.commands()),
+        ("commands", user.commands().into_bytes()),
         ("keys", user.key_rules()),
         ("channels", user.channel_rules()),
     ] {
         cx.reply.bulk(name.as_bytes());
-        cx.reply.bulk(rules.as_bytes());
+        cx.reply.bulk(&rules);
     }
     cx.reply.bulk(b"selectors");
     cx.reply.array(0);
@@ -170,12 +180,22 @@ fn set_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if splits(name) {
         return Err(CommandError::AclName);
     }
-    cx.node
-        .acl
-        .set(name, args.tail(3).iter(), &cx.node.table)
-        .map_err(|(rule, why)| CommandError::AclSetUser(rule.into(), why.into()))?;
+    cx.node.acl.set(name, args.tail(3).iter(), &cx.node.table).map_err(|(rule, why)| {
+        // Of a password, only its sign is repeated.
+        let is_password = matches!(rule, [b'>' | b'<' | b'#' | b'!', _, ..]);
+        let shown = if is_password { &rule[..1] } else { rule };
+        CommandError::AclSetUser(shown.into(), why.into())
+    })?;
+    close_without_rights(cx);
     cx.reply.ok();
     Ok(())
+}
+
+/// Closes the connections that a change of users leaves without rights; this one after its reply.
+fn close_without_rights(cx: &mut Context<'_>) {
+    if cx.node.close_without_rights(cx.session.client.id) {
+        cx.after = After::Close;
+    }
 }
 
 fn del_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
@@ -186,14 +206,9 @@ fn del_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     for name in args.tail(2).iter() {
         if cx.node.acl.remove(name) {
             removed += 1;
-            let me = cx.session.client.id;
-            for client in cx.node.clients.list() {
-                if &*client.about.lock().user == name {
-                    if client.id == me { cx.after = After::Close } else { client.kill() }
-                }
-            }
         }
     }
+    close_without_rights(cx);
     cx.reply.integer(removed);
     Ok(())
 }
@@ -208,11 +223,11 @@ fn cat(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             let category =
                 Categories::named(name).ok_or_else(|| CommandError::AclCategory(name.into()))?;
             let mut names = Vec::new();
-            for row in cx.node.table.iter() {
-                if row.subcommands.is_empty() && row.acl_categories().has(category) {
+            for (row, subcommands) in cx.node.table.all() {
+                if !row.is_parent() && row.acl_categories().has(category) {
                     names.push(row.name.to_ascii_lowercase());
                 }
-                for sub in row.subcommands.iter().filter(|sub| sub.acl_categories().has(category)) {
+                for sub in subcommands.iter().filter(|sub| sub.acl_categories().has(category)) {
                     names.push(format!("{}|{}", row.name, sub.name).to_ascii_lowercase());
                 }
             }
@@ -232,16 +247,15 @@ fn dry_run(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if cx.node.table.find(&args[3]).is_none() {
         return Err(CommandError::AclNoCommand(args[3].into()));
     }
-    let found = admit::find(cx.node, &mut (Vec::new(), u16::MAX), command)?;
+    let found = find::find(cx.node, &mut (Vec::new(), u16::MAX), command)?;
     match user.check((found.number, found.row), found.sub, command) {
         Ok(()) => cx.reply.ok(),
-        Err(Denied::Key) => {
-            let row = found.sub.map_or(found.row, |(_, row)| row);
-            let mut keys = row.keys(command).map(|key| key.word);
-            let key = keys.find(|key| !user.may_use(key, row.access));
-            let key = String::from_utf8_lossy(key.unwrap_or_default());
-            let line = format!("This user has no permissions to access the '{key}' key");
-            cx.reply.bulk(line.as_bytes());
+        Err(denied @ (Denied::Key(at) | Denied::Channel(at))) => {
+            let word = command.get(at).unwrap_or_default();
+            let kind = denied.reason();
+            let line =
+                [b"This user has no permissions to access the '", word, b"' ", kind.as_bytes()];
+            cx.reply.bulk(&line.concat());
         }
         Err(denied) => {
             let line = denied.line(&found.name());
@@ -296,29 +310,27 @@ fn log(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn file(cx: &Context<'_>) -> Result<String, CommandError> {
+fn path(cx: &Context<'_>) -> Result<String, CommandError> {
     cx.node.settings.aclfile().ok_or(CommandError::AclNoFile)
 }
 
 fn save(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let path = file(cx)?;
-    let text: String = cx.node.acl.all().iter().map(|user| user.line() + "\n").collect();
-    let temporary = format!("{path}.tmp");
-    std::fs::write(&temporary, text)
-        .and_then(|()| std::fs::rename(&temporary, &path))
+    let path = path(cx)?;
+    file::replace(Path::new(&path), &cx.node.acl.text())
         .map_err(|error| CommandError::AclSave(error.to_string().into()))?;
     cx.reply.ok();
     Ok(())
 }
 
 fn load(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let path = file(cx)?;
-    let text = std::fs::read_to_string(&path)
+    let path = path(cx)?;
+    let text = std::fs::read(&path)
         .map_err(|error| CommandError::AclLoad(path.as_str().into(), error.to_string().into()))?;
     cx.node
         .acl
-        .load(&text, &cx.node.table)
+        .load(&text, &cx.node.table, cx.node.settings.requirepass().as_bytes())
         .map_err(|why| CommandError::AclLoad(path.as_str().into(), why.into()))?;
+    close_without_rights(cx);
     cx.reply.ok();
     Ok(())
 }

@@ -4,8 +4,8 @@ use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::glob;
 use miso_protocol::request::Args;
 
-use crate::commands::subcommands::help;
-use crate::engine::command::{Command, ROW};
+use crate::commands::subcommands::helps;
+use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::node::Node;
@@ -13,51 +13,45 @@ use crate::settings::{Effect, Refused};
 
 const FLAGS: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 
-const fn sub(
-    name: &'static str,
-    args: &'static [Arg],
-    summary: &'static str,
-    reply: &'static str,
-) -> Row {
-    Row {
-        name,
-        args,
-        group: Group::Server,
-        flags: FLAGS,
-        summary,
-        reply,
-        is_subcommand: true,
-        ..ROW
-    }
-}
-
 pub(crate) const CONFIG: &[Command] = &[Command::parent(
-    Row {
-        name: "CONFIG",
-        summary: "About settings",
-        subcommands: &[
-            sub(
-                "GET",
-                &[Arg::pattern("parameter").multiple()],
-                "The settings that match",
-                "Array of names and values in turn (RESP3: map)",
-            ),
-            sub(
-                "SET",
-                &[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()],
-                "Changes settings, all or none",
-                "OK",
-            ),
-            sub("RESETSTAT", &[], "Starts the counters of INFO anew", "OK"),
-            sub("REWRITE", &[], "Writes the settings into the configuration file", "OK"),
-            Row {
-                flags: FLAGS.without(Flags::ADMIN),
-                ..sub("HELP", &[], "What the subcommands are", "Array of lines")
-            },
-        ],
-        ..ROW
-    },
-    &[get, set, reset_stat, rewrite, help],
+    Row::command("CONFIG").summary("About settings"),
+    &[
+        Command::new(
+            Row::subcommand("GET")
+                .args(&[Arg::pattern("parameter").multiple()])
+                .flags(FLAGS)
+                .summary("The settings that match")
+                .reply("Array of names and values in turn (RESP3: map)"),
+            get,
+        ),
+        Command::new(
+            Row::subcommand("SET")
+                .args(&[Arg::block(
+                    "data",
+                    &[Arg::string("parameter"), Arg::string("value").secret_by_setting()],
+                )
+                .multiple()])
+                .flags(FLAGS)
+                .summary("Changes settings, all or none")
+                .reply("OK"),
+            set,
+        ),
+        Command::new(
+            Row::subcommand("RESETSTAT")
+                .flags(FLAGS)
+                .summary("Starts the counters of INFO anew")
+                .reply("OK"),
+            reset_stat,
+        ),
+        Command::new(
+            Row::subcommand("REWRITE")
+                .flags(FLAGS)
+                .summary("Writes the settings into the configuration file")
+                .reply("OK"),
+            rewrite,
+        ),
+        helps(Group::Server),
+    ],
 )];
 
 fn get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {

@@ -1,80 +1,89 @@
 //! SLOWLOG and LATENCY: which commands take long.
 
-use miso_protocol::command::{Arg, Flags, Row};
+use miso_protocol::command::{Arg, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 
-use super::rows::{ADMIN, HELP, row, sub};
-use crate::commands::subcommands::help;
+use super::rows::ADMIN;
+use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::node::latency::Series;
 
 pub(super) const SLOWLOG: Command = Command::parent(
-    Row {
-        subcommands: &[
-            sub(
-                "GET",
-                &[Arg::integer("count").optional()],
-                ADMIN,
-                "The latest slow commands",
-                "Array",
-            ),
-            sub("LEN", &[], ADMIN, "How many there are", "Integer"),
-            sub("RESET", &[], ADMIN, "Forgets them", "OK"),
-            HELP,
-        ],
-        ..row("SLOWLOG", &[], Flags::NONE, "About slow commands", "")
-    },
-    &[slowlog_get, slowlog_len, slowlog_reset, help],
+    Row::command("SLOWLOG").summary("About slow commands"),
+    &[
+        Command::new(
+            Row::subcommand("GET")
+                .args(&[Arg::integer("count").optional()])
+                .flags(ADMIN)
+                .summary("The latest slow commands")
+                .reply("Array"),
+            slowlog_get,
+        ),
+        Command::new(
+            Row::subcommand("LEN").flags(ADMIN).summary("How many there are").reply("Integer"),
+            slowlog_len,
+        ),
+        Command::new(
+            Row::subcommand("RESET").flags(ADMIN).summary("Forgets them").reply("OK"),
+            slowlog_reset,
+        ),
+        helps(Group::Server),
+    ],
 );
 
 pub(super) const LATENCY: Command = Command::parent(
-    Row {
-        subcommands: &[
-            sub("LATEST", &[], ADMIN, "The latest delay of each event", "Array"),
-            sub(
-                "HISTORY",
-                &[Arg::string("event")],
-                ADMIN,
-                "The delays of an event",
-                "Array of times and milliseconds",
-            ),
-            sub(
-                "RESET",
-                &[Arg::string("event").optional().multiple()],
-                ADMIN,
-                "Forgets events",
-                "Integer: how many",
-            ),
-            sub("DOCTOR", &[], ADMIN, "A summary of the delays", "Bulk string"),
-            sub(
-                "GRAPH",
-                &[Arg::string("event")],
-                ADMIN,
-                "The delays of an event, in a line each",
-                "Bulk string",
-            ),
-            sub(
-                "HISTOGRAM",
-                &[Arg::string("command").optional().multiple()],
-                ADMIN,
-                "How long commands take",
-                "Array (RESP3: map)",
-            ),
-            HELP,
-        ],
-        ..row("LATENCY", &[], Flags::NONE, "About delays", "")
-    },
+    Row::command("LATENCY").summary("About delays"),
     &[
-        latency_latest,
-        latency_history,
-        latency_reset,
-        latency_doctor,
-        latency_graph,
-        latency_histogram,
-        help,
+        Command::new(
+            Row::subcommand("LATEST")
+                .flags(ADMIN)
+                .summary("The latest delay of each event")
+                .reply("Array"),
+            latency_latest,
+        ),
+        Command::new(
+            Row::subcommand("HISTORY")
+                .args(&[Arg::string("event")])
+                .flags(ADMIN)
+                .summary("The delays of an event")
+                .reply("Array of times and milliseconds"),
+            latency_history,
+        ),
+        Command::new(
+            Row::subcommand("RESET")
+                .args(&[Arg::string("event").optional().multiple()])
+                .flags(ADMIN)
+                .summary("Forgets events")
+                .reply("Integer: how many"),
+            latency_reset,
+        ),
+        Command::new(
+            Row::subcommand("DOCTOR")
+                .flags(ADMIN)
+                .summary("A summary of the delays")
+                .reply("Bulk string"),
+            latency_doctor,
+        ),
+        Command::new(
+            Row::subcommand("GRAPH")
+                .args(&[Arg::string("event")])
+                .flags(ADMIN)
+                .summary("The delays of an event, in a line each")
+                .reply("Bulk string"),
+            latency_graph,
+        ),
+        Command::new(
+            Row::subcommand("HISTOGRAM")
+                .args(&[Arg::string("command").optional().multiple()])
+                .flags(ADMIN)
+                .summary("How long commands take")
+                .reply("Array (RESP3: map)"),
+            latency_histogram,
+        ),
+        helps(Group::Server),
     ],
 );
 

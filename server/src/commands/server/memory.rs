@@ -2,44 +2,57 @@
 
 use std::sync::atomic::Ordering;
 
-use miso_protocol::command::{Arg, Categories, Flags, Row};
+use miso_protocol::command::{Arg, Group, Row};
 use miso_protocol::request::Args;
 
-use super::rows::{HELP, PLAIN, reads, row, sub};
+use super::rows::PLAIN;
 use crate::allocator::used_bytes;
-use crate::commands::subcommands::help;
+use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 
 pub(super) const MEMORY: Command = Command::parent(
-    Row {
-        subcommands: &[
-            reads(
-                Categories::NONE,
-                sub(
-                    "USAGE",
-                    &[Arg::key("key"), Arg::integer("count").with_token("SAMPLES").optional()],
-                    Flags::NONE,
-                    "Bytes that an object takes",
-                    "Integer, or nil if it is absent",
-                ),
-            ),
-            sub("DOCTOR", &[], PLAIN, "A summary of memory use", "Bulk string"),
-            sub(
-                "STATS",
-                &[],
-                PLAIN,
-                "Where memory goes",
-                "Array of names and values in turn (RESP3: map)",
-            ),
-            sub("PURGE", &[], PLAIN, "Accepted; the allocator returns memory by itself", "OK"),
-            sub("MALLOC-STATS", &[], PLAIN, "The allocator", "Bulk string"),
-            HELP,
-        ],
-        ..row("MEMORY", &[], Flags::NONE, "About memory", "")
-    },
-    &[memory_usage, memory_doctor, memory_stats, memory_purge, memory_malloc, help],
+    Row::command("MEMORY").summary("About memory"),
+    &[
+        Command::new(
+            Row::subcommand("USAGE")
+                .args(&[Arg::key("key"), Arg::integer("count").with_token("SAMPLES").optional()])
+                .reads()
+                .summary("Bytes that an object takes")
+                .reply("Integer, or nil if it is absent"),
+            memory_usage,
+        ),
+        Command::new(
+            Row::subcommand("DOCTOR")
+                .flags(PLAIN)
+                .summary("A summary of memory use")
+                .reply("Bulk string"),
+            memory_doctor,
+        ),
+        Command::new(
+            Row::subcommand("STATS")
+                .flags(PLAIN)
+                .summary("Where memory goes")
+                .reply("Array of names and values in turn (RESP3: map)"),
+            memory_stats,
+        ),
+        Command::new(
+            Row::subcommand("PURGE")
+                .flags(PLAIN)
+                .summary("Accepted; the allocator returns memory by itself")
+                .reply("OK"),
+            memory_purge,
+        ),
+        Command::new(
+            Row::subcommand("MALLOC-STATS")
+                .flags(PLAIN)
+                .summary("The allocator")
+                .reply("Bulk string"),
+            memory_malloc,
+        ),
+        helps(Group::Server),
+    ],
 );
 
 /// MEMORY USAGE key [SAMPLES n].

@@ -10,59 +10,49 @@ mod saving;
 use std::sync::Arc;
 use std::time::Duration;
 
-use miso_protocol::command::{Arg, Categories, Flags, Row};
+use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
 use miso_protocol::request::Args;
 use miso_replication::{Answer, Ask};
 
 use crate::clock::unix_micros;
 use crate::commands::redis::object;
-use crate::commands::subcommands::help;
+use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
 use crate::peers;
 
-use rows::{ADMIN, HELP, PLAIN, row, sub};
+use rows::{ADMIN, PLAIN};
 
 /// How long INFO waits to hear of the nodes.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(crate) const SERVER: &[Command] = &[
     Command::new(
-        Row {
-            categories: Categories::DANGEROUS,
-            ..row(
-                "INFO",
-                &[Arg::string("section").optional().multiple()],
-                PLAIN,
-                "What the server is and does",
-                "Bulk string of lines",
-            )
-        },
+        Row::command("INFO")
+            .args(&[Arg::string("section").optional().multiple()])
+            .flags(PLAIN)
+            .categories(Categories::DANGEROUS)
+            .summary("What the server is and does")
+            .reply("Bulk string of lines"),
         info,
     ),
     Command::new(
-        row(
-            "TIME",
-            &[],
-            PLAIN.with(Flags::FAST),
-            "Seconds and microseconds since 1970",
-            "Array of two bulk strings",
-        ),
+        Row::command("TIME")
+            .flags(PLAIN)
+            .fast()
+            .summary("Seconds and microseconds since 1970")
+            .reply("Array of two bulk strings"),
         time,
     ),
     Command::new(
-        Row {
-            categories: Categories::DANGEROUS,
-            ..row(
-                "ROLE",
-                &[],
-                PLAIN.with(Flags::FAST),
-                "The role that Redis's tools expect",
-                "Array: master, 0, no replicas",
-            )
-        },
+        Row::command("ROLE")
+            .flags(PLAIN)
+            .fast()
+            .categories(Categories::DANGEROUS)
+            .summary("The role that Redis's tools expect")
+            .reply("Array: master, 0, no replicas"),
         role,
     ),
     saving::LASTSAVE,
@@ -70,23 +60,20 @@ pub(crate) const SERVER: &[Command] = &[
     saving::BGSAVE,
     saving::BGREWRITEAOF,
     Command::new(
-        row(
-            "SHUTDOWN",
-            &[Arg::string("option").optional().multiple()],
-            ADMIN.with(Flags::NO_MULTI),
-            "Ends the server",
-            "Nothing, or an error",
-        ),
+        Row::command("SHUTDOWN")
+            .args(&[Arg::string("option").optional().multiple()])
+            .flags(ADMIN)
+            .flags(Flags::NO_MULTI)
+            .summary("Ends the server")
+            .reply("Nothing, or an error"),
         shutdown,
     ),
     Command::new(
-        row(
-            "MONITOR",
-            &[],
-            ADMIN.with(Flags::NO_MULTI),
-            "Shows every command that runs",
-            "OK, then a line per command",
-        ),
+        Row::command("MONITOR")
+            .flags(ADMIN)
+            .flags(Flags::NO_MULTI)
+            .summary("Shows every command that runs")
+            .reply("OK, then a line per command"),
         monitor,
     ),
     memory::MEMORY,
@@ -94,20 +81,18 @@ pub(crate) const SERVER: &[Command] = &[
     latency::SLOWLOG,
     latency::LATENCY,
     Command::parent(
-        Row {
-            subcommands: &[
-                sub(
-                    "SLEEP",
-                    &[Arg::double("seconds")],
-                    ADMIN,
-                    "Keeps this connection waiting",
-                    "OK",
-                ),
-                HELP,
-            ],
-            ..row("DEBUG", &[], ADMIN, "For tests", "")
-        },
-        &[debug_sleep, help],
+        Row::command("DEBUG").flags(ADMIN).summary("For tests"),
+        &[
+            Command::new(
+                Row::subcommand("SLEEP")
+                    .args(&[Arg::double("seconds")])
+                    .flags(ADMIN)
+                    .summary("Keeps this connection waiting")
+                    .reply("OK"),
+                debug_sleep,
+            ),
+            helps(Group::Server),
+        ],
     ),
 ];
 

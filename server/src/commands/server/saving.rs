@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use miso_protocol::command::{Arg, Flags};
+use miso_protocol::command::{Arg, Flags, Row};
 use miso_protocol::request::Args;
 
-use super::rows::{ADMIN, row};
+use super::rows::ADMIN;
 use crate::durability;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
@@ -14,40 +14,40 @@ use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
 
 pub(super) const LASTSAVE: Command = Command::new(
-    row(
-        "LASTSAVE",
-        &[],
-        ADMIN.with(Flags::FAST),
-        "When a checkpoint was last written",
-        "Integer: seconds since 1970",
-    ),
+    Row::command("LASTSAVE")
+        .flags(ADMIN)
+        .fast()
+        .summary("When a checkpoint was last written")
+        .reply("Integer: seconds since 1970"),
     last_save,
 );
 
 pub(super) const SAVE: Command = Command::new(
-    row("SAVE", &[], ADMIN.with(Flags::NO_MULTI), "Writes a checkpoint of everything", "OK"),
+    Row::command("SAVE")
+        .flags(ADMIN)
+        .flags(Flags::NO_MULTI)
+        .summary("Writes a checkpoint of everything")
+        .reply("OK"),
     save,
 );
 
 pub(super) const BGSAVE: Command = Command::new(
-    row(
-        "BGSAVE",
-        &[Arg::token("SCHEDULE").optional()],
-        ADMIN,
-        "Writes a checkpoint of everything in the background",
-        "Simple string",
-    ),
+    Row::command("BGSAVE")
+        .args(&[Arg::token("SCHEDULE").optional()])
+        .flags(ADMIN)
+        .summary("Writes a checkpoint of everything in the background")
+        .reply("Simple string"),
     bg_save,
 );
 
 pub(super) const BGREWRITEAOF: Command = Command::new(
-    row(
-        "BGREWRITEAOF",
-        &[],
-        ADMIN,
-        "Writes a checkpoint in the background, after which older journals go",
-        "Simple string",
-    ),
+    Row::command("BGREWRITEAOF")
+        .flags(ADMIN)
+        .summary(
+            "Writes a checkpoint in the background, after which older \
+             journals go",
+        )
+        .reply("Simple string"),
     bg_rewrite,
 );
 

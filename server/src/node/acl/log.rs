@@ -2,12 +2,16 @@
 
 use std::collections::VecDeque;
 
+use miso_protocol::names;
 use parking_lot::Mutex;
 
 use crate::clock::unix_micros;
 
 /// How long equal refusals are counted in one line, in microseconds.
 const SAME: u64 = 60_000_000;
+
+/// The most bytes of a key, a channel or a command that a line keeps.
+const OBJECT_MAX: usize = 1024;
 
 /// One line of ACL LOG.
 #[derive(Clone, Debug)]
@@ -34,12 +38,23 @@ impl LogEntry {
             count: 1,
             reason,
             context,
-            object,
-            username: String::from_utf8_lossy(username).into_owned(),
+            object: bounded(object),
+            username: names::escape(username).into_owned(),
             client,
             at_micros: unix_micros(),
         }
     }
+}
+
+/// A text cut to [`OBJECT_MAX`] bytes: the client that is refused chooses it.
+fn bounded(mut text: String) -> String {
+    if text.len() > OBJECT_MAX {
+        let cut = (0..=OBJECT_MAX).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(cut.unwrap_or(0));
+        text.push_str("..");
+        text.shrink_to_fit();
+    }
+    text
 }
 
 /// The latest refusals, the newest first.
@@ -85,6 +100,17 @@ mod tests {
     fn refused(object: &str, at_micros: u64) -> LogEntry {
         let entry = LogEntry::now("key", "toplevel", object.into(), b"u", "id=1".into());
         LogEntry { at_micros, ..entry }
+    }
+
+    /// A user of few rights must not fill the memory with what it was refused.
+    #[test]
+    fn a_line_keeps_little_of_a_long_name() {
+        let log = Log::default();
+        let long = "\u{fc}".repeat(1 << 20);
+        log.add(LogEntry::now("key", "toplevel", long, &[b'x'; 1 << 20], "id=1".into()), 2);
+        let line = &log.latest(1)[0];
+        assert!(line.object.len() <= OBJECT_MAX + 2 && line.object.ends_with("\u{fc}.."));
+        assert!(line.username.len() < 300);
     }
 
     #[test]

@@ -108,61 +108,74 @@ impl Acl {
         removed
     }
 
-    /// Replaces all users by those of a file's text: all or none.
-    pub(crate) fn load(&self, text: &str, table: &Table) -> Result<(), String> {
+    /// Replaces all users by those of a file's text: all or none. If the file has no default user, that
+    /// one has `password` (`requirepass`), or none if that is empty.
+    ///
+    /// # Errors
+    /// Which line is not valid, and why.
+    pub(crate) fn load(&self, text: &[u8], table: &Table, password: &[u8]) -> Result<(), String> {
         let mut fresh: BTreeMap<Box<[u8]>, Arc<User>> = BTreeMap::new();
-        for (number, line) in text.lines().enumerate().map(|(n, line)| (n + 1, line.trim())) {
-            if line.is_empty() || line.starts_with('#') {
+        for (line, number) in text.split(|byte| *byte == b'\n').zip(1..) {
+            let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            let Some(first) = words.next().filter(|first| !first.starts_with(b"#")) else {
                 continue;
-            }
-            let mut words = line.split_whitespace();
-            let (Some("user"), Some(name)) = (words.next(), words.next()) else {
+            };
+            let (b"user", Some(name)) = (first, words.next()) else {
                 return Err(format!("line {number}: should start with user keyword"));
             };
-            let mut user = User::new(name.as_bytes(), table.len());
+            let mut user = User::new(name, table.len());
             for word in words {
-                user.apply(word.as_bytes(), table).map_err(|why| {
+                user.apply(word, table).map_err(|why| {
                     // A password is not repeated in an error, only its sign.
-                    let shown =
-                        if word.starts_with(['>', '<', '#', '!']) { &word[..1] } else { word };
-                    format!("line {number}: '{shown}': {why}")
+                    let is_password = matches!(word, [b'>' | b'<' | b'#' | b'!', ..]);
+                    let shown = if is_password { &word[..1] } else { word };
+                    format!("line {number}: '{}': {why}", shown.escape_ascii())
                 })?;
             }
-            if fresh.insert(Box::from(name.as_bytes()), Arc::new(user)).is_some() {
-                return Err(format!("line {number}: duplicate user '{name}' found"));
+            if fresh.insert(Box::from(name), Arc::new(user)).is_some() {
+                return Err(format!(
+                    "line {number}: duplicate user '{}' found",
+                    name.escape_ascii()
+                ));
             }
         }
-        fresh.entry(Box::from(DEFAULT)).or_insert_with(|| Arc::new(User::default_user(table)));
+        fresh.entry(Box::from(DEFAULT)).or_insert_with(|| {
+            let mut user = User::default_user(table);
+            user.set_password(password);
+            Arc::new(user)
+        });
         *self.users.write() = fresh;
         self.changed();
         Ok(())
+    }
+
+    /// The users' lines, as the file holds them.
+    pub(crate) fn text(&self) -> Vec<u8> {
+        self.all().iter().flat_map(|user| [user.line(), b"\n".to_vec()].concat()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use miso_protocol::command::{Access, Row};
+    use miso_protocol::command::{Arg, Flags, Row};
     use miso_protocol::request::OwnedArgs;
 
     use super::user::Denied;
     use super::*;
 
+    const KEY: Arg = Arg::key("key");
+    const CHANNEL: Arg = Arg::string("channel");
+    const MESSAGE: Arg = Arg::string("message");
     static ROWS: [Row; 3] = [
-        Row { name: "GET", access: Access::Read, args: &[GET_KEY], ..Row::EMPTY },
-        Row { name: "SET", access: Access::Write, args: &[GET_KEY], ..Row::EMPTY },
-        Row {
-            name: "CLIENT",
-            subcommands: &[
-                Row { name: "ID", is_subcommand: true, ..Row::EMPTY },
-                Row { name: "KILL", is_subcommand: true, ..Row::EMPTY },
-            ],
-            ..Row::EMPTY
-        },
+        Row::command("GET").args(&[KEY]).reads(),
+        Row::command("SET").args(&[KEY]).writes(),
+        Row::command("CLIENT").parent(),
     ];
-    const GET_KEY: miso_protocol::command::Arg = miso_protocol::command::Arg::key("key");
+    static SUBS: [Row; 2] = [Row::subcommand("ID"), Row::subcommand("KILL")];
 
     fn table() -> Table {
-        Table::new(&ROWS)
+        let subs = |row: &'static Row| SUBS.iter().filter(|_| row.is_parent());
+        Table::with_subcommands(ROWS.iter().map(|row| (row, subs(row))))
     }
 
     fn set(acl: &Acl, table: &Table, rules: &str) -> Result<(), String> {
@@ -179,7 +192,7 @@ mod tests {
             let words = OwnedArgs::from_parts(&[b"command", b"key"]);
             let may = |number: u16, sub: Option<usize>| {
                 let row = table.row(number);
-                let sub = sub.map(|at| (at, &row.subcommands[at]));
+                let sub = sub.map(|at| (at, table.subcommands(number)[at]));
                 user.check((number, row), sub, words.as_args()) != Err(Denied::Command)
             };
             let client = table.find(b"CLIENT").expect("a command");
@@ -187,8 +200,7 @@ mod tests {
             (0..3).map(|number| may(number, None)).chain(subs).collect::<Vec<bool>>()
         };
         let before = rights(&acl);
-        let text: String = acl.all().iter().map(|user| user.line() + "\n").collect();
-        acl.load(&text, &table).expect("a line that was written can be read");
+        acl.load(&acl.text(), &table, b"").expect("a line that was written can be read");
         (before, rights(&acl))
     }
 
@@ -224,6 +236,52 @@ mod tests {
         assert!(acl.authenticate(b"u", b"b").is_some());
         set(&acl, &table, "off").expect("a valid rule");
         assert!(acl.authenticate(b"u", b"b").is_none());
+    }
+
+    #[test]
+    fn a_file_without_a_default_user_leaves_it_its_password() {
+        let table = table();
+        let acl = Acl::new(&table, b"secret");
+        acl.load(b"user u on nopass ~* +@all\n", &table, b"secret").expect("a valid file");
+        assert!(acl.anonymous().is_none() && acl.authenticate(DEFAULT, b"secret").is_some());
+        acl.load(b"user default on nopass ~* &* +@all\n", &table, b"secret").expect("a valid file");
+        assert!(acl.anonymous().is_some(), "the file says so");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_come_back_from_the_file() {
+        let table = table();
+        let acl = Acl::new(&table, b"");
+        let rules = [&b"~k\xff*"[..], b"&c\xfe", b"%R~\xc3\x28"];
+        acl.set(b"u\xfd", rules.into_iter(), &table).expect("valid rules");
+        let line = |acl: &Acl| acl.get(b"u\xfd").expect("a user").line();
+        let before = line(&acl);
+        assert!(before.windows(3).any(|bytes| bytes == b"~k\xff"));
+        acl.load(&acl.text(), &table, b"").expect("a line that was written can be read");
+        assert_eq!(line(&acl), before);
+    }
+
+    #[test]
+    fn a_bound_user_neither_hears_nor_forges_changes_of_other_functions() {
+        let table = table();
+        let acl = Acl::new(&table, b"");
+        set(&acl, &table, "on nopass ~* &* +@all function:A").expect("valid rules");
+        let user = acl.get(b"u").expect("a user");
+        static SUBSCRIBE: Row =
+            Row::command("SUBSCRIBE").args(&[CHANNEL.multiple()]).flags(Flags::PUBSUB);
+        static PUBLISH: Row =
+            Row::command("PUBLISH").args(&[CHANNEL, MESSAGE]).flags(Flags::PUBSUB);
+        let may = |row: &Row, channel: &str| {
+            let words = OwnedArgs::from_parts(&[b"command", b"news", channel.as_bytes()]);
+            user.check((0, row), None, words.as_args().tail(usize::from(!row.args[0].multiple)))
+        };
+        assert_eq!(may(&SUBSCRIBE, "__miso__:A:cart"), Ok(()));
+        assert_eq!(may(&SUBSCRIBE, "__miso__:B:cart"), Err(Denied::Channel(2)));
+        assert_eq!(may(&SUBSCRIBE, "__miso__:AB:cart"), Err(Denied::Channel(2)));
+        assert_eq!(may(&PUBLISH, "chat"), Ok(()));
+        for channel in ["__miso__:A:cart", "__miso__:B:cart"] {
+            assert_eq!(may(&PUBLISH, channel), Err(Denied::Channel(1)), "{channel}");
+        }
     }
 
     #[test]

@@ -6,19 +6,23 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use miso_protocol::command::{Access, Categories, Row, Table};
-use miso_protocol::glob;
+use miso_protocol::command::{ArgKind, Categories, Flags, KeyFlags, Row, Table};
 use miso_protocol::request::Args;
+use miso_protocol::{glob, names};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::node::subscriptions::ChannelKind;
+use crate::node::subscriptions::{CHANGES, ChannelKind};
 
 /// The user that connections speak as unless they say otherwise.
 pub(crate) const DEFAULT: &[u8] = b"default";
 
 /// What a rule that is none is answered with.
 const SYNTAX: &str = "Syntax error";
+
+/// What the name of a function that cannot be one is answered with.
+const BAD_FUNCTION: &str =
+    "A function's name is 1 to 256 bytes of printable ASCII without blanks and '#'";
 
 /// A key pattern and what it allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +49,7 @@ pub(crate) struct User {
     /// Subcommands that differ from their command.
     subcommands: HashMap<(u16, usize), bool>,
     function: Option<Box<[u8]>>,
-    /// Whether it may do everything.
+    /// Whether it may do everything, for every function.
     unrestricted: bool,
 }
 
@@ -53,8 +57,10 @@ pub(crate) struct User {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
     Command,
-    Key,
-    Channel,
+    /// The key that is this word of the command.
+    Key(usize),
+    /// The channel that is this word of the command.
+    Channel(usize),
 }
 
 impl Denied {
@@ -62,8 +68,8 @@ impl Denied {
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Denied::Command => "command",
-            Denied::Key => "key",
-            Denied::Channel => "channel",
+            Denied::Key(_) => "key",
+            Denied::Channel(_) => "channel",
         }
     }
 
@@ -73,15 +79,15 @@ impl Denied {
             Denied::Command => {
                 format!("NOPERM this user has no permissions to run the '{name}' command")
             }
-            Denied::Key => "NOPERM this user has no permissions to access one of the keys used as arguments".into(),
-            Denied::Channel => "NOPERM this user has no permissions to access one of the channels used as arguments".into(),
+            Denied::Key(_) => "NOPERM this user has no permissions to access one of the keys used as arguments".into(),
+            Denied::Channel(_) => "NOPERM this user has no permissions to access one of the channels used as arguments".into(),
         }
     }
 }
 
 /// Whether `word` would not come back as one word from a line of the file.
 pub(crate) fn splits(word: &[u8]) -> bool {
-    String::from_utf8_lossy(word).chars().any(|c| c.is_whitespace() || c == '\0')
+    word.iter().any(|byte| byte.is_ascii_whitespace() || *byte == 0)
 }
 
 fn digest(password: &[u8]) -> [u8; 32] {
@@ -104,6 +110,35 @@ fn unhex(text: &[u8]) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(bytes)
+}
+
+/// The words of a command that are channels, from its first argument on.
+struct Channels {
+    kind: ChannelKind,
+    /// Whether all words are channels, which the command listens to; otherwise the first is one, to
+    /// which it publishes.
+    all: bool,
+}
+
+impl Channels {
+    /// Those of a command; none if it has none that a rule must allow: leaving a channel needs no right.
+    fn of(row: &Row) -> Option<Channels> {
+        let uses = row.flags.has(Flags::PUBSUB) && !row.is_subcommand;
+        let arg = row.args.first().filter(|arg| uses && !arg.optional)?;
+        let kind = match arg.kind {
+            ArgKind::ShardChannel => ChannelKind::Shard,
+            ArgKind::Pattern => ChannelKind::Pattern,
+            _ => ChannelKind::Channel,
+        };
+        Some(Channels { kind, all: arg.multiple })
+    }
+
+    fn allowed(&self, user: &User, channel: &[u8]) -> bool {
+        match self.all {
+            true => user.may_listen(self.kind, channel),
+            false => user.may_publish(self.kind, channel),
+        }
+    }
 }
 
 impl User {
@@ -181,39 +216,60 @@ impl User {
         if !special.copied().unwrap_or(self.allowed[usize::from(number)]) {
             return Err(Denied::Command);
         }
-        if !self.all_keys {
-            let row = subcommand.map_or(row, |(_, row)| row);
-            if !row.keys(args).all(|key| self.may_use(key.word, row.access)) {
-                return Err(Denied::Key);
-            }
+        let row = subcommand.map_or(row, |(_, row)| row);
+        if !self.all_keys
+            && let Some(key) = row.keys(args).find(|key| !self.may_use(key.word, key.flags))
+        {
+            return Err(Denied::Key(key.at));
         }
-        Ok(())
+        let Some(used) = Channels::of(row) else { return Ok(()) };
+        let last = if used.all { args.len() } else { 2 };
+        let allowed = |at: &usize| args.get(*at).is_none_or(|channel| used.allowed(self, channel));
+        match (1..last).find(|at| !allowed(at)) {
+            Some(at) => Err(Denied::Channel(at)),
+            None => Ok(()),
+        }
     }
 
     /// Whether it may use an object.
-    pub(crate) fn may_use(&self, key: &[u8], access: Access) -> bool {
-        self.keys.iter().any(|allowed| {
-            let fits = match access {
-                Access::Read => allowed.read,
-                Access::Write => allowed.write,
-                Access::None => true,
-            };
-            fits && glob::matches(&allowed.pattern, key, false)
-        })
+    pub(crate) fn may_use(&self, key: &[u8], flags: KeyFlags) -> bool {
+        self.all_keys
+            || self.keys.iter().any(|allowed| {
+                let fits = (allowed.read || !flags.reads()) && (allowed.write || !flags.writes());
+                fits && glob::matches(&allowed.pattern, key, false)
+            })
     }
 
-    /// Whether it may use a channel, or a pattern of channels.
-    pub(crate) fn may_listen(&self, kind: ChannelKind, channel: &[u8]) -> Result<(), Denied> {
+    /// Whether it may listen to a channel, or to a pattern of channels. What a pattern brings of other
+    /// functions is left out when it is published.
+    pub(crate) fn may_listen(&self, kind: ChannelKind, channel: &[u8]) -> bool {
+        let is_foreign = kind == ChannelKind::Channel
+            && channel.strip_prefix(CHANGES).is_some_and(|rest| !self.is_of_its_function(rest));
+        !is_foreign && self.has_channel(kind, channel)
+    }
+
+    /// Whether it may publish to a channel. What is told of changes is told by the server, so a user who
+    /// is bound to a function cannot forge it.
+    fn may_publish(&self, kind: ChannelKind, channel: &[u8]) -> bool {
+        let is_forged =
+            self.function.is_some() && kind == ChannelKind::Channel && channel.starts_with(CHANGES);
+        !is_forged && self.has_channel(kind, channel)
+    }
+
+    /// Whether a channel of changes, without its prefix, may be one of the user's function.
+    fn is_of_its_function(&self, rest: &[u8]) -> bool {
+        let Some(function) = &self.function else { return true };
+        rest.strip_prefix(&**function).is_some_and(|rest| rest.starts_with(b":"))
+    }
+
+    /// Whether its rules about channels allow one.
+    fn has_channel(&self, kind: ChannelKind, channel: &[u8]) -> bool {
         let fits = |allowed: &[u8]| match kind {
             // A pattern is allowed if it is one of the patterns, to the letter.
             ChannelKind::Pattern => allowed == channel,
             ChannelKind::Channel | ChannelKind::Shard => glob::matches(allowed, channel, false),
         };
-        if self.all_channels || self.channels.iter().any(|allowed| fits(allowed)) {
-            Ok(())
-        } else {
-            Err(Denied::Channel)
-        }
+        self.all_channels || self.channels.iter().any(|allowed| fits(allowed))
     }
 
     /// Applies one rule.
@@ -245,7 +301,7 @@ impl User {
             b"nocommands" => return self.apply(b"-@all", table),
             b"reset" => *self = User::new(&self.name, table.len()),
             b"clearselectors" | b"sanitize-payload" | b"skip-sanitize-payload" => {}
-            b"function:*" => self.function = None,
+            b"function:*" | b"function=*" => self.function = None,
             _ => match rule {
                 [sign @ (b'>' | b'<' | b'#' | b'!'), rest @ ..] => {
                     self.apply_password(*sign, rest)?;
@@ -264,15 +320,20 @@ impl User {
                     self.apply_command(*sign == b'+', rest, table)?;
                     self.note(&lower);
                 }
-                [prefix @ .., _] if lower.starts_with(b"function:") && prefix.len() >= 9 => {
-                    self.function = Some(Box::from(&rule[9..]));
+                [_, ..] if lower.starts_with(b"function:") || lower.starts_with(b"function=") => {
+                    let name = &rule[9..];
+                    if !names::is_name(name) {
+                        return Err(BAD_FUNCTION);
+                    }
+                    self.function = Some(Box::from(name));
                 }
                 _ => return Err(SYNTAX),
             },
         }
         let all = self.allowed.iter().all(|allowed| *allowed)
             && self.subcommands.values().all(|allowed| *allowed);
-        self.unrestricted = all && self.all_keys && self.all_channels;
+        let is_bound = self.function.is_some();
+        self.unrestricted = all && self.all_keys && self.all_channels && !is_bound;
         Ok(())
     }
 
@@ -355,12 +416,12 @@ impl User {
     }
 
     fn set_category(&mut self, category: Categories, allow: bool, table: &Table) {
-        for (number, row) in (0u16..).zip(table.iter()) {
+        for (number, (row, subcommands)) in (0u16..).zip(table.all()) {
             if row.acl_categories().has(category) {
                 self.allowed[usize::from(number)] = allow;
                 self.subcommands.retain(|(command, _), _| *command != number);
             }
-            for (at, sub) in row.subcommands.iter().enumerate() {
+            for (at, sub) in subcommands.iter().enumerate() {
                 if sub.acl_categories().has(category) && !row.acl_categories().has(category) {
                     self.subcommands.insert((number, at), allow);
                 }
@@ -414,45 +475,45 @@ impl User {
     }
 
     /// The rules about which objects it may use.
-    pub(crate) fn key_rules(&self) -> String {
+    pub(crate) fn key_rules(&self) -> Vec<u8> {
         if self.all_keys {
-            return "~*".into();
+            return b"~*".into();
         }
         let rule = |key: &KeyPattern| {
-            let pattern = String::from_utf8_lossy(&key.pattern);
-            match (key.read, key.write) {
-                (true, true) => format!("~{pattern}"),
-                (true, false) => format!("%R~{pattern}"),
-                _ => format!("%W~{pattern}"),
-            }
+            let sign: &[u8] = match (key.read, key.write) {
+                (true, true) => b"~",
+                (true, false) => b"%R~",
+                _ => b"%W~",
+            };
+            [sign, &key.pattern].concat()
         };
-        self.keys.iter().map(rule).collect::<Vec<_>>().join(" ")
+        self.keys.iter().map(rule).collect::<Vec<_>>().join(&b' ')
     }
 
     /// The rules about which channels it may listen to.
-    pub(crate) fn channel_rules(&self) -> String {
+    pub(crate) fn channel_rules(&self) -> Vec<u8> {
         if self.all_channels {
-            return "&*".into();
+            return b"&*".into();
         }
-        let rule = |channel| format!("&{}", String::from_utf8_lossy(channel));
-        self.channels.iter().map(|channel| rule(channel)).collect::<Vec<_>>().join(" ")
+        let rules = self.channels.iter().map(|channel| [b"&", &**channel].concat());
+        rules.collect::<Vec<_>>().join(&b' ')
     }
 
-    /// Its line in ACL LIST and in the file.
-    pub(crate) fn line(&self) -> String {
-        let mut words = vec!["user".to_owned(), String::from_utf8_lossy(&self.name).into_owned()];
-        words.extend(self.flags().into_iter().map(str::to_owned));
-        words.extend(self.hashes().into_iter().map(|hash| format!("#{hash}")));
+    /// Its line in ACL LIST and in the file, byte for byte as its rules were given.
+    pub(crate) fn line(&self) -> Vec<u8> {
+        let mut words = vec![b"user".to_vec(), self.name.to_vec()];
+        words.extend(self.flags().into_iter().map(|flag| flag.as_bytes().to_vec()));
+        words.extend(self.hashes().into_iter().map(|hash| format!("#{hash}").into_bytes()));
         words.extend(Some(self.key_rules()).filter(|keys| !keys.is_empty()));
         if !self.all_channels {
-            words.push("resetchannels".into());
+            words.push(b"resetchannels".to_vec());
         }
         words.extend(Some(self.channel_rules()).filter(|channels| !channels.is_empty()));
-        words.push(self.commands());
+        words.push(self.commands().into_bytes());
         if let Some(function) = &self.function {
-            words.push(format!("function:{}", String::from_utf8_lossy(function)));
+            words.push([b"function:", &**function].concat());
         }
-        words.join(" ")
+        words.join(&b' ')
     }
 }
 
@@ -462,8 +523,7 @@ mod tests {
 
     use super::*;
 
-    static ROWS: [Row; 1] =
-        [Row { name: "GET", access: Access::Read, args: &[Arg::key("key")], ..Row::EMPTY }];
+    static ROWS: [Row; 1] = [Row::command("GET").args(&[Arg::key("key")]).reads()];
 
     #[test]
     fn keys_by_access() {
@@ -475,8 +535,8 @@ mod tests {
         for (key, read, write) in
             [("r:1", true, false), ("w:1", false, true), ("b:1", true, true), ("x", false, false)]
         {
-            assert_eq!(user.may_use(key.as_bytes(), Access::Read), read, "{key}");
-            assert_eq!(user.may_use(key.as_bytes(), Access::Write), write, "{key}");
+            assert_eq!(user.may_use(key.as_bytes(), KeyFlags::READ), read, "{key}");
+            assert_eq!(user.may_use(key.as_bytes(), KeyFlags::WRITTEN), write, "{key}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Keyspace and Miso: objects, functions, and the other nodes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use miso_replication::Liveness;
 
@@ -49,10 +49,7 @@ pub(super) const MISO: &[Row] = &[
         "miso_functions_running",
         Unit::None,
         "Functions that run on this node",
-        |r| {
-            let linger = r.node.settings.function_linger();
-            Value::Count(r.node.registry.running(Instant::now(), linger).len() as u64)
-        },
+        |r| Value::Count(r.node.registry.count() as u64),
     ),
     only("miso_open_mode", "Whether anybody may connect without a password", |r| {
         Value::Flag(r.node.acl.open_mode())

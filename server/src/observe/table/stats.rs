@@ -76,7 +76,13 @@ pub(super) const STATS: &[Row] = &[
     zero("expired_time_cap_reached_count", "0: no object expires"),
     zero("expire_cycle_cpu_milliseconds", "0: no object expires"),
     zero("evicted_keys", "0: nothing is evicted"),
-    zero("evicted_clients", "0: clients are closed by client-output-buffer-limit only"),
+    counter(
+        "evicted_clients",
+        "miso_evicted_clients",
+        Unit::None,
+        "Connections closed by maxmemory-clients",
+        |r| Value::Count(r.node.stats.evicted_clients.load(Ordering::Relaxed)),
+    ),
     zero("total_eviction_exceeded_time", "0: nothing is evicted"),
     zero("current_eviction_exceeded_time", "0: nothing is evicted"),
     counter("keyspace_hits", "miso_keyspace_hits", Unit::None, "Reads that found a value", |r| {
