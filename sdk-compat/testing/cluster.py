@@ -81,6 +81,11 @@ class Node:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def stopped(self):
+        """Whether every thread of it stands still, which is a little after the signal."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        return all(task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
     def kill(self):
         if self.process:
             self.process.kill()
@@ -107,6 +112,8 @@ class Cluster:
             await node.start([other for other in self.nodes if other is not node])
         elif verb == "freeze":
             node.signal(signal.SIGSTOP)
+            while not node.stopped():
+                await asyncio.sleep(0.005)
         elif verb == "thaw":
             node.signal(signal.SIGCONT)
         elif verb == "drop":

@@ -3,6 +3,8 @@
 // connection: `send(args)` answers the reply (integers as strings, texts as Buffers, maps as flat arrays) or rejects;
 // `onEnd` is called once when the connection has ended.
 
+const { within, LATE } = require("./within.cjs");
+
 /** node-redis. */
 function nodeRedis() {
   const { createClient, RESP_TYPES, ErrorReply } = require("redis");
@@ -40,7 +42,7 @@ function nodeRedis() {
         end();
       };
       try {
-        await client.connect();
+        await within(connectTimeout, client.connect());
       } catch (error) {
         destroy();
         throw error;
@@ -80,10 +82,10 @@ function ioredis(Redis) {
       client.on("error", (error) => (failure = error));
       client.once("end", onEnd);
       try {
-        await client.connect();
+        await within(connectTimeout, client.connect());
       } catch (error) {
         client.disconnect();
-        throw failure ?? error;
+        throw error === LATE ? error : (failure ?? error);
       }
       return {
         send: ([command, ...args]) => client.callBuffer(command, ...args),

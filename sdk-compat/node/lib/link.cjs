@@ -4,6 +4,7 @@
 const { randomUUID } = require("node:crypto");
 const errors = require("./errors.cjs");
 const drivers = require("./drivers.cjs");
+const { within, LATE } = require("./within.cjs");
 
 const { NotSent, Unreachable, UnknownOutcome, FunctionMismatch, ArgumentError, MisoError } = errors;
 
@@ -21,16 +22,8 @@ const DEFAULTS = {
 const PAUSE_MS = 50;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Rejects with `error()` after `ms`, unless `promise` settles before. */
-function within(ms, promise, error) {
-  let timer;
-  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(error()), ms)));
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
 /** The server has run nothing and will soon. */
 const NOT_YET = /^(LOADING|TRYAGAIN)\b/;
-const LATE = Symbol("late");
 const text = (reply) => (reply === null || reply === undefined ? null : reply.toString());
 
 /** Whether `id` may stand after MISO.ONCE. */
@@ -60,7 +53,7 @@ class Link {
     connection.used = Date.now();
     if (!idle) return connection;
     // A process that was frozen does not know that its connection was closed meanwhile.
-    connection.check ??= within(this.options.connectTimeout, connection.send(["PING"]), () => LATE)
+    connection.check ??= within(this.options.connectTimeout, connection.send(["PING"]))
       .then(() => true, (error) => this.driver.isReply(error))
       .finally(() => (connection.check = null));
     if (await connection.check) return connection;
@@ -95,7 +88,7 @@ class Link {
     try {
       connection = await this.driver.open(this.settings, this.options.connectTimeout, ended);
       connection.used = Date.now();
-      await within(this.options.connectTimeout, this.greet(connection), () => LATE);
+      await within(this.options.connectTimeout, this.greet(connection));
       return connection;
     } catch (error) {
       connection?.destroy();
@@ -195,7 +188,7 @@ class Link {
       lines.push(["EXEC"]);
     }
     const replies = Promise.all(lines.map((args) => connection.send(args).catch((error) => this.failure(error, args[0]))));
-    let results = await within(replyTimeout, replies, () => LATE).catch((error) => error);
+    let results = await within(replyTimeout, replies).catch((error) => error);
     if (results === LATE) {
       connection.destroy();
       const error = new Unreachable(`no reply within ${replyTimeout} ms`);
