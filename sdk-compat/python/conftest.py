@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import time
 
 import pytest
@@ -70,3 +71,54 @@ def r(node, protocol):
     client = redis.Redis.from_url(node.url(), protocol=protocol, decode_responses=True)
     yield client
     client.close()
+
+
+class Cluster:
+    """Some nodes with proxies in front of them, led by the lines of ../testing/cluster.py."""
+
+    def __init__(self, count, *flags):
+        program = REPOSITORY / "sdk-compat" / "testing" / "cluster.py"
+        self.process = subprocess.Popen(
+            [sys.executable, program, str(count), *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.ports = self.answer("ready").split()[1:]
+
+    def answer(self, word):
+        line = self.process.stdout.readline()
+        assert line.startswith(word), f"the cluster says: {line}"
+        return line
+
+    def do(self, line):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        self.answer("ok")
+
+    def url(self, node=0, name="car"):
+        return f"redis://{name}:-@127.0.0.1:{self.ports[node]}"
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def cluster():
+    """Starts clusters that end with the test."""
+    running = []
+
+    def start(count=3, *flags):
+        running.append(Cluster(count, *flags))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.stop()
+
+
+def until(condition, seconds=20):
+    """Waits until `condition` holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition does not come true"
+        time.sleep(0.01)
