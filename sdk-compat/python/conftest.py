@@ -18,7 +18,7 @@ READY = re.compile(r"Ready to accept connections on 127\.0\.0\.1:(\d+)\n")
 def binary():
     """The server under test: MISO_SERVER, else the newest build in the target directory."""
     if "MISO_SERVER" in os.environ:
-        return os.environ["MISO_SERVER"]
+        return os.path.abspath(os.environ["MISO_SERVER"])  # It starts in a folder of its own.
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
     builds = [path for path in target.glob("*/miso-server") if path.is_file()]
     assert builds, "run `cargo build -p miso-server` first, or set MISO_SERVER"
