@@ -285,3 +285,12 @@ func TestAFrozenProcess(t *testing.T) {
 	_ = child.Process.Signal(syscall.SIGCONT)
 	expect("2 <nil>\n")
 }
+
+func TestTheQuickStart(t *testing.T) {
+	node := startCluster(t, 1)
+	program := exec.Command("go", "run", "./examples/quickstart")
+	program.Env = append(os.Environ(), "MISO_URL="+node.url(0))
+	if out, err := program.CombinedOutput(); err != nil || string(out) != "driven: 120 m\n" {
+		t.Fatalf("%s, %v", out, err)
+	}
+}

@@ -147,6 +147,8 @@ async def main(count, flags):
         print("ready", *[node.clients.port for node in nodes], flush=True)
         lines = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, lines.feed_eof)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
         while line := await lines.readline():
             try:
