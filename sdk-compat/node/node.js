@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const repository = join(import.meta.dirname, "..", "..");
@@ -10,7 +10,7 @@ const DEADLINE_MS = 30_000;
 
 /** The server under test: MISO_SERVER, else the newest build in the target directory. */
 function binary() {
-  if (process.env.MISO_SERVER) return process.env.MISO_SERVER;
+  if (process.env.MISO_SERVER) return resolve(process.env.MISO_SERVER); // It starts in a folder of its own.
   const target = process.env.CARGO_TARGET_DIR ?? join(repository, "target");
   const builds = (existsSync(target) ? readdirSync(target) : [])
     .map((profile) => join(target, profile, "miso-server"))

@@ -1,0 +1,33 @@
+// The same package for import: one copy of it, whichever way it is loaded.
+import miso from "./index.cjs";
+
+export const {
+  MisoObject,
+  StatefulObject,
+  Batch,
+  GCounter,
+  PNCounter,
+  GSet,
+  ORSet,
+  MVRegister,
+  EWFlag,
+  ORMap,
+  MisoError,
+  SettingError,
+  ArgumentError,
+  Unreachable,
+  NotSent,
+  UnknownOutcome,
+  FunctionMismatch,
+  AccessError,
+  WrongType,
+  OnceError,
+  ReplyError,
+  Unencodable,
+  Undecodable,
+  ValueRangeError,
+  encode,
+  decode,
+  settings,
+  defaultId,
+} = miso;

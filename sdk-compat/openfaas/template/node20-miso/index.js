@@ -1,0 +1,2 @@
+"use strict";
+require("miso-crdt/openfaas").serve(require("./function/handler"));

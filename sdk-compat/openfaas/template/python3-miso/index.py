@@ -1,0 +1,4 @@
+from function import handler
+from miso_crdt.openfaas import serve
+
+serve(handler)
