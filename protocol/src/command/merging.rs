@@ -1,7 +1,5 @@
 //! How commands merge what nodes did while they could not hear each other.
 
-use super::{Access, Row};
-
 /// What becomes of a command's effect when another node ran a command on the same key at the same time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Merging {
@@ -27,48 +25,5 @@ impl Merging {
             Merging::DecidesHere => "decides here",
             Merging::Refused(_) => "refused",
         }
-    }
-}
-
-impl Row {
-    /// How it merges: what its row says, else what follows from its access.
-    #[must_use]
-    pub const fn merging(&self) -> Merging {
-        match (self.merging, self.access) {
-            (Some(merging), _) => merging,
-            (None, Access::Write) => Merging::Merges,
-            (None, Access::Read | Access::None) => Merging::Local,
-        }
-    }
-
-    /// Its summary with how it merges: `Sets a key (decides here)`; of what changes no data the summary
-    /// alone.
-    #[must_use]
-    pub fn full_summary(&self) -> String {
-        match (self.merging(), self.merge_note) {
-            (Merging::Local, _) => self.summary.to_owned(),
-            (Merging::Refused(reason), _) => format!("{} (not served: {reason})", self.summary),
-            (merging, "") => format!("{} ({})", self.summary, merging.name()),
-            (merging, note) => format!("{} ({}: {note})", self.summary, merging.name()),
-        }
-    }
-
-    /// The error that a refused command answers; none if it is served. `parent` is the name of the
-    /// command whose subcommand it is.
-    ///
-    /// ```
-    /// use miso_protocol::command::Row;
-    ///
-    /// const EVAL: Row = Row::command("EVAL").refused("scripts do not merge");
-    /// let error = "ERR 'eval' is not served: scripts do not merge; see docs/compatibility.md#eval";
-    /// assert_eq!(EVAL.refusal(None).as_deref(), Some(error));
-    /// ```
-    #[must_use]
-    pub fn refusal(&self, parent: Option<&str>) -> Option<String> {
-        let Merging::Refused(reason) = self.merging() else { return None };
-        let name = parent.map_or_else(String::new, |parent| format!("{parent} ")) + self.name;
-        let name = name.to_ascii_lowercase();
-        let anchor = name.replace(' ', "-");
-        Some(format!("ERR '{name}' is not served: {reason}; see docs/compatibility.md#{anchor}"))
     }
 }

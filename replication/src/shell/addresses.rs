@@ -1,7 +1,7 @@
 //! Where peers reach this node, by what it listens on: followed while it runs, since a node may be
 //! started before its network.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -59,16 +59,6 @@ pub(super) fn reachable(bound: &[SocketAddr]) -> Vec<String> {
     told
 }
 
-/// An address of a link alone, with its interface by name: `[fe80::1%eth0]:7379`. By number the standard
-/// library reads it itself.
-pub(super) fn scoped(address: &str) -> Option<SocketAddr> {
-    let (host, port) = address.strip_prefix('[')?.rsplit_once("]:")?;
-    let (ip, interface) = host.split_once('%')?;
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let index = interfaces.iter().find(|it| it.name == interface).and_then(|it| it.index)?;
-    Some(SocketAddrV6::new(ip.parse().ok()?, port.parse().ok()?, 0, index).into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,18 +67,5 @@ mod tests {
     fn an_address_that_is_listened_on_is_told_as_it_is() {
         let address: SocketAddr = "127.0.0.3:7379".parse().expect("an address");
         assert_eq!(reachable(&[address]), ["127.0.0.3:7379"]);
-    }
-
-    #[test]
-    fn an_interface_may_be_named() {
-        let interfaces = if_addrs::get_if_addrs().expect("there are interfaces");
-        let loopback = interfaces.iter().find(|it| it.is_loopback()).expect("a loopback interface");
-        let Some(SocketAddr::V6(read)) = scoped(&format!("[fe80::7%{}]:7379", loopback.name))
-        else {
-            panic!("it is not read")
-        };
-        assert_eq!((Some(read.scope_id()), read.port()), (loopback.index, 7379));
-        assert_eq!(scoped("[fe80::7%nosuch]:7379"), None);
-        assert_eq!(scoped("[::1]:7379"), None);
     }
 }

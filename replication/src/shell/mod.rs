@@ -20,6 +20,7 @@ mod mdns;
 mod outbox;
 mod pace;
 mod peers;
+mod scope;
 mod seeds;
 mod settings;
 mod start;

@@ -22,10 +22,10 @@ use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 use tower_service::Service;
 
-use super::addresses::scoped;
 use super::flow::{Flow, Metered};
 use super::incoming::{HeldLink, Incoming, Info};
 use super::outbox::{Outbox, Outgoing, outbox};
+use super::scope::scoped;
 use crate::LinkId;
 
 const PATH: &str = "/miso.peer.v1.Peer/Link";

@@ -6,4 +6,5 @@
 pub(crate) mod info;
 pub(crate) mod metrics;
 pub(crate) mod reading;
+mod row;
 mod table;

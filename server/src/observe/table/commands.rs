@@ -1,8 +1,8 @@
 //! Commandstats, Errorstats and Latencystats.
 
-use super::{Kind, Metric, Reading, Row, Unit, Value, column};
+use super::parts::{Kind, Metric, Reading, Row, Unit, Value, column};
 use crate::node::stats::CallSums;
-use crate::observe::metrics::{Family, Times};
+use crate::observe::row::{Family, Times};
 
 /// Calls of commands and subcommands.
 pub(super) const COMMAND_STATS: &[Row] = &[Row::Family(Family {

@@ -3,7 +3,7 @@
 //! The allocator does not say how many bytes it holds beyond those in use. As Redis does with such an
 //! allocator, the resident bytes of the process stand for them.
 
-use super::{Row, Unit, Value, difference, gauge, human, label, only, percent, ratio, zero};
+use super::parts::{Row, Unit, Value, difference, gauge, human, label, only, percent, ratio, zero};
 use crate::observe::reading::system_memory;
 use crate::settings::kind::Eviction;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use miso_replication::Liveness;
 
-use super::{Kind, Reading, Row, Unit, Value, column, counter, gauge, label, only};
-use crate::observe::metrics::{Family, Thing};
+use super::parts::{Kind, Reading, Row, Unit, Value, column, counter, gauge, label, only};
+use crate::observe::row::{Family, Thing};
 
 fn objects(r: &Reading<'_>) -> u64 {
     r.node.store.functions().iter().map(|function| function.object_count() as u64).sum()

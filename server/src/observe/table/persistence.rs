@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use miso_store::journal::{Journal, Status};
 
-use super::{Reading, Row, Unit, Value, counter, gauge, only, zero};
+use super::parts::{Reading, Row, Unit, Value, counter, gauge, only, zero};
 use crate::clock::unix_ms;
 
 fn running(r: &Reading<'_>) -> Value {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Row, Unit, Value, counter, gauge, label, only, zero};
+use super::parts::{Row, Unit, Value, counter, gauge, label, only, zero};
 use crate::clock::unix_micros;
 use crate::node::REDIS_VERSION;
 use crate::observe::reading::system_name;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Row, Unit, Value, counter, gauge, only, zero};
+use super::parts::{Row, Unit, Value, counter, gauge, only, zero};
 use crate::node::subscriptions::ChannelKind;
 
 /// Bytes a second, in Redis's unit.
