@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use miso_replication::NodeView;
 
-use super::metrics::{Row, Section, Value};
 use super::reading::Reading;
+use super::row::{Row, Section, Value};
 use super::table::SECTIONS;
 use crate::node::Node;
 

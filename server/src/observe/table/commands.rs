@@ -1,8 +1,8 @@
 //! Commandstats, Errorstats and Latencystats.
 
-use super::{Kind, Metric, Reading, Row, Unit, Value, column};
 use crate::node::stats::CallSums;
-use crate::observe::metrics::{Family, Times};
+use crate::observe::reading::Reading;
+use crate::observe::row::{Family, Kind, Metric, Row, Times, Unit, Value, column};
 
 /// Calls of commands and subcommands.
 pub(super) const COMMAND_STATS: &[Row] = &[Row::Family(Family {

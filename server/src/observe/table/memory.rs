@@ -3,8 +3,10 @@
 //! The allocator does not say how many bytes it holds beyond those in use. As Redis does with such an
 //! allocator, the resident bytes of the process stand for them.
 
-use super::{Row, Unit, Value, difference, gauge, human, label, only, percent, ratio, zero};
 use crate::observe::reading::system_memory;
+use crate::observe::row::{
+    Row, Unit, Value, difference, gauge, human, label, only, percent, ratio, zero,
+};
 use crate::settings::kind::Eviction;
 
 /// Memory.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::observe::reading::Reading;
+use crate::observe::row::{
+    Family, Kind, Row, Thing, Unit, Value, column, counter, gauge, label, only,
+};
 use miso_replication::Liveness;
-
-use super::{Kind, Reading, Row, Unit, Value, column, counter, gauge, label, only};
-use crate::observe::metrics::{Family, Thing};
 
 fn objects(r: &Reading<'_>) -> u64 {
     r.node.store.functions().iter().map(|function| function.object_count() as u64).sum()

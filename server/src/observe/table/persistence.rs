@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 
 use miso_store::journal::{Journal, Status};
 
-use super::{Reading, Row, Unit, Value, counter, gauge, only, zero};
 use crate::clock::unix_ms;
+use crate::observe::reading::Reading;
+use crate::observe::row::{Row, Unit, Value, counter, gauge, only, zero};
 
 fn running(r: &Reading<'_>) -> Value {
     Value::Flag(r.node.saving.running.load(Ordering::Relaxed))

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Row, Unit, Value, counter, gauge, label, only, zero};
 use crate::clock::unix_micros;
 use crate::node::REDIS_VERSION;
 use crate::observe::reading::system_name;
+use crate::observe::row::{Row, Unit, Value, counter, gauge, label, only, zero};
 
 fn text(text: impl Into<String>) -> Value {
     Value::Text(text.into())

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Row, Unit, Value, counter, gauge, only, zero};
 use crate::node::subscriptions::ChannelKind;
+use crate::observe::row::{Row, Unit, Value, counter, gauge, only, zero};
 
 /// Bytes a second, in Redis's unit.
 fn kbps(bytes: u64) -> Value {
