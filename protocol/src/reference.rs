@@ -103,6 +103,9 @@ fn entry(row: &Row, parent: &str, page: &mut String) {
     }
 }
 
+/// A section of the compatibility page: its heading, what it says, and which commands it has.
+type Section = (&'static str, &'static str, fn(Merging) -> bool);
+
 /// The compatibility page: all commands of Redis that the table knows, by how they merge. Each that is
 /// not served has a heading of its own, to which its error leads.
 #[must_use]
@@ -119,7 +122,7 @@ pub fn compatibility(table: &Table) -> String {
         commands.extend(subcommands.iter().map(|sub| (name(sub), *sub)));
     }
     commands.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let sections: [(&str, &str, fn(Merging) -> bool); 3] = [
+    let sections: [Section; 3] = [
         (
             "Merges",
             "Nodes may run these on one key at the same time, also while they cannot reach each other: \

@@ -52,7 +52,7 @@ fn names_that_would_break_a_line_are_refused_wherever_they_are_given() {
     assert_eq!(node.info("loading"), "0");
     for flag in ["--node-name", "--default-function"] {
         let output = Node::refused(&[flag, "a b"]);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let text = &output.stderr;
         assert!(text.contains("a name of 1 to 256 bytes"), "{text}");
     }
 }
