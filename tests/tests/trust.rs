@@ -52,7 +52,8 @@ fn names_that_would_break_a_line_are_refused_wherever_they_are_given() {
     assert_eq!(node.info("loading"), "0");
     for flag in ["--node-name", "--default-function"] {
         let output = Node::refused(&[flag, "a b"]);
-        assert!(output.stderr.contains("a name of 1 to 256 bytes"), "{}", output.stderr);
+        let text = &output.stderr;
+        assert!(text.contains("a name of 1 to 256 bytes"), "{text}");
     }
 }
 
@@ -168,7 +169,7 @@ fn rights_that_are_taken_away_reach_who_listens() {
     admin.script("ACL DELUSER foo => 1");
     monitor.rest();
     assert!(kept.read().expect("a message").to_string().contains("news"));
-    kept.assert_alive();
+    assert!(!kept.ask("PING").is_error());
 }
 
 #[test]
@@ -249,13 +250,13 @@ fn acl_dryrun_looks_at_channels_and_at_what_is_done_to_each_key() {
         r#"
         ACL SETUSER u on nopass %R~r* %W~w* &news +@all => OK
         ACL DRYRUN u SUBSCRIBE news => OK
-        ACL DRYRUN u SUBSCRIBE news other => "This user has no permissions to access the 'other' channel"
-        ACL DRYRUN u PUBLISH other x => "This user has no permissions to access the 'other' channel"
+        ACL DRYRUN u SUBSCRIBE news other => "This user has no permissions to access the \'other\' channel"
+        ACL DRYRUN u PUBLISH other x => "This user has no permissions to access the \'other\' channel"
         ACL DRYRUN u GCOUNTER.GET r n => OK
-        ACL DRYRUN u GCOUNTER.GET w n => "This user has no permissions to access the 'w' key"
+        ACL DRYRUN u GCOUNTER.GET w n => "This user has no permissions to access the \'w\' key"
         ACL DRYRUN u ORSET.ADD w n m => OK
-        ACL DRYRUN u ORSET.ADD r n m => "This user has no permissions to access the 'r' key"
-        ACL DRYRUN u GCOUNTER.ADD w n => "This user has no permissions to access the 'w' key"
+        ACL DRYRUN u ORSET.ADD r n m => "This user has no permissions to access the \'r\' key"
+        ACL DRYRUN u GCOUNTER.ADD w n => "This user has no permissions to access the \'w\' key"
         ACL GETUSER nosuch => nil
         "#,
     );

@@ -201,7 +201,11 @@ impl Connection {
                         self.flush().await?;
                         let until = self.node().clients.paused_until();
                         let mut over = Box::pin(tokio::time::sleep_until(until.into()));
-                        match self.idle(&mut over).await? {
+                        self.client.paused.store(true, Ordering::Release);
+                        let woken = self.idle(&mut over).await;
+                        self.client.active_ms.store(self.node().uptime_ms(), Ordering::Relaxed);
+                        self.client.paused.store(false, Ordering::Release);
+                        match woken? {
                             Woken::Closed => return Ok(None),
                             Woken::Called if self.take_messages() || self.is_over() => {
                                 return Ok(None);

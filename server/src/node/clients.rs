@@ -68,6 +68,8 @@ pub(crate) struct Client {
     called: AtomicBool,
     killed: AtomicBool,
     block: Mutex<Block>,
+    /// Whether it has sent a command that runs once CLIENT PAUSE ends.
+    pub(crate) paused: AtomicBool,
 }
 
 /// How CLIENT UNBLOCK ended a wait.
@@ -117,6 +119,7 @@ impl Client {
             called: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             block: Mutex::default(),
+            paused: AtomicBool::new(false),
         }
     }
 
@@ -216,6 +219,11 @@ impl Client {
     /// Whether a command keeps it waiting.
     pub(crate) fn is_blocked(&self) -> bool {
         *self.block.lock() != Block::None
+    }
+
+    /// Whether it is silent because it waits for an answer.
+    pub(crate) fn waits(&self) -> bool {
+        self.is_blocked() || self.paused.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_last_command(&self, row: u16, sub: Option<usize>) {

@@ -181,15 +181,11 @@ impl Node {
         if max > 0 {
             self.stats.evicted_clients.fetch_add(self.clients.evict(max), Ordering::Relaxed);
         }
-        // During CLIENT PAUSE clients are silent because they wait.
-        if let Some(timeout) = self.settings.timeout()
-            && !self.clients.is_paused(true)
-        {
+        if let Some(timeout) = self.settings.timeout() {
             let now = self.uptime_ms();
             for client in &clients {
                 let idle = now.saturating_sub(client.active_ms.load(Ordering::Relaxed));
-                let waits =
-                    client.subscribed() || client.is_blocked() || client.about.lock().monitors;
+                let waits = client.subscribed() || client.waits() || client.about.lock().monitors;
                 if u128::from(idle) > timeout.as_millis() && !waits {
                     client.kill();
                 }

@@ -309,8 +309,6 @@ impl Registry {
                 let was = replica.holders.remove(&held.number);
                 if was && lingers {
                     replica.until = replica.until.max(ttl.map(|ttl| now + ttl));
-                } else if was && replica.holders.is_empty() {
-                    replica.until = None;
                 }
                 was
             }),

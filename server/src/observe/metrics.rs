@@ -1,5 +1,5 @@
-//! Metrics: what a row of the table is, and the rows as OpenMetrics text, as the older Prometheus
-//! text, and as docs/metrics.md.
+//! Metrics: the rows of the table as OpenMetrics text, as the older Prometheus text, and as
+//! docs/metrics.md.
 //!
 //! Names follow Prometheus: a prefix `miso_`, base units (seconds, bytes, ratio) at the end of the
 //! name, `_total` after counters, which the printer adds. Source:

@@ -139,12 +139,12 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
         None => cx.session.registrations.take_all(&function),
         Some(id) => cx.session.registrations.take(&function, Some(id)).into_iter().collect(),
     };
-    let was = match replica {
-        // Its own connection has ended, so only its TTL holds it.
-        Some(id) if held.is_empty() => cx.node.registry.end_lapsing(&function, id),
-        _ => !held.is_empty(),
-    };
+    let mut was = !held.is_empty();
     held.into_iter().for_each(Registration::end);
+    if let Some(id) = replica {
+        // A connection that has ended may have left it a TTL.
+        was |= cx.node.registry.end_lapsing(&function, id);
+    }
     if replica.is_none() && cx.function_name() == &*function && cx.held.is_none() {
         // This connection's next touch registers the function again.
         cx.session.function = None;
