@@ -81,6 +81,8 @@ struct Entries {
     functions: BTreeMap<Bytes, Entry>,
     /// The functions that time alone ends, wholly or in part.
     lapsing: BTreeSet<Bytes>,
+    /// The functions that have ended and may still take memory.
+    ended: BTreeSet<Bytes>,
     /// How many named replicas there are.
     replicas: usize,
     next: u64,
@@ -104,6 +106,7 @@ impl Entries {
         if !entry.is_held() && !lingers {
             self.functions.remove(function);
             self.lapsing.remove(function);
+            self.ended.insert(function.clone());
             self.changed = true;
             return;
         }
@@ -199,6 +202,7 @@ impl Registry {
             Some((name, _)) => name.clone(),
             None => {
                 entries.changed = true;
+                entries.ended.remove(function.name());
                 if let Some(listener) = self.listener.get() {
                     listener.begins(function);
                 }
@@ -409,8 +413,28 @@ mod tests {
         assert_eq!(names(&registry, later), ["f"]);
         drop(held);
         assert_eq!(names(&registry, Instant::now()).len(), 1);
-        assert_eq!(registry.lapse(later, LINGER), ["f"]);
         assert_eq!((names(&registry, later).len(), registry.count()), (0, 0));
+    }
+
+    #[test]
+    fn the_memory_of_what_has_ended_is_given_back_once_it_can_be() {
+        let registry = Arc::new(Registry::default());
+        let (f, g) = (function(b"f"), function(b"g"));
+        [registry.touch(&f), registry.touch(&g)].map(Registration::end);
+        let asked = || {
+            let asked = Mutex::new(Vec::new());
+            registry.release_ended(|name| {
+                asked.lock().push(name.to_vec());
+                name == b"f"
+            });
+            asked.into_inner()
+        };
+        assert_eq!(asked(), [b"f", b"g"]);
+        assert_eq!(asked(), [b"g"], "it is tried again");
+        let again = registry.touch(&g);
+        assert!(asked().is_empty(), "it runs again");
+        again.end();
+        assert_eq!(asked(), [b"g"]);
     }
 
     #[test]

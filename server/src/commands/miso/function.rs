@@ -75,11 +75,14 @@ pub(crate) const FUNCTIONS: &[Command] = &[
                  connections and objects here",
             )
             .reply("Array (RESP3: map) of each function and its properties")
-            .example(&[(
-                "MISO.FUNCTIONS",
-                "1) \"checkout\"\n\
+            .example(&[
+                ("MISO.REGISTER checkout", "OK"),
+                (
+                    "MISO.FUNCTIONS",
+                    "1) \"checkout\"\n\
                  2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
-            )]),
+                ),
+            ]),
         functions,
     ),
 ];
