@@ -246,15 +246,18 @@ impl Registry {
         self.entries.lock().functions.len()
     }
 
-    /// Forgets what has lapsed by `now`, and tells the listener what is due. Returns the functions that
-    /// have ended.
-    pub(crate) fn lapse(&self, now: Instant, linger: Duration) -> Vec<Bytes> {
+    /// Forgets what has lapsed by `now`, and tells the listener what is due.
+    pub(crate) fn lapse(&self, now: Instant, linger: Duration) {
         let mut entries = self.entries.lock();
         let lapsing: Vec<Bytes> = entries.lapsing.iter().cloned().collect();
         lapsing.iter().for_each(|function| entries.settle(function, now, Some(linger)));
         self.tell(&mut entries);
-        let ended = |function: &Bytes| !entries.functions.contains_key(function);
-        lapsing.into_iter().filter(ended).collect()
+    }
+
+    /// Hands the functions that have ended to `release`, which gives their memory back. One for which it
+    /// returns false is handed to it again the next time.
+    pub(crate) fn release_ended(&self, release: impl Fn(&[u8]) -> bool) {
+        self.entries.lock().ended.retain(|function| !release(function));
     }
 
     /// The functions that run here, by name.

@@ -80,7 +80,7 @@ pub(crate) const FUNCTIONS: &[Command] = &[
                 (
                     "MISO.FUNCTIONS",
                     "1) \"checkout\"\n\
-                 2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
+                     2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
                 ),
             ]),
         functions,
