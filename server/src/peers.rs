@@ -204,6 +204,7 @@ pub(crate) async fn fatal(node: &Node) -> String {
 
 /// Waits until peers have what this node has, and announces that it leaves.
 pub(crate) async fn leave(node: &Node) {
+    node.registry.flush();
     let Some(peers) = node.peers.get() else { return };
     let left = peers.ask(Ask::Leave { until: peers.now() + LEAVE });
     if tokio::time::timeout(LEAVE + GRACE, left).await.is_err() {

@@ -49,16 +49,22 @@ impl Store {
         self.functions.read().len()
     }
 
-    /// Forgets the function `name` if nothing was ever written in it, here or elsewhere, and nothing
-    /// refers to it. Returns whether it did.
+    /// Forgets the function `name` if nothing was ever written in it, here or elsewhere. Returns false
+    /// if something refers to it now, so that it has to be tried again.
     pub fn forget_unused(&self, name: &[u8]) -> bool {
         let mut functions = self.functions.write();
-        // Under this lock nobody can come by another reference.
-        let is_unused = functions.get(name).is_some_and(|function| {
-            Arc::strong_count(function) == 1 && function.context().is_empty()
-        });
+        let Some(function) = functions.get(name) else { return true };
+        if !function.context().is_empty() {
+            return true;
+        }
+        // Under this lock no further reference can be made.
+        let is_unused = Arc::strong_count(function) == 1;
         if is_unused {
             functions.remove(name);
+            let room = functions.capacity() / 8;
+            if functions.len() < room {
+                functions.shrink_to(2 * room);
+            }
         }
         is_unused
     }

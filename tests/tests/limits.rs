@@ -253,7 +253,6 @@ fn keys_beyond_their_limit() {
             "EWFLAG.ENABLE K n",
             "ORMAP.SET o K f v",
             "ORMAP.INCRBY K n f 1",
-            "MISO.REGISTER K",
             "SUBSCRIBE K",
         ] {
             let command = command.replace('K', &long);

@@ -411,3 +411,29 @@ fn what_users_of_redis_meet() {
     }
     assert!(line.contains(" cart] "), "{line}");
 }
+
+#[test]
+fn random_names_of_an_object_and_touch() {
+    for resp in Resp::BOTH {
+        let node = Node::start();
+        let mut s = node.session_in(resp);
+        s.script(
+            r#"
+            HRANDFIELD nothing => nil
+            HRANDFIELD nothing 3 => []
+            GCOUNTER.ADD o a 1 => 1
+            HRANDFIELD o => "a"
+            HRANDFIELD o 5 => ["a"]
+            HRANDFIELD o -3 => ["a", "a", "a"]
+            HRANDFIELD o 5 WITHVALUES => ["a", "1"] || [["a", "1"]]
+            GCOUNTER.ADD o b 2 => 2
+            HRANDFIELD o 5 => ~["a", "b"]
+            HRANDFIELD o 0 => []
+            HRANDFIELD o x => -ERR value is not an integer or out of range
+            HRANDFIELD o 1 NOVALUES => -ERR syntax error
+            HRANDFIELD o -1048577 => -ERR value is out of range
+            TOUCH o nothing o => 2
+            "#,
+        );
+    }
+}

@@ -169,9 +169,8 @@ impl Node {
         let peers = self.peers.get().map(Handle::counters).unwrap_or_default();
         self.stats.sample(PeerBytes { received: peers.bytes_received, sent: peers.bytes_sent });
         // What has lapsed is announced to the other nodes, and a function without any data is forgotten.
-        for function in self.registry.lapse(Instant::now(), self.settings.function_linger()) {
-            self.store.forget_unused(&function);
-        }
+        self.registry.lapse(Instant::now(), self.settings.function_linger());
+        self.registry.release_ended(|function| self.store.forget_unused(function));
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
         let clients = self.clients.list();
         for client in &clients {

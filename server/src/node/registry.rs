@@ -8,8 +8,8 @@
 //! Each registration has a number that is never used again. It ends only what it holds itself: neither
 //! the end of an older connection nor MISO.UNREGISTER on another one takes anything from a newer one.
 //!
-//! The listener is told what runs here as a whole. So it is told at once if it was not told for a while,
-//! and else after a pause that grows with what telling costs.
+//! The listener is told what runs here as a whole. So after it was told there is a pause, which grows with
+//! what telling costs; what changes meanwhile is told together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -20,10 +20,8 @@ use miso_store::Function;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// The shortest pause between two tellings.
-const PACE: Duration = Duration::from_millis(20);
-/// A pause is at least this many times as long as the telling before it took.
-const SHARE: u32 = 16;
+/// The pause between two tellings is this many times as long as the first of them took.
+const PAUSE: u32 = 32;
 /// How many named replicas a node registers at most.
 const REPLICAS_MAX: usize = 65_536;
 
@@ -81,6 +79,8 @@ struct Entries {
     functions: BTreeMap<Bytes, Entry>,
     /// The functions that time alone ends, wholly or in part.
     lapsing: BTreeSet<Bytes>,
+    /// The functions that have ended and may still take memory.
+    ended: BTreeSet<Bytes>,
     /// How many named replicas there are.
     replicas: usize,
     next: u64,
@@ -104,6 +104,7 @@ impl Entries {
         if !entry.is_held() && !lingers {
             self.functions.remove(function);
             self.lapsing.remove(function);
+            self.ended.insert(function.clone());
             self.changed = true;
             return;
         }
@@ -199,6 +200,7 @@ impl Registry {
             Some((name, _)) => name.clone(),
             None => {
                 entries.changed = true;
+                entries.ended.remove(function.name());
                 if let Some(listener) = self.listener.get() {
                     listener.begins(function);
                 }
@@ -242,15 +244,18 @@ impl Registry {
         self.entries.lock().functions.len()
     }
 
-    /// Forgets what has lapsed by `now`, and tells the listener what is due. Returns the functions that
-    /// have ended.
-    pub(crate) fn lapse(&self, now: Instant, linger: Duration) -> Vec<Bytes> {
+    /// Forgets what has lapsed by `now`, and tells the listener what is due.
+    pub(crate) fn lapse(&self, now: Instant, linger: Duration) {
         let mut entries = self.entries.lock();
         let lapsing: Vec<Bytes> = entries.lapsing.iter().cloned().collect();
         lapsing.iter().for_each(|function| entries.settle(function, now, Some(linger)));
         self.tell(&mut entries);
-        let ended = |function: &Bytes| !entries.functions.contains_key(function);
-        lapsing.into_iter().filter(ended).collect()
+    }
+
+    /// Hands the functions that have ended to `release`, which gives their memory back. One for which it
+    /// returns false is handed to it again the next time.
+    pub(crate) fn release_ended(&self, release: impl Fn(&[u8]) -> bool) {
+        self.entries.lock().ended.retain(|function| !release(function));
     }
 
     /// The functions that run here, by name.
@@ -282,7 +287,14 @@ impl Registry {
         listener.runs(running);
         entries.changed = false;
         let now = Instant::now();
-        entries.tell_from = Some(now + PACE.max((now - start) * SHARE));
+        entries.tell_from = Some(now + (now - start) * PAUSE);
+    }
+
+    /// Tells the listener what runs here now if it has not heard, whatever that costs.
+    pub(crate) fn flush(&self) {
+        let mut entries = self.entries.lock();
+        entries.tell_from = None;
+        self.tell(&mut entries);
     }
 
     /// Tells the listener what is due later, for as long as it is polled.
@@ -409,8 +421,29 @@ mod tests {
         assert_eq!(names(&registry, later), ["f"]);
         drop(held);
         assert_eq!(names(&registry, Instant::now()).len(), 1);
-        assert_eq!(registry.lapse(later, LINGER), ["f"]);
         assert_eq!((names(&registry, later).len(), registry.count()), (0, 0));
+    }
+
+    #[test]
+    fn the_memory_of_what_has_ended_is_given_back_once_it_can_be() {
+        let registry = Arc::new(Registry::default());
+        let (f, g) = (function(b"f"), function(b"g"));
+        registry.touch(&f).end();
+        registry.touch(&g).end();
+        let asked = || {
+            let asked = Mutex::new(Vec::new());
+            registry.release_ended(|name| {
+                asked.lock().push(name.to_vec());
+                name == b"f"
+            });
+            asked.into_inner()
+        };
+        assert_eq!(asked(), [b"f", b"g"]);
+        assert_eq!(asked(), [b"g"], "it is tried again");
+        let again = registry.touch(&g);
+        assert!(asked().is_empty(), "it runs again");
+        again.end();
+        assert_eq!(asked(), [b"g"]);
     }
 
     #[test]
@@ -485,28 +518,21 @@ mod tests {
         }
     }
 
-    /// Lets the listener be told again now.
-    fn told(registry: &Registry) {
-        let mut entries = registry.entries.lock();
-        entries.tell_from = None;
-        registry.tell(&mut entries);
-    }
-
     #[test]
     fn the_listener_is_told_of_changes_only() {
         let (registry, heard) = (Arc::new(Registry::default()), Heard::default());
         registry.listen(Box::new(heard.clone()));
         let (f, now) = (function(b"f"), Instant::now());
         let touches = [registry.touch(&f), registry.touch(&f)];
-        told(&registry);
+        registry.flush();
         let replica = replica(&registry, &f, b"r", None);
-        told(&registry);
+        registry.flush();
         registry.lapse(now, LINGER);
-        told(&registry);
+        registry.flush();
         drop((touches, replica));
-        told(&registry);
+        registry.flush();
         registry.lapse(now + LINGER * 2, LINGER);
-        told(&registry);
+        registry.flush();
         let expected = ["begins f", r#"b"f"[]"#, r#"b"f"[b"r"]"#, r#"b"f"[]"#, ""];
         assert_eq!(*heard.0.lock(), expected);
     }
@@ -519,7 +545,7 @@ mod tests {
         let held: Vec<_> =
             (0..1000).map(|n: u32| registry.touch(&function(n.to_string().as_bytes()))).collect();
         let tellings = || heard.0.lock().iter().filter(|line| !line.starts_with("begins")).count();
-        assert!(tellings() < 100, "{}", tellings());
+        assert!(tellings() < 500, "{}", tellings());
         let all_told = async {
             while !heard.0.lock().last().is_some_and(|last| last.contains(r#"b"999"[]"#)) {
                 tokio::time::sleep(Duration::from_millis(1)).await;

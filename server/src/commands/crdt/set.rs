@@ -18,7 +18,7 @@ const MEMBERS: Arg = Arg::string("member").multiple();
 const COUNT_ARG: Arg = Arg::block("count", &[Arg::integer("count")]).optional();
 
 /// How many members RANDMEMBER repeats at most, so that one command cannot fill the memory.
-const REPEATS_MAX: u64 = 1 << 20;
+pub(crate) const REPEATS_MAX: u64 = 1 << 20;
 
 /// The rows that both kinds of set have.
 macro_rules! rows {

@@ -75,11 +75,14 @@ pub(crate) const FUNCTIONS: &[Command] = &[
                  connections and objects here",
             )
             .reply("Array (RESP3: map) of each function and its properties")
-            .example(&[(
-                "MISO.FUNCTIONS",
-                "1) \"checkout\"\n\
-                 2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
-            )]),
+            .example(&[
+                ("MISO.REGISTER checkout", "OK"),
+                (
+                    "MISO.FUNCTIONS",
+                    "1) \"checkout\"\n\
+                     2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
+                ),
+            ]),
         functions,
     ),
 ];
@@ -153,7 +156,9 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
         cx.reply.integer(i64::from(was));
         return Ok(());
     }
-    // Registered again meanwhile, there is nothing to wait for.
+    // Replication must know that it has ended, before it is asked to drain it. Registered again
+    // meanwhile, there is nothing to wait for.
+    cx.node.registry.flush();
     let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
     let function = Bytes::from(function);
     let one = move |node: &Node| {

@@ -4,10 +4,13 @@
 //! flags as numbers, registers and sets as JSON arrays, maps as JSON objects.
 
 use miso_protocol::command::{Arg, Group, Row};
+use miso_protocol::reply::Resp;
 use miso_protocol::request::Args;
 use miso_store::Object;
 use miso_store::crdt::{Shown, Value, Writers};
 
+use crate::commands::args::Words;
+use crate::commands::crdt::set::REPEATS_MAX;
 use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
 use crate::engine::command::Command;
 use crate::engine::context::Context;
@@ -16,6 +19,9 @@ use crate::engine::error::CommandError;
 const WALKS: &str = "O(1), or O(N) where it walks N names or objects";
 const KEY: Arg = Arg::key("key");
 const FIELD: Arg = Arg::string("field");
+/// How many names, and whether with their values.
+const RANDOM: Arg =
+    Arg::block("options", &[Arg::integer("count"), Arg::token("WITHVALUES").optional()]).optional();
 const FIELDS: Arg = Arg::string("field").multiple();
 
 pub(crate) const HASH: &[Command] = &[
@@ -116,6 +122,19 @@ pub(crate) const HASH: &[Command] = &[
             .summary("Whether an object has a name")
             .reply("Integer: 1 or 0"),
         hexists,
+    ),
+    Command::new(
+        Row::command("HRANDFIELD")
+            .args(&[KEY, RANDOM])
+            .group(Group::Hash)
+            .reads()
+            .complexity(WALKS)
+            .summary(
+                "Random names of an object, with their values if told; a negative count \
+                 repeats names",
+            )
+            .reply("Bulk string or nil; with a count an array"),
+        hrandfield,
     ),
     Command::new(
         Row::command("HSET")
@@ -292,6 +311,43 @@ fn hstrlen(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 fn hexists(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let there = field(cx, args, &args[2]).is_some();
     cx.reply.integer(i64::from(there));
+    Ok(())
+}
+
+fn hrandfield(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let mut words = Words::from(args, 2);
+    let count = if words.is_empty() { None } else { Some(words.integer()?) };
+    let with_values = words.token("WITHVALUES");
+    words.end()?;
+    if count.is_some_and(|count| count < 0 && count.unsigned_abs() > REPEATS_MAX) {
+        return Err(CommandError::OutOfRange);
+    }
+    let mut all = view(cx, args, |found| found.map_or_else(Vec::new, |(o, w)| fields(o, w)));
+    let Some(count) = count else {
+        match fastrand::choice(&all) {
+            Some((name, _)) => cx.reply.bulk(name),
+            None => cx.reply.null(),
+        }
+        return Ok(());
+    };
+    let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+    let picked: Vec<_> = if count < 0 {
+        std::iter::repeat_with(|| fastrand::choice(&all)).take(wanted).flatten().collect()
+    } else {
+        fastrand::shuffle(&mut all);
+        all.iter().take(wanted).collect()
+    };
+    let pairs = with_values && cx.reply.resp == Resp::V3;
+    cx.reply.array(if with_values && !pairs { 2 * picked.len() } else { picked.len() });
+    for (name, value) in picked {
+        if pairs {
+            cx.reply.array(2);
+        }
+        cx.reply.bulk(name);
+        if with_values {
+            cx.reply.bulk(value);
+        }
+    }
     Ok(())
 }
 

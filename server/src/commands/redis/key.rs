@@ -59,6 +59,17 @@ pub(crate) const KEYSPACE: &[Command] = &[
         exists,
     ),
     Command::new(
+        Row::command("TOUCH")
+            .args(&[KEYS])
+            .group(Group::Keyspace)
+            .reads()
+            .fast()
+            .complexity(WALKS)
+            .summary("How many of the objects exist; there is no access time that it could change")
+            .reply("Integer; an object named twice counts twice"),
+        exists,
+    ),
+    Command::new(
         Row::command("DEL")
             .args(&[KEYS])
             .group(Group::Keyspace)

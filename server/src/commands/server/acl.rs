@@ -180,12 +180,10 @@ fn set_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if splits(name) {
         return Err(CommandError::AclName);
     }
-    cx.node.acl.set(name, args.tail(3).iter(), &cx.node.table).map_err(|(rule, why)| {
-        // Of a password, only its sign is repeated.
-        let is_password = matches!(rule, [b'>' | b'<' | b'#' | b'!', _, ..]);
-        let shown = if is_password { &rule[..1] } else { rule };
-        CommandError::AclSetUser(shown.into(), why.into())
-    })?;
+    cx.node
+        .acl
+        .set(name, args.tail(3).iter(), &cx.node.table)
+        .map_err(|(rule, why)| CommandError::AclSetUser(rule.into(), why.into()))?;
     close_without_rights(cx);
     cx.reply.ok();
     Ok(())
