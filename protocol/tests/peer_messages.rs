@@ -1,7 +1,7 @@
 //! Every message that peers say, frozen: `peer/v1.hex` has one line for each, a name and the bytes of an
 //! envelope with it. Every later build must read these bytes as the same values, and write them again as
 //! the same bytes. A line is never changed: what changes the bytes raises [`VERSION`] (see
-//! `docs/format-wire.md`), and gets a file of its own beside this one.
+//! `docs/format.md`), and gets a file of its own beside this one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -72,7 +72,7 @@ impl Peer {
     }
 
     /// Connects, proves to know the cluster's secret, and says Hello. The proof is made here from what
-    /// docs/format-wire.md says, and not by the code of a node.
+    /// docs/format.md says, and not by the code of a node.
     pub fn prove(address: SocketAddr, secret: &str, hello: Hello) -> Peer {
         let mut peer = Peer::link(address);
         let asked = peer.until("a challenge", |body| matches!(body, Body::Challenge(_)));
