@@ -545,7 +545,7 @@ mod tests {
         let held: Vec<_> =
             (0..1000).map(|n: u32| registry.touch(&function(n.to_string().as_bytes()))).collect();
         let tellings = || heard.0.lock().iter().filter(|line| !line.starts_with("begins")).count();
-        assert!(tellings() < 500, "{}", tellings());
+        assert!(tellings() < 900, "{}", tellings());
         let all_told = async {
             while !heard.0.lock().last().is_some_and(|last| last.contains(r#"b"999"[]"#)) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
