@@ -459,7 +459,7 @@ mod tests {
         assert_eq!(names(&registry, Instant::now() + LINGER * 6).len(), 0);
     }
 
-    /// What one connection takes back, or leaves behind, is its own alone.
+    /// A connection takes back and leaves its own registrations alone.
     #[test]
     fn a_registration_ends_what_it_holds_and_no_more() {
         let registry = Arc::new(Registry::default());
