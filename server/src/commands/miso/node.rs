@@ -69,7 +69,7 @@ pub(crate) const NODES: &[Command] = &[
                  others, from now on",
             )
             .reply("OK")
-            .example(&[("MISO.JOIN 127.0.0.1:7380", "OK")]),
+            .example(&[("MISO.JOIN 127.0.0.1:7380", "(error) ERR 127.0.0.1:7380: …")]),
         join,
     ),
     Command::new(
