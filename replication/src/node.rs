@@ -305,6 +305,7 @@ impl Node {
                 Event::Retired { replica, here } => self.replicator.retire(now, replica, here),
             }
         }
+        self.replicator.check_lost(now, out);
     }
 
     fn ask(&mut self, now: Time, id: AskId, ask: Ask, out: &mut Vec<Effect>) {

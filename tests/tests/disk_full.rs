@@ -71,13 +71,13 @@ impl SmallDisk {
     }
 }
 
-/// Writes values until one is refused; how often the connection broke instead, since it is not known what is kept.
-fn write_until_refused(node: &Node) -> (String, usize) {
+/// Writes values until one is refused; how often the connection broke instead.
+fn write_until_refused(node: &Node, round: usize) -> (String, usize) {
     let value = "x".repeat(4_000);
     let (mut wire, mut broke) = (node.wire(), 0);
     for n in 0..10_000 {
         // All of them are kept: a checkpoint would be no shorter than the log.
-        wire.command(&format!("MVREG.SET filler r{n} {value}"));
+        wire.command(&format!("MVREG.SET filler r{round}-{n} {value}"));
         match wire.read() {
             Ok(Frame::Error(error)) => return (error, broke),
             Ok(_) => {}
@@ -118,7 +118,7 @@ fn full(sync: &str) {
         let mut wire: Wire = node.wire();
         ledger.write(&mut wire, 200, &answered).expect("there is room");
         disk.fill(1_000_000);
-        let (refusal, broke) = write_until_refused(&node);
+        let (refusal, broke) = write_until_refused(&node, round);
         assert!(refusal.starts_with("MISCONF Errors writing to the AOF file: "), "{refusal}");
         assert!(refusal.contains("No space left on device"), "{refusal}");
         // Those that were let in found room in the reserve; later ones are refused before they are done.

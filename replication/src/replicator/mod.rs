@@ -61,6 +61,8 @@ pub struct Replicator {
     exports: Exports,
     retiring: Retiring,
     endings: Endings,
+    /// Whether a link has gone since the endings were looked at.
+    lost_a_link: bool,
 }
 
 impl Replicator {
@@ -76,6 +78,7 @@ impl Replicator {
             exports: Exports::default(),
             retiring: Retiring::default(),
             endings: Endings::default(),
+            lost_a_link: false,
         }
     }
 
@@ -155,7 +158,15 @@ impl Replicator {
         }
         self.retiring.lost(turn, peer);
         self.schedule_all();
-        self.check_drained(now, out);
+        self.lost_a_link = true;
+    }
+
+    /// What is waited for may have been due from a peer whose link is gone. Asked only once all links are
+    /// known that came meanwhile: a link that replaces another is no loss, and its peer is waited for.
+    pub fn check_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if std::mem::take(&mut self.lost_a_link) {
+            self.check_endings(now, out);
+        }
     }
 
     /// The peer does not come back under this identity.
@@ -696,6 +707,7 @@ impl Replicator {
 
     /// Ends a turn: sends the acknowledgements that are due, and parts of syncs.
     pub fn settle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.check_lost(now, out);
         for name in self.common.take_acks() {
             if let Some(stream) = self.streams.get_mut(&name) {
                 stream.acknowledge(&mut self.common.turn(now, out));

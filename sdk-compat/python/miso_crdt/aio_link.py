@@ -154,11 +154,16 @@ class Link:
         """A read that waits at the server, with a time-out of its own."""
         connection = await self.own(seconds)
         try:
+            return await self.answer(connection, call)
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def answer(self, connection: Any, call: Call[Any]) -> Any:
+        """The result of a call on a connection of its own."""
+        try:
             (result,) = rules.results([call], await self.attempt(connection, [call.words]), None)
         except LOST as cause:
             raise errors.Unreachable(f"no reply: {cause}") from cause
-        finally:
-            await connection.disconnect(nowait=True)
         if isinstance(result, errors.MisoError):
             raise result
         return result
@@ -181,9 +186,13 @@ class Link:
         words = ("MISO.UNREGISTER", keeper.function, "REPLICA", keeper.replica)
         # The node may wait until another one has everything.
         call = Call(words, lambda reply: int(reply) == 1)
-        keeper.last = True
         try:
-            return bool(await self.long(call, rules.UNREGISTER_TIMEOUT))
+            # A connection ends what it has registered itself; another one ends what only a TTL still holds.
+            if keeper.connection is None:
+                return bool(await self.long(call, rules.UNREGISTER_TIMEOUT))
+            return int(await asyncio.wait_for(keeper.ask(words), rules.UNREGISTER_TIMEOUT)) == 1
+        except LOST as cause:
+            raise errors.Unreachable(f"no reply to MISO.UNREGISTER: {cause}") from cause
         finally:
             await keeper.stop()
 
@@ -204,7 +213,7 @@ class Keeper:
         self.link, self.replica, self.ttl = link, replica, ttl
         self.function = ""
         self.connection: Any = None
-        self.last = False  # Whether it registers no more after the end of this connection.
+        self.asked: Optional[asyncio.Future[Any]] = None  # Gets the next reply; then nothing is registered again.
         self.task: Optional[asyncio.Task[None]] = None
 
     async def start(self) -> None:
@@ -229,15 +238,25 @@ class Keeper:
                 if self.connection is None:
                     self.connection = await self.open()
                     pause = rules.PAUSE
-                await self.connection.read_response()
-            except (*LOST, errors.MisoError):
+                reply = await self.connection.read_response()
+                if self.asked is not None and not self.asked.done():
+                    self.asked.set_result(reply)
+            except (*LOST, redis.ResponseError, errors.MisoError) as cause:
+                if self.asked is not None:
+                    if not self.asked.done():
+                        self.asked.set_exception(cause)
+                    return
                 if self.connection is not None:
                     await self.connection.disconnect(nowait=True)
                 self.connection = None
-                if self.last:
-                    return
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, rules.LONGEST_PAUSE)
+
+    async def ask(self, words: tuple[str, ...]) -> Any:
+        """The reply to a last command on this connection, which `hold` reads: a read that is cancelled would close it."""
+        self.asked = asyncio.get_running_loop().create_future()
+        await self.connection.send_command(*words)
+        return await self.asked
 
     async def stop(self) -> None:
         if self.task is not None:

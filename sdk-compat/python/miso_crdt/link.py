@@ -140,11 +140,16 @@ class Link:
         """A read that waits at the server, with a time-out of its own."""
         connection = self.own(seconds)
         try:
+            return self.answer(connection, call)
+        finally:
+            connection.disconnect()
+
+    def answer(self, connection: Any, call: Call[Any]) -> Any:
+        """The result of a call on a connection of its own."""
+        try:
             (result,) = rules.results([call], self.attempt(connection, [call.words]), None)
         except LOST as cause:
             raise errors.Unreachable(f"no reply: {cause}") from cause
-        finally:
-            connection.disconnect()
         if isinstance(result, errors.MisoError):
             raise result
         return result
@@ -170,6 +175,9 @@ class Link:
         # The node may wait until another one has everything.
         call = Call(words, lambda reply: int(reply) == 1)
         try:
+            # A connection ends what it has registered itself; another one ends what only a TTL still holds.
+            if keeper.connection is not None:
+                return bool(self.answer(keeper.connection, call))
             return bool(self.long(call, rules.UNREGISTER_TIMEOUT))
         finally:
             keeper.end()
@@ -200,7 +208,7 @@ class Keeper:
         self.thread.start()
 
     def open(self) -> Any:
-        connection = self.link.own(self.link.timing.reply_timeout)
+        connection = self.link.own(rules.UNREGISTER_TIMEOUT)
         self.function = connection.miso_function
         more = () if self.ttl is None else ("TTL", self.ttl)
         try:
