@@ -74,7 +74,7 @@ fn unregister_ends_what_its_caller_has_registered_and_no_more() {
     drop(first);
     assert_eq!(replicas(&mut other), ["pod-1"]);
     other.script("MISO.UNREGISTER f => 1\nMISO.UNREGISTER f => 0");
-    // What only a TTL holds can be taken back by name, by who may speak for the function.
+    // What only a TTL holds can be taken back by name, by any connection of the function.
     other.script("MISO.UNREGISTER f REPLICA pod-1 => 1\nMISO.UNREGISTER f REPLICA pod-1 => 0");
     other.script(
         "MISO.REGISTER f TTL 604801 => -ERR invalid expire time in 'miso.register' command",
@@ -122,7 +122,7 @@ fn functions_cost_little_and_are_bounded() {
 }
 
 #[test]
-fn many_channels_and_watches_of_one_connection_hold_nobody_up() {
+fn many_channels_and_watches_of_one_connection_do_not_delay_others() {
     const MANY: usize = 100_000;
     let node = Node::with(&["--threads", "1"]);
     let mut wire = node.wire();
@@ -144,7 +144,7 @@ fn many_channels_and_watches_of_one_connection_hold_nobody_up() {
 }
 
 #[test]
-fn rights_that_are_taken_away_reach_who_listens() {
+fn rights_that_are_taken_away_reach_listeners() {
     let node = Node::start();
     let mut admin = node.session();
     admin.script(

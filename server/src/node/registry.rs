@@ -459,7 +459,7 @@ mod tests {
         assert_eq!(names(&registry, Instant::now() + LINGER * 6).len(), 0);
     }
 
-    /// What one connection takes back, or leaves behind, is its own alone.
+    /// A connection takes back and leaves its own registrations alone.
     #[test]
     fn a_registration_ends_what_it_holds_and_no_more() {
         let registry = Arc::new(Registry::default());
@@ -545,7 +545,7 @@ mod tests {
         let held: Vec<_> =
             (0..1000).map(|n: u32| registry.touch(&function(n.to_string().as_bytes()))).collect();
         let tellings = || heard.0.lock().iter().filter(|line| !line.starts_with("begins")).count();
-        assert!(tellings() < 500, "{}", tellings());
+        assert!(tellings() < 900, "{}", tellings());
         let all_told = async {
             while !heard.0.lock().last().is_some_and(|last| last.contains(r#"b"999"[]"#)) {
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -48,11 +48,13 @@ pub(crate) const FUNCTIONS: &[Command] = &[
             .group(Group::Miso)
             .blocking()
             .summary(
-                "Takes back a registration; default: of the connection's \
-                 function. If the function stops running here, waits some \
-                 seconds until another node or the disk has everything of it",
+                "Takes back what this connection has registered of a function, \
+                 by default its own; other connections keep theirs. REPLICA \
+                 takes back one replica, also one that only a TTL keeps. If the \
+                 function stops running here, waits some seconds until another \
+                 node or the disk has everything of it",
             )
-            .reply("Integer: 1 if it was registered")
+            .reply("Integer: 1 if something was registered")
             .example(&[("MISO.UNREGISTER checkout REPLICA pod-1", "(integer) 1")]),
         unregister,
     ),
