@@ -743,7 +743,8 @@ fn one_command_runs_a_cluster() {
     assert!(again.stderr.contains(&(port + 1).to_string()), "{}", again.stderr);
     // One that dies is told of; the others go on.
     let table = tool.stdout();
-    let line = table.lines().find(|line| line.starts_with("node-2 ")).expect("a line for each");
+    let is_row = |line: &&str| line.starts_with("node-2 ") && !line.contains(" | "); // which log lines have
+    let line = table.lines().find(is_row).expect("a line for each");
     let pid: i32 = line.split_whitespace().nth(3).and_then(|pid| pid.parse().ok()).expect("a pid");
     let flags = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it runs");
     assert!(flags.contains("node-2") && !flags.contains("not-for-ps"), "{flags}");
