@@ -8,8 +8,8 @@
 //! which floors may be forgotten.
 //!
 //! This file keeps the functions' streams and the one table of timers. What has a course of its own is
-//! a machine with its own state: [`pull::Pulls`] what this node pulls, [`export::Exports`] what others
-//! pull from it, [`retiring::Retiring`] and [`ending::Endings`]. Each is handed a stream and a turn,
+//! a machine with its own state: `pull::Pulls` what this node pulls, `export::Exports` what others
+//! pull from it, `retiring::Retiring` and `ending::Endings`. Each is handed a stream and a turn,
 //! and leaves its wishes there.
 //!
 //! Nothing here is wrong if a message is lost, doubled, late or out of order; it is only slower.

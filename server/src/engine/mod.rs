@@ -1,7 +1,7 @@
 //! Runs a command for any caller: a RESP connection, an HTTP request, a test. It knows no socket.
 //!
 //! [`Engine::run`] is the only way in. It finds the command, decides whether it may run now
-//! ([`admit`]), runs its handler ([`call`]) and says what comes after it ([`wait::After`]).
+//! ([`mod@admit`]), runs its handler ([`mod@call`]) and says what comes after it ([`wait::After`]).
 
 pub(crate) mod admit;
 pub(crate) mod call;

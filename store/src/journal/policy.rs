@@ -59,13 +59,13 @@ pub struct Options {
     pub sync: SyncPolicy,
     /// A segment that is longer is followed by a new one.
     pub segment_bytes: u64,
-    /// A buffer that is longer is written out before the next change ([`Journal::admit`]).
+    /// A buffer that is longer is written out before the next change (`Journal::admit`).
     pub buffer_bytes: usize,
     /// Under `always` this many zeros are written ahead at a time: an fsync then need not write the
     /// file's length, which halves its time on ext4. 0: none.
     pub ahead_bytes: u64,
     /// Whether a thread syncs, rotates and tries failed writes again. Without it, for tests and
-    /// simulations, [`Journal::tick`] does all of that.
+    /// simulations, `Journal::tick` does all of that.
     pub background: bool,
     /// How many processors there are: threads that write at the same time have a lane for each, and
     /// recovery joins with as many threads. The core does not ask the machine.
@@ -93,7 +93,7 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
-/// What [`Journal::ticket`] gives. The default asks for nothing.
+/// What `Journal::ticket` gives. The default asks for nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub(super) u64);
 

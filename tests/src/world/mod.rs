@@ -1,12 +1,12 @@
 //! A simulated cluster: many nodes of the production code, on a made-up network and with made-up
 //! clocks. One thread, one seed: the same seed gives the same history, event by event.
 //!
-//! - [`plan`]: what a world is like, all of it from a seed.
-//! - [`host`]: a node, its disk and its life.
-//! - [`network`]: what is sent arrives late, once, twice or never.
-//! - [`clients`] and [`trouble`]: what clients do, and what goes wrong.
-//! - [`leaving`]: nodes and functions that end in order.
-//! - [`oracle`] and [`checks`]: what every node must hold, from nothing but what clients did.
+//! - `plan`: what a world is like, all of it from a seed.
+//! - `host`: a node, its disk and its life.
+//! - `network`: what is sent arrives late, once, twice or never.
+//! - `clients` and `trouble`: what clients do, and what goes wrong.
+//! - `leaving`: nodes and functions that end in order.
+//! - `oracle` and `checks`: what every node must hold, from nothing but what clients did.
 
 mod checks;
 mod clients;

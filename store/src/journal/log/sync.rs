@@ -177,7 +177,7 @@ impl Log {
     }
 }
 
-/// Resolves when records are durable: [`Journal::on_synced`].
+/// Resolves when records are durable: `Journal::on_synced`.
 #[derive(Debug)]
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Synced {
