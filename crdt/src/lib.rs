@@ -38,6 +38,7 @@ mod laws;
 pub mod mv_register;
 pub mod or_map;
 mod parts;
+pub mod plain;
 pub mod set;
 pub mod table;
 pub mod thin;

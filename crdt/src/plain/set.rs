@@ -1,0 +1,60 @@
+//! A plain set: an add that a remove has not seen stays.
+//!
+//! As [`crate::Set`], with the life and the deadline of a plain key. `SPOP` is a choice and a remove:
+//! two nodes may choose the same member while they are apart.
+
+use super::Moment;
+use super::cell::Cell;
+use super::items::Mark;
+use super::keyed::{Element, Keyed, KeyedDelta};
+use crate::context::{Events, Writers};
+
+/// A plain set.
+pub type PlainSet = Keyed<Mark>;
+
+/// A change of a plain set.
+pub type PlainSetDelta = KeyedDelta<Mark>;
+
+impl Element for Mark {
+    type Index = ();
+    type Place = ();
+
+    fn place(_: &Cell<Mark>) -> Option<()> {
+        None
+    }
+
+    fn moved(_: &mut (), _: &[u8], _: Option<()>, _: Option<()>) {}
+}
+
+impl PlainSet {
+    /// Whether `member` is in it at `now`.
+    #[must_use]
+    pub fn contains(&self, member: &[u8], now: u64, writers: &Writers) -> bool {
+        self.cell(member, now, writers).is_some()
+    }
+
+    /// Adds `member`; whether it was new here. Adding what is there still counts against a
+    /// concurrent remove.
+    pub fn add<E: Events>(
+        &mut self,
+        member: &[u8],
+        moment: &Moment<'_>,
+        events: &mut E,
+        mut change: Option<&mut PlainSetDelta>,
+    ) -> bool {
+        let key = self.begin(moment, events, change.as_deref_mut());
+        let under = key.under;
+        self.touch(member, |cell| {
+            let new = !Keyed::shows(cell, &key.hold, moment.now, moment.writers);
+            // Its dot already stands for an update of this interval.
+            let stands = |mark: &Mark| mark.under == under && events.unsent(mark.dot);
+            if !matches!(cell, Cell::One(mark) if stands(mark)) {
+                let change = change.map(|change| change.cell(member));
+                cell.set(|dot, _| Mark { dot, under }, events, change);
+            }
+            new
+        })
+    }
+}
+
+const _: () = assert!(size_of::<Cell<Mark>>() <= 24);
