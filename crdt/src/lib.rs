@@ -109,6 +109,13 @@ impl Type {
     pub const fn is_plain(self) -> bool {
         self as u8 > Type::OrMap as u8
     }
+
+    /// Whether its values count, and so may keep floors.
+    #[must_use]
+    pub const fn has_counts(self) -> bool {
+        use Type::{GCounter, OrMap, PlainHash, PlainString, PlainZSet, PnCounter};
+        matches!(self, GCounter | PnCounter | OrMap | PlainString | PlainHash | PlainZSet)
+    }
 }
 
 const _: () = assert!(size_of::<Value>() <= 40, "a name's value must stay small");

@@ -237,8 +237,7 @@ fn hash() -> Scene {
             hash.set(field, at!(names, context), mint, Some(change));
         })
         .edit::<kind::PlainHash>("count", 1, |hash, context, mint, change| {
-            hash.add((b"visits", 7), at!(names, context), mint, Some(change))
-                .expect("an integer");
+            hash.add((b"visits", 7), at!(names, context), mint, Some(change)).expect("an integer");
         })
         .edit::<kind::PlainHash>("expire_field", 0, |hash, context, mint, change| {
             hash.expire_field((b"colour", DEADLINE), at!(names, context), mint, Some(change));
@@ -284,8 +283,7 @@ fn zset() -> Scene {
             zset.set((b"cy", -0.1, Mode::Less), at!(names, context), mint, Some(change));
         })
         .edit::<kind::PlainZSet>("add", 0, |zset, context, mint, change| {
-            zset.add((b"ada", 0.25), at!(names, context), mint, Some(change))
-                .expect("a number");
+            zset.add((b"ada", 0.25), at!(names, context), mint, Some(change)).expect("a number");
         })
         .whole()
 }
@@ -341,7 +339,8 @@ fn unhex(text: &str) -> Vec<u8> {
 /// The changes of MISO's own types as one message, or those of plain types.
 fn batch(plain: bool) -> Vec<u8> {
     let mut changes = Changes::new();
-    for (name, delta) in deltas().into_iter().filter(|(_, delta)| delta.kind().is_plain() == plain) {
+    for (name, delta) in deltas().into_iter().filter(|(_, delta)| delta.kind().is_plain() == plain)
+    {
         let (object, name) = name.split_once('.').expect("type and shape");
         changes.push(object.as_bytes(), name.as_bytes(), &delta);
     }

@@ -416,17 +416,6 @@ impl<V: Element> Keyed<V> {
         (self.live > 0 || !self.life.is_blank()) && !self.exists(now, writers)
     }
 
-    /// As [`first_end`](super::first_end). O(1): of deadlines that cells have had it may be too early,
-    /// until [`Keyed::reclaim`] has looked.
-    #[must_use]
-    pub fn first_end(&self, after: u64) -> u64 {
-        if self.live == 0 {
-            return if self.life.is_blank() { FOREVER } else { 0 };
-        }
-        let at = self.hold().at.filter(|at| *at > after);
-        self.first_end.min(at.unwrap_or(FOREVER))
-    }
-
     /// Takes back the memory of what is past its deadline, as an observed remove that any node may
     /// do: the key, or else names that are; whether there was anything.
     pub fn reclaim<E: Events>(
@@ -725,6 +714,14 @@ impl<V: Element> Crdt for Keyed<V> {
 
     fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
         self.each(|_, cell| cell.collect(applied), Cell::has_dead_entries);
+    }
+
+    fn first_end(&self, after: u64) -> u64 {
+        if self.live == 0 {
+            return if self.life.is_blank() { FOREVER } else { 0 };
+        }
+        let at = self.hold().at.filter(|at| *at > after);
+        self.first_end.min(at.unwrap_or(FOREVER))
     }
 
     fn heap_bytes(&self) -> usize {

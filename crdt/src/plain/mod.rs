@@ -48,7 +48,5 @@ pub use hll::Hll;
 pub use moment::{FOREVER, Moment, Refused};
 pub use set::PlainSet;
 pub use string::PlainString;
-pub use value::{
-    deadline, delete, exists, expire, first_end, is_plain, is_spent, newest, reclaim, type_name,
-};
+pub use value::{deadline, delete, exists, expire, is_plain, is_spent, newest, reclaim, type_name};
 pub use zset::PlainZSet;

@@ -102,13 +102,6 @@ impl<V: Item> Single<V> {
         holds && !self.exists(now, writers)
     }
 
-    /// As [`first_end`](super::first_end).
-    #[must_use]
-    pub fn first_end(&self, after: u64) -> u64 {
-        let remnant = self.cell.is_absent() && !self.cell.terms().is_empty();
-        if remnant { 0 } else { self.cell.first_end(after) }
-    }
-
     /// Takes back the memory of what is past its deadline, as an observed remove that any node may
     /// do; whether there was anything.
     pub fn reclaim<E: Events>(
@@ -223,6 +216,11 @@ impl<V: Item> Crdt for Single<V> {
 
     fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
         self.cell.collect(applied);
+    }
+
+    fn first_end(&self, after: u64) -> u64 {
+        let remnant = self.cell.is_absent() && !self.cell.terms().is_empty();
+        if remnant { 0 } else { self.cell.first_end(after) }
     }
 
     fn heap_bytes(&self) -> usize {

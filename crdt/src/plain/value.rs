@@ -68,14 +68,6 @@ pub fn deadline(value: &Value, now: u64, writers: &Writers) -> Option<u64> {
     plain!(value, state => state.deadline(now, writers), _ => own())
 }
 
-/// The first time after `after` at which [`reclaim`] may find something, in milliseconds: 0 if it is a
-/// remnant, as a delete leaves it, and [`FOREVER`] if nothing of it has a deadline. Of a value that has
-/// expired since, [`reclaim`] must have looked.
-#[must_use]
-pub fn first_end(value: &Value, after: u64) -> u64 {
-    plain!(value, state => state.first_end(after), _ => FOREVER)
-}
-
 /// When and by whom a plain value was set last, or the last life of it begun: of several types under
 /// one key the one with the greatest is shown. Counts and remnants, which have no time, are least.
 #[must_use]
