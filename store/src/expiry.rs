@@ -5,6 +5,7 @@
 //! that this node has not seen is not taken along. Each node waits for a time of its own, so that mostly
 //! one node does it and the others hear of it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use miso_crdt::{Type, plain};
@@ -39,14 +40,20 @@ impl Function {
         }
     }
 
+    /// Whether something may be due for keys that have expired.
+    pub(crate) fn is_due(&self) -> bool {
+        let first = self.first_deadline.load(Ordering::Relaxed);
+        first != u64::MAX && first <= self.now()
+    }
+
     /// Tells the observer of keys that have expired, and takes back the memory of those that expired a
-    /// while ago: some in each shard. One load if nothing is due.
-    pub fn expire(self: &std::sync::Arc<Self>) -> Expired {
+    /// while ago: some in each shard.
+    pub fn expire(self: &Arc<Self>) -> Expired {
         let mut found = Expired::default();
-        let now = self.now();
-        if self.first_deadline.load(Ordering::Relaxed) > now {
+        if !self.is_due() {
             return found;
         }
+        let now = self.now();
         // Raised first: what is noted from now on lowers it again.
         self.first_deadline.store(u64::MAX, Ordering::Relaxed);
         for which in 0..self.shards() {

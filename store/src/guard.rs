@@ -103,7 +103,7 @@ impl<'a> ShardGuard<'a> {
     /// changed.
     ///
     /// # Errors
-    /// If the name holds another type; then nothing is changed.
+    /// If the name holds another type, or the object is a plain key; then nothing is changed.
     pub fn write<K: Kind, R>(
         &mut self,
         key: (u64, &[u8], &[u8]),
@@ -139,7 +139,7 @@ impl<'a> ShardGuard<'a> {
             let now = || self.function.now();
             if held.is_plain_key(now, &shard.writers) {
                 held.settle(name);
-                return Err(WrongType);
+                return Err(WrongType::PlainKey);
             }
             slot = held.get_or_insert(name, K::TYPE);
         }

@@ -2,9 +2,14 @@
 
 use miso_crdt::{Crdt, Delta, Kind, Table, Thin, Type, Value, Writers, plain};
 
-/// The name holds a value of another type.
+/// Why a value of a type cannot stand under a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct WrongType;
+pub enum WrongType {
+    /// The name holds a value of another type.
+    Other,
+    /// The object is a plain key, which has no names.
+    PlainKey,
+}
 
 /// Up to this many names stand in a list; beyond, in a table.
 const FEW: usize = 8;
@@ -137,7 +142,7 @@ impl Slot {
             }
         }
         let state = self.values().iter().find_map(K::of).filter(|state| !state.is_absent());
-        if state.is_none() && self.value().is_some() { Err(WrongType) } else { Ok(state) }
+        if state.is_none() && self.value().is_some() { Err(WrongType::Other) } else { Ok(state) }
     }
 
     /// The state of type `K`, made empty if nothing of that type is there.

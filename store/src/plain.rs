@@ -1,7 +1,7 @@
 //! Plain keys: objects whose value stands under the empty name, and what of them is there at a moment.
 
 use miso_crdt::plain::{self, Moment};
-use miso_crdt::{Crdt, Kind, Type, Value};
+use miso_crdt::{Crdt, Delta, Kind, Type, Value, Writers};
 
 use crate::guard::ShardGuard;
 use crate::mint::Mint;
@@ -25,8 +25,15 @@ pub enum Shown<'a> {
 pub enum Misfit {
     /// It holds plain data of this type.
     Plain(Type),
-    /// It is an object with names.
-    Object,
+    /// It is an object with names, of which one has this type.
+    Object(Type),
+}
+
+impl Misfit {
+    fn object(object: &Object) -> Misfit {
+        let mut kinds = object.iter().filter_map(|(_, slot)| slot.value()).map(Value::kind);
+        Misfit::Object(kinds.next().unwrap_or(Type::GCounter))
+    }
 }
 
 impl Shard {
@@ -34,7 +41,7 @@ impl Shard {
     /// plain value hides the names.
     #[must_use]
     pub fn shown(&self, hash: u64, key: &[u8], now: u64) -> Option<Shown<'_>> {
-        shown(self.objects.get_hashed(hash, key)?, now, self)
+        shown(self.objects.get_hashed(hash, key)?, now, self.writers())
     }
 
     /// The state of type `K` of the plain key, if the key holds one. It may have expired: it is read with
@@ -53,16 +60,15 @@ impl Shard {
         if let Some(state) = object.only(PLAIN).and_then(K::of) {
             return Ok(Some(state));
         }
-        match shown(object, now, self) {
+        match shown(object, now, self.writers()) {
             None => Ok(None),
-            Some(Shown::Object(_)) => Err(Misfit::Object),
+            Some(Shown::Object(object)) => Err(Misfit::object(object)),
             Some(Shown::Plain(value)) => K::of(value).map(Some).ok_or(Misfit::Plain(value.kind())),
         }
     }
 }
 
-fn shown<'a>(object: &'a Object, now: u64, shard: &Shard) -> Option<Shown<'a>> {
-    let writers = shard.writers();
+pub(crate) fn shown<'a>(object: &'a Object, now: u64, writers: &Writers) -> Option<Shown<'a>> {
     let value = object.get(PLAIN).and_then(|slot| slot.value_at(now, writers));
     match value {
         Some(value) if plain::is_plain(value) => Some(Shown::Plain(value)),
@@ -108,7 +114,7 @@ impl ShardGuard<'_> {
         ) -> R,
     ) -> Result<R, Misfit> {
         if let Err(misfit) = self.plain::<K>(hash, key, now) {
-            if misfit == Misfit::Object {
+            if let Misfit::Object(_) = misfit {
                 return Err(misfit);
             }
             self.clear_plain((hash, key), |kind| kind != K::TYPE);
@@ -151,12 +157,7 @@ impl ShardGuard<'_> {
     fn change_key(
         &mut self,
         (hash, key): (u64, &[u8]),
-        change: impl FnMut(
-            &mut Value,
-            &miso_crdt::Writers,
-            &mut Mint<'_>,
-            Option<&mut miso_crdt::Delta>,
-        ),
+        change: impl FnMut(&mut Value, &Writers, &mut Mint<'_>, Option<&mut Delta>),
     ) -> bool {
         let changed = self.change_each((hash, key, PLAIN), change);
         changed.iter().for_each(|kind| self.note_change(key, PLAIN, *kind));
@@ -186,7 +187,7 @@ impl ShardGuard<'_> {
     ) -> Result<bool, Misfit> {
         let kind = match self.shown(hash, key, now) {
             None => return Ok(false),
-            Some(Shown::Object(_)) => return Err(Misfit::Object),
+            Some(Shown::Object(object)) => return Err(Misfit::object(object)),
             Some(Shown::Plain(value)) => value.kind(),
         };
         let function = self.function();
