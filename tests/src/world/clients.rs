@@ -87,8 +87,9 @@ impl World {
     pub(super) fn edit(&mut self, at: usize, function: &Function, place: Place) {
         let before = facts(function, &place);
         let of_kind = |kind: &Type| (place.0.clone(), place.1.clone(), place.2.clone(), *kind);
+        let kinds = Type::ALL.iter().filter(|kind| kind.is_plain() == place.3.is_plain());
         let all_before: Vec<(Place, Facts)> =
-            Type::ALL.iter().map(of_kind).map(|at| (at.clone(), facts(function, &at))).collect();
+            kinds.map(of_kind).map(|at| (at.clone(), facts(function, &at))).collect();
         let (_, object, name, kind) = &place;
         let hash = miso_store::hash(object);
         let key = (hash, object.as_slice(), name.as_slice());
