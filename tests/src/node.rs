@@ -1,6 +1,6 @@
 //! A server process that lives as long as its test.
 
-use crate::{DEADLINE, Frame, Output, Resp, Scratch, Session, Tool, Wire, find_program};
+use crate::{DEADLINE, Frame, Http, Output, Resp, Scratch, Session, Tool, Wire, find_program};
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -206,6 +206,20 @@ impl Node {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for HTTP, if it was started with `--http-port`.
+    #[track_caller]
+    pub fn http_address(&self) -> SocketAddr {
+        let port = self.session().run("CONFIG GET http-port").items()[1].text();
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("HTTP is on")))
+    }
+
+    /// An HTTP connection, which sends `token` unless it is empty.
+    #[track_caller]
+    pub fn http(&self, token: &str) -> Http {
+        let http = Http::connect(self.http_address());
+        if token.is_empty() { http } else { http.with_token(token) }
     }
 
     /// Its port, as a command line takes it.

@@ -9,7 +9,10 @@ use crate::temporary::Temporary;
 use crate::{Outcome, rust_tests, setup};
 
 /// The last one is the main job: the paper's AllReduce, beside a real Redis.
-const SUITES: [&str; 5] = ["rust", "doc", "python", "node", "allreduce"];
+const SUITES: [&str; 6] = ["rust", "doc", "python", "node", "upstash", "allreduce"];
+
+/// The suites that Node runs, and their folders.
+const NODE: [(&str, &str); 2] = [("node", "sdk-compat/node"), ("upstash", "sdk-compat/upstash")];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     if let Some(unknown) = args.iter().find(|arg| !SUITES.contains(&arg.as_str())) {
@@ -21,11 +24,14 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     // Downloading beside compiling: neither waits for the other.
     let (compiled, python, node) = std::thread::scope(|scope| {
         let python = scope.spawn(|| wanted("python").then(setup::python).transpose());
-        let node = scope.spawn(|| wanted("node").then(setup::node).transpose());
+        let node = scope.spawn(|| {
+            let wanted = NODE.iter().filter(|(name, _)| wanted(name));
+            wanted.map(|(name, folder)| Ok((*name, setup::node(folder)?))).collect()
+        });
         (
             build(),
             python.join().expect("the set-up does not panic"),
-            node.join().expect("the set-up does not panic"),
+            node.join().expect("the set-up does not panic") as Result<Vec<_>, String>,
         )
     });
     compiled?;
@@ -58,7 +64,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         let line = line.folder(root().join("sdk-compat/python"));
         suite("python", of_line("python", line, Runner::Pytest), begun)?;
     }
-    if let Some(folder) = node? {
+    for (name, folder) in node? {
         let begun = Instant::now();
         let line = program("node").args([
             "--test",
@@ -67,7 +73,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             "--test-timeout=60000",
             "--test-force-exit",
         ]);
-        suite("node", of_line("node", line.folder(folder), Runner::Node), begun)?;
+        suite(name, of_line(name, line.folder(folder), Runner::Node), begun)?;
     }
     if wanted("allreduce") {
         let begun = Instant::now();
