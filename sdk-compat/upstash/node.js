@@ -27,5 +27,6 @@ export async function startHttp(t, ...flags) {
   const node = await startNode(t, "--peer-port", "0", "--data-dir", "none", "--http-port", "0", ...flags);
   const ready = /Ready to accept HTTP connections on (127\.0\.0\.1:\d+)\n/;
   const address = await until("the HTTP port", () => ready.exec(node.log())?.[1]);
-  return { ...node, http: `http://${address}` };
+  const peer = await until("the peer port", () => /Listening for nodes .* on (127\.0\.0\.1:\d+)/.exec(node.log())?.[1]);
+  return { ...node, http: `http://${address}`, peer };
 }

@@ -38,6 +38,13 @@ impl Answer {
     }
 }
 
+/// What comes beyond the answers that were read: the body of one that does not end.
+impl Read for Http {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Read::read(&mut self.stream, into)
+    }
+}
+
 impl Http {
     /// Connects to an HTTP port.
     ///

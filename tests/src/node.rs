@@ -211,8 +211,15 @@ impl Node {
     /// Where it listens for HTTP, if it was started with `--http-port`.
     #[track_caller]
     pub fn http_address(&self) -> SocketAddr {
-        let port = self.session().run("CONFIG GET http-port").items()[1].text();
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("HTTP is on")))
+        let ready = "Ready to accept HTTP connections on ";
+        let mut address = None;
+        wait_until("the HTTP port", || {
+            let log = self.log();
+            let line = log.lines().find_map(|line| line.split_once(ready));
+            address = line.and_then(|(_, address)| address.trim_end().parse().ok());
+            address.is_some()
+        });
+        address.expect("it was found")
     }
 
     /// An HTTP connection, which sends `token` unless it is empty.

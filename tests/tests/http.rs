@@ -292,6 +292,7 @@ fn limits_hold() {
     let long = format!(r#"["ECHO","{}"]"#, "x".repeat(1000));
     let answer = http.post("/", &long);
     assert_eq!((answer.status, answer.text().contains("http-max-body")), (413, true), "{answer:?}");
+    drop(http);
     let mut http = node.http("shop");
     http.send("POST", "/", &[("Transfer-Encoding", "chunked")], b"").expect("the head is sent");
     let chunk = format!("200\r\n{}\r\n", "x".repeat(512));
@@ -422,8 +423,8 @@ fn health_and_metrics() {
 fn strangers_of_other_hosts_are_refused_while_there_is_no_password() {
     // Every address of 127/8 counts as this host: the rule itself is that of RESP.
     let node = with(&["--http-bind", "127.0.0.2"]);
-    let port = node.session().run("CONFIG GET http-port").items()[1].text();
-    let address: SocketAddr = format!("127.0.0.2:{port}").parse().expect("an address");
+    let address = node.http_address();
+    assert_eq!(address.ip(), std::net::IpAddr::from([127, 0, 0, 2]));
     assert_eq!(Http::connect(address).with_token("shop").get("/ping").status, 200);
     let elsewhere = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
     assert!(std::net::TcpStream::connect(elsewhere).is_err(), "only where it was told");

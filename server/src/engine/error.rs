@@ -296,6 +296,9 @@ errors! {
         "requests to the host '{}' are refused while no password is set: a web page may have misled a browser into sending them",
         "A request to a host name, in protected mode and without a password",
         "Use an IP address or localhost, or set a password";
+    HttpSync = "TRYAGAIN", "this node does not know yet what the sync token covers (http-sync-timeout)",
+        "A request has the sync token of another node's answer, and its updates do not come in time",
+        "Send it again a little later, or to the node that gave the token";
     HttpSlow = "ERR", "the body did not come in time", "The body of an HTTP request comes too slowly", "Send it faster";
     HttpConnections = "ERR", "max number of HTTP connections reached",
         "There are http-max-connections connections; this one is closed",

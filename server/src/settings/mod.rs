@@ -11,6 +11,7 @@
 
 pub(crate) mod cli;
 pub(crate) mod file;
+mod http;
 pub(crate) mod kind;
 pub(crate) mod reference;
 
@@ -21,10 +22,11 @@ use std::time::Duration;
 use miso_store::journal::SyncPolicy;
 use parking_lot::RwLock;
 
+use http::{OptionalPort, Origins};
 use kind::{
     Addresses, Bytes, Cell as _, Choice, EVICTIONS, Eviction, Integer, IntervalsByFunction, Kind,
-    LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, MDNS, Mdns, Name, OptionalPort, Origins,
-    OutputLimit, Path, PeerPort, PeerPortRule, Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
+    LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, MDNS, Mdns, Name, OutputLimit, Path,
+    PeerPort, PeerPortRule, Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
 };
 
 /// Commands flagged FAST are timed one by one if `slowlog-log-slower-than` is below this many
@@ -373,6 +375,10 @@ settings! {
         "http-max-connections", count(1, 1_000_000, "connections", |n| n as usize), "1000",
         "Most HTTP connections at a time",
     ).then(Effect::Descriptors);
+    http_sync_timeout: Time = any(
+        "http-sync-timeout", Time, "1s",
+        "How long an HTTP request waits until this node knows what its Upstash-Sync-Token covers; then it is answered 503",
+    );
     http_cors_origins: Origins = any(
         "http-cors-origins", Origins, "",
         "Origins whose web pages may send HTTP requests here, as https://shop.example; *: all; empty: none",

@@ -65,7 +65,12 @@ impl Activity {
         self.is_h2 = is_h2;
     }
 
-    /// A request is answered, or given up.
+    /// A request is answered by a stream, which runs on after its head was answered.
+    pub(super) fn begin_stream(&mut self) {
+        self.running += 1;
+    }
+
+    /// A request is answered, or given up; or a stream has ended.
     pub(super) fn end(&mut self, now: Instant) {
         self.running -= 1;
         self.rested = now;

@@ -1,19 +1,57 @@
 //! Answers: RESP2 replies as JSON, their statuses, and the headers that choose a form.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body_util::Full;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::events::Events;
 use crate::engine::error::CommandError;
 
 /// What is sent back.
-pub(super) type Body = Full<Bytes>;
+pub(super) enum Body {
+    /// All of it at once; empty once it is sent.
+    Whole(Bytes),
+    /// Events as they come.
+    Events(Box<Events>),
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Body::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Body::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Body::Events(events) => events.poll_next(task),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Body::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Body::Events(_) => SizeHint::default(),
+        }
+    }
+}
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// The header that asks for base64.
 const ENCODING: HeaderName = HeaderName::from_static("upstash-encoding");
@@ -71,7 +109,7 @@ pub(super) fn with(
     kind: HeaderValue,
     body: impl Into<Bytes>,
 ) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(Body::Whole(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
@@ -83,7 +121,7 @@ pub(super) fn error(error: &CommandError) -> Response<Body> {
         CommandError::HttpMethod(..) => StatusCode::METHOD_NOT_ALLOWED,
         CommandError::HttpTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         CommandError::HttpSlow => StatusCode::REQUEST_TIMEOUT,
-        CommandError::MaxClients => StatusCode::SERVICE_UNAVAILABLE,
+        CommandError::MaxClients | CommandError::HttpSync => StatusCode::SERVICE_UNAVAILABLE,
         error => status_of(&error.line()),
     };
     error_line(status, &error.line())
@@ -94,6 +132,13 @@ pub(super) fn error_line(status: StatusCode, line: &[u8]) -> Response<Body> {
     let mut json = Vec::new();
     write_error(line, &mut json);
     with(status, JSON, json)
+}
+
+/// The answer that does not end.
+pub(super) fn stream(events: Events) -> Response<Body> {
+    let mut response = Response::new(Body::Events(Box::new(events)));
+    response.headers_mut().insert(CONTENT_TYPE, EVENTS);
+    response
 }
 
 /// The answer to one command, whose reply is `reply`.
@@ -137,6 +182,11 @@ pub(super) fn transaction(reply: &[u8], form: Form) -> Response<Body> {
         }
         _ => one(reply, form),
     }
+}
+
+/// The line of a reply that is an error.
+pub(super) fn error_of(mut reply: &[u8]) -> Option<&[u8]> {
+    (reply.first() == Some(&b'-')).then(|| line(&mut reply))
 }
 
 /// Takes a line off the start of `reply`; it without its mark and its end.

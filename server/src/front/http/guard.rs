@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HOST,
@@ -106,7 +107,7 @@ pub(super) fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
 
 /// The answer to a browser that asks whether a page of this origin may send a request.
 pub(super) fn preflight(asked: &HeaderMap, origin: HeaderValue) -> Response<Body> {
-    let mut response = Response::new(Body::default());
+    let mut response = Response::new(Body::Whole(Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     allow(headers, origin);

@@ -7,6 +7,7 @@
 mod activity;
 mod answer;
 mod connection;
+mod events;
 mod guard;
 mod listen;
 mod operation;
@@ -16,6 +17,7 @@ mod routes;
 mod run;
 mod served;
 pub(crate) mod state;
+mod sync;
 
 pub(super) use connection::open;
 pub(crate) use listen::{accept, bind};

@@ -1,50 +1,58 @@
 //! REST: one command, several in a row, several as a transaction.
 
-use hyper::Response;
 use miso_protocol::request::Args;
 
-use super::answer::{self, Body, Form};
+use super::answer;
 use super::request::Commands;
 use super::run::{Run, Stop};
 use super::served::{Served, Speaker};
 use crate::engine::error::CommandError;
 
-/// Answers one command.
+/// The replies of a request in RESP2, and whether its session goes on.
+pub(super) type Replies = (Vec<u8>, bool);
+
+/// Runs one command.
 pub(super) async fn one(
     served: &Served,
-    mut speaker: Speaker,
+    speaker: &mut Speaker,
     commands: &Commands,
-    form: Form,
-) -> Result<Response<Body>, Stop> {
-    let mut run = Run::new(served, &mut speaker);
+) -> Result<Replies, Stop> {
+    let mut run = Run::new(served, speaker);
     run.checked(commands.args(0), true).await?;
-    let reply = end(served, run.finish().await?, speaker);
-    Ok(answer::one(&reply, form))
+    run.finish().await
 }
 
-/// Answers several commands, which run in order. Those of other clients may run in between.
+/// Runs one command that turns its session into a listener.
+pub(super) async fn listen(
+    served: &Served,
+    speaker: &mut Speaker,
+    commands: &Commands,
+) -> Result<Replies, Stop> {
+    let mut run = Run::new(served, speaker);
+    run.command(commands.args(0)).await?;
+    run.finish().await
+}
+
+/// Runs several commands in order. Those of other clients may run in between.
 pub(super) async fn pipeline(
     served: &Served,
-    mut speaker: Speaker,
+    speaker: &mut Speaker,
     commands: &Commands,
-    form: Form,
-) -> Result<Response<Body>, Stop> {
-    let mut run = Run::new(served, &mut speaker);
+) -> Result<Replies, Stop> {
+    let mut run = Run::new(served, speaker);
     for at in 0..commands.len() {
         run.checked(commands.args(at), false).await?;
     }
-    let replies = end(served, run.finish().await?, speaker);
-    Ok(answer::several(&replies, form))
+    run.finish().await
 }
 
-/// Answers several commands that run as one transaction: all or none.
+/// Runs several commands as one transaction: all or none. The reply is that of EXEC.
 pub(super) async fn transaction(
     served: &Served,
-    mut speaker: Speaker,
+    speaker: &mut Speaker,
     commands: &Commands,
-    form: Form,
-) -> Result<Response<Body>, Stop> {
-    let mut run = Run::new(served, &mut speaker);
+) -> Result<Replies, Stop> {
+    let mut run = Run::new(served, speaker);
     let multi = Commands::of(&[b"MULTI"]);
     run.command(multi.args(0)).await?;
     let mut broken = None;
@@ -71,8 +79,7 @@ pub(super) async fn transaction(
             run.replies().extend_from_slice(&error.reply());
         }
     }
-    let reply = end(served, run.finish().await?, speaker);
-    Ok(answer::transaction(&reply, form))
+    run.finish().await
 }
 
 /// Queues a command. Returns the line of the error if it cannot be queued.
@@ -80,14 +87,5 @@ async fn queue(run: &mut Run<'_>, args: Args<'_>) -> Result<Option<Vec<u8>>, Sto
     let start = run.replies().len();
     run.command(args).await?;
     let reply = &run.replies()[start..];
-    let line = reply.strip_prefix(b"-").map(|line| line.trim_ascii_end().to_vec());
-    Ok(line)
-}
-
-/// Lets the session rest if it goes on. Returns the replies.
-fn end(served: &Served, (replies, goes_on): (Vec<u8>, bool), speaker: Speaker) -> Vec<u8> {
-    if goes_on {
-        served.rest(speaker);
-    }
-    replies
+    Ok(answer::error_of(reply).map(<[u8]>::to_vec))
 }

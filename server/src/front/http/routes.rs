@@ -9,14 +9,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, WWW_AUTHENTICATE,
+    ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::answer::{self, Body, Form};
+use super::events::Events;
 use super::run::Stop;
 use super::served::{Served, Speaker};
-use super::{guard, operation, request, rest};
+use super::{guard, operation, request, rest, sync};
 use crate::engine::error::CommandError;
 
 /// How long the body of a request may take.
@@ -39,9 +40,11 @@ enum Target {
     Ready,
     /// All metrics.
     Metrics,
+    /// What a session is subscribed to, or MONITOR, as events.
+    Events,
 }
 
-/// A path.
+/// A path; one that ends in `/*` stands for all that begin like it.
 struct Route {
     path: &'static str,
     methods: &'static [Method],
@@ -54,6 +57,7 @@ const fn route(path: &'static str, methods: &'static [Method], target: Target) -
 
 const READS: &[Method] = &[Method::GET, Method::HEAD];
 const WRITES: &[Method] = &[Method::POST, Method::PUT];
+const STREAMS: &[Method] = &[Method::GET, Method::POST];
 const ALL: &[Method] = &[Method::GET, Method::HEAD, Method::POST, Method::PUT];
 
 /// All paths but those of commands.
@@ -64,10 +68,26 @@ const ROUTES: &[Route] = &[
     route("/healthz", READS, Target::Health),
     route("/readyz", READS, Target::Ready),
     route("/metrics", READS, Target::Metrics),
+    route("/monitor", STREAMS, Target::Events),
+    route("/subscribe/*", STREAMS, Target::Events),
+    route("/psubscribe/*", STREAMS, Target::Events),
 ];
 
 /// Every other path is a command.
 const COMMAND: Route = route("/*", ALL, Target::Path);
+
+impl Route {
+    /// Whether it is the route of `path`. Commands are written in any case.
+    fn fits(&self, path: &str) -> bool {
+        match self.path.strip_suffix('*') {
+            None => path.eq_ignore_ascii_case(self.path),
+            Some(start) => {
+                let begins = path.get(..start.len());
+                path.len() > start.len() && begins.is_some_and(|at| at.eq_ignore_ascii_case(start))
+            }
+        }
+    }
+}
 
 /// A request counts as running until this is dropped.
 struct Running<'a>(&'a Served);
@@ -108,7 +128,7 @@ pub(super) async fn answer(
     if is_head {
         let length = response.body().size_hint().exact().unwrap_or_default();
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
-        *response.body_mut() = Body::default();
+        *response.body_mut() = Body::Whole(Bytes::new());
     }
     Ok(response)
 }
@@ -146,7 +166,7 @@ fn refuse(served: &Served, stop: Stop) -> Result<Response<Body>, Closed> {
 /// # Errors
 /// If it does not have the method; says which it has.
 fn find(path: &str, method: &Method) -> Result<Target, CommandError> {
-    let route = ROUTES.iter().find(|route| route.path == path).unwrap_or(&COMMAND);
+    let route = ROUTES.iter().find(|route| route.fits(path)).unwrap_or(&COMMAND);
     if route.methods.contains(method) {
         return Ok(route.target);
     }
@@ -154,7 +174,10 @@ fn find(path: &str, method: &Method) -> Result<Target, CommandError> {
     Err(CommandError::HttpMethod(method.as_str().into(), allowed.join(", ").into()))
 }
 
-async fn dispatch(served: &Served, request: Request<Incoming>) -> Result<Response<Body>, Stop> {
+async fn dispatch(
+    served: &Arc<Served>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Stop> {
     let target = find(request.uri().path(), request.method())?;
     match target {
         Target::Health => return Ok(operation::health()),
@@ -169,19 +192,59 @@ async fn dispatch(served: &Served, request: Request<Incoming>) -> Result<Respons
         };
         return operation::metrics(served, speaker, request.headers()).await;
     }
+    if target == Target::Events {
+        let speaker = served.speaker(token).await?;
+        return listen(served, speaker, request).await;
+    }
     let form = Form::of(request.headers())?;
+    let asked = sync::asked(request.headers())?;
     if target == Target::Transaction && form == Form::Resp2 {
         let header = "Upstash-Response-Format".into();
         return Err(CommandError::HttpHeader(header, "json on /multi-exec".into()).into());
     }
-    let speaker = served.speaker(token).await?;
+    let mut speaker = served.speaker(token).await?;
+    if let Some(asked) = asked
+        && let Err(stop) = sync::reach(served, &mut speaker, asked).await
+    {
+        return Err(keep(served, speaker, stop));
+    }
     run(served, speaker, target, form, request).await
+}
+
+/// Answers with what the session is told from now on.
+async fn listen(
+    served: &Arc<Served>,
+    mut speaker: Speaker,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Stop> {
+    let (head, body) = request.into_parts();
+    if let Err(stop) = read(served, body).await {
+        return Err(keep(served, speaker, stop));
+    }
+    let commands = match request::path(head.uri.path(), None, b"") {
+        Ok(commands) => commands,
+        Err(error) => return Err(keep(served, speaker, error.into())),
+    };
+    let accepted = head.headers.get(ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
+    let wanted = b"text/event-stream";
+    if !accepted.windows(wanted.len()).any(|part| part == wanted) {
+        let error = CommandError::HttpHeader("Accept".into(), "text/event-stream".into());
+        return Err(keep(served, speaker, error.into()));
+    }
+    let (replies, goes_on) = rest::listen(served, &mut speaker, &commands).await?;
+    if replies.starts_with(b"-") || !goes_on {
+        if goes_on {
+            served.rest(speaker);
+        }
+        return Ok(answer::one(&replies, Form::Json));
+    }
+    Ok(answer::stream(Events::new(Arc::clone(served), speaker, replies)))
 }
 
 /// Reads the commands of a request and runs them. A stranger's body is not read.
 async fn run(
     served: &Served,
-    speaker: Speaker,
+    mut speaker: Speaker,
     target: Target,
     form: Form,
     request: Request<Incoming>,
@@ -201,11 +264,24 @@ async fn run(
         Err(error) => return Err(keep(served, speaker, error.into())),
     };
     drop(body);
-    match target {
-        Target::Pipeline => rest::pipeline(served, speaker, &commands, form).await,
-        Target::Transaction => rest::transaction(served, speaker, &commands, form).await,
-        _ => rest::one(served, speaker, &commands, form).await,
+    let (replies, goes_on) = match target {
+        Target::Pipeline => rest::pipeline(served, &mut speaker, &commands).await,
+        Target::Transaction => rest::transaction(served, &mut speaker, &commands).await,
+        _ => rest::one(served, &mut speaker, &commands).await,
+    }?;
+    let token = sync::of(served, &speaker);
+    if goes_on {
+        served.rest(speaker);
     }
+    let mut response = match target {
+        Target::Pipeline => answer::several(&replies, form),
+        Target::Transaction => answer::transaction(&replies, form),
+        _ => answer::one(&replies, form),
+    };
+    if let Some(token) = token {
+        response.headers_mut().insert(sync::HEADER, token);
+    }
+    Ok(response)
 }
 
 /// Lets the session of a request that does not run rest.
@@ -264,6 +340,10 @@ mod tests {
         check("/set/k/v", Method::HEAD, Some(Target::Path));
         check("/set/k/v", Method::PATCH, None);
         check("/metrics", Method::GET, Some(Target::Metrics));
+        check("/Subscribe/a/b", Method::POST, Some(Target::Events));
+        check("/subscribe", Method::GET, Some(Target::Path));
+        check("/subscribe/", Method::GET, Some(Target::Path));
+        check("/monitor", Method::GET, Some(Target::Events));
         check("/metrics/", Method::GET, Some(Target::Path));
         let error = find("/healthz", &Method::POST).expect_err("it has no such method");
         assert_eq!(error.line(), b"ERR method POST is not allowed here, expected GET, HEAD");

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use subtle::ConstantTimeEq as _;
 
 use super::activity::Activity;
+use super::answer;
 use super::request::Commands;
 use super::run::{Run, Stop};
 use crate::engine::call::Batch;
@@ -165,8 +166,7 @@ impl Served {
         let mut run = Run::new(self, &mut speaker);
         run.command(commands.args(0)).await?;
         let (reply, _) = run.finish().await?;
-        if !reply.starts_with(b"+") {
-            let line = reply.strip_prefix(b"-").unwrap_or(&reply).trim_ascii_end();
+        if let Some(line) = answer::error_of(&reply) {
             return Err(Stop::Refused(line.into()));
         }
         self.activity(Activity::trust);

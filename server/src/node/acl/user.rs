@@ -588,7 +588,7 @@ mod tests {
     fn a_token_ends_with_its_password() {
         let table = Table::new(&ROWS);
         let mut user = User::new(b"u", table.len());
-        let mut apply = |user: &mut User, rule: &str| {
+        let apply = |user: &mut User, rule: &str| {
             user.apply(rule.as_bytes(), &table).expect("a valid rule");
         };
         apply(&mut user, "on");
