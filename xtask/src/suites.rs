@@ -26,12 +26,14 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         let python = scope.spawn(|| wanted("python").then(setup::python).transpose());
         let node = scope.spawn(|| {
             let wanted = NODE.iter().filter(|(name, _)| wanted(name));
-            wanted.map(|(name, folder)| Ok((*name, setup::node(folder)?))).collect()
+            wanted
+                .map(|(name, folder)| Ok((*name, setup::node(folder)?)))
+                .collect::<Result<Vec<_>, String>>()
         });
         (
             build(),
             python.join().expect("the set-up does not panic"),
-            node.join().expect("the set-up does not panic") as Result<Vec<_>, String>,
+            node.join().expect("the set-up does not panic"),
         )
     });
     compiled?;

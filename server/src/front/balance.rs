@@ -32,6 +32,7 @@ const QUIET_STEPS: i32 = 30;
 
 /// A connection on its way to a worker.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few are on their way at a time")]
 pub(super) enum Work {
     /// One that speaks RESP: a new one, or one that moves.
     Resp(Resp),

@@ -6,6 +6,7 @@
 
 mod activity;
 mod answer;
+mod auth;
 mod connection;
 mod events;
 mod guard;

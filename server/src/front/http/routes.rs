@@ -17,7 +17,7 @@ use super::answer::{self, Body, Form};
 use super::events::Events;
 use super::run::Stop;
 use super::served::{Served, Speaker};
-use super::{guard, operation, request, rest, sync};
+use super::{auth, guard, operation, request, rest, sync};
 use crate::engine::error::CommandError;
 
 /// How long the body of a request may take.
@@ -187,13 +187,13 @@ async fn dispatch(
     let token = token(&request)?;
     if target == Target::Metrics {
         let speaker = match token {
-            Some(token) => Some(served.speaker(Some(token)).await?),
+            Some(token) => Some(auth::speaker(served, Some(token)).await?),
             None => None,
         };
         return operation::metrics(served, speaker, request.headers()).await;
     }
     if target == Target::Events {
-        let speaker = served.speaker(token).await?;
+        let speaker = auth::speaker(served, token).await?;
         return listen(served, speaker, request).await;
     }
     let form = Form::of(request.headers())?;
@@ -202,7 +202,7 @@ async fn dispatch(
         let header = "Upstash-Response-Format".into();
         return Err(CommandError::HttpHeader(header, "json on /multi-exec".into()).into());
     }
-    let mut speaker = served.speaker(token).await?;
+    let mut speaker = auth::speaker(served, token).await?;
     if let Some(asked) = asked
         && let Err(stop) = sync::reach(served, &mut speaker, asked).await
     {

@@ -5,27 +5,21 @@
 //! each connection, until a user changes; and a connection over which several requests run has several
 //! sessions, each a client in CLIENT LIST.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Instant;
 
-use miso_protocol::names;
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq as _;
 
 use super::activity::Activity;
-use super::answer;
-use super::request::Commands;
-use super::run::{Run, Stop};
 use crate::engine::call::Batch;
 use crate::engine::error::CommandError;
 use crate::engine::session::Session;
 use crate::front::Front;
 use crate::node::Node;
-use crate::node::acl::token;
 use crate::node::stats::Worker;
 
 /// How many sessions rest on a connection at most.
@@ -39,7 +33,7 @@ const LIBRARY: &[u8] = b"http";
 pub(super) struct Speaker {
     token: Box<[u8]>,
     /// The generation of the users that the token was checked with.
-    generation: u64,
+    pub(super) generation: u64,
     pub(super) session: Session,
     pub(super) batch: Batch,
 }
@@ -116,7 +110,7 @@ impl Served {
     }
 
     /// Takes a session that this token has opened and that rests.
-    fn take(&self, token: &[u8]) -> Option<Speaker> {
+    pub(super) fn take(&self, token: &[u8]) -> Option<Speaker> {
         let mut state = self.state.lock();
         let fits = |speaker: &Speaker| bool::from(speaker.token.ct_eq(token));
         let at = state.resting.iter().rposition(fits)?;
@@ -140,45 +134,16 @@ impl Served {
         }
     }
 
-    /// The session that a token stands for.
-    ///
-    /// # Errors
-    /// If there is no token or it is not good, or there are too many clients; or the connection is to end.
-    pub(super) async fn speaker(&self, token: Option<Cow<'_, [u8]>>) -> Result<Speaker, Stop> {
-        let token = token.ok_or(CommandError::HttpNoToken)?;
-        let node = self.node();
-        let generation = node.acl.generation();
-        let mut speaker = match self.take(&token) {
-            Some(speaker) if speaker.generation == generation => {
-                speaker.session.client.active_ms.store(node.uptime_ms(), Ordering::Relaxed);
-                return Ok(speaker);
-            }
-            Some(speaker) => Speaker { generation, ..speaker },
-            None => Speaker {
-                token: Box::from(&*token),
-                generation,
-                session: self.session()?,
-                batch: Batch::default(),
-            },
-        };
-        let (user, password) = credentials(node, &token)?;
-        let commands = Commands::of(&[b"AUTH", &user, &password]);
-        let mut run = Run::new(self, &mut speaker);
-        run.command(commands.args(0)).await?;
-        let (reply, _) = run.finish().await?;
-        if let Some(line) = answer::error_of(&reply) {
-            return Err(Stop::Refused(line.into()));
-        }
-        self.activity(Activity::trust);
-        Ok(speaker)
-    }
-
-    /// A session that speaks as the default user, which needs no password; none if it needs one.
+    /// Whether the default user needs no password.
     pub(super) fn is_open(&self) -> bool {
         self.node().acl.anonymous().is_some()
     }
 
-    fn session(&self) -> Result<Session, CommandError> {
+    /// A new session, which a token is to open.
+    ///
+    /// # Errors
+    /// If there are `maxclients` clients.
+    pub(super) fn open(&self, token: &[u8]) -> Result<Speaker, CommandError> {
         let node = self.node();
         let max = node.settings.maxclients();
         let client = node.clients.open(self.address, self.local, node.uptime_ms(), max);
@@ -187,29 +152,11 @@ impl Served {
             return Err(CommandError::MaxClients);
         };
         client.about.lock().lib_name = Box::from(LIBRARY);
-        Ok(Session::new(client, Arc::clone(node)))
+        Ok(Speaker {
+            token: Box::from(token),
+            generation: node.acl.generation(),
+            session: Session::new(client, Arc::clone(node)),
+            batch: Batch::default(),
+        })
     }
-}
-
-/// The user and the password that a token stands for, as AUTH takes them.
-fn credentials<'a>(
-    node: &Node,
-    token: &'a [u8],
-) -> Result<(Cow<'a, [u8]>, Cow<'a, [u8]>), CommandError> {
-    let colon = token.iter().position(|byte| *byte == b':');
-    if node.acl.open_mode() {
-        // The user is the function, as for RESP. A real password must not become a function's name.
-        let function = token.strip_suffix(b":-").unwrap_or(token);
-        if function.len() == token.len() && colon.is_some() {
-            return Err(CommandError::HttpOpenToken);
-        }
-        names::check(function)
-            .map_err(|why| CommandError::BadName("token".into(), why.to_string().into()))?;
-        return Ok((function.into(), b"-"[..].into()));
-    }
-    Ok(match colon {
-        Some(at) => (token[..at].into(), token[at + 1..].into()),
-        // What is no token is a wrong password of nobody.
-        None => (token::name(token).unwrap_or_default().into(), token.into()),
-    })
 }
