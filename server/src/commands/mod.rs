@@ -7,7 +7,7 @@ mod access;
 mod args;
 mod connection;
 mod crdt;
-mod miso;
+pub(crate) mod miso;
 mod plain;
 mod pubsub;
 mod redis;
