@@ -15,7 +15,7 @@ pub(super) struct Sdk {
 }
 
 /// All of them.
-pub(super) const SDKS: [Sdk; 1] = [
+pub(super) const SDKS: [Sdk; 2] = [
     // Without `-count=1` an unchanged test would not run against a changed server.
     Sdk {
         name: "go",
