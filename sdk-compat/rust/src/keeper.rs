@@ -62,14 +62,29 @@ impl Keeper {
         let mut held = self.held.lock().await;
         self.task.abort();
         // What a connection that is gone has registered may have to be taken back, too.
-        let standing = standing(held.take(), link, &self.replica, self.ttl).await?;
-        let (mut connection, function) = standing;
+        let (mut connection, function) =
+            standing(held.take(), link, &self.replica, self.ttl).await?;
         connection.set_response_timeout(UNREGISTER_TIMEOUT);
         let mut line = redis::cmd("MISO.UNREGISTER");
         line.arg(&*function).arg("REPLICA").arg(&self.replica);
         let reply = connection.send_packed_command(&line).await;
         truth(reply.map_err(|error| Error::Unreachable(format!("no reply: {error}")))?)
     }
+}
+
+/// The connection of a registration if it stands, else a new one.
+async fn standing(
+    held: Option<Registered>,
+    link: &Link,
+    replica: &str,
+    ttl: Option<Duration>,
+) -> Result<Registered> {
+    if let Some((mut connection, function)) = held
+        && connection.send_packed_command(&redis::cmd("PING")).await.is_ok()
+    {
+        return Ok((connection, function));
+    }
+    register(link, replica, ttl).await
 }
 
 async fn register(link: &Link, replica: &str, ttl: Option<Duration>) -> Result<Registered> {

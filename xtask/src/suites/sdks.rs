@@ -23,6 +23,12 @@ pub(super) const SDKS: [Sdk; 2] = [
         folder: "go",
         line: &["go", "test", "-v", "-count=1", "./..."],
     },
+    Sdk {
+        name: "java",
+        runner: Runner::Maven,
+        folder: "java",
+        line: &["mvn", "-B", "-ntp", "test"],
+    },
 ];
 
 impl Sdk {
