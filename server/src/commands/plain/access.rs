@@ -10,32 +10,32 @@ use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 
 /// The change of a type.
-pub(in crate::commands) type DeltaOf<K> = <<K as Kind>::State as Crdt>::Delta;
+pub(crate) type DeltaOf<K> = <<K as Kind>::State as Crdt>::Delta;
 
 /// What a reader of plain data is told of the world.
 #[derive(Clone, Copy)]
-pub(in crate::commands) struct At<'a> {
+pub(crate) struct At<'a> {
     /// Milliseconds of Unix time by this node's hybrid logical clock.
-    pub(in crate::commands) now: u64,
+    pub(crate) now: u64,
     /// The writers that the function knows.
-    pub(in crate::commands) writers: &'a Writers,
+    pub(crate) writers: &'a Writers,
 }
 
 /// A key under its shard's lock.
-pub(in crate::commands) struct Locked<'a, 'b> {
+pub(crate) struct Locked<'a, 'b> {
     /// The shard.
-    pub(in crate::commands) shard: &'a mut ShardGuard<'b>,
+    pub(crate) shard: &'a mut ShardGuard<'b>,
     /// The key's hash.
-    pub(in crate::commands) hash: u64,
+    pub(crate) hash: u64,
     /// The key.
-    pub(in crate::commands) key: &'a [u8],
+    pub(crate) key: &'a [u8],
     /// The command's time, in milliseconds.
-    pub(in crate::commands) now: u64,
+    pub(crate) now: u64,
 }
 
 impl Locked<'_, '_> {
     /// What a reader is told of the world.
-    pub(in crate::commands) fn at(&self) -> At<'_> {
+    pub(crate) fn at(&self) -> At<'_> {
         At { now: self.now, writers: self.shard.writers() }
     }
 
@@ -43,7 +43,7 @@ impl Locked<'_, '_> {
     ///
     /// # Errors
     /// If the key is something else.
-    pub(in crate::commands) fn state<K: Kind>(&self) -> Result<Option<&K::State>, CommandError> {
+    pub(crate) fn state<K: Kind>(&self) -> Result<Option<&K::State>, CommandError> {
         let found = self.shard.plain::<K>(self.hash, self.key, self.now);
         found.map_err(|misfit| CommandError::misfit(misfit, self.key))
     }
@@ -52,7 +52,7 @@ impl Locked<'_, '_> {
     ///
     /// # Errors
     /// If the key is something else.
-    pub(in crate::commands) fn write<K: Kind, R>(
+    pub(crate) fn write<K: Kind, R>(
         &mut self,
         update: impl FnOnce(&mut K::State, &Moment<'_>, &mut Mint<'_>, Option<&mut DeltaOf<K>>) -> R,
     ) -> Result<R, CommandError> {
@@ -64,7 +64,7 @@ impl Locked<'_, '_> {
     ///
     /// # Errors
     /// If the key is an object with names.
-    pub(in crate::commands) fn replace<K: Kind, R>(
+    pub(crate) fn replace<K: Kind, R>(
         &mut self,
         update: impl FnOnce(&mut K::State, &Moment<'_>, &mut Mint<'_>, Option<&mut DeltaOf<K>>) -> R,
     ) -> Result<R, CommandError> {
@@ -73,7 +73,7 @@ impl Locked<'_, '_> {
     }
 
     /// Deletes what this node has seen of the key; whether it was there.
-    pub(in crate::commands) fn delete(&mut self) -> bool {
+    pub(crate) fn delete(&mut self) -> bool {
         self.shard.delete_key((self.hash, self.key), self.now)
     }
 
@@ -81,14 +81,14 @@ impl Locked<'_, '_> {
     ///
     /// # Errors
     /// If it is an object with names.
-    pub(in crate::commands) fn expire(&mut self, at: u64) -> Result<bool, CommandError> {
+    pub(crate) fn expire(&mut self, at: u64) -> Result<bool, CommandError> {
         let set = self.shard.expire_plain((self.hash, self.key), self.now, at);
         set.map_err(|misfit: Misfit| CommandError::misfit(misfit, self.key))
     }
 }
 
 /// Works on a key under its shard's lock; `work` gets the reply, too.
-pub(in crate::commands) fn with_key<R>(
+pub(crate) fn with_key<R>(
     cx: &mut Context<'_>,
     key: &[u8],
     work: impl FnOnce(&mut Locked<'_, '_>, &mut Reply<'_>) -> Result<R, CommandError>,
@@ -104,7 +104,7 @@ pub(in crate::commands) fn with_key<R>(
 ///
 /// # Errors
 /// If the key is something else.
-pub(in crate::commands) fn read<K: Kind>(
+pub(crate) fn read<K: Kind>(
     cx: &mut Context<'_>,
     key: &[u8],
     reply: impl FnOnce(Option<&K::State>, At<'_>, &mut Reply<'_>) -> bool,
@@ -121,7 +121,7 @@ pub(in crate::commands) fn read<K: Kind>(
 ///
 /// # Errors
 /// If the key is something else, or too long.
-pub(in crate::commands) fn write<K: Kind, R>(
+pub(crate) fn write<K: Kind, R>(
     cx: &mut Context<'_>,
     key: &[u8],
     update: impl FnOnce(&mut K::State, &Moment<'_>, &mut Mint<'_>, Option<&mut DeltaOf<K>>) -> R,
@@ -134,7 +134,7 @@ pub(in crate::commands) fn write<K: Kind, R>(
 ///
 /// # Errors
 /// If it is none.
-pub(in crate::commands) fn float(text: &[u8]) -> Result<f64, CommandError> {
+pub(crate) fn float(text: &[u8]) -> Result<f64, CommandError> {
     let text = std::str::from_utf8(text).map_err(|_| CommandError::NotFloat)?;
     let number: f64 = text.parse().map_err(|_| CommandError::NotFloat)?;
     if number.is_nan() { Err(CommandError::NotFloat) } else { Ok(number) }

@@ -102,7 +102,7 @@ pub(crate) const HASHES: &[Command] = &[
 /// Sets fields; how many are new here. `name` is the command's, for errors.
 fn set_fields(cx: &mut Context<'_>, args: Args<'_>, name: &str) -> Result<i64, CommandError> {
     let words = args.tail(2);
-    if words.len() % 2 != 0 {
+    if !words.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity(name.into()));
     }
     write::<kind::PlainHash, _>(cx, &args[1], |hash, moment, mint, mut change| {

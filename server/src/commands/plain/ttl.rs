@@ -51,7 +51,7 @@ pub(crate) const DEADLINES: &[Command] = &[
             &[KEY.read_written(), Arg::integer("seconds"), CONDITION],
             "Lets a key expire after some seconds",
         )
-        .example(&[("EXPIRE greeting 60", "(integer) 1")]),
+        .example(&[("SET greeting hello", "OK"), ("EXPIRE greeting 60", "(integer) 1")]),
         |cx, args| expire(cx, args, ("expire", true, false)),
     ),
     Command::new(

@@ -64,7 +64,7 @@ pub(crate) const SORTED_SETS: &[Command] = &[
 
 fn zadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let words = args.tail(2);
-    if words.len() % 2 != 0 {
+    if !words.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
     let mut scores = Vec::with_capacity(words.len() / 2);

@@ -134,7 +134,7 @@ pub(crate) const HASH: &[Command] = &[
 ];
 
 /// How the hash's view prints a value.
-pub(in crate::commands) fn print(value: &Value, writers: &Writers) -> Vec<u8> {
+pub(crate) fn print(value: &Value, writers: &Writers) -> Vec<u8> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     match value.show(writers) {
         crdt::Shown::Text(shown) => shown,
@@ -149,6 +149,9 @@ pub(in crate::commands) fn print(value: &Value, writers: &Writers) -> Vec<u8> {
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("strings in arrays and maps are always JSON")
 }
+
+/// Fields and their values.
+type Fields = Vec<(Box<[u8]>, Vec<u8>)>;
 
 /// What a key shows as a hash: a plain hash, or an object's names.
 #[derive(Clone, Copy)]
@@ -166,7 +169,7 @@ impl View<'_> {
     }
 
     /// All fields and their values, in the order of their names.
-    fn fields(self, at: At<'_>) -> Vec<(Box<[u8]>, Vec<u8>)> {
+    fn fields(self, at: At<'_>) -> Fields {
         let mut fields: Vec<_> = match self {
             View::Hash(hash) => {
                 let fields = hash.fields(at.now, at.writers);
@@ -216,7 +219,7 @@ fn view<R>(
 }
 
 /// As [`view`], of all fields; none if the key is absent.
-fn fields(cx: &mut Context<'_>, args: Args<'_>) -> Result<Vec<(Box<[u8]>, Vec<u8>)>, CommandError> {
+fn fields(cx: &mut Context<'_>, args: Args<'_>) -> Result<Fields, CommandError> {
     view(cx, args, |view, at, _| view.map_or_else(Vec::new, |view| view.fields(at)))
 }
 
