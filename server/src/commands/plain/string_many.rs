@@ -165,12 +165,11 @@ fn mget(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// A key and its value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// The keys and values of MSET.
-fn pairs<'a>(
-    cx: &Context<'_>,
-    args: Args<'a>,
-    name: &str,
-) -> Result<Vec<(&'a [u8], &'a [u8])>, CommandError> {
+fn pairs<'a>(cx: &Context<'_>, args: Args<'a>, name: &str) -> Result<Vec<Pair<'a>>, CommandError> {
     if args.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity(name.into()));
     }
