@@ -58,7 +58,11 @@ pub(crate) fn run() -> Outcome {
 }
 
 /// Reads the sources of a crate: their names from `src` on, and their text.
-fn read(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) -> std::io::Result<()> {
+pub(crate) fn read(
+    root: &Path,
+    folder: &Path,
+    files: &mut Vec<(String, String)>,
+) -> std::io::Result<()> {
     let mut entries: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<_, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::path);
     for entry in entries {
