@@ -513,9 +513,7 @@ impl Connection {
             // The limits of the next command depend on whether AUTH succeeded.
             let window = if limits.unauthenticated { 1 } else { AHEAD };
             let (count, stop) = ahead.read(&mut self.parser, input, at, window, &limits);
-            if let Some(function) = &self.session.function {
-                ahead.prefetch(&self.front.engine, function, input, count);
-            }
+            ahead.prefetch(&self.front.engine, &mut self.session, input, count);
             for command in ahead.commands(count) {
                 let next = self.run_command(&input[command.at..], command, output, batch);
                 if !next.retries() {
@@ -572,7 +570,7 @@ impl Connection {
             return After::Continue;
         }
         let (engine, worker) = (&self.front.engine, &self.worker);
-        dispatch::execute(engine, worker, &mut self.session, batch, args, output)
+        dispatch::execute(engine, worker, &mut self.session, batch, (command.row, args), output)
     }
 
     fn limits(&self) -> Limits {
