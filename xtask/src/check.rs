@@ -103,9 +103,7 @@ fn instructions() -> Outcome {
     if !cargo(&["build", "--release", "--package", "miso-server"]).run()? {
         return Ok(false);
     }
-    // Rows, settings and statistics that say more cost some 400 instructions a command (16 to 24 %). The
-    // baseline stays what is to be reached again; until then nothing may get worse than this.
-    let line = program(built("miso-benches")).args(["instructions", "--tolerance", "30"]);
+    let line = program(built("miso-benches")).args(["instructions", "--tolerance", "10"]);
     line.env("MISO_SERVER", target().join("release/miso-server")).run()
 }
 
