@@ -1,5 +1,7 @@
 //! `cargo xtask test`: the set-up, the build, all suites, the main job, one sum.
 
+mod sdks;
+
 use std::time::Instant;
 
 use crate::build::{build, built};
@@ -8,12 +10,14 @@ use crate::tally::{Runner, Tally};
 use crate::temporary::Temporary;
 use crate::{Outcome, rust_tests, setup};
 
-/// The last one is the main job: the paper's AllReduce, beside a real Redis.
+/// The suites that are no [`sdks::SDKS`]. The last one is the main job: the paper's AllReduce, beside a real Redis.
 const SUITES: [&str; 5] = ["rust", "doc", "python", "node", "allreduce"];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
-    if let Some(unknown) = args.iter().find(|arg| !SUITES.contains(&arg.as_str())) {
-        return Err(format!("no suite is called '{unknown}'; there are {}", SUITES.join(", ")));
+    let names: Vec<&str> =
+        SUITES.into_iter().chain(sdks::SDKS.iter().map(|sdk| sdk.name)).collect();
+    if let Some(unknown) = args.iter().find(|arg| !names.contains(&arg.as_str())) {
+        return Err(format!("no suite is called '{unknown}'; there are {}", names.join(", ")));
     }
     let wanted = |suite: &str| args.is_empty() || args.iter().any(|arg| arg == suite);
     let start = Instant::now();
@@ -69,6 +73,14 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         ]);
         suite("node", of_line("node", line.folder(folder), Runner::Node), begun)?;
     }
+    let mut skipped = Vec::new();
+    for sdk in sdks::SDKS.iter().filter(|sdk| wanted(sdk.name)) {
+        let begun = Instant::now();
+        match sdk.missing() {
+            Some(tool) => skipped.push(format!("{}: {tool} is not installed", sdk.name)),
+            None => suite(sdk.name, of_line(sdk.name, sdk.line(), sdk.runner), begun)?,
+        }
+    }
     if wanted("allreduce") {
         let begun = Instant::now();
         let line = program(built("miso-benches")).args(["allreduce", "--repetitions", "3"]);
@@ -86,6 +98,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         let seconds = took.as_secs();
         println!("{name:9} {:>7} {:>7} {seconds:>7}", tally.passed, tally.failed);
     }
+    skipped.iter().for_each(|why| println!("skipped: {why}"));
     let sum = |of: fn(&Tally) -> u64| sums.iter().map(|(_, tally, _)| of(tally)).sum::<u64>();
     let (passed, failed) = (sum(|tally| tally.passed), sum(|tally| tally.failed));
     println!("in {:.0} s\n", start.elapsed().as_secs_f64());
