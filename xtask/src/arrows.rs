@@ -17,7 +17,7 @@ use crate::process::root;
 const CRATES: [&str; 6] = ["crdt", "store", "protocol", "replication", "server", "benches"];
 
 /// The floors of the server: a file or folder of `server/src`, and the number of its floor.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("main", 7),
     ("front", 6),
     ("commands", 5),
@@ -28,6 +28,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("cluster", 3),
     ("node", 2),
     ("settings", 1),
+    ("tls", 2),
     ("clock", 1),
     ("process", 1),
     ("random", 1),

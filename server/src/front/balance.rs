@@ -17,6 +17,7 @@ use tokio::runtime::RuntimeMetrics;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine::session::Session;
+use crate::front::transport::Parked;
 
 /// How often the load is looked at.
 pub(crate) const STEP: Duration = Duration::from_millis(100);
@@ -32,7 +33,7 @@ const QUIET_STEPS: i32 = 30;
 /// A connection on its way to a worker: a new one, or one that moves.
 #[derive(Debug)]
 pub(super) struct Work {
-    pub(super) stream: std::net::TcpStream,
+    pub(super) stream: Parked,
     pub(super) session: Session,
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod balance;
 mod connection;
 mod dispatch;
 pub(crate) mod listener;
+mod transport;
 pub(crate) mod worker;
 
 use crate::engine::Engine;
