@@ -33,7 +33,7 @@ use tokio::task::JoinSet;
 
 use engine::Engine;
 use front::listener::Listening;
-use front::{Front, listener, worker};
+use front::{Front, http, listener, worker};
 use node::Node;
 use process::{end_at_next_signal, raise_descriptors, within};
 use settings::Settings;
@@ -84,7 +84,7 @@ fn start(start: Start) -> Result<(), String> {
 
 fn run(settings: Settings) -> Result<(), String> {
     log(&settings);
-    let clients = raise_descriptors(settings.maxclients());
+    let clients = raise_descriptors(settings.maxclients(), settings.http_connections());
     if clients < settings.maxclients() {
         tracing::warn!("maxclients lowered to {clients}: there are no file descriptors for more");
         settings.lower_maxclients(clients);
@@ -100,6 +100,7 @@ fn run(settings: Settings) -> Result<(), String> {
     load_acl(&node)?;
     node.tls.load(&node.settings)?;
     let listeners = listener::bind(&node)?;
+    let http_listeners = http::bind(&node)?;
     durability::start(&node).map_err(|error| format!("cannot start: {error}"))?;
     peers::start(&node)?;
     let threads = node.settings.threads();
@@ -128,6 +129,13 @@ fn run(settings: Settings) -> Result<(), String> {
             let by = if encrypted { " by TLS" } else { "" };
             tracing::info!("Ready to accept connections on {address}{by}");
         }
+        for listener in http_listeners {
+            let address = listener.local_addr().map_err(|error| error.to_string())?;
+            let listener =
+                tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+            listening.spawn(http::accept(listener, Arc::clone(&front)));
+            tracing::info!("Ready to accept HTTP connections on {address}");
+        }
         until_stopped(&front, [terminate, interrupt], hangup).await?;
         end_at_next_signal();
         Ok::<_, String>(listening)
@@ -136,6 +144,7 @@ fn run(settings: Settings) -> Result<(), String> {
     // read.
     drop(listening);
     node.stopping.store(true, Ordering::Release);
+    front.http.stop();
     front.balance.close();
     node.clients.list().iter().for_each(|client| client.wake());
     let ended = within(worker::FINISH + GRACE, move || {

@@ -11,7 +11,10 @@ use crate::temporary::Temporary;
 use crate::{Outcome, rust_tests, setup};
 
 /// The suites that are no [`sdks::SDKS`]. The last one is the main job: the paper's AllReduce, beside a real Redis.
-const SUITES: [&str; 5] = ["rust", "doc", "python", "node", "allreduce"];
+const SUITES: [&str; 6] = ["rust", "doc", "python", "node", "upstash", "allreduce"];
+
+/// The suites that Node runs, and their folders.
+const NODE: [(&str, &str); 2] = [("node", "sdk-compat/node"), ("upstash", "sdk-compat/upstash")];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let names: Vec<&str> =
@@ -25,7 +28,12 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     // Downloading beside compiling: neither waits for the other.
     let (compiled, python, node) = std::thread::scope(|scope| {
         let python = scope.spawn(|| wanted("python").then(setup::python).transpose());
-        let node = scope.spawn(|| wanted("node").then(setup::node).transpose());
+        let node = scope.spawn(|| {
+            let wanted = NODE.iter().filter(|(name, _)| wanted(name));
+            wanted
+                .map(|(name, folder)| Ok((*name, setup::node(folder)?)))
+                .collect::<Result<Vec<_>, String>>()
+        });
         (
             build(),
             python.join().expect("the set-up does not panic"),
@@ -62,7 +70,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         let line = line.folder(root().join("sdk-compat/python"));
         suite("python", of_line("python", line, Runner::Pytest), begun)?;
     }
-    if let Some(folder) = node? {
+    for (name, folder) in node? {
         let begun = Instant::now();
         let line = program("node").args([
             "--test",
@@ -71,7 +79,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             "--test-timeout=60000",
             "--test-force-exit",
         ]);
-        suite("node", of_line("node", line.folder(folder), Runner::Node), begun)?;
+        suite(name, of_line(name, line.folder(folder), Runner::Node), begun)?;
     }
     let mut skipped = Vec::new();
     for sdk in sdks::SDKS.iter().filter(|sdk| wanted(sdk.name)) {

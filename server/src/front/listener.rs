@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::engine::error::CommandError;
 use crate::engine::session::Session;
 use crate::front::Front;
-use crate::front::balance::Work;
+use crate::front::balance::{Resp, Work};
 use crate::front::transport::Parked;
 use crate::node::Node;
 
@@ -70,7 +70,8 @@ pub(crate) fn bind(node: &Node) -> Result<Vec<Listening>, String> {
     Ok(listeners)
 }
 
-fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
+/// Opens a socket that listens on `address`.
+pub(super) fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -84,6 +85,16 @@ fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> 
 
 /// Accepts connections, which speak TLS if they are `encrypted`, and hands them to the workers.
 pub(crate) async fn accept(listener: TcpListener, encrypted: bool, front: Arc<Front>) {
+    accept_each(listener, |stream, address| {
+        if let Some(work) = admit(stream, address, encrypted, &front.engine.node) {
+            front.balance.send(front.balance.place(work.session.client.id), Work::Resp(work));
+        }
+    })
+    .await;
+}
+
+/// Accepts connections, and gives `each` to the caller.
+pub(super) async fn accept_each(listener: TcpListener, each: impl Fn(TcpStream, SocketAddr)) {
     let mut failing = false;
     loop {
         let (stream, address) = match listener.accept().await {
@@ -99,9 +110,7 @@ pub(crate) async fn accept(listener: TcpListener, encrypted: bool, front: Arc<Fr
             }
         };
         failing = false;
-        if let Some(work) = admit(stream, address, encrypted, &front.engine.node) {
-            front.balance.send(front.balance.place(work.session.client.id), work);
-        }
+        each(stream, address);
     }
 }
 
@@ -111,16 +120,9 @@ fn admit(
     address: SocketAddr,
     encrypted: bool,
     node: &Arc<Node>,
-) -> Option<Work> {
+) -> Option<Resp> {
     node.stats.connections.fetch_add(1, Ordering::Relaxed);
-    let _ = stream.set_nodelay(true);
-    if let Some(idle) = node.settings.keepalive() {
-        let probes = TcpKeepalive::new()
-            .with_time(idle)
-            .with_interval((idle / 3).max(Duration::from_secs(1)))
-            .with_retries(PROBES);
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
-    }
+    prepare(&stream, node);
     // What is answered without a handshake would be no TLS.
     let answer = |error: CommandError| {
         if !encrypted {
@@ -145,5 +147,17 @@ fn admit(
         false => None,
     };
     let stream = Parked { socket: stream.into_std().ok()?, tls };
-    Some(Work { stream, session })
+    Some(Resp { stream, session })
+}
+
+/// Sets what every connection of a client has.
+pub(super) fn prepare(stream: &TcpStream, node: &Node) {
+    let _ = stream.set_nodelay(true);
+    if let Some(idle) = node.settings.keepalive() {
+        let probes = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval((idle / 3).max(Duration::from_secs(1)))
+            .with_retries(PROBES);
+        let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
+    }
 }
