@@ -151,7 +151,7 @@ fn long_commands_replies_and_pipelines_pass() {
     client.0.read_exact(&mut ok).expect("it answers");
     assert_eq!(&ok, b"+OK\r\n");
     // The replies are far more than the socket takes while nothing is read.
-    let gets = "*3\r\n$9\r\nMVREG.GET\r\n$1\r\no\r\n$1\r\nn\r\n".repeat(8);
+    let gets = "*3\r\n$11\r\nMVREG.VALUE\r\n$1\r\no\r\n$1\r\nn\r\n".repeat(8);
     client.0.write_all(gets.as_bytes()).expect("it reads");
     let expected = format!("${}\r\n{value}\r\n", value.len()).repeat(8);
     let mut got = vec![0; expected.len()];

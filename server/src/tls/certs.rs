@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -76,13 +77,25 @@ pub(super) fn client(directory: &Path, name: &str, days: u32) -> Result<[String;
 
 fn parameters(name: &str, names: &[&str], days: u32) -> Result<CertificateParams, String> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = CertificateParams::new(names)
-        .map_err(|error| format!("'{name}': {error}; expected host names and IP addresses"))?;
+    if let Some(bad) = names.iter().find(|name| !is_host(name)) {
+        return Err(format!("'{bad}' is no address: expected host names and IP addresses"));
+    }
+    let mut params = CertificateParams::new(names).map_err(|error| format!("'{name}': {error}"))?;
     params.distinguished_name.push(DnType::CommonName, name);
     params.use_authority_key_identifier_extension = true;
     let now = OffsetDateTime::now_utc();
     (params.not_before, params.not_after) = (now - SKEW, now + Duration::days(days.into()));
     Ok(params)
+}
+
+/// Whether it is an IP address, or looks like a host name; the first label may be `*`.
+fn is_host(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(known)
+    };
+    let host = name.strip_prefix("*.").unwrap_or(name);
+    name.parse::<IpAddr>().is_ok() || (host.len() <= 253 && host.split('.').all(is_label))
 }
 
 /// Makes a key and the certificate that the CA of the directory gives it.
