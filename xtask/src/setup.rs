@@ -73,11 +73,27 @@ fn install(packages: &[&str]) -> Result<(), String> {
     line.args(packages).quietly().map(drop).map_err(|error| format!("{error}\n{}", by_hand()))
 }
 
+/// The environment of the client tests, and the folder of what it needs.
+const CLIENTS: (&str, &str) = (".venv", "sdk-compat/python");
+
+/// The environment of the applications.
+const APPLICATIONS: (&str, &str) = (".venv-apps", "sdk-compat/apps/python");
+
 /// Makes the Python environment of the client tests; answers its interpreter.
 pub(crate) fn python() -> Result<PathBuf, String> {
-    let environment = root().join(".venv");
+    python_of(CLIENTS)
+}
+
+/// Installs the applications of both languages; answers the interpreter of those in Python, and the folder
+/// of those in Node.
+pub(crate) fn applications() -> Result<(PathBuf, PathBuf), String> {
+    Ok((python_of(APPLICATIONS)?, node_of("sdk-compat/apps/node")?))
+}
+
+fn python_of((environment, folder): (&str, &str)) -> Result<PathBuf, String> {
+    let environment = root().join(environment);
     let interpreter = environment.join("bin/python");
-    let requirements = root().join("sdk-compat/python/requirements.txt");
+    let requirements = root().join(folder).join("requirements.txt");
     let wanted =
         fs::read(&requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
     // What was installed last is kept beside it, so that nothing is asked of the network when nothing has changed.
@@ -102,7 +118,11 @@ pub(crate) fn python() -> Result<PathBuf, String> {
 
 /// Installs the Node packages of the client tests; answers their folder.
 pub(crate) fn node() -> Result<PathBuf, String> {
-    let folder = root().join("sdk-compat/node");
+    node_of("sdk-compat/node")
+}
+
+fn node_of(folder: &str) -> Result<PathBuf, String> {
+    let folder = root().join(folder);
     let lock = folder.join("package-lock.json");
     // npm writes this one last.
     let mark = folder.join("node_modules/.package-lock.json");

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the set-up, the build, all suites, the main job, one sum.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::build::{build, built};
@@ -9,7 +10,7 @@ use crate::temporary::Temporary;
 use crate::{Outcome, rust_tests, setup};
 
 /// The last one is the main job: the paper's AllReduce, beside a real Redis.
-const SUITES: [&str; 5] = ["rust", "doc", "python", "node", "allreduce"];
+const SUITES: [&str; 6] = ["rust", "doc", "python", "node", "apps", "allreduce"];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     if let Some(unknown) = args.iter().find(|arg| !SUITES.contains(&arg.as_str())) {
@@ -19,13 +20,15 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let start = Instant::now();
     setup::programs()?;
     // Downloading beside compiling: neither waits for the other.
-    let (compiled, python, node) = std::thread::scope(|scope| {
+    let (compiled, python, node, apps) = std::thread::scope(|scope| {
         let python = scope.spawn(|| wanted("python").then(setup::python).transpose());
         let node = scope.spawn(|| wanted("node").then(setup::node).transpose());
+        let apps = scope.spawn(|| wanted("apps").then(setup::applications).transpose());
         (
             build(),
             python.join().expect("the set-up does not panic"),
             node.join().expect("the set-up does not panic"),
+            apps.join().expect("the set-up does not panic"),
         )
     });
     compiled?;
@@ -55,20 +58,19 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     }
     if let Some(interpreter) = python? {
         let begun = Instant::now();
-        let line = program(interpreter).args(["-m", "pytest"]);
-        let line = line.folder(root().join("sdk-compat/python"));
+        let line = pytest(interpreter, "sdk-compat/python");
         suite("python", of_line("python", line, Runner::Pytest), begun)?;
     }
     if let Some(folder) = node? {
         let begun = Instant::now();
-        let line = program("node").args([
-            "--test",
-            "--test-reporter=spec",
-            "--test-concurrency=2",
-            "--test-timeout=60000",
-            "--test-force-exit",
-        ]);
-        suite("node", of_line("node", line.folder(folder), Runner::Node), begun)?;
+        suite("node", of_line("node", node_tests(folder), Runner::Node), begun)?;
+    }
+    if let Some((interpreter, folder)) = apps? {
+        let begun = Instant::now();
+        let mut tally = Tally::default();
+        tally.count(with(pytest(interpreter, "sdk-compat/apps/python")), Runner::Pytest)?;
+        tally.count(with(node_tests(folder)), Runner::Node)?;
+        suite("apps", Ok(ran_some("apps", tally)), begun)?;
     }
     if wanted("allreduce") {
         let begun = Instant::now();
@@ -95,6 +97,20 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         tally.failures.iter().for_each(|failure| println!("  {name}: {failure}"));
     }
     Ok(failed == 0 && passed > 0)
+}
+
+fn pytest(interpreter: PathBuf, folder: &str) -> Line {
+    program(interpreter).args(["-m", "pytest"]).folder(root().join(folder))
+}
+
+fn node_tests(folder: PathBuf) -> Line {
+    let flags = [
+        "--test-reporter=spec",
+        "--test-concurrency=2",
+        "--test-timeout=60000",
+        "--test-force-exit",
+    ];
+    program("node").args(["--test"]).args(flags).folder(folder)
 }
 
 /// A suite in which no test ran did not do what it is there for: that is a failure.
