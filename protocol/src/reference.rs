@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use crate::applications::APPLICATIONS;
 use crate::command::{Arg, ArgKind, Group, Merging, Row, Table};
 use crate::differences::{DIFFERENCES, Difference};
 
@@ -165,6 +166,7 @@ pub fn compatibility(table: &Table) -> String {
         }
     }
     differences(DIFFERENCES, &mut page);
+    applications(&mut page);
     page
 }
 
@@ -181,6 +183,17 @@ fn differences(all: &[Difference], page: &mut String) {
         let cells =
             [row.commands, row.here, row.redis, row.reason].map(|cell| cell.replace('|', "\\|"));
         let _ = writeln!(page, "| {} |", cells.join(" | "));
+    }
+}
+
+fn applications(page: &mut String) {
+    page.push_str(
+        "\n## Applications\n\nThe tests run these unchanged, on two nodes with a cut between them.\n\n\
+         | application | what it does with Redis | what it needs beyond |\n|---|---|---|\n",
+    );
+    for row in APPLICATIONS {
+        let beyond = if row.beyond.is_empty() { "nothing" } else { row.beyond };
+        let _ = writeln!(page, "| {} | {} | {beyond} |", row.name, row.uses);
     }
 }
 
@@ -292,7 +305,7 @@ mod tests {
         assert!(sections[2].ends_with("|---|---|\n| CONFIG GET | The settings that match |\n"));
         assert!(sections[3].ends_with("### EVAL\n\nNot served: scripts do not merge.\n"));
         let known = usize::from(!DIFFERENCES.is_empty());
-        assert_eq!((sections.len(), page.contains("GCOUNTER")), (4 + known, false));
+        assert_eq!((sections.len(), page.contains("GCOUNTER")), (5 + known, false));
         let reference = markdown(&table);
         assert!(reference.contains("- Merging: merges: the sum, always exact\n"));
         assert!(!reference.contains("EVAL"), "what is not served has no entry");

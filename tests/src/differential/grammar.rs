@@ -45,6 +45,15 @@ impl Line {
         words
     }
 
+    /// The words with which it may begin.
+    pub(super) fn names(&self) -> Vec<&'static str> {
+        match self.0.first() {
+            Some(Part::Word(word)) => vec![word],
+            Some(Part::OneOf(lines)) => lines.iter().flat_map(Line::names).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     fn add(&self, draw: &mut Draw, words: &mut Words) {
         for part in &self.0 {
             match part {
@@ -153,6 +162,11 @@ impl Reader {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn a_line_has_names() {
+        assert_eq!(Line::new("<GET|SET|<DEL>> {string}").names(), ["GET", "SET", "DEL"]);
+    }
 
     #[test]
     fn a_line_gives_what_it_says() {

@@ -28,7 +28,39 @@ struct Known {
     met: fn(&Met) -> bool,
 }
 
-const KNOWN: &[Known] = &[];
+/// In the order of the table.
+const KNOWN: &[Known] = &[
+    Known {
+        name: "cursor",
+        effect: Effect::Passes,
+        met: |met| {
+            let cursor = if met.name == "SCAN" { 1 } else { 2 };
+            met.name.ends_with("SCAN") && met.words.get(cursor).is_some_and(|word| word != b"0")
+        },
+    },
+    Known {
+        name: "hexadecimal",
+        effect: Effect::Stays,
+        met: |met| {
+            let sees = |word: &Vec<u8>| word.starts_with(b"0x");
+            let number = met.ours.text.ends_with(b"a valid float") && !met.theirs.is_error();
+            number && (met.words.iter().any(sees) || met.name.ends_with("FLOAT"))
+        },
+    },
+    Known {
+        name: "fixed-point",
+        effect: Effect::Stays,
+        met: |met| met.name.ends_with("INCRBYFLOAT") && numbers_alike(met.ours, met.theirs),
+    },
+    Known {
+        name: "hyperloglog",
+        effect: Effect::Stays,
+        met: |met| {
+            let of_sketch = |word: &Vec<u8>| word.len() == 2 && word[0] == b'p';
+            met.ours.text.starts_with(b"WRONGTYPE") && met.words.iter().any(of_sketch)
+        },
+    },
+];
 
 /// What Redis itself has changed since 7.0; no page lists it.
 const OLDER: &[Known] = &[

@@ -17,14 +17,14 @@ mod reply;
 mod shrink;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use self::compare::Order;
 use self::groups::{Command, Commands, Group, Step};
 use self::play::Pair;
 use self::words::{Draw, KEYS};
-use crate::{Node, Resp};
+use crate::{Frame, Node, Resp};
 
 /// Random steps in a case.
 pub const STEPS: u64 = 400;
@@ -36,6 +36,7 @@ const DIFFERENCES: usize = 25;
 pub struct Trial {
     pairs: [Pair; 2],
     version: (u8, u8),
+    unserved: BTreeSet<&'static str>,
 }
 
 /// What a trial came to.
@@ -56,12 +57,21 @@ impl Trial {
         let mut numbers = version.split('.').map_while(|number| number.parse().ok());
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         let pairs = Resp::BOTH.map(|resp| Pair::open(ours, theirs, resp, version));
-        Trial { pairs, version }
+        let mut wire = ours.wire();
+        let mut serves =
+            |name: &str| wire.ask(&format!("COMMAND INFO {name}")).items() != [Frame::Null];
+        let unserved = groups::names().into_iter().filter(|name| !serves(name)).collect();
+        Trial { pairs, version, unserved }
+    }
+
+    /// The commands of all groups that our node does not have. They are not played.
+    pub fn unserved(&self) -> &BTreeSet<&'static str> {
+        &self.unserved
     }
 
     /// Plays cases from `seed` on until `commands` are compared.
     pub fn run(&mut self, groups: &[Group], seed: u64, commands: u64) -> Outcome {
-        let source = Commands::new(groups, self.version);
+        let source = Commands::new(groups, self.version, |name| !self.unserved.contains(name));
         let mut outcome = Outcome::default();
         // One difference per command and kinds of answers: the others of its kind may be the same fault.
         let mut seen = Vec::new();

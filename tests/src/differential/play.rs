@@ -123,7 +123,22 @@ impl Pair {
         for command in &commands {
             bytes.extend(encode(&command.words));
         }
-        self.ours.send(&bytes)?;
+        if std::env::var_os("NOFLUSH").is_some() {
+            self.ours.send(&encode(&["KEYS", "*"]))?;
+            self.ours.replies(1)?;
+            let keys = reply::read(&self.ours.bytes, 0).0;
+            if !keys.items.is_empty() {
+                let mut del = vec![b"DEL".to_vec()];
+                del.extend(keys.items.iter().map(|item| item.text.clone()));
+                self.ours.send(&encode(&del))?;
+                self.ours.replies(1)?;
+            }
+            let mut other = encode(&["SELECT", "0"]);
+            other.extend_from_slice(&bytes[encode(&["FLUSHALL"]).len()..]);
+            self.ours.send(&other)?;
+        } else {
+            self.ours.send(&bytes)?;
+        }
         self.theirs.send(&bytes)?;
         let ours = self.ours.replies(commands.len() + 1).map_err(|error| named("ours", &error))?;
         let theirs =

@@ -13,14 +13,15 @@ pub(super) struct Draw {
 
 /// Keys by what they usually hold. `lex`: sorted sets in which all scores are equal, since ranges by name
 /// are defined for these alone. `numbers`: sets of integers, which SORT takes.
+/// `hll`: the only keys of HyperLogLogs, which commands of strings may meet under these names alone.
 /// `geo`: sorted sets that only GEOADD writes, since other scores are no places.
 pub(super) const KEYS: [(&str, &[&str]); 8] = [
     ("string", &["s1", "s2", "s3", "s\u{e4} 4"]),
     ("hash", &["h1", "h2", "h3"]),
     ("set", &["t1", "t2", "t3", "t4"]),
     ("zset", &["z1", "z2", "z3"]),
-    ("hll", &["p1", "p2", "p3"]),
     ("numbers", &["n1", "n2"]),
+    ("hll", &["p1", "p2", "p3"]),
     ("lex", &["l1", "l2"]),
     ("geo", &["g1", "g2"]),
 ];
@@ -161,12 +162,16 @@ impl Draw {
     fn key(&mut self, kind: &str) -> Option<Vec<u8>> {
         let plain = &KEYS[..6];
         let keys = match kind {
-            "key" => self.pick(plain).1,
+            "key" => self.pick(&KEYS[..5]).1,
             "any" => self.pick(&KEYS).1,
             _ => {
                 let (_, own) = KEYS.iter().find(|(name, _)| *name == kind)?;
-                let mixes = matches!(kind, "lex" | "geo");
-                let others: &[_] = if mixes { &KEYS[..3] } else { plain };
+                let own_alone = &[("hll", *own)][..];
+                let others = match kind {
+                    "lex" | "geo" => &KEYS[..3],
+                    "hll" => own_alone,
+                    _ => plain,
+                };
                 if self.chance(3) { self.pick(others).1 } else { own }
             }
         };

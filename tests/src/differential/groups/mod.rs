@@ -5,6 +5,7 @@ mod keys;
 mod sorted_sets;
 mod strings;
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::compare::Order;
@@ -72,6 +73,11 @@ pub(super) struct Command {
 /// from, and before a command that makes both servers alike again.
 pub(super) type Step = Vec<Command>;
 
+/// The names of all commands of all groups, each once.
+pub(super) fn names() -> BTreeSet<&'static str> {
+    PARSED.iter().flat_map(|row| &row.lines).flat_map(|(line, _)| line.names()).collect()
+}
+
 /// What a line stands for.
 pub(super) struct Row {
     /// How often it is drawn.
@@ -136,10 +142,13 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// Those of `groups` that are known to version `has`.
-    pub(super) fn new(groups: &[Group], has: (u8, u8)) -> Commands {
-        let rows: Vec<_> =
-            PARSED.iter().filter(|row| groups.contains(&row.group) && row.since <= has).collect();
+    /// Those of `groups` that are known to version `has` of Redis, and that our node `serves`.
+    pub(super) fn new(groups: &[Group], has: (u8, u8), serves: impl Fn(&str) -> bool) -> Commands {
+        let served = |row: &&Parsed| {
+            row.lines.iter().flat_map(|(line, _)| line.names()).all(|name| serves(name))
+        };
+        let of_groups = PARSED.iter().filter(|row| groups.contains(&row.group) && row.since <= has);
+        let rows: Vec<_> = of_groups.filter(served).collect();
         let weight = rows.iter().map(|row| row.weight).sum();
         assert!(weight > 0, "no commands in {groups:?}");
         Commands { rows, weight }
@@ -167,6 +176,7 @@ impl Commands {
         let kept = match command.order {
             Order::DrawnPairs => command.words.len(),
             Order::Drawn => 2.min(command.words.len()),
+            _ if command.words[0].starts_with(b"PF") => 2.min(command.words.len()),
             _ => 1,
         };
         if draw.chance(12) && !row.whole {
@@ -182,19 +192,5 @@ impl Commands {
             });
         }
         step
-    }
-
-    /// The names of all commands, each once.
-    pub(super) fn names(&self) -> Vec<String> {
-        let mut draw = Draw::new(0);
-        let mut names: Vec<String> = self
-            .rows
-            .iter()
-            .flat_map(|row| &row.lines)
-            .map(|(line, _)| String::from_utf8_lossy(&line.fill(&mut draw)[0]).into_owned())
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        names
     }
 }

@@ -69,6 +69,8 @@ pub(super) const HYPERLOGLOG: &[Row] = &[
     Row::new(&[("PFADD {hll} ({member})+", Exact)]).often(),
     Row::new(&[("PFADD {hll}", Exact)]),
     Row::new(&[("PFCOUNT ({hll})+", Exact)]).often(),
+    Row::new(&[("PFCOUNT ({key})+", Exact)]),
+    Row::new(&[("PFMERGE {hll} {key}", Exact)]),
     Row::new(&[("PFMERGE {hll} [{hll}] [{hll}]", Exact)]),
     Row::new(&[("PFMERGE {hll} ({hll})+", Exact)]),
     Row::new(&[("DEL {hll}", Exact)]),
