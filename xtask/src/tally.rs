@@ -13,6 +13,8 @@ pub(crate) enum Runner {
     Pytest,
     /// `node --test` with its `spec` reporter.
     Node,
+    /// `go test -v`.
+    Go,
 }
 
 /// Tests that ran, by how they ended.
@@ -76,6 +78,7 @@ impl Tally {
             Runner::Nextest => self.read_nextest(line),
             Runner::Pytest => self.read_pytest(line),
             Runner::Node => self.read_node(line),
+            Runner::Go => self.read_go(line),
         }
     }
 
@@ -142,6 +145,17 @@ impl Tally {
         {
             let timed = name.rsplit_once(" (").filter(|(_, time)| time.ends_with("ms)"));
             self.fail(timed.map_or(name, |(name, _)| name).to_owned());
+        }
+    }
+
+    /// A test inside another one is indented, and counted with it.
+    fn read_go(&mut self, line: &str) {
+        let name = |rest: &str| rest.split(" (").next().unwrap_or(rest).to_owned();
+        if line.starts_with("--- PASS: ") {
+            self.add(1, 0);
+        } else if let Some(rest) = line.strip_prefix("--- FAIL: ") {
+            self.add(0, 1);
+            self.fail(name(rest));
         }
     }
 }
@@ -243,6 +257,20 @@ ERROR test_redis_py.py::test_get
         check(Runner::Pytest, text, 45, 2, &failures);
         check(Runner::Pytest, "44 errors in 0.49s", 0, 44, &[]);
         check(Runner::Pytest, "5 passed the door in haste!", 0, 0, &[]);
+    }
+
+    #[test]
+    fn go() {
+        let text = "\
+=== RUN   TestTypes
+--- PASS: TestTypes (0.25s)
+=== RUN   TestALostReply
+    sdk_test.go:196: 2, <nil>; expected 1
+    --- FAIL: TestALostReply/again (0.00s)
+--- FAIL: TestALostReply (0.20s)
+FAIL
+FAIL\tgithub.com/miso-crdt/miso/sdk-compat/go\t0.4s";
+        check(Runner::Go, text, 1, 1, &["TestALostReply"]);
     }
 
     #[test]
