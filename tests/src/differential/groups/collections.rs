@@ -26,7 +26,6 @@ pub(super) const HASHES: &[Row] = &[
     Row::new(&[("HKEYS {hash}", Unordered), ("HRANDFIELD {same} [{signed}]", Drawn)]),
     Row::new(&[FIELDS, ("HRANDFIELD {same} {signed} WITHVALUES", DrawnPairs)]),
     Row::new(&[("HSCAN {hash} 0 [MATCH {pattern}] [COUNT 1000]", ScanPairs)]),
-    Row::new(&[("HSCAN {hash} 0 [MATCH {pattern}] COUNT 1000 NOVALUES", Scan)]).since(7, 4),
     Row::new(&[("HEXPIRE {hash} {seconds} [NX|XX|GT|LT] FIELDS #({field})", Exact)]).since(7, 4),
     Row::new(&[("HPEXPIRE {hash} {ms} [NX|XX|GT|LT] FIELDS #({field})", Exact)]).since(7, 4),
     Row::new(&[("HEXPIREAT {hash} {at} [NX|XX|GT|LT] FIELDS #({field})", Exact)]).since(7, 4),

@@ -7,7 +7,7 @@ pub(super) const KEYS: &[Row] = &[
     Row::new(&[("SET {string} {value}", Exact)]),
     Row::new(&[("HSET {hash} {field} {value}", Exact)]),
     Row::new(&[("SADD {set} ({member})+", Exact)]),
-    Row::new(&[("ZADD {zset} {score} {member}", Exact)]),
+    Row::new(&[("ZADD {zset} {score} {member}", Exact)]).whole(),
     Row::new(&[("SADD {numbers} ({index})+", Exact)]),
     Row::new(&[("PFADD {hll} {member}", Exact)]),
     Row::new(&[("<DEL|UNLINK> ({any})+", Exact)]),
