@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 import express from "express";
 import { rateLimit } from "express-rate-limit";
+import { RedisStore } from "rate-limit-redis";
 import { twoNodes, until } from "./nodes.js";
 
 /** A store as express-rate-limit wants it: a counter for each client and window. */
@@ -65,4 +66,12 @@ test("express-rate-limit: nodes count together, and what they counted while apar
   assert.deepEqual([await left(), await right()], [429, 429]);
   const time = await clients[1].pTTL("hits:ada");
   assert.ok(time > 0 && time <= 60_000, `the counter has a deadline: ${time} ms`);
+});
+
+test("rate-limit-redis counts in a script, which is refused by name", async (t) => {
+  const nodes = await twoNodes(t);
+  const client = await nodes.client(0);
+  const store = new RedisStore({ sendCommand: (...words) => client.sendCommand(words) });
+  const refused = /'script' is not served: .*docs\/compatibility\.md#script/;
+  await assert.rejects(store.init({ windowMs: 60_000 }), refused);
 });

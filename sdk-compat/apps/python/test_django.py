@@ -3,6 +3,7 @@
 import django
 import django.core.cache
 import pytest
+import redis
 from conftest import until
 from django.conf import settings
 
@@ -16,17 +17,41 @@ BACKENDS = {
 }
 
 
-@pytest.fixture
-def caches(nodes):
-    """Django's own cache on each node."""
-    backend = BACKENDS["django"]
-    places = {str(node): {"BACKEND": backend, "LOCATION": nodes.url(node), "TIMEOUT": 600} for node in range(2)}
+@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS.keys())
+def caches(request, nodes):
+    """A cache on each node."""
+    places = {str(node): {"BACKEND": request.param, "LOCATION": nodes.url(node), "TIMEOUT": 600} for node in range(2)}
     handler = django.core.cache.CacheHandler({"default": places["0"], **places})
     yield handler["0"], handler["1"]
     handler.close_all()
 
 
-def test_integers_are_counted_together(nodes, caches):
+def test_values_deadlines_and_a_cut(nodes, caches):
+    left, right = caches
+    left.set("user", {"name": "ada"}, timeout=300)
+    until(lambda: right.get("user") == {"name": "ada"})
+    client = redis.Redis.from_url(nodes.url(1))
+    assert 290 < client.ttl(":1:user") <= 300
+
+    nodes.do("cut")
+    left.set_many({"a": 1, "b": "two"})
+    right.set("c", [3])
+    assert right.delete("user")
+    assert right.get("a") is None
+    assert left.add("user", "other") is False
+    nodes.do("heal")
+    until(lambda: right.get_many(["a", "b", "c"]) == {"a": 1, "b": "two", "c": [3]})
+    until(lambda: left.get("user") is None)
+    assert left.get_or_set("made", lambda: 5) == 5
+    until(lambda: right.get("made") == 5)
+    assert right.touch("made", 1000)
+    until(lambda: redis.Redis.from_url(nodes.url(0)).ttl(":1:made") > 900)
+    assert left.has_key("c")
+    left.clear()
+    until(lambda: client.dbsize() == 0)
+
+
+def test_integers_that_both_nodes_count(nodes, caches):
     left, right = caches
     left.set("hits", 10)
     until(lambda: right.get("hits") == 10)
@@ -34,8 +59,10 @@ def test_integers_are_counted_together(nodes, caches):
     left.incr("hits", 2)
     right.incr("hits", 5)
     nodes.do("heal")
-    until(lambda: left.get("hits") == right.get("hits") == 17)
-    assert left.decr("hits") == 16
+    # django-redis counts in a script; where that is refused it reads, adds and sets, and the later SET stands.
+    sums = (12, 15) if "django_redis" in type(left).__module__ else (17,)
+    until(lambda: left.get("hits") == right.get("hits") and left.get("hits") in sums)
+    assert left.decr("hits") + 1 in sums
 
 
 def test_what_django_redis_adds(nodes):
