@@ -3,7 +3,8 @@
 //! - [`request`] cuts a connection's bytes into arguments; [`reply`] writes answers.
 //! - [`command`] says what a row of the command table is and derives what follows from it: arity,
 //!   keys, secrets, flags, ACL categories, how it merges. [`introspect`] answers `COMMAND` from it,
-//!   [`mod@reference`] writes the reference and the compatibility page.
+//!   [`mod@reference`] writes the reference and the compatibility page; that page also shows
+//!   [`differences`] from Redis's answers, and the [`applications`] that the tests run.
 //! - [`integer`] and [`glob`] read numbers and patterns exactly as Redis does.
 //!
 //! - [`peer`]: what nodes say to each other; [`chunks`]: how it is cut on its way; [`names`]: what a
@@ -12,8 +13,10 @@
 //! No I/O, no runtime, and nothing of what the commands do.
 #![forbid(unsafe_code)]
 
+pub mod applications;
 pub mod chunks;
 pub mod command;
+pub mod differences;
 pub mod glob;
 pub mod integer;
 pub mod introspect;

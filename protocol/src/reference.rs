@@ -6,7 +6,9 @@
 
 use std::fmt::Write as _;
 
+use crate::applications::APPLICATIONS;
 use crate::command::{Arg, ArgKind, Group, Merging, Row, Table};
+use crate::differences::{DIFFERENCES, Difference};
 
 /// A command's syntax: `GCOUNTER.ADD object name [increment]`.
 #[must_use]
@@ -163,7 +165,36 @@ pub fn compatibility(table: &Table) -> String {
             let _ = write!(page, "\n### {name}\n\nNot served: {why}.\n");
         }
     }
+    differences(DIFFERENCES, &mut page);
+    applications(&mut page);
     page
+}
+
+fn differences(all: &[Difference], page: &mut String) {
+    if all.is_empty() {
+        return;
+    }
+    page.push_str(
+        "\n## Known differences\n\nWhat is served answers as Redis 8.2 does, but for these. A test that runs random \
+         commands on MISO and on Redis lets exactly these pass.\n\n\
+         | commands | here | Redis 8.2 | why |\n|---|---|---|---|\n",
+    );
+    for row in all {
+        let cells =
+            [row.commands, row.here, row.redis, row.reason].map(|cell| cell.replace('|', "\\|"));
+        let _ = writeln!(page, "| {} |", cells.join(" | "));
+    }
+}
+
+fn applications(page: &mut String) {
+    page.push_str(
+        "\n## Applications\n\nThe tests run these unchanged, on two nodes with a cut between them.\n\n\
+         | application | what it does with Redis | what it needs beyond |\n|---|---|---|\n",
+    );
+    for row in APPLICATIONS {
+        let beyond = if row.beyond.is_empty() { "nothing" } else { row.beyond };
+        let _ = writeln!(page, "| {} | {} | {beyond} |", row.name, row.uses);
+    }
 }
 
 #[cfg(test)]
@@ -244,6 +275,16 @@ mod tests {
     }
 
     #[test]
+    fn differences_are_a_table() {
+        let row = Difference { name: "x", commands: "GET", here: "a|b", redis: "c", reason: "so" };
+        let mut page = String::new();
+        differences(&[], &mut page);
+        assert_eq!(page, "");
+        differences(&[row], &mut page);
+        assert!(page.ends_with("|---|---|---|---|\n| GET | a\\|b | c | so |\n"), "{page}");
+    }
+
+    #[test]
     fn how_commands_merge_is_a_page() {
         static GET: Row = Row::subcommand("GET").summary("The settings that match");
         static ROWS: [Row; 5] = [
@@ -263,7 +304,8 @@ mod tests {
         assert!(sections[1].ends_with("|---|---|\n| SETNX | Sets a new key |\n"));
         assert!(sections[2].ends_with("|---|---|\n| CONFIG GET | The settings that match |\n"));
         assert!(sections[3].ends_with("### EVAL\n\nNot served: scripts do not merge.\n"));
-        assert_eq!((sections.len(), page.contains("GCOUNTER")), (4, false));
+        let known = usize::from(!DIFFERENCES.is_empty());
+        assert_eq!((sections.len(), page.contains("GCOUNTER")), (5 + known, false));
         let reference = markdown(&table);
         assert!(reference.contains("- Merging: merges: the sum, always exact\n"));
         assert!(!reference.contains("EVAL"), "what is not served has no entry");

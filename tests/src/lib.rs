@@ -12,12 +12,14 @@
 //! - [`scene`] plays short stories of messages, kept as text.
 //! - [`Peer`] speaks the peers' protocol to a node, and says what a test wants.
 //! - [`Ledger`] is a client that keeps books, for tests in which nodes die.
+//! - [`differential`] draws random commands, and holds our answers against those of a real Redis.
 //! - [`Tool`] runs a stock program with a deadline.
 //! - [`Scratch`] is a directory of the test's own, which goes when the test ends.
 //!
 //! Nothing here waits for luck: every wait is for a condition, with a deadline that fails the test.
 
 mod cluster;
+pub mod differential;
 mod frame;
 mod http;
 mod ledger;
@@ -47,7 +49,7 @@ pub use rng::Rng;
 pub use scratch::Scratch;
 pub use script::split;
 pub use session::{Resp, Session};
-pub use tool::{Output, Tool, find_program};
+pub use tool::{Output, Tool, find_program, find_redis_8};
 pub use wire::Wire;
 
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! A server process that lives as long as its test.
 
-use crate::{DEADLINE, Frame, Http, Output, Resp, Scratch, Session, Tool, Wire, find_program};
+use crate::{
+    DEADLINE, Frame, Http, Output, Resp, Scratch, Session, Tool, Wire, find_program, find_redis_8,
+};
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -92,9 +94,17 @@ impl Node {
 
     /// Starts a stock `redis-server`: the reference where a command is Redis's own.
     pub fn redis(flags: &[&str]) -> Node {
-        let program = find_program("redis-server");
+        Node::redis_at(&find_program("redis-server"), flags)
+    }
+
+    /// Starts a stock `redis-server` 8.2.3: the reference for what older versions do not have.
+    pub fn redis_8(flags: &[&str]) -> Node {
+        Node::redis_at(&find_redis_8(), flags)
+    }
+
+    fn redis_at(program: &Path, flags: &[&str]) -> Node {
         Node::spawn(|port| {
-            let mut command = Command::new(&program);
+            let mut command = Command::new(program);
             command
                 .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
                 .args(["--save", "", "--appendonly", "no"])

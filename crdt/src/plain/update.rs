@@ -98,6 +98,9 @@ impl Cell<Text> {
     }
 
     /// Adds `amount` in units; the new value in units.
+    ///
+    /// # Errors
+    /// If the value is no number, or the new one does not fit 64 bits.
     pub(super) fn count_decimal<E: Events>(
         &mut self,
         amount: i128,
@@ -110,7 +113,9 @@ impl Cell<Text> {
                 Some(reading) => reading.number().ok_or(Refused::NotFloat)?,
                 None => 0,
             };
-            old.checked_add(amount).ok_or(Refused::Overflow)
+            let new = old.checked_add(amount).ok_or(Refused::Overflow)?;
+            // With counts it reads as an integer of 64 bits at most.
+            i64::try_from(new / fixed::ONE).map(|_| new).map_err(|_| Refused::Overflow)
         };
         self.count(amount, check, at, events, change)
     }

@@ -144,6 +144,8 @@ errors! {
     WrongType = "WRONGTYPE", "Operation against a key holding the wrong kind of value",
         "The name holds a value of another type",
         "Use the commands of its type, which MISO.TYPE tells";
+    NotHyperLogLog = "WRONGTYPE", "Key is not a valid HyperLogLog string value.",
+        "A command of HyperLogLogs meets a string", "Use another key, or delete this one";
     ObjectWithNames(key, command) = "WRONGTYPE",
         "Operation against a key holding the wrong kind of value: '{}' is an object with names; HGETALL shows it, and commands such as {} change it",
         "A command about plain keys meets an object with names",

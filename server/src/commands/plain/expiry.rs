@@ -79,7 +79,8 @@ impl<'a> Expiry<'a> {
             let Some((_, seconds, absolute)) = unit else { return Ok(false) };
             Expiry::Set(Deadline { text: words.word()?, seconds, absolute })
         };
-        if *self != Expiry::None {
+        // Redis takes a word without a number twice.
+        if *self != Expiry::None && (*self, new) != (also.1, also.1) {
             return Err(CommandError::Syntax);
         }
         *self = new;
@@ -90,6 +91,23 @@ impl<'a> Expiry<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use miso_protocol::request::OwnedArgs;
+
+    #[test]
+    fn a_deadline_is_said_once_and_a_word_alone_may_be_repeated() {
+        let take = |line: &str| {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let args = OwnedArgs::from_parts(&words);
+            let mut words = Words::from(args.as_args(), 0);
+            let mut expiry = Expiry::None;
+            while expiry.take(&mut words, ("KEEPTTL", Expiry::Keep))? {}
+            words.end()
+        };
+        assert_eq!(take("KEEPTTL keepttl"), Ok(()));
+        for line in ["EX 1 EX 1", "EX 1 KEEPTTL", "KEEPTTL PX 1", "PX"] {
+            assert_eq!(take(line), Err(CommandError::Syntax), "{line}");
+        }
+    }
 
     #[test]
     fn a_deadline_is_positive_and_fits() {

@@ -2,10 +2,12 @@
 
 use miso_protocol::command::{Arg, Group, Row};
 use miso_protocol::request::Args;
-use miso_store::crdt::kind;
+use miso_store::Misfit;
 use miso_store::crdt::plain::hll::Registers;
+use miso_store::crdt::{Type, kind};
 
-use super::access::write;
+use super::access::with_key;
+use crate::commands::access::check_key;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
@@ -39,10 +41,26 @@ pub(crate) const HYPERLOGLOGS: &[Command] = &[
     ),
 ];
 
+/// What a key holds that is no HyperLogLog, as Redis says it.
+fn misfit(found: Misfit, key: &[u8]) -> CommandError {
+    match found {
+        Misfit::Plain(Type::PlainString) => CommandError::NotHyperLogLog,
+        _ => CommandError::misfit(found, key),
+    }
+}
+
 fn pfadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let added = Registers::of(args.tail(2).iter());
-    let changed = write::<kind::Hll, _>(cx, &args[1], |hll, moment, mint, change| {
-        hll.add(&added, moment, mint, change)
+    let key = &args[1];
+    check_key(cx, key)?;
+    let changed = with_key(cx, key, |locked, _| {
+        let place = (locked.hash, locked.key);
+        let written = locked.shard.write_plain::<kind::Hll, _>(
+            place,
+            locked.now,
+            |hll, moment, mint, change| hll.add(&added, moment, mint, change),
+        );
+        written.map_err(|found| misfit(found, key))
     })?;
     cx.reply.integer(i64::from(changed));
     Ok(())
@@ -56,7 +74,7 @@ fn pfcount(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         for key in keys.iter() {
             held.with_object(key, |shard, hash| {
                 let hll = shard.plain::<kind::Hll>(hash, key, now);
-                let hll = hll.map_err(|misfit| CommandError::misfit(misfit, key))?;
+                let hll = hll.map_err(|found| misfit(found, key))?;
                 let found = hll.and_then(|hll| hll.registers(now, shard.writers()));
                 found.iter().for_each(|found| _ = all.join(found));
                 Ok::<_, CommandError>(())

@@ -258,9 +258,13 @@ fn decr_by(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn incr_by_float(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let (key, amount) = (&args[1], &args[2]);
-    let number = float(amount)?;
     check_key(cx, key)?;
     with_key(cx, key, |locked, reply| {
+        let number = match float(amount) {
+            Ok(number) => number,
+            // Of a key of another type Redis says that first.
+            Err(error) => return locked.state::<kind::PlainString>().and(Err(error)),
+        };
         if let Ok(units) = fixed::parse(amount) {
             let sum = locked.write::<kind::PlainString, _>(|string, moment, mint, change| {
                 string.add_decimal(units, moment, mint, change)
@@ -280,14 +284,16 @@ fn incr_by_float(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErro
         let string = locked.state::<kind::PlainString>()?;
         let old = string.and_then(|string| string.get(at.now, at.writers));
         let until = string.and_then(|string| string.deadline(at.now, at.writers));
+        let digits = old.as_ref().map_or(Some(0), |old| fixed::parse(old).ok());
         let old = old.map_or(Ok(0.0), |old| float(&old))?;
         let sum = old + number;
         if !sum.is_finite() {
             return Err(CommandError::IncrementNaN);
         }
-        let text = format!("{sum}");
-        put(locked, text.as_bytes(), until.unwrap_or(FOREVER))?;
-        reply.bulk(text.as_bytes());
+        let exact = fixed::parse(amount).ok().zip(digits).and_then(|(a, b)| a.checked_add(b));
+        let text = exact.map_or_else(|| format!("{sum}").into_bytes(), fixed::print);
+        put(locked, &text, until.unwrap_or(FOREVER))?;
+        reply.bulk(&text);
         Ok(())
     })
 }

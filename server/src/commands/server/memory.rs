@@ -7,6 +7,7 @@ use miso_protocol::request::Args;
 
 use super::rows::PLAIN;
 use crate::allocator::used_bytes;
+use crate::commands::args::Words;
 use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
@@ -58,6 +59,13 @@ pub(super) const MEMORY: Command = Command::parent(
 /// MEMORY USAGE key [SAMPLES n].
 fn memory_usage(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let id = &args[2];
+    // How many elements to look at: the size is known without.
+    let mut words = Words::from(args, 3);
+    while !words.is_empty() {
+        if !words.token("SAMPLES") || words.is_empty() || words.integer()? < 0 {
+            return Err(CommandError::Syntax);
+        }
+    }
     let bytes = cx.with_shard(id, |shard, hash, _| {
         shard.object(hash, id).map(|object| id.len() + 32 + object.heap_bytes())
     });
