@@ -15,7 +15,10 @@ const SCHEMAS: &str = "kubernetes-validate==1.37.0";
 /// The oldest version that the chart is for.
 const KUBERNETES: &str = "1.30";
 
-const PARTS: [(&str, fn() -> Outcome); 2] = [("chart", chart), ("clients", clients)];
+/// A part: its name, and what it does.
+type Part = (&'static str, fn() -> Outcome);
+
+const PARTS: [Part; 2] = [("chart", chart), ("clients", clients)];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let names = PARTS.map(|(name, _)| name);
