@@ -7,6 +7,7 @@ mod check;
 mod docs;
 mod lengths;
 mod mutants;
+mod platforms;
 mod process;
 mod rust_tests;
 mod setup;
@@ -20,8 +21,8 @@ const USAGE: &str = "\
 Usage: cargo xtask <command>
 
   test [suite...]   installs what the tests need, builds, and runs all suites
-                    (suites: rust, doc, python, node, go, java, apps-python,
-                    apps-node, allreduce)
+                    (suites: rust, doc, python, node, go, java, clients,
+                    apps-python, apps-node, allreduce)
   check [what...]   what CI checks beside the tests (fmt, arrows, clippy, pure, doc, deny, docs,
                     fuzz, instructions, lengths)
   docs [--check]    writes docs/commands.md, settings.md, errors.md, metrics.md and
@@ -32,6 +33,9 @@ Usage: cargo xtask <command>
                     changes the code in small ways and sees whether tests notice
                     (packages: crdt, store, replication; --diff: only what changed since BASE,
                     main if none is named)
+  platforms [part...]
+                    what takes minutes: the chart by helm and against the schemas of Kubernetes, the
+                    table of clients in docs/clients.md (parts: chart, clients)
   bench [args...]   runs the benchmarks of benches/ in release mode";
 
 /// What a habit ends with: `Err` says why it cannot go on, `Ok(false)` that something it ran has failed.
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         "docs" => docs::run(rest),
         "lengths" => lengths::print(),
         "mutants" => mutants::run(rest),
+        "platforms" => platforms::run(rest),
         "bench" => process::cargo(&["run", "--release", "--package", "miso-benches", "--"])
             .args(rest)
             .run(),

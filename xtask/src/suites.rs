@@ -2,7 +2,7 @@
 
 mod sdks;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::build::{build, built};
 use crate::process::{Line, cargo, program, root};
@@ -111,20 +111,29 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         suite("traces", Ok(Tally::of_program(&names, false)), Instant::now())?;
     }
 
+    Ok(shown(&sums, &skipped, start.elapsed()))
+}
+
+/// Shows what ran, and answers whether all of it passed.
+fn shown(
+    sums: &[(&'static str, Tally, Duration)],
+    skipped: &[String],
+    took_in_all: Duration,
+) -> bool {
     println!("\n{:11} {:>7} {:>7} {:>7}", "suite", "passed", "failed", "seconds");
-    for (name, tally, took) in &sums {
+    for (name, tally, took) in sums {
         let seconds = took.as_secs();
         println!("{name:11} {:>7} {:>7} {seconds:>7}", tally.passed, tally.failed);
     }
     skipped.iter().for_each(|why| println!("skipped: {why}"));
     let sum = |of: fn(&Tally) -> u64| sums.iter().map(|(_, tally, _)| of(tally)).sum::<u64>();
     let (passed, failed) = (sum(|tally| tally.passed), sum(|tally| tally.failed));
-    println!("in {:.0} s\n", start.elapsed().as_secs_f64());
+    println!("in {:.0} s\n", took_in_all.as_secs_f64());
     println!("{passed} passed, {failed} failed");
-    for (name, tally, _) in &sums {
+    for (name, tally, _) in sums {
         tally.failures.iter().for_each(|failure| println!("  {name}: {failure}"));
     }
-    Ok(failed == 0 && passed > 0)
+    failed == 0 && passed > 0
 }
 
 /// Installs what the suites of Python need, and the Redis of the Rust tests; answers each suite's line.

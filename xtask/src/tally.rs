@@ -17,6 +17,8 @@ pub(crate) enum Runner {
     Go,
     /// `mvn test`, whose plugin Surefire runs the tests.
     Maven,
+    /// A program that ends with a line of its own: `5 passed, 0 failed`.
+    Plain,
 }
 
 /// Tests that ran, by how they ended.
@@ -82,6 +84,7 @@ impl Tally {
             Runner::Node => self.read_node(line),
             Runner::Go => self.read_go(line),
             Runner::Maven => self.read_maven(line),
+            Runner::Plain => self.read_plain(line),
         }
     }
 
@@ -159,6 +162,15 @@ impl Tally {
         } else if let Some(rest) = line.strip_prefix("--- FAIL: ") {
             self.add(0, 1);
             self.fail(name(rest));
+        }
+    }
+
+    fn read_plain(&mut self, line: &str) {
+        if let Some((passed, rest)) = line.split_once(" passed, ")
+            && let Some(failed) = rest.strip_suffix(" failed")
+            && let (Ok(passed), Ok(failed)) = (passed.parse(), failed.parse())
+        {
+            self.add(passed, failed);
         }
     }
 
@@ -291,6 +303,11 @@ ERROR test_redis_py.py::test_get
 FAIL
 FAIL\tgithub.com/miso-crdt/miso/sdk-compat/go\t0.4s";
         check(Runner::Go, text, 1, 1, &["TestALostReply"]);
+    }
+
+    #[test]
+    fn plain() {
+        check(Runner::Plain, "3 rows passed, 1 failed\n4 passed, 1 failed", 4, 1, &[]);
     }
 
     #[test]

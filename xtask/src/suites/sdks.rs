@@ -15,7 +15,14 @@ pub(super) struct Sdk {
 }
 
 /// All of them.
-pub(super) const SDKS: [Sdk; 2] = [
+pub(super) const SDKS: [Sdk; 3] = [
+    // Stock clients against the table in docs/clients.md; the heavy ones are part of `cargo xtask platforms`.
+    Sdk {
+        name: "clients",
+        runner: Runner::Plain,
+        folder: "clients",
+        line: &["python3", "run.py", "--light"],
+    },
     // Without `-count=1` an unchanged test would not run against a changed server.
     Sdk {
         name: "go",

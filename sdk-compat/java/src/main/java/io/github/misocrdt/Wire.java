@@ -131,6 +131,10 @@ final class Wire implements AutoCloseable {
     }
 
     private void write(List<byte[]> line) {
+        if (!connection.isConnected()) {
+            // Jedis would open another one in silence, which does not log in.
+            throw new JedisConnectionException("the connection is closed");
+        }
         byte[] verb = line.get(0);
         ProtocolCommand command = () -> verb;
         connection.sendCommand(command, line.subList(1, line.size()).toArray(byte[][]::new));

@@ -1,0 +1,33 @@
+"""The lines that a driver reads and writes, for the drivers in Python."""
+
+import asyncio
+import sys
+import threading
+
+
+def shown(value):
+    """A reply as text of one line."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return " ".join(text.split())
+
+
+def answer(value):
+    print("ok", type(value).__name__, shown(value), sep="\t", flush=True)
+
+
+def refuse(error):
+    print("error", f"{type(error).__name__}: {shown(error)}", sep="\t", flush=True)
+
+
+def serve(driver):
+    """Runs the lines on an object whose methods may be coroutines."""
+    loop = asyncio.new_event_loop()
+    # It runs between calls, too, as that of a server does.
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    for line in sys.stdin:
+        verb, *words = line.rstrip("\n").split("\t")
+        try:
+            value = getattr(driver, verb)(*words)
+            answer(asyncio.run_coroutine_threadsafe(value, loop).result() if asyncio.iscoroutine(value) else value)
+        except Exception as error:  # Whatever a client raises is what the table tells.
+            refuse(error)
