@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
 
 use miso_protocol::reply::{Reply, Resp};
+use miso_protocol::rest::commands::BadRequest;
 use miso_store::WrongType;
 
 /// The most bytes of a client that an error repeats.
@@ -359,6 +360,15 @@ const ELSEWHERE: &[Row] = &[
         action: "Make room; writes are taken again once the disk takes them",
     },
 ];
+
+impl From<BadRequest> for CommandError {
+    fn from(bad: BadRequest) -> CommandError {
+        match bad {
+            BadRequest::Unreadable(why) => CommandError::HttpBody(why.into()),
+            BadRequest::Empty(what) => CommandError::HttpEmpty(what.into()),
+        }
+    }
+}
 
 impl From<WrongType> for CommandError {
     fn from(_: WrongType) -> CommandError {
