@@ -15,6 +15,8 @@ pub(crate) enum Runner {
     Node,
     /// `go test -v`.
     Go,
+    /// `mvn test`, whose plugin Surefire runs the tests.
+    Maven,
 }
 
 /// Tests that ran, by how they ended.
@@ -79,6 +81,7 @@ impl Tally {
             Runner::Pytest => self.read_pytest(line),
             Runner::Node => self.read_node(line),
             Runner::Go => self.read_go(line),
+            Runner::Maven => self.read_maven(line),
         }
     }
 
@@ -156,6 +159,23 @@ impl Tally {
         } else if let Some(rest) = line.strip_prefix("--- FAIL: ") {
             self.add(0, 1);
             self.fail(name(rest));
+        }
+    }
+
+    /// Each class has a sum of its own, with its time; the last sum is of all.
+    fn read_maven(&mut self, line: &str) {
+        let rest = line.split_once("] ").map_or(line, |(_, rest)| rest);
+        if rest.starts_with("Tests run: ") && !rest.contains("Time elapsed") {
+            let of = |word: &str| {
+                let number = rest.split_once(word).and_then(|(_, rest)| rest.split(',').next());
+                number.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or_default()
+            };
+            let failed = of("Failures: ") + of("Errors: ");
+            self.add(of("Tests run: ") - failed - of("Skipped: "), failed);
+        } else if let Some((name, time)) = rest.split_once(" -- Time elapsed: ")
+            && time.contains("<<<")
+        {
+            self.fail(name.to_owned());
         }
     }
 }
@@ -271,6 +291,18 @@ ERROR test_redis_py.py::test_get
 FAIL
 FAIL\tgithub.com/miso-crdt/miso/sdk-compat/go\t0.4s";
         check(Runner::Go, text, 1, 1, &["TestALostReply"]);
+    }
+
+    #[test]
+    fn maven() {
+        let text = "\
+[INFO] Tests run: 3, Failures: 0, Errors: 0, Skipped: 1, Time elapsed: 11.07 s -- in io.github.misocrdt.ScenarioTest
+[ERROR] Tests run: 7, Failures: 1, Errors: 0, Skipped: 0, Time elapsed: 11.59 s <<< FAILURE! -- in io.github.misocrdt.SdkTest
+[ERROR] io.github.misocrdt.SdkTest.registration -- Time elapsed: 3.969 s <<< FAILURE!
+[ERROR] Failures:
+[ERROR]   SdkTest.registration:153 expected: <true> but was: <false>
+[ERROR] Tests run: 10, Failures: 1, Errors: 0, Skipped: 1";
+        check(Runner::Maven, text, 8, 1, &["io.github.misocrdt.SdkTest.registration"]);
     }
 
     #[test]

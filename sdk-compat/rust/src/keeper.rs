@@ -25,6 +25,7 @@ type Registered = (MultiplexedConnection, Arc<str>);
 pub(crate) struct Keeper {
     task: JoinHandle<()>,
     replica: String,
+    ttl: Option<Duration>,
     held: Arc<Mutex<Option<Registered>>>,
 }
 
@@ -48,32 +49,42 @@ impl Keeper {
                 sleep(ALIVE).await;
                 let Some(link) = weak.upgrade() else { return };
                 let mut held = holds.lock().await;
-                if let Some((connection, _)) = held.as_mut()
-                    && connection.send_packed_command(&redis::cmd("PING")).await.is_err()
-                {
-                    *held = None;
-                }
-                if held.is_none() {
-                    // What cannot be done now is tried again.
-                    *held = register(&link, &name, ttl).await.ok();
-                }
+                // What cannot be done now is tried again.
+                *held = standing(held.take(), &link, &name, ttl).await.ok();
             }
         });
-        Ok(Keeper { task, replica: replica.to_owned(), held })
+        Ok(Keeper { task, replica: replica.to_owned(), ttl, held })
     }
 
     /// Takes the registration back; answers whether there was one.
-    pub(crate) async fn end(self) -> Result<bool> {
+    pub(crate) async fn end(self, link: &Link) -> Result<bool> {
         // The task may be within a check: it is ended between two.
         let mut held = self.held.lock().await;
         self.task.abort();
-        let Some((mut connection, function)) = held.take() else { return Ok(false) };
+        // What a connection that is gone has registered may have to be taken back, too.
+        let (mut connection, function) =
+            standing(held.take(), link, &self.replica, self.ttl).await?;
         connection.set_response_timeout(UNREGISTER_TIMEOUT);
         let mut line = redis::cmd("MISO.UNREGISTER");
         line.arg(&*function).arg("REPLICA").arg(&self.replica);
         let reply = connection.send_packed_command(&line).await;
         truth(reply.map_err(|error| Error::Unreachable(format!("no reply: {error}")))?)
     }
+}
+
+/// The connection of a registration if it stands, else a new one.
+async fn standing(
+    held: Option<Registered>,
+    link: &Link,
+    replica: &str,
+    ttl: Option<Duration>,
+) -> Result<Registered> {
+    if let Some((mut connection, function)) = held
+        && connection.send_packed_command(&redis::cmd("PING")).await.is_ok()
+    {
+        return Ok((connection, function));
+    }
+    register(link, replica, ttl).await
 }
 
 async fn register(link: &Link, replica: &str, ttl: Option<Duration>) -> Result<Registered> {

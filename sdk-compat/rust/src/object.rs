@@ -230,7 +230,7 @@ impl MisoObject {
     pub async fn unregister(&self) -> Result<bool> {
         let keeper = self.path.link.keeper.lock().await.take();
         match keeper {
-            Some(keeper) => keeper.end().await,
+            Some(keeper) => keeper.end(&self.path.link).await,
             None => Ok(false),
         }
     }

@@ -15,13 +15,19 @@ pub(super) struct Sdk {
 }
 
 /// All of them.
-pub(super) const SDKS: [Sdk; 1] = [
+pub(super) const SDKS: [Sdk; 2] = [
     // Without `-count=1` an unchanged test would not run against a changed server.
     Sdk {
         name: "go",
         runner: Runner::Go,
         folder: "go",
         line: &["go", "test", "-v", "-count=1", "./..."],
+    },
+    Sdk {
+        name: "java",
+        runner: Runner::Maven,
+        folder: "java",
+        line: &["mvn", "-B", "-ntp", "test"],
     },
 ];
 
