@@ -172,7 +172,13 @@ impl Node {
     pub(crate) fn expire(&self) {
         const MOST: Duration = Duration::from_millis(25);
         let began = Instant::now();
-        while self.store.expire().more && began.elapsed() < MOST {}
+        loop {
+            let found = self.store.expire();
+            self.stats.expired_keys.fetch_add(found.keys, Ordering::Relaxed);
+            if !found.more || began.elapsed() >= MOST {
+                return;
+            }
+        }
     }
 
     /// Called once a second: samples the counters, and closes clients that were idle for `timeout`.
