@@ -13,7 +13,7 @@ use miso_protocol::request::{Args, OwnedArgs};
 use miso_store::Held;
 use sha1::{Digest, Sha1};
 
-use crate::commands::plain;
+use crate::commands::{plain, redis};
 use crate::engine::admit::check;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
@@ -170,7 +170,8 @@ impl Caller<'_, '_> {
         let args = owned.as_args();
         let found = find::find(self.cx.node, &mut (Vec::new(), u16::MAX), args)?;
         check(self.cx.node, self.cx.session, &found, args)?;
-        let mut commands = plain::GROUPS.iter().flat_map(|group| group.iter());
+        let groups = plain::GROUPS.iter().chain([&redis::hash::HASH]);
+        let mut commands = groups.flat_map(|group| group.iter());
         let command = commands.find(|command| command.row.name == found.row.name);
         let command = command.ok_or(CommandError::Internal)?;
         let (start, resp) = (self.cx.reply.out.len(), self.cx.reply.resp);
