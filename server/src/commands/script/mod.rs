@@ -4,6 +4,7 @@
 //! A known script runs as in Redis: with nothing in between, on the keys that it is given, each of its
 //! commands with the rights of the user. An error of one of them ends it; what it has written stays.
 
+mod caller;
 mod ratelimit;
 
 use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row};
@@ -13,12 +14,11 @@ use miso_protocol::request::{Args, OwnedArgs};
 use miso_store::Held;
 use sha1::{Digest, Sha1};
 
-use crate::commands::{plain, redis};
-use crate::engine::admit::check;
+use caller::{Answer, Caller, Script, Words};
+
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
-use crate::engine::find;
 use crate::engine::wait::After;
 
 const NUMKEYS: Arg = Arg::integer("numkeys");
@@ -58,47 +58,6 @@ pub(crate) const SCRIPTS: &[Command] = &[
         },
     ),
 ];
-
-/// A script that is known.
-struct Script {
-    /// The SHA-1 of its text, in lower case.
-    sha1: &'static str,
-    /// The keys and arguments that it reads at least.
-    needs: (usize, usize),
-    /// Whether it walks all keys.
-    walks: bool,
-    run: fn(&mut Caller<'_, '_>, Words<'_>) -> Result<Answer, CommandError>,
-}
-
-/// The keys and the arguments of a script.
-#[derive(Clone, Copy)]
-struct Words<'a> {
-    keys: Args<'a>,
-    args: Args<'a>,
-}
-
-/// What a script returns.
-#[derive(Debug, PartialEq)]
-enum Answer {
-    Nil,
-    Integer(i64),
-    Text(Vec<u8>),
-    Integers(Vec<i64>),
-}
-
-/// What a command of a script replied.
-#[derive(Debug, PartialEq)]
-enum Got {
-    Nil,
-    Integer(i64),
-    Text(Vec<u8>),
-    Array(Vec<Got>),
-}
-
-/// Runs the commands of a script.
-struct Caller<'c, 'a> {
-    cx: &'c mut Context<'a>,
-}
 
 fn sha1(script: &[u8]) -> String {
     Sha1::digest(script).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -160,55 +119,6 @@ fn run_held(
     (script.run)(&mut Caller { cx: &mut inner }, words)
 }
 
-impl Caller<'_, '_> {
-    /// Runs a command of the script, and takes its reply.
-    ///
-    /// # Errors
-    /// If the command answers an error, or the user may not run it.
-    fn call(&mut self, words: &[&[u8]]) -> Result<Got, CommandError> {
-        let owned = OwnedArgs::from_parts(words);
-        let args = owned.as_args();
-        let found = find::find(self.cx.node, &mut (Vec::new(), u16::MAX), args)?;
-        check(self.cx.node, self.cx.session, &found, args)?;
-        let groups = plain::GROUPS.iter().chain([&redis::hash::HASH]);
-        let mut commands = groups.flat_map(|group| group.iter());
-        let command = commands.find(|command| command.row.name == found.row.name);
-        let command = command.ok_or(CommandError::Internal)?;
-        let (start, resp) = (self.cx.reply.out.len(), self.cx.reply.resp);
-        self.cx.reply.resp = Resp::V2;
-        let ran = (command.run)(self.cx, args);
-        self.cx.reply.resp = resp;
-        let got = got(&mut &self.cx.reply.out[start..]);
-        self.cx.reply.out.truncate(start);
-        ran?;
-        self.cx.worker.command(found.slot).calls.add(1);
-        got.ok_or(CommandError::Internal)
-    }
-}
-
-/// Takes a reply in RESP2 off the start of `bytes`.
-fn got(bytes: &mut &[u8]) -> Option<Got> {
-    let end = bytes.iter().position(|byte| *byte == b'\r')?;
-    let (mark, head) = bytes[..end].split_first()?;
-    *bytes = bytes.get(end + 2..)?;
-    let number = || integer::parse_i64(head);
-    match mark {
-        b':' => number().map(Got::Integer),
-        b'+' => Some(Got::Text(head.to_vec())),
-        b'$' => {
-            let Ok(length) = usize::try_from(number()?) else { return Some(Got::Nil) };
-            let text = bytes.get(..length)?.to_vec();
-            *bytes = bytes.get(length + 2..)?;
-            Some(Got::Text(text))
-        }
-        b'*' => {
-            let Ok(count) = usize::try_from(number()?) else { return Some(Got::Nil) };
-            (0..count).map(|_| got(bytes)).collect::<Option<_>>().map(Got::Array)
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,14 +132,5 @@ mod tests {
         assert_eq!(hashes.len(), ratelimit::SCRIPTS.len());
         assert_eq!(sha1(b"return 1"), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
         assert!(known(&sha1(b"return 1")).is_none());
-    }
-
-    #[test]
-    fn replies_are_taken() {
-        let text = |text: &str| Got::Text(text.as_bytes().to_vec());
-        let all = Got::Array(vec![Got::Nil, text("a"), Got::Integer(-1), Got::Array(vec![])]);
-        let mut bytes = &b"*4\r\n$-1\r\n$1\r\na\r\n:-1\r\n*0\r\n+OK\r\n"[..];
-        assert_eq!(got(&mut bytes), Some(all));
-        assert_eq!((got(&mut bytes), got(&mut bytes)), (Some(text("OK")), None));
     }
 }

@@ -5,7 +5,7 @@
 
 use miso_protocol::integer;
 
-use super::{Answer, Caller, Got, Script, Words};
+use super::caller::{Answer, Caller, Got, Script, Words};
 use crate::engine::error::CommandError;
 
 type Result<T> = std::result::Result<T, CommandError>;
