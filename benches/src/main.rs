@@ -14,6 +14,7 @@ mod durability;
 mod environment;
 mod epoll;
 mod error;
+mod http;
 mod instructions;
 mod latency;
 mod load;
@@ -101,6 +102,13 @@ enum Benchmark {
         #[command(flatten)]
         options: durability::Options,
     },
+    /// HTTP beside RESP: throughput and CPU, one command at a time and a hundred at a time
+    Http {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: http::Options,
+    },
     /// Many nodes: the paper's load and intervals, and what a peer and a large state cost a write
     Replication(replication::Options),
     /// Everything; writes benches/results, docs/charts and docs/benchmarks.md
@@ -171,6 +179,7 @@ fn run(benchmark: Benchmark) -> Result<ExitCode> {
         Benchmark::Durability { common, options } => {
             common.show(&durability::run(&programs, &options)?)?;
         }
+        Benchmark::Http { common, options } => common.show(&http::run(&programs, &options)?)?,
         Benchmark::Replication(options) => suite::run_replication(&programs, &options)?,
         Benchmark::All(options) => suite::run(&programs, &options)?,
     }

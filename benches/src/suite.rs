@@ -12,7 +12,9 @@ use crate::error::Result;
 use crate::report::{self, Report};
 use crate::servers::Programs;
 use crate::table::{Table, verdict};
-use crate::{allreduce, compare, durability, instructions, latency, memory, replication, startup};
+use crate::{
+    allreduce, compare, durability, http, instructions, latency, memory, replication, startup,
+};
 
 #[derive(Args, Clone)]
 pub(crate) struct Options {
@@ -58,6 +60,7 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
         "durability",
         &durability::run(programs, &durability::Options::standard(quick))?,
     )?;
+    page.add("HTTP", "http", &http::run(programs, &http::Options::standard(quick))?)?;
     add_replication(&mut page, programs, &replication::Options::standard(quick))?;
     if instructions::available() {
         page.add(

@@ -1,6 +1,7 @@
 //! RESP: requests, replies, and what a command is.
 //!
 //! - [`request`] cuts a connection's bytes into arguments; [`reply`] writes answers.
+//! - [`rest`]: the same over HTTP, in Upstash's dialect.
 //! - [`command`] says what a row of the command table is and derives what follows from it: arity,
 //!   keys, secrets, flags, ACL categories, how it merges. [`introspect`] answers `COMMAND` from it,
 //!   [`mod@reference`] writes the reference and the compatibility page; that page also shows
@@ -25,3 +26,4 @@ pub mod peer;
 pub mod reference;
 pub mod reply;
 pub mod request;
+pub mod rest;

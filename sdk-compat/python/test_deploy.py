@@ -1,6 +1,7 @@
 """What deploy/ holds: it parses, names settings that exist, and works as far as this machine can run it."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -159,3 +160,39 @@ def test_chart_refuses_settings_that_it_makes_itself():
     command = ["helm", "template", CHART, "--kube-version", "1.30.0", "--set", "settings.port=1"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode != 0 and "'port'" in done.stderr, done.stderr
+
+
+def metrics():
+    """The names of docs/metrics.md, and of each the labels that it has; histograms by their series."""
+    page = (REPOSITORY / "docs" / "metrics.md").read_text()
+    names = {}
+    for name, label, kind in re.findall(r"`(miso_\w+)(?:\{(\w+)\})?` \| (\w+) \|", page):
+        for suffix in ["_bucket", "_sum", "_count"] if kind == "histogram" else [""]:
+            names[name + suffix] = {label, "instance", "le" if suffix == "_bucket" else ""}
+    return names
+
+
+def test_dashboard_and_alerts_name_metrics():
+    names = metrics()
+    assert len(names) > 50, "the page is read"
+    dashboard = json.loads(text("monitoring", "grafana.json"))
+    alerts = yaml.safe_load(text("monitoring", "alerts.yaml"))["groups"][0]["rules"]
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    expressions += [rule["expr"] for rule in alerts]
+    assert len(expressions) > 20
+    for expression in expressions:
+        used = set(re.findall(r"\bmiso_\w+", expression))
+        assert used <= names.keys(), expression
+        labels = {label for words in re.findall(r"by \(([\w, ]+)\)", expression) for label in words.split(", ")}
+        assert labels <= set().union(*(names[name] for name in used)), expression
+    titles = [panel["title"] for panel in dashboard["panels"]]
+    assert len(titles) == len(set(titles))
+
+
+def test_every_alert_is_explained():
+    alerts = yaml.safe_load(text("monitoring", "alerts.yaml"))["groups"][0]["rules"]
+    page = (REPOSITORY / "docs" / "operation.md").read_text()
+    explained = re.findall(r"^\| `(Miso\w+)` \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE)
+    assert explained == [rule["alert"] for rule in alerts]
+    scrape = yaml.safe_load(text("monitoring", "prometheus.yaml"))["scrape_configs"][0]
+    assert scrape["metrics_path"] == "/metrics" and scrape["job_name"] == "miso"

@@ -43,6 +43,18 @@ def test_commands(url, encoding):
     assert Redis(url=url, token="other:-").execute(["GCOUNTER.GET", "cart", "n"]) == 0
 
 
+def test_types_of_redis(url):
+    redis = Redis(url=url, token="shop")
+    assert redis.set("k", "Ä", ex=60) is True
+    assert (redis.get("k"), redis.get("none")) == ("Ä", None)
+    assert 50 < redis.ttl("k") <= 60
+    assert redis.incrby("n", 5) == 5
+    assert redis.hset("h", values={"a": "1", "b": "2"}) == 2
+    assert redis.hgetall("h") == {"a": "1", "b": "2"}
+    assert redis.zadd("z", {"m": 1.5}) == 1
+    assert redis.zrange("z", 0, -1, withscores=True) == [("m", 1.5)]
+
+
 def test_a_pipeline_and_a_transaction(url):
     redis = Redis(url=url, token="shop")
     assert redis.pipeline().ping().echo("a").exec() == ["PONG", "a"]

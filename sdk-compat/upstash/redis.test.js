@@ -90,4 +90,25 @@ for (const [name, Redis] of Object.entries(builds)) {
     });
     for (let n = 1; n <= 20; n++) assert.equal(await redis.exec(["GCOUNTER.ADD", "o", "n", 1]), n);
   });
+
+  test(`${name}: Redis's own types`, async (t) => {
+    const { http } = await startHttp(t);
+    const redis = new Redis({ url: http, token: "shop" });
+    assert.equal(await redis.set("user", { name: "Ada", tags: ["é"] }, { ex: 60 }), "OK");
+    assert.deepEqual(await redis.get("user"), { name: "Ada", tags: ["é"] });
+    const left = await redis.ttl("user");
+    assert.ok(left > 50 && left <= 60, `${left}`);
+    assert.equal(await redis.set("user", "x", { nx: true }), null);
+    assert.equal(await redis.incrby("hits", 5), 5);
+    assert.equal(await redis.hset("h", { a: 1, b: "two" }), 2);
+    assert.deepEqual(await redis.hgetall("h"), { a: 1, b: "two" });
+    assert.equal(await redis.sadd("s", "x", "y"), 2);
+    assert.deepEqual((await redis.smembers("s")).sort(), ["x", "y"]);
+    assert.equal(await redis.zadd("z", { score: 1.5, member: "m" }), 1);
+    assert.deepEqual(await redis.zrange("z", 0, -1, { withScores: true }), ["m", 1.5]);
+    assert.deepEqual(await redis.mget("hits", "none"), [5, null]);
+    const transaction = redis.multi().incr("hits").del("user").exists("user");
+    assert.deepEqual(await transaction.exec(), [6, 1, 0]);
+    assert.equal((await redis.scan(0, { match: "h*" }))[1].length, 2);
+  });
 }

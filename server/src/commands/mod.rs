@@ -12,6 +12,7 @@ mod plain;
 mod pubsub;
 mod redis;
 mod scan;
+mod script;
 mod server;
 mod subcommands;
 mod transaction;
@@ -36,6 +37,7 @@ const GROUPS: &[&[Command]] = &[
     connection::CONNECTION,
     transaction::TRANSACTIONS,
     pubsub::PUBSUB,
+    script::SCRIPTS,
     server::config::CONFIG,
     server::acl::ACL,
     server::SERVER,

@@ -84,7 +84,7 @@ pub(super) fn admit(
 }
 
 /// Checks authentication, ACL rules and the subscribed state.
-pub(super) fn check(
+pub(crate) fn check(
     node: &Node,
     session: &Session,
     found: &Resolved,

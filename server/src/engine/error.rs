@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
 
 use miso_protocol::reply::{Reply, Resp};
+use miso_protocol::rest::commands::BadRequest;
 use miso_store::crdt::Type;
 use miso_store::crdt::plain::Refused;
 use miso_store::{Misfit, WrongType};
@@ -302,6 +303,16 @@ errors! {
         "A client of another host, and the default user has no password", "Set requirepass";
     Internal = "ERR", "internal error",
         "A command failed within the server; the connection is closed", "Report it with the server's log";
+    // Scripts.
+    ScriptsOff = "ERR", "scripts are not run here: only the published ones that docs/http.md names are known",
+        "EVAL of a script that is not known", "Send its commands, in MULTI and EXEC or /multi-exec if nothing may come between";
+    NoScript = "NOSCRIPT", "No matching script. Please use EVAL.",
+        "EVALSHA of a script that is not known", "Send EVAL, or the script's commands";
+    ScriptNegativeKeys = "ERR", "Number of keys can't be negative", "EVAL with a negative numkeys", "Send 0 or more";
+    ScriptKeys = "ERR", "Number of keys can't be greater than number of args",
+        "EVAL with a numkeys beyond its words", "Count the keys";
+    ScriptWords = "ERR", "the script reads more keys or arguments than it is given",
+        "A known script with too few words", "Send what its text reads";
     // HTTP.
     HttpUnavailable(command) = "ERR", "Command is not available: '{}'. See docs/http.md for details",
         "An HTTP request asks for a command that blocks, or that changes its connection",
@@ -394,6 +405,15 @@ const ELSEWHERE: &[Row] = &[
         action: "Make room; writes are taken again once the disk takes them",
     },
 ];
+
+impl From<BadRequest> for CommandError {
+    fn from(bad: BadRequest) -> CommandError {
+        match bad {
+            BadRequest::Unreadable(why) => CommandError::HttpBody(why.into()),
+            BadRequest::Empty(what) => CommandError::HttpEmpty(what.into()),
+        }
+    }
+}
 
 impl From<WrongType> for CommandError {
     fn from(why: WrongType) -> CommandError {

@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+
+use miso_protocol::rest::json::{self, Strings};
 
 use super::events::Events;
 use crate::engine::error::CommandError;
@@ -61,13 +61,14 @@ const FORMAT: HeaderName = HeaderName::from_static("upstash-response-format");
 /// How replies are shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Form {
-    /// JSON, strings as they are.
-    Json,
-    /// JSON, strings in base64.
-    Base64,
+    /// JSON.
+    Json(Strings),
     /// The bytes of RESP2.
     Resp2,
 }
+
+/// The form that a request has which asks for none.
+pub(super) const PLAIN: Form = Form::Json(Strings::Plain);
 
 impl Form {
     /// The form that a request's headers ask for.
@@ -87,7 +88,8 @@ impl Form {
                 Err(bad("Upstash-Response-Format", "json with Upstash-Encoding"))
             }
             Some(b"resp2") => Ok(Form::Resp2),
-            None | Some(b"json") => Ok(if is_base64 { Form::Base64 } else { Form::Json }),
+            None | Some(b"json") if is_base64 => Ok(Form::Json(Strings::Base64)),
+            None | Some(b"json") => Ok(PLAIN),
             Some(_) => Err(bad("Upstash-Response-Format", "json or resp2")),
         }
     }
@@ -129,9 +131,7 @@ pub(super) fn error(error: &CommandError) -> Response<Body> {
 
 /// The answer about the error of this line.
 pub(super) fn error_line(status: StatusCode, line: &[u8]) -> Response<Body> {
-    let mut json = Vec::new();
-    write_error(line, &mut json);
-    with(status, JSON, json)
+    with(status, JSON, json::error(line))
 }
 
 /// The answer that does not end.
@@ -142,188 +142,39 @@ pub(super) fn stream(events: Events) -> Response<Body> {
 }
 
 /// The answer to one command, whose reply is `reply`.
-pub(super) fn one(reply: &[u8], form: Form) -> Response<Body> {
-    let status = match reply {
-        [b'-', ..] => status_of(line(&mut { reply })),
-        _ => StatusCode::OK,
-    };
-    if form == Form::Resp2 {
-        return with(status, BYTES, reply.to_vec());
-    }
-    let mut json = Vec::with_capacity(reply.len() + 16);
-    outcome(&mut { reply }, form, &mut json);
-    with(status, JSON, json)
+pub(super) fn one(reply: Vec<u8>, form: Form) -> Response<Body> {
+    shown(reply, form, json::one)
 }
 
 /// The answer to several commands, whose replies stand one after another.
-pub(super) fn several(mut replies: &[u8], form: Form) -> Response<Body> {
-    if form == Form::Resp2 {
-        return with(StatusCode::OK, BYTES, replies.to_vec());
-    }
-    let mut json = Vec::with_capacity(replies.len() * 2);
-    json.push(b'[');
-    while !replies.is_empty() {
-        if json.len() > 1 {
-            json.push(b',');
-        }
-        outcome(&mut replies, form, &mut json);
-    }
-    json.push(b']');
-    with(StatusCode::OK, JSON, json)
-}
-
-/// The answer to a transaction, whose reply is `reply`: an array of replies, or an error.
-pub(super) fn transaction(reply: &[u8], form: Form) -> Response<Body> {
-    match reply {
-        [b'*', ..] => {
-            let mut rest = reply;
-            line(&mut rest);
-            several(rest, form)
-        }
-        _ => one(reply, form),
+pub(super) fn several(replies: Vec<u8>, form: Form) -> Response<Body> {
+    match form {
+        Form::Resp2 => with(StatusCode::OK, BYTES, replies),
+        Form::Json(strings) => with(StatusCode::OK, JSON, json::several(&replies, strings)),
     }
 }
 
-/// The line of a reply that is an error.
-pub(super) fn error_of(mut reply: &[u8]) -> Option<&[u8]> {
-    (reply.first() == Some(&b'-')).then(|| line(&mut reply))
+/// The answer to a transaction, whose reply is `reply`.
+pub(super) fn transaction(reply: Vec<u8>, form: Form) -> Response<Body> {
+    shown(reply, form, json::transaction)
 }
 
-/// Takes a line off the start of `reply`; it without its mark and its end.
-fn line<'a>(reply: &mut &'a [u8]) -> &'a [u8] {
-    let end = reply.iter().position(|byte| *byte == b'\r').unwrap_or(reply.len());
-    let text = reply.get(1..end).unwrap_or_default();
-    *reply = reply.get(end + 2..).unwrap_or_default();
-    text
-}
-
-/// Takes a reply off the start of `replies`, and writes it as `{"result": ..}` or `{"error": ..}`.
-fn outcome(replies: &mut &[u8], form: Form, json: &mut Vec<u8>) {
-    if replies.first() == Some(&b'-') {
-        write_error(line(replies), json);
-        return;
+/// The answer to a reply that may be an error.
+fn shown(reply: Vec<u8>, form: Form, show: fn(&[u8], Strings) -> Vec<u8>) -> Response<Body> {
+    let status = json::error_of(&reply).map_or(StatusCode::OK, status_of);
+    match form {
+        Form::Resp2 => with(status, BYTES, reply),
+        Form::Json(strings) => with(status, JSON, show(&reply, strings)),
     }
-    json.extend_from_slice(b"{\"result\":");
-    value(replies, form, json);
-    json.push(b'}');
-}
-
-fn write_error(line: &[u8], json: &mut Vec<u8>) {
-    json.extend_from_slice(b"{\"error\":");
-    text(line, json);
-    json.push(b'}');
-}
-
-/// Takes a reply off the start of `replies`, and writes it as a value. Replies are those of this
-/// server, so they are whole.
-fn value(replies: &mut &[u8], form: Form, json: &mut Vec<u8>) {
-    // How many values each of the open arrays still lacks.
-    let mut open: Vec<u64> = Vec::new();
-    loop {
-        let mark = replies.first().copied().unwrap_or_default();
-        let head = line(replies);
-        match mark {
-            b':' => json.extend_from_slice(head),
-            b'$' => match number(head) {
-                None => json.extend_from_slice(b"null"),
-                Some(length) => {
-                    let length = usize::try_from(length).unwrap_or(usize::MAX).min(replies.len());
-                    string(&replies[..length], form, json);
-                    *replies = replies.get(length + 2..).unwrap_or_default();
-                }
-            },
-            b'*' => match number(head) {
-                None => json.extend_from_slice(b"null"),
-                Some(0) => json.extend_from_slice(b"[]"),
-                Some(count) => {
-                    json.push(b'[');
-                    open.push(count);
-                    continue;
-                }
-            },
-            b'+' if head == b"OK" => json.extend_from_slice(b"\"OK\""),
-            b'-' => write_error(head, json),
-            _ => string(head, form, json),
-        }
-        // Closes the arrays that are whole now.
-        loop {
-            match open.last_mut() {
-                None => return,
-                Some(left) if *left > 1 => {
-                    *left -= 1;
-                    json.push(b',');
-                    break;
-                }
-                Some(_) => {
-                    json.push(b']');
-                    open.pop();
-                }
-            }
-        }
-    }
-}
-
-/// A length; none for nil.
-fn number(digits: &[u8]) -> Option<u64> {
-    str::from_utf8(digits).ok()?.parse().ok()
-}
-
-fn string(bytes: &[u8], form: Form, json: &mut Vec<u8>) {
-    if form == Form::Base64 {
-        json.push(b'"');
-        json.extend_from_slice(STANDARD.encode(bytes).as_bytes());
-        json.push(b'"');
-    } else {
-        text(bytes, json);
-    }
-}
-
-/// A JSON string; bytes that are not UTF-8 become U+FFFD.
-fn text(bytes: &[u8], json: &mut Vec<u8>) {
-    serde_json::to_writer(json, &*String::from_utf8_lossy(bytes)).expect("a string is always JSON");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shown(reply: &[u8], form: Form) -> String {
-        let (mut rest, mut json) = (reply, Vec::new());
-        outcome(&mut rest, form, &mut json);
-        assert!(rest.is_empty(), "{}", rest.escape_ascii());
-        String::from_utf8(json).expect("JSON is text")
-    }
-
-    #[test]
-    fn replies_become_json() {
-        for (reply, plain, base64) in [
-            ("+OK\r\n", r#""OK""#, r#""OK""#),
-            ("+PONG\r\n", r#""PONG""#, r#""UE9ORw==""#),
-            (":-9223372036854775808\r\n", "-9223372036854775808", "-9223372036854775808"),
-            ("$-1\r\n", "null", "null"),
-            ("*-1\r\n", "null", "null"),
-            ("*0\r\n", "[]", "[]"),
-            ("$0\r\n\r\n", r#""""#, r#""""#),
-            ("$4\r\na\"\r\n\r\n", r#""a\"\r\n""#, r#""YSINCg==""#),
-            ("$2\r\nOK\r\n", r#""OK""#, r#""T0s=""#),
-            (
-                "*3\r\n*2\r\n:1\r\n*0\r\n$1\r\na\r\n*1\r\n*1\r\n$-1\r\n",
-                r#"[[1,[]],"a",[[null]]]"#,
-                r#"[[1,[]],"YQ==",[[null]]]"#,
-            ),
-            ("*2\r\n-ERR no\r\n:2\r\n", r#"[{"error":"ERR no"},2]"#, r#"[{"error":"ERR no"},2]"#),
-        ] {
-            assert_eq!(shown(reply.as_bytes(), Form::Json), format!("{{\"result\":{plain}}}"));
-            assert_eq!(shown(reply.as_bytes(), Form::Base64), format!("{{\"result\":{base64}}}"));
-        }
-        assert_eq!(shown(b"-ERR a 'b'\r\n", Form::Base64), r#"{"error":"ERR a 'b'"}"#);
-        assert_eq!(shown(b"$2\r\n\xff\xfe\r\n", Form::Json), "{\"result\":\"\u{fffd}\u{fffd}\"}");
-        assert_eq!(shown(b"-ERR \xff\r\n", Form::Json), "{\"error\":\"ERR \u{fffd}\"}");
-    }
-
     #[test]
     fn errors_have_statuses() {
-        let status = |line: &str| one(format!("-{line}\r\n").as_bytes(), Form::Json).status();
+        let status = |line: &str| one(format!("-{line}\r\n").into(), PLAIN).status();
         for (line, expected) in [
             ("ERR no", 400),
             ("WRONGTYPE no", 400),
@@ -335,8 +186,11 @@ mod tests {
         ] {
             assert_eq!(status(line).as_u16(), expected, "{line}");
         }
-        assert_eq!(several(b"-ERR no\r\n", Form::Json).status(), StatusCode::OK);
-        assert_eq!(transaction(b"-EXECABORT no\r\n", Form::Json).status(), StatusCode::BAD_REQUEST);
+        assert_eq!(several(b"-ERR no\r\n".to_vec(), PLAIN).status(), StatusCode::OK);
+        assert_eq!(
+            transaction(b"-EXECABORT no\r\n".to_vec(), PLAIN).status(),
+            StatusCode::BAD_REQUEST
+        );
         assert_eq!(
             error(&CommandError::HttpMethod("X".into(), "GET".into())).status().as_u16(),
             405
@@ -351,8 +205,8 @@ mod tests {
             format.map(|text| headers.insert(FORMAT, HeaderValue::from_static(text)));
             Form::of(&headers).ok()
         };
-        assert_eq!(form(None, None), Some(Form::Json));
-        assert_eq!(form(Some("base64"), Some("json")), Some(Form::Base64));
+        assert_eq!(form(None, None), Some(PLAIN));
+        assert_eq!(form(Some("base64"), Some("json")), Some(Form::Json(Strings::Base64)));
         assert_eq!(form(None, Some("resp2")), Some(Form::Resp2));
         for (encoding, format) in
             [(Some("base64"), Some("resp2")), (Some("hex"), None), (None, Some("resp3"))]

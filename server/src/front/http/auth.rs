@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use miso_protocol::names;
+use miso_protocol::rest::commands::Commands;
+use miso_protocol::rest::json;
 
 use super::activity::Activity;
-use super::answer;
-use super::request::Commands;
 use super::run::{Run, Stop};
 use super::served::{Served, Speaker};
 use crate::engine::error::CommandError;
@@ -41,7 +41,7 @@ pub(super) async fn speaker(
     let mut run = Run::new(served, &mut speaker);
     run.command(commands.args(0)).await?;
     let (reply, _) = run.finish().await?;
-    if let Some(line) = answer::error_of(&reply) {
+    if let Some(line) = json::error_of(&reply) {
         return Err(Stop::Refused(line.into()));
     }
     served.activity(Activity::trust);

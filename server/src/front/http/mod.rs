@@ -12,7 +12,6 @@ mod events;
 mod guard;
 mod listen;
 mod operation;
-mod request;
 mod rest;
 mod routes;
 mod run;

@@ -1,9 +1,9 @@
 //! REST: one command, several in a row, several as a transaction.
 
 use miso_protocol::request::Args;
+use miso_protocol::rest::commands::Commands;
+use miso_protocol::rest::json;
 
-use super::answer;
-use super::request::Commands;
 use super::run::{Run, Stop};
 use super::served::{Served, Speaker};
 use crate::engine::error::CommandError;
@@ -87,5 +87,5 @@ async fn queue(run: &mut Run<'_>, args: Args<'_>) -> Result<Option<Vec<u8>>, Sto
     let start = run.replies().len();
     run.command(args).await?;
     let reply = &run.replies()[start..];
-    Ok(answer::error_of(reply).map(<[u8]>::to_vec))
+    Ok(json::error_of(reply).map(<[u8]>::to_vec))
 }

@@ -13,11 +13,13 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::answer::{self, Body, Form};
+use miso_protocol::rest::commands;
+
+use super::answer::{self, Body, Form, PLAIN};
 use super::events::Events;
 use super::run::Stop;
 use super::served::{Served, Speaker};
-use super::{auth, guard, operation, request, rest, sync};
+use super::{auth, guard, operation, rest, sync};
 use crate::engine::error::CommandError;
 
 /// How long the body of a request may take.
@@ -221,9 +223,9 @@ async fn listen(
     if let Err(stop) = read(served, body).await {
         return Err(keep(served, speaker, stop));
     }
-    let commands = match request::path(head.uri.path(), None, b"") {
+    let asked = match commands::path(head.uri.path(), None, b"") {
         Ok(commands) => commands,
-        Err(error) => return Err(keep(served, speaker, error.into())),
+        Err(bad) => return Err(keep(served, speaker, CommandError::from(bad).into())),
     };
     let accepted = head.headers.get(ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
     let wanted = b"text/event-stream";
@@ -231,12 +233,12 @@ async fn listen(
         let error = CommandError::HttpHeader("Accept".into(), "text/event-stream".into());
         return Err(keep(served, speaker, error.into()));
     }
-    let (replies, goes_on) = rest::listen(served, &mut speaker, &commands).await?;
+    let (replies, goes_on) = rest::listen(served, &mut speaker, &asked).await?;
     if replies.starts_with(b"-") || !goes_on {
         if goes_on {
             served.rest(speaker);
         }
-        return Ok(answer::one(&replies, Form::Json));
+        return Ok(answer::one(replies, PLAIN));
     }
     Ok(answer::stream(Events::new(Arc::clone(served), speaker, replies)))
 }
@@ -255,13 +257,13 @@ async fn run(
         Err(stop) => return Err(keep(served, speaker, stop)),
     };
     let commands = match target {
-        Target::Path => request::path(head.uri.path(), head.uri.query(), &body),
-        Target::Body => request::command(&body),
-        _ => request::pipeline(&body),
+        Target::Path => commands::path(head.uri.path(), head.uri.query(), &body),
+        Target::Body => commands::command(&body),
+        _ => commands::pipeline(&body),
     };
     let commands = match commands {
         Ok(commands) => commands,
-        Err(error) => return Err(keep(served, speaker, error.into())),
+        Err(bad) => return Err(keep(served, speaker, CommandError::from(bad).into())),
     };
     drop(body);
     let (replies, goes_on) = match target {
@@ -274,9 +276,9 @@ async fn run(
         served.rest(speaker);
     }
     let mut response = match target {
-        Target::Pipeline => answer::several(&replies, form),
-        Target::Transaction => answer::transaction(&replies, form),
-        _ => answer::one(&replies, form),
+        Target::Pipeline => answer::several(replies, form),
+        Target::Transaction => answer::transaction(replies, form),
+        _ => answer::one(replies, form),
     };
     if let Some(token) = token {
         response.headers_mut().insert(sync::HEADER, token);
@@ -300,7 +302,7 @@ fn token(request: &Request<Incoming>) -> Result<Option<Cow<'_, [u8]>>, CommandEr
         }
         return Ok(Some(token.trim_ascii().into()));
     }
-    request::query_token(request.uri().query())
+    Ok(commands::query_token(request.uri().query())?)
 }
 
 /// Reads the body of a request.

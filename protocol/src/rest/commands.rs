@@ -1,22 +1,23 @@
 //! What a request asks for: its commands, from the body or from the path.
+//!
+//! Source: <https://upstash.com/docs/redis/features/restapi>.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use miso_protocol::request::{Args, Words};
 use percent_encoding::percent_decode;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::engine::error::CommandError;
+use crate::request::{Args, Words};
 
 /// The parameter of a query that holds the token.
 const TOKEN: &str = "_token";
 
 /// The commands of a request.
 #[derive(Debug, Default)]
-pub(super) struct Commands {
+pub struct Commands {
     words: Words,
     /// After each command, how many words there are.
     ends: Vec<usize>,
@@ -24,8 +25,15 @@ pub(super) struct Commands {
 
 impl Commands {
     /// How many commands there are.
-    pub(super) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
     }
 
     fn range(&self, at: usize) -> Range<usize> {
@@ -33,8 +41,12 @@ impl Commands {
         start..self.ends[at]
     }
 
-    /// A command's words.
-    pub(super) fn args(&self, at: usize) -> Args<'_> {
+    /// A command's words; it may have none.
+    ///
+    /// # Panics
+    /// If there are fewer commands.
+    #[must_use]
+    pub fn args(&self, at: usize) -> Args<'_> {
         self.words.args(self.range(at))
     }
 
@@ -44,7 +56,8 @@ impl Commands {
     }
 
     /// One command of these words.
-    pub(super) fn of(words: &[&[u8]]) -> Commands {
+    #[must_use]
+    pub fn of(words: &[&[u8]]) -> Commands {
         let mut commands = Commands::default();
         words.iter().for_each(|word| commands.words.push(word));
         commands.end();
@@ -52,15 +65,26 @@ impl Commands {
     }
 }
 
-fn unreadable(error: &serde_json::Error) -> CommandError {
-    CommandError::HttpBody(error.to_string().into())
+/// Why a request holds no commands.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadRequest {
+    /// Its body is not the JSON that its path takes, or its path is badly encoded; says why.
+    #[error("{0}")]
+    Unreadable(String),
+    /// There is no command in it; what is empty.
+    #[error("empty {0}")]
+    Empty(&'static str),
+}
+
+fn unreadable(error: &serde_json::Error) -> BadRequest {
+    BadRequest::Unreadable(error.to_string())
 }
 
 /// The command in a body: a JSON array of strings, numbers and booleans.
 ///
 /// # Errors
 /// If it is not that; says what is wrong, and where.
-pub(super) fn command(body: &[u8]) -> Result<Commands, CommandError> {
+pub fn command(body: &[u8]) -> Result<Commands, BadRequest> {
     let mut commands = Commands::default();
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = Command(&mut commands).deserialize(&mut json).and_then(|()| json.end());
@@ -72,13 +96,13 @@ pub(super) fn command(body: &[u8]) -> Result<Commands, CommandError> {
 ///
 /// # Errors
 /// If it is not that; says what is wrong, and where.
-pub(super) fn pipeline(body: &[u8]) -> Result<Commands, CommandError> {
+pub fn pipeline(body: &[u8]) -> Result<Commands, BadRequest> {
     let mut commands = Commands::default();
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = Pipeline(&mut commands).deserialize(&mut json).and_then(|()| json.end());
     read.map_err(|error| unreadable(&error))?;
-    if commands.len() == 0 {
-        return Err(CommandError::HttpEmpty("pipeline request".into()));
+    if commands.is_empty() {
+        return Err(BadRequest::Empty("pipeline request"));
     }
     Ok(commands)
 }
@@ -151,11 +175,11 @@ impl<'de> Visitor<'de> for Pipeline<'_> {
 ///
 /// # Errors
 /// If the path holds no command.
-pub(super) fn path(path: &str, query: Option<&str>, body: &[u8]) -> Result<Commands, CommandError> {
+pub fn path(path: &str, query: Option<&str>, body: &[u8]) -> Result<Commands, BadRequest> {
     let mut commands = Commands::default();
     let parts = path.strip_prefix('/').unwrap_or(path);
     if parts.is_empty() {
-        return Err(CommandError::HttpEmpty("command".into()));
+        return Err(BadRequest::Empty("command"));
     }
     for part in parts.split('/') {
         commands.words.push(&decode(part)?);
@@ -182,7 +206,7 @@ pub(super) fn path(path: &str, query: Option<&str>, body: &[u8]) -> Result<Comma
 ///
 /// # Errors
 /// If it is badly encoded.
-pub(super) fn query_token(query: Option<&str>) -> Result<Option<Cow<'_, [u8]>>, CommandError> {
+pub fn query_token(query: Option<&str>) -> Result<Option<Cow<'_, [u8]>>, BadRequest> {
     let mut pairs = query.unwrap_or_default().split('&');
     pairs
         .find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == TOKEN))
@@ -191,14 +215,14 @@ pub(super) fn query_token(query: Option<&str>) -> Result<Option<Cow<'_, [u8]>>, 
 }
 
 /// A part of a path, its `%41` decoded.
-fn decode(text: &str) -> Result<Cow<'_, [u8]>, CommandError> {
+fn decode(text: &str) -> Result<Cow<'_, [u8]>, BadRequest> {
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
         match rest[at + 1..] {
             [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest = &rest[at + 3..],
             _ => {
                 let why = format!("'%' without two hexadecimal digits in '{text}'");
-                return Err(CommandError::HttpBody(why.into()));
+                return Err(BadRequest::Unreadable(why));
             }
         }
     }
@@ -206,7 +230,7 @@ fn decode(text: &str) -> Result<Cow<'_, [u8]>, CommandError> {
 }
 
 /// A part of a query: as [`decode`], and `+` is a blank.
-fn decode_form(text: &str) -> Result<Cow<'_, [u8]>, CommandError> {
+fn decode_form(text: &str) -> Result<Cow<'_, [u8]>, BadRequest> {
     if !text.contains('+') {
         return decode(text);
     }
