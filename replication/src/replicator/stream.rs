@@ -12,10 +12,11 @@ use miso_store::{Function, Refused, Vector};
 
 use super::batches::{Early, EarlyBatch, Unacknowledged};
 use super::config::Lag;
-use super::questions::{Await, Fetching, Questions, Wait};
+use super::first_read::FirstRead;
+use super::questions::{Await, Current, Fetching, Questions, Wait};
 use super::target::Target;
 use super::turn::{Turn, refused};
-use crate::{Fault, FunctionView, LinkId, Note, Time, payload};
+use crate::{Answer, Fault, FunctionView, LinkId, Note, Role, Time, payload};
 
 /// How many summaries in a row carry a digest, where something may be here that the vector does not
 /// say.
@@ -31,8 +32,8 @@ pub(super) type Streams = BTreeMap<Bytes, Stream>;
 /// What a peer's summary calls for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Heard {
-    /// Nothing: the peer has data that may not be taken.
-    Stray,
+    /// Nothing: the peer has no data, or data that may not be taken.
+    Nothing,
     /// To see what it has and this node lacks.
     Compare,
     /// To compare everything: with the same vector it has other data.
@@ -55,7 +56,8 @@ pub(super) enum Pulling {
 pub(super) struct Stream {
     name: Bytes,
     function: Arc<Function>,
-    runs: bool,
+    /// Whether it is carried here: run, or held for other nodes.
+    carries: bool,
     peers: BTreeMap<ReplicaId, Target>,
     /// Whether it has changes to send.
     dirty: bool,
@@ -66,8 +68,10 @@ pub(super) struct Stream {
     unacknowledged: Unacknowledged,
     early: Early,
     questions: Questions,
-    /// Whether a first sync with a peer is awaited.
-    restoring: bool,
+    /// What is waited for before commands are answered.
+    first_read: Option<FirstRead>,
+    /// It began without a peer to ask.
+    alone: bool,
     /// When a summary is sent.
     summary_at: Option<Time>,
     /// What the last one said.
@@ -88,7 +92,7 @@ impl Stream {
         Stream {
             name: Bytes::copy_from_slice(function.name()),
             function,
-            runs: false,
+            carries: false,
             peers: BTreeMap::new(),
             dirty: false,
             urgent: false,
@@ -97,7 +101,8 @@ impl Stream {
             unacknowledged: Unacknowledged::default(),
             early: Early::default(),
             questions: Questions::default(),
-            restoring: false,
+            first_read: None,
+            alone: false,
             summary_at: None,
             announced: None,
             unsure: 0,
@@ -120,33 +125,103 @@ impl Stream {
         &self.function
     }
 
-    pub(super) fn runs(&self) -> bool {
-        self.runs
+    /// Whether it is carried here: run, or held for other nodes.
+    pub(super) fn carries(&self) -> bool {
+        self.carries
     }
 
-    pub(super) fn begin(&mut self) {
-        self.runs = true;
+    /// It is carried here from now on: asks all peers what they know. `carriers` carry it.
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, carriers: &[ReplicaId]) {
+        self.carries = true;
+        for peer in carriers {
+            self.met(turn, *peer);
+        }
+        let peers: BTreeSet<ReplicaId> = turn.peers().linked().map(|(id, _)| id).collect();
+        self.alone = peers.is_empty();
+        if self.alone {
+            self.function.set_restoring(false);
+        } else {
+            self.begin_first_read(turn, peers);
+        }
     }
 
-    /// It does not run here any more.
+    fn begin_first_read(&mut self, turn: &mut Turn<'_>, peers: BTreeSet<ReplicaId>) {
+        let links = peers.iter().filter_map(|peer| turn.peers().link(*peer)).collect();
+        self.first_read = Some(FirstRead::new(turn.next_id(), turn.now(), peers));
+        self.function.set_restoring(true);
+        turn.counts().first_reads += 1;
+        self.ask_first_read(turn, links);
+    }
+
+    /// Asks peers what they know, as a function that begins.
+    fn ask_first_read(&mut self, turn: &mut Turn<'_>, links: Vec<LinkId>) {
+        let Some(read) = &self.first_read else { return };
+        let question = read.question();
+        for target in self.peers.values_mut() {
+            if target.link().is_some_and(|link| links.contains(&link)) {
+                target.asked(turn.now());
+            }
+        }
+        let summary = self.summary(Summary { answer: true, question, ..Summary::default() });
+        turn.send_frame(links, summary);
+    }
+
+    /// A peer can be reached: it is asked too, if a first read is waited for; or at all, if the function
+    /// began when there was no peer.
+    pub(super) fn peer_up(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, link: LinkId) {
+        if std::mem::take(&mut self.alone) && self.carries {
+            self.begin_first_read(turn, [peer].into());
+        } else if let Some(read) = &mut self.first_read {
+            read.ask(peer);
+            self.ask_first_read(turn, vec![link]);
+        }
+    }
+
+    /// Asks those again that have not answered.
+    pub(super) fn ask_first_read_again(&mut self, turn: &mut Turn<'_>) {
+        let Some(read) = &mut self.first_read else { return };
+        let peers = read.ask_again(turn.now()).iter();
+        let links = peers.filter_map(|peer| turn.peers().link(*peer)).collect();
+        self.ask_first_read(turn, links);
+    }
+
+    pub(super) fn first_read_at(&self) -> Option<Time> {
+        self.first_read.as_ref()?.again_at()
+    }
+
+    /// Ends the first read if it is over.
+    fn check_current(&mut self, turn: &mut Turn<'_>) {
+        let covers = |vector: &Vector| self.function.covers(vector);
+        if self.first_read.as_ref().is_some_and(|read| read.is_over(covers)) {
+            self.set_current(turn);
+        }
+    }
+
+    fn set_current(&mut self, turn: &mut Turn<'_>) {
+        self.first_read = None;
+        self.function.set_restoring(false);
+        self.questions.now_current(turn);
+    }
+
+    /// Says to the server again whether a first read is waited for: it may have guessed.
+    pub(super) fn tell_restoring(&self) {
+        if self.function.restoring() != self.restoring() {
+            self.function.set_restoring(self.restoring());
+        }
+    }
+
+    /// It is not carried here any more.
     pub(super) fn end(&mut self, turn: &mut Turn<'_>) {
-        self.runs = false;
+        self.carries = false;
         self.early.clear();
-        self.set_restoring(turn, false);
+        self.set_current(turn);
         // What peers have not heard yet, they hear now.
         self.flush(turn);
     }
 
+    /// Whether a first read is waited for.
     pub(super) fn restoring(&self) -> bool {
-        self.restoring
-    }
-
-    pub(super) fn set_restoring(&mut self, turn: &mut Turn<'_>, restoring: bool) {
-        self.restoring = restoring;
-        self.function.set_restoring(restoring);
-        if !restoring {
-            self.questions.end_all_fetches(turn);
-        }
+        self.first_read.is_some()
     }
 
     pub(super) fn set_interval(&mut self, interval: Option<Duration>) {
@@ -155,12 +230,17 @@ impl Stream {
 
     // Peers.
 
-    /// A peer runs the function.
+    /// A peer carries the function: says what is known here and asks for the same.
     pub(super) fn meet(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
+        self.met(turn, peer);
+        self.ask_for_stream(turn, peer);
+    }
+
+    /// A peer carries the function.
+    fn met(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
         let link = turn.peers().link(peer);
         self.peers.entry(peer).or_default().met(link, true);
         if let Some(link) = link {
-            self.ask_for_stream(turn, peer);
             self.tell_retired(turn, link);
             self.announce_by(turn.summary_at());
             // It may lack what a sync brought that found no end, in this life or before it.
@@ -174,9 +254,12 @@ impl Stream {
             target.disconnected();
         }
         self.questions.lost(peer);
+        if let Some(read) = &mut self.first_read {
+            read.lost(peer);
+        }
     }
 
-    /// A peer does not run the function any more; whether it did.
+    /// A peer does not carry the function any more; whether it did.
     pub(super) fn peer_ended(&mut self, turn: &Turn<'_>, peer: ReplicaId) -> bool {
         let Some(target) = self.peers.get_mut(&peer) else { return false };
         target.ended();
@@ -194,9 +277,7 @@ impl Stream {
     /// Nothing more comes from a peer that was waited for.
     pub(super) fn lost(&mut self, turn: &mut Turn<'_>) {
         self.questions.check_fetches(turn);
-        if self.restoring && self.reachable().next().is_none() {
-            self.set_restoring(turn, false);
-        }
+        self.check_current(turn);
     }
 
     pub(super) fn link(&self, peer: ReplicaId) -> Option<LinkId> {
@@ -207,7 +288,7 @@ impl Stream {
         self.peers.get(&peer)
     }
 
-    /// The peers that run the function and can be reached.
+    /// The peers that carry the function and can be reached.
     pub(super) fn reachable(&self) -> impl Iterator<Item = (ReplicaId, LinkId)> + '_ {
         self.peers.iter().filter_map(|(id, target)| Some((*id, target.reachable()?)))
     }
@@ -222,28 +303,33 @@ impl Stream {
         target.map_or(Vector::new(), |target| self.function.lacks(target.summary()))
     }
 
-    /// The peer that knows most of what is missing here, if any does.
-    pub(super) fn best_informed(&self) -> Option<ReplicaId> {
-        let informed = self.reachable().map(|(id, _)| (self.lacks_of(id).len(), id));
-        let (lacks, best) = informed.max_by_key(|(lacks, _)| *lacks)?;
-        (lacks > 0).then_some(best)
+    /// The peers from which data can be taken: those that carry the function, and for a first read
+    /// those that have some of it.
+    pub(super) fn informed(&self) -> Vec<ReplicaId> {
+        let first = |id: &ReplicaId| self.first_read.as_ref().is_some_and(|r| r.is_answered(*id));
+        let can = |(id, target): &(&ReplicaId, &Target)| {
+            target.reachable().is_some()
+                || (target.link().is_some() && !target.is_stray() && first(id))
+        };
+        self.peers.iter().filter(can).map(|(id, _)| *id).collect()
     }
 
-    /// Whether one of the peers has announced no more than is known here.
-    fn covers_a_peer(&self) -> bool {
-        let runs = self.peers.values().filter(|target| target.runs());
-        runs.filter_map(Target::heard).any(|summary| self.function.covers(summary))
+    /// The peer that knows most of what is missing here, if any does.
+    pub(super) fn best_informed(&self) -> Option<ReplicaId> {
+        let informed = self.informed().into_iter().map(|id| (self.lacks_of(id).len(), id));
+        let (lacks, best) = informed.max_by_key(|(lacks, _)| *lacks)?;
+        (lacks > 0).then_some(best)
     }
 
     /// Whether a reachable peer lacks own events that were sent.
     pub(super) fn is_awaited(&self) -> bool {
         let sent = self.function.sent();
-        let mut here = self.peers.values().filter(|t| t.runs() && t.link().is_some());
+        let mut here = self.peers.values().filter(|t| t.carries() && t.link().is_some());
         here.any(|target| target.acked() < sent)
     }
 
-    /// True if some reachable peer holds everything that is known here, or no other node runs the
-    /// function. Events of other reachable writers need not be counted: those hold them themselves.
+    /// True if some reachable peer holds everything that is known here, or no other node carries
+    /// the function. Events of other reachable writers need not be counted: those hold them themselves.
     pub(super) fn is_elsewhere(&self, own: ReplicaId) -> bool {
         let here: BTreeSet<ReplicaId> = self.reachable().map(|(id, _)| id).collect();
         let vector = self.function.vector();
@@ -255,24 +341,38 @@ impl Stream {
         here.is_empty() || here.iter().any(has_all)
     }
 
-    /// How it looks to the server.
+    /// How many of these peers can be reached and have announced all that is known here.
+    pub(super) fn covered_by(&self, own: ReplicaId, peers: &BTreeSet<ReplicaId>) -> usize {
+        let vector = self.function.token();
+        let has = |target: &Target| {
+            target.reachable().is_some()
+                && target.heard().is_some()
+                && target.acked() >= self.function.seq()
+                && target.knows(&vector, |of| of == own)
+        };
+        peers.iter().filter(|id| self.peers.get(id).is_some_and(has)).count()
+    }
+
+    /// How it looks to the server: what is known of it elsewhere is left out.
     pub(super) fn view(&self) -> FunctionView {
         let in_sync = |target: &Target| {
             target.heard().is_some_and(|summary| self.function.covers(summary))
                 && target.acked() >= self.function.sent()
         };
-        let running = self.peers.iter().filter(|(_, target)| target.runs());
+        let running = self.peers.iter().filter(|(_, target)| target.carries());
         FunctionView {
             function: self.name.clone(),
-            runs: self.runs,
-            restoring: self.restoring,
+            role: self.carries.then_some(Role::Runs),
+            copies: 1 + self.peers.values().filter(|target| target.carries()).count(),
+            restoring: self.restoring(),
+            in_vain: self.first_read.as_ref().is_some_and(FirstRead::is_in_vain),
             peers: running.map(|(id, target)| (*id, in_sync(target))).collect(),
         }
     }
 
     /// Adds what a peer lacks of the function.
     pub(super) fn add_lag(&self, peer: ReplicaId, now: Time, lag: &mut Lag) {
-        let Some(target) = self.peers.get(&peer).filter(|target| target.runs()) else { return };
+        let Some(target) = self.peers.get(&peer).filter(|target| target.carries()) else { return };
         lag.acknowledged.push((self.name.clone(), target.acked(), target.durable()));
         lag.events += self.function.seq().saturating_sub(target.acked());
         let (bytes, ms) = self.unacknowledged.lag(target.acked(), now);
@@ -324,8 +424,8 @@ impl Stream {
         self.dirty = false;
         let Some(batch) = self.function.take_batch() else { return };
         self.flushed_at = Some(turn.now());
-        // No peer runs it, nor might come back for it: newcomers pull.
-        if !self.peers.values().any(Target::runs) {
+        // No peer carries it, nor might come back for it: newcomers pull.
+        if !self.peers.values().any(Target::carries) {
             return;
         }
         turn.counts().batches_sent += 1;
@@ -356,7 +456,7 @@ impl Stream {
 
     /// Forgets the batches that all have acknowledged, or that are beyond the limit.
     fn trim(&mut self, turn: &Turn<'_>) {
-        let wanted = self.peers.values().filter(|target| target.runs()).map(Target::acked);
+        let wanted = self.peers.values().filter(|target| target.carries()).map(Target::acked);
         let acked = wanted.min().unwrap_or(u64::MAX);
         self.unacknowledged.trim(acked, turn.config().queue_bytes);
     }
@@ -395,7 +495,7 @@ impl Stream {
                 turn.count_joined(joined);
                 self.announce_soon(turn);
                 self.ack_by(peer, ack_at);
-                self.advance(turn, pulling)?;
+                self.advance(turn)?;
             }
             // It is told when it says what it knows.
             Err(Refused::Retired) => {}
@@ -413,7 +513,7 @@ impl Stream {
     }
 
     /// More is known: joins batches that waited for it, and answers the questions about it.
-    pub(super) fn advance(&mut self, turn: &mut Turn<'_>, pulling: Pulling) -> Result<(), Fault> {
+    pub(super) fn advance(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         let ack_at = turn.now() + turn.ack_delay();
         while let Some(early) = self.early.next(|origin| self.function.upto(origin)) {
             let events = (early.first, early.last);
@@ -425,10 +525,7 @@ impl Stream {
             self.ack_by(early.origin, ack_at);
         }
         self.check_awaits(turn);
-        // As much is known here as one of the peers has announced.
-        if self.restoring && pulling == Pulling::No && self.covers_a_peer() {
-            self.set_restoring(turn, false);
-        }
+        self.check_current(turn);
         Ok(())
     }
 
@@ -470,19 +567,26 @@ impl Stream {
 
     // Summaries.
 
-    fn summary(&self, answer: bool, digest: Option<u64>) -> Bytes {
+    /// A summary; `with` says what it asks for or answers.
+    fn summary(&self, with: Summary) -> Bytes {
         peer::frame(Body::Summary(Summary {
             function: self.name.clone(),
             vector: Some(payload::vector(&self.function.vector())),
             kept_from: self.unacknowledged.first().unwrap_or(self.function.sent() + 1),
-            answer,
-            digest,
+            carries: self.carries,
+            current: self.carries && self.first_read.is_none(),
+            ..with
         }))
+    }
+
+    /// A summary that asks for another.
+    fn asking_summary(&self) -> Bytes {
+        self.summary(Summary { answer: true, ..Summary::default() })
     }
 
     /// Says what is known here, and asks a peer for the same and for what follows it.
     pub(super) fn ask_for_stream(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
-        let frame = self.summary(true, None);
+        let frame = self.asking_summary();
         if let Some(target) = self.peers.get_mut(&peer)
             && let Some(link) = target.link()
         {
@@ -500,7 +604,7 @@ impl Stream {
 
     /// Asks all reachable peers what they have.
     pub(super) fn ask_all(&self, turn: &mut Turn<'_>) {
-        turn.send_frame(self.reachable_links(), self.summary(true, None));
+        turn.send_frame(self.reachable_links(), self.asking_summary());
     }
 
     /// Tells a peer which writers are retired.
@@ -538,7 +642,7 @@ impl Stream {
         let settled = still && pulling == Pulling::No && !self.has_unsent();
         let digest = (settled && self.unsure > 0).then(|| self.digest(&vector));
         self.unsure = self.unsure.saturating_sub(u8::from(settled));
-        turn.send_frame(links, self.summary(false, digest));
+        turn.send_frame(links, self.summary(Summary { digest, ..Summary::default() }));
         self.summary_at = Some(next_round(turn));
     }
 
@@ -569,10 +673,14 @@ impl Stream {
         pulling: Pulling,
     ) -> Result<Heard, Fault> {
         let vector = payload::read_vector(said.vector.as_ref())?;
+        if vector.is_empty() && said.answers != 0 && !said.carries {
+            self.on_answer(turn, peer, said, vector);
+            return Ok(Heard::Nothing);
+        }
         let (own, link) = (turn.own(), turn.peers().link(peer));
-        let runs = turn.peers().runs(peer, &said.function);
+        let carries = turn.peers().carries(peer, &said.function);
         let target = self.peers.entry(peer).or_default();
-        target.met(link, runs);
+        target.met(link, carries);
         let stray = self.function.is_stray(&vector) || self.function.is_retired(peer);
         target.set_stray(stray);
         if stray {
@@ -580,7 +688,11 @@ impl Stream {
             if let Some(link) = link {
                 self.tell_retired(turn, link);
             }
-            return Ok(Heard::Stray);
+            if let Some(read) = &mut self.first_read {
+                read.lost(peer);
+            }
+            self.check_current(turn);
+            return Ok(Heard::Nothing);
         }
         if self.function.heard_summary(peer, &vector).map_err(refused)? {
             self.tidy_soon(turn);
@@ -589,15 +701,16 @@ impl Stream {
         self.check_own_past(turn, peer, theirs);
         let sent = self.function.sent();
         if let Some(target) = self.peers.get_mut(&peer) {
-            target.heard_summary(vector, said.kept_from);
+            target.heard_summary(vector.clone(), said.kept_from);
             target.acknowledged(theirs.min(sent), 0);
         }
         if said.answer {
-            self.answer_summary(turn, peer, theirs);
+            self.answer_summary(turn, peer, theirs, said.question);
         }
+        self.on_answer(turn, peer, said, vector);
         self.trim(turn);
         self.check_waits(turn);
-        let differs = self.runs
+        let differs = self.carries
             && pulling == Pulling::No
             && said.digest.is_some_and(|d| self.differs(peer, d));
         if differs {
@@ -619,20 +732,30 @@ impl Stream {
         }
     }
 
+    /// A peer has answered the question of a function that begins, if it has.
+    fn on_answer(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, said: &Summary, vector: Vector) {
+        if let Some(read) = &mut self.first_read
+            && read.question() == said.answers
+        {
+            read.answered(peer, vector, said.current);
+            self.check_current(turn);
+        }
+    }
+
     /// A peer that knows the first `theirs` own events wants a summary and what follows them.
-    fn answer_summary(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, theirs: u64) {
+    fn answer_summary(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, theirs: u64, answers: u64) {
         if self.function.upto(peer) > 0 {
             self.ack_by(peer, turn.now() + turn.ack_delay());
         }
         let Some(target) = self.peers.get_mut(&peer) else { return };
         target.wants_stream();
         let Some(link) = target.link() else { return };
-        if target.runs() {
+        if target.carries() {
             for frame in self.unacknowledged.after(theirs) {
                 turn.send_frame(vec![link], frame.clone());
             }
         }
-        turn.send_frame(vec![link], self.summary(false, None));
+        turn.send_frame(vec![link], self.summary(Summary { answers, ..Summary::default() }));
     }
 
     /// Whether a peer with this digest has other data with the same vector.
@@ -701,13 +824,38 @@ impl Stream {
         self.questions.fetch(fetch);
     }
 
-    pub(super) fn fetched(&mut self, turn: &mut Turn<'_>, id: u64, peer: ReplicaId, found: bool) {
-        self.questions.fetched(id, peer, found);
+    /// The peers that may have an object, and their links.
+    pub(super) fn sources(&self, turn: &Turn<'_>) -> (BTreeSet<ReplicaId>, Vec<LinkId>) {
+        let read = self.first_read.iter().flat_map(FirstRead::sources);
+        read.filter_map(|id| Some((id, turn.peers().link(id)?))).unzip()
+    }
+
+    /// A peer has answered a fetch. One that is current settles it.
+    pub(super) fn fetched(&mut self, turn: &mut Turn<'_>, id: u64, peer: ReplicaId) {
+        let settled = self.first_read.as_ref().is_none_or(|read| read.is_current(peer));
+        self.questions.fetched(id, peer, settled);
         self.questions.check_fetches(turn);
     }
 
     pub(super) fn check_fetches(&mut self, turn: &mut Turn<'_>) {
         self.questions.check_fetches(turn);
+    }
+
+    /// Answers once the data here is current.
+    pub(super) fn current(&mut self, turn: &mut Turn<'_>, current: Current) {
+        match &self.first_read {
+            None => turn.answer(current.id, Answer::Reached(true)),
+            Some(read) if read.is_in_vain() => turn.answer(current.id, Answer::Reached(false)),
+            Some(_) => self.questions.current(current),
+        }
+    }
+
+    /// A first read was waited for as long as it may: commands go on with what is here.
+    pub(super) fn waited_in_vain(&mut self, turn: &mut Turn<'_>) {
+        if self.first_read.as_mut().is_some_and(FirstRead::set_in_vain) {
+            turn.counts().first_reads_in_vain += 1;
+        }
+        self.questions.not_current(turn);
     }
 
     /// Answers WAIT. A peer that is gone, or may be, does not count, as in Redis: the question is
@@ -716,7 +864,7 @@ impl Stream {
         let peers = &self.peers;
         self.questions.check_waits(turn, |seq, durable| {
             let upto = |target: &Target| if durable { target.durable() } else { target.acked() };
-            let here = peers.values().filter(|target| target.runs() && target.link().is_some());
+            let here = peers.values().filter(|target| target.carries() && target.link().is_some());
             here.filter(|target| upto(target) >= seq).count()
         });
     }

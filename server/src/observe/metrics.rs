@@ -251,6 +251,7 @@ pub(crate) mod tests {
             liveness: Liveness::Alive,
             linked: true,
             functions: Vec::new(),
+            holds: Vec::new(),
             heard_ms: 0,
             lag_events: 3,
             lag_ms: 1500,

@@ -22,8 +22,8 @@ use miso_store::journal::SyncPolicy;
 use parking_lot::RwLock;
 
 use kind::{
-    Addresses, Bytes, Cell as _, Choice, EVICTIONS, Eviction, Integer, IntervalsByFunction, Kind,
-    LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, MDNS, Mdns, Name, OutputLimit, Path,
+    Addresses, Bytes, Cell as _, Choice, EVICTIONS, Eviction, HoldNames, Integer,
+    IntervalsByFunction, Kind, LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, MDNS, Mdns, Name, OutputLimit, Path,
     PeerPort, PeerPortRule, Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
 };
 
@@ -306,7 +306,15 @@ settings! {
     ).then(Effect::SyncRate);
     restore_timeout: Time = any(
         "restore-timeout", Time, "200ms",
-        "How long a command on a function that is new on this node waits for peers to send what is absent here",
+        "How long the first commands of a function that begins on this node wait for what peers know of it",
+    );
+    function_copies: Integer<usize> = start(
+        "function-copies", count(1, 64, "nodes", |n| n as usize), "2",
+        "Nodes that have each function: those that run it, and others that hold it until there are this many. 1: only those that run it",
+    );
+    hold: HoldNames = start(
+        "hold", HoldNames, "",
+        "Functions that this node holds although it does not run them; *: every function",
     );
     data_dir: Path = start(
         "data-dir", Path { none: "none" }, "./miso-data",

@@ -1,0 +1,83 @@
+//! First reads: what a function that begins on a node must know before its commands are answered.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use miso_replication::node::Input;
+use miso_replication::{Answer, Ask, AskId, Time};
+use miso_store::crdt::ReplicaId;
+
+use super::host::Host;
+use super::{SECOND, World};
+
+/// A node, its life, and what it knew.
+type Knew = (usize, u64, Vec<(ReplicaId, u64)>);
+
+/// A function that has begun on a node, and whose first read is waited for.
+#[derive(Debug)]
+pub(super) struct FirstRead {
+    at: usize,
+    life: u64,
+    function: Bytes,
+    /// The nodes that ran it and could be reached.
+    carriers: Vec<Knew>,
+}
+
+impl World {
+    /// A function begins to run on a node, and its first command waits until it is current.
+    pub(super) fn begin(&mut self, at: usize, name: &Bytes) {
+        self.hosts[at].runs.insert(name.clone(), Vec::new());
+        self.hosts[at].runs_at = self.now;
+        let functions = self.hosts[at].runs.clone();
+        let carriers = self.carriers(at, name);
+        self.drive(at, vec![Input::Runs { functions }]);
+        if self.hosts[at].store.function(name).restoring() {
+            let (id, life) = (AskId(self.id()), self.hosts[at].life);
+            self.firsts.insert(id, FirstRead { at, life, function: name.clone(), carriers });
+            let until = Time(self.now + SECOND);
+            let ask = Ask::Current { function: name.clone(), until };
+            self.drive(at, vec![Input::Ask { id, ask }]);
+        }
+    }
+
+    /// The incarnations with which a node is linked, as it says.
+    fn linked(&mut self, at: usize) -> BTreeSet<ReplicaId> {
+        let Answer::Nodes(nodes) = self.ask(at, Ask::Nodes) else { return BTreeSet::new() };
+        nodes.iter().filter(|node| node.linked).map(|node| node.replica).collect()
+    }
+
+    /// The nodes that run a function and are linked with a node; and what they know.
+    fn carriers(&mut self, at: usize, name: &Bytes) -> Vec<Knew> {
+        let linked = self.linked(at);
+        let knows = |(other, host): (usize, &Host)| {
+            let function = host.store.find(name)?;
+            let runs = host.up && host.runs.contains_key(name);
+            (runs && linked.contains(&host.replica)).then(|| (other, host.life, function.vector()))
+        };
+        self.hosts.iter().enumerate().filter_map(knows).collect()
+    }
+
+    /// A first read is never older than what one node knew at its beginning that ran the function, is
+    /// current, and can still be reached.
+    pub(super) fn check_first_read(&mut self, read: &FirstRead) {
+        if self.hosts[read.at].life != read.life {
+            return;
+        }
+        let linked = self.linked(read.at);
+        let stays = |(other, life, _): &&Knew| {
+            let host = &self.hosts[*other];
+            let function = host.store.find(&read.function);
+            let current = function.is_some_and(|function| !function.restoring());
+            let runs = host.up && host.life == *life && host.runs.contains_key(&read.function);
+            runs && current && linked.contains(&host.replica)
+        };
+        let here: Vec<&Knew> = read.carriers.iter().filter(stays).collect();
+        let function = self.hosts[read.at].store.function(&read.function);
+        assert!(
+            here.is_empty() || here.iter().any(|(.., knew)| function.covers(knew)),
+            "n{} reads {:?} older than what {here:?} knew",
+            read.at,
+            read.function,
+        );
+    }
+}
