@@ -98,6 +98,39 @@ impl Net {
         }
     }
 
+    /// Delivers what is under way and lets answers to it wait: half a round trip.
+    fn half_trip(&mut self) {
+        let under_way = std::mem::take(&mut self.queue);
+        for (at, input) in under_way {
+            let mut out = Vec::new();
+            let node = &mut self.hosts[at].node;
+            node.step(self.now, input, &mut out);
+            node.settle(self.now, &mut out);
+            out.into_iter().for_each(|effect| self.carry_out(at, effect));
+        }
+    }
+
+    /// A function begins to run on a node, and a command waits until it is current: how many messages
+    /// in a row, each after the one before, that takes.
+    fn half_trips_until_current(&mut self, at: usize) -> usize {
+        let until = self.now + Duration::from_secs(1);
+        self.hosts[at].runs = BTreeMap::from([(F.into(), Vec::new())]);
+        let functions = self.hosts[at].runs.clone();
+        let ask = Ask::Current { function: F.into(), until };
+        self.answers.clear();
+        self.queue.push_back((at, Input::Runs { functions }));
+        self.queue.push_back((at, Input::Ask { id: AskId(1), ask }));
+        for half_trips in 0..10 {
+            self.half_trip();
+            if let Some(answer) = self.answers.get(&1) {
+                assert_eq!(*answer, Answer::Reached(true));
+                self.deliver();
+                return half_trips;
+            }
+        }
+        panic!("no answer");
+    }
+
     fn carry_out(&mut self, at: usize, effect: Effect) {
         match effect {
             Effect::Send { links, frame } => {
@@ -330,6 +363,34 @@ fn the_first_read_knows_what_a_node_that_has_it_knew() {
             net.pass(10_000);
         }
     }
+}
+
+/// A cold start costs one round trip, whether the node has nothing of the function or something old; and
+/// none if the node holds the function.
+#[test]
+fn a_cold_start_adds_one_round_trip_at_most() {
+    let mut net = Net::new(4, 2);
+    net.set_runs(0, &[F]);
+    net.count(0);
+    net.pass(2_000);
+    let holder = net.with_role(Role::Holds)[0];
+    let [other, ..] = others(4, &[0, holder])[..] else { panic!("there are four") };
+    assert_eq!(net.half_trips_until_current(other), 2, "it had nothing");
+    assert_eq!(net.value(other, F), 1);
+    net.set_runs(other, &[]);
+    net.pass(10_000);
+    for _ in 0..3 {
+        net.count(0);
+        net.pass(1_000);
+    }
+    assert_eq!(net.value(other, F), 1, "it is old");
+    assert_eq!(net.half_trips_until_current(other), 2, "it had something old");
+    assert_eq!(net.value(other, F), 4);
+    net.set_runs(other, &[]);
+    net.pass(10_000);
+    let holder = net.with_role(Role::Holds)[0];
+    assert_eq!(net.half_trips_until_current(holder), 0, "it holds the function");
+    assert_eq!(net.value(holder, F), 4);
 }
 
 #[test]

@@ -127,12 +127,20 @@ impl Copies {
         }
     }
 
-    /// How many nodes carry a function, this one too.
-    pub(crate) fn count(&self, name: &Bytes) -> usize {
+    /// How many copies of a function there are, `peers` being the others of which each is one if it
+    /// stays.
+    pub(crate) fn count(&self, name: &Bytes, peers: impl Iterator<Item = ReplicaId>) -> usize {
         let here = self.runs.contains(name) || self.held.contains_key(name);
-        let stays = |role: &&Role| **role != Role::Leaves;
-        let others = self.carriers.get(name).map_or(0, |of| of.values().filter(stays).count());
-        usize::from(here) + others
+        let carriers = self.carriers.get(name);
+        let stays = |id: &ReplicaId| {
+            carriers.and_then(|of| of.get(id)).is_some_and(|role| *role != Role::Leaves)
+        };
+        usize::from(here) + peers.filter(stays).count()
+    }
+
+    /// Whether a function has data here and fewer copies than it is to have: `count`.
+    pub(crate) fn is_under_copied(&self, name: &Bytes, count: usize) -> bool {
+        count < self.config.copies && self.has_data(name)
     }
 
     /// Whether what is held has changed since this was asked last.

@@ -237,6 +237,9 @@ pub struct NodeView {
     pub functions: Vec<(Bytes, Vec<Bytes>)>,
     /// The functions that it holds without running them.
     pub holds: Vec<Bytes>,
+    /// Of this node itself: how many functions with data here have fewer copies than they are to have
+    /// (see [`FunctionView::copies`]).
+    pub under_copied: usize,
     /// Milliseconds since it was last heard of.
     pub heard_ms: u64,
     /// Own events, over all common functions, that it has not acknowledged yet.
@@ -261,7 +264,8 @@ pub struct FunctionView {
     pub function: Bytes,
     /// What is done with it here; none: its state is only kept.
     pub role: Option<Role>,
-    /// How many nodes run or hold it, this one too.
+    /// How many nodes that can be reached run or hold it and have caught up with what there was when
+    /// they began to, this one too. A node that holds it only until others do is not counted.
     pub copies: usize,
     /// Whether it is still awaited that its data here is current (see [`Ask::Current`]).
     pub restoring: bool,

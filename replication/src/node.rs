@@ -407,15 +407,19 @@ impl Node {
 
     fn views(&self) -> Vec<FunctionView> {
         let mut views = self.replicator.views();
-        for view in &mut views {
-            view.role = view.role.map(|_| self.copies.role(&view.function));
-            view.copies = self.copies.count(&view.function);
+        for (view, (name, peers)) in views.iter_mut().zip(self.replicator.copies()) {
+            view.role = view.role.map(|_| self.copies.role(name));
+            view.copies = self.copies.count(name, peers);
         }
         views
     }
 
     fn nodes(&self, now: Time) -> Vec<crate::NodeView> {
         let mut nodes = self.overlay.view(now);
+        let copies = self.replicator.copies();
+        let copies = copies.map(|(name, peers)| (name, self.copies.count(name, peers)));
+        nodes[0].under_copied =
+            copies.filter(|(name, count)| self.copies.is_under_copied(name, *count)).count();
         for node in nodes.iter_mut().skip(1) {
             let lag = self.replicator.lag(now, node.replica);
             node.lag_events = lag.events;

@@ -279,6 +279,7 @@ fn alone(node: &Node, ask: Ask) -> Answer {
             linked: false,
             functions: running(node),
             holds: Vec::new(),
+            under_copied: 0,
             heard_ms: 0,
             lag_events: 0,
             lag_ms: 0,

@@ -2,15 +2,10 @@
 
 use miso_tests::{Cluster, Frame, wait_until};
 
-/// The functions that a node runs, as it tells.
-fn runs(cluster: &Cluster, node: usize, function: &str) -> bool {
-    cluster.session(node).run("MISO.FUNCTIONS").field(function).is_some()
-}
-
 /// Waits until no node runs the function any more.
 #[track_caller]
 fn wait_for_rest(cluster: &Cluster, nodes: usize, function: &str) {
-    wait_until("no node runs it", || (0..nodes).all(|node| !runs(cluster, node, function)));
+    wait_until("no node runs it", || (0..nodes).all(|node| cluster.role(node, function) != "runs"));
 }
 
 /// A node and its memory are gone at once: what was acknowledged and replicated is elsewhere.
@@ -58,7 +53,7 @@ fn the_first_read_of_something_present_is_not_old() {
         let mut a = cluster.session_of(0, "f");
         a.script("GCOUNTER.ADD o c => *\nORSET.ADD o s x => *\nWAIT 0 1 => *");
         drop(a);
-        wait_until("it rests", || !runs(&cluster, 0, "f"));
+        wait_until("it rests", || cluster.role(0, "f") != "runs");
         let mut b = cluster.session_of(1, "f");
         b.script(&format!("GCOUNTER.ADD o c 100 => {}\nORSET.REMOVE o s x => 1", round * 101));
         // It goes on to run there.

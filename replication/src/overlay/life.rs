@@ -213,6 +213,7 @@ impl Overlay {
                 .filter(|function| function.role() != peer::function_record::Role::Runs)
                 .map(|function| function.function.clone())
                 .collect(),
+            under_copied: 0,
             heard_ms,
             lag_events: 0,
             lag_ms: 0,

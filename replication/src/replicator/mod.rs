@@ -274,6 +274,12 @@ impl Replicator {
         self.streams.get(name).map_or(0, |stream| stream.covered_by(own, peers))
     }
 
+    /// The functions that are known here, and the peers of which each is a copy of it: see
+    /// [`FunctionView::copies`]. Roles are not looked at.
+    pub fn copies(&self) -> impl Iterator<Item = (&Bytes, impl Iterator<Item = ReplicaId> + '_)> {
+        self.streams.iter().map(|(name, stream)| (name, stream.copies()))
+    }
+
     /// The functions as they look to the server.
     #[must_use]
     pub fn views(&self) -> Vec<FunctionView> {
@@ -316,6 +322,10 @@ impl Replicator {
             self.retiring.function_begins(turn);
             let carriers = turn.peers().carrying(name);
             stream.begin(turn, &carriers);
+            // What it lacks comes with the answers to its question, not after them.
+            if let Some(peer) = stream.any_reachable(turn.own()) {
+                self.pulls.pull(turn, stream, peer);
+            }
             self.schedule(name);
         }
     }

@@ -198,7 +198,9 @@ impl Stream {
     }
 
     fn set_current(&mut self, turn: &mut Turn<'_>) {
-        self.first_read = None;
+        if self.first_read.take().is_some() && self.carries {
+            self.announce_by(turn.summary_at());
+        }
         self.function.set_restoring(false);
         self.questions.now_current(turn);
     }
@@ -293,6 +295,13 @@ impl Stream {
         self.peers.iter().filter_map(|(id, target)| Some((*id, target.reachable()?)))
     }
 
+    /// One of the peers that carry the function and can be reached: nodes and functions differ in which.
+    pub(super) fn any_reachable(&self, own: ReplicaId) -> Option<ReplicaId> {
+        let all: Vec<ReplicaId> = self.reachable().map(|(id, _)| id).collect();
+        let turn = miso_store::hash(&self.name) ^ own.0;
+        (!all.is_empty()).then(|| all[(turn % all.len() as u64) as usize])
+    }
+
     pub(super) fn reachable_links(&self) -> Vec<LinkId> {
         self.reachable().map(|(_, link)| link).collect()
     }
@@ -353,7 +362,12 @@ impl Stream {
         peers.iter().filter(|id| self.peers.get(id).is_some_and(has)).count()
     }
 
-    /// How it looks to the server: what is known of it elsewhere is left out.
+    /// The peers of which each is a copy: it can be reached, carries the function, and is current.
+    pub(super) fn copies(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.peers.iter().filter(|(_, target)| target.is_copy()).map(|(id, _)| *id)
+    }
+
+    /// How it looks to the server: roles and copies are left to the node.
     pub(super) fn view(&self) -> FunctionView {
         let in_sync = |target: &Target| {
             target.heard().is_some_and(|summary| self.function.covers(summary))
@@ -363,7 +377,7 @@ impl Stream {
         FunctionView {
             function: self.name.clone(),
             role: self.carries.then_some(Role::Runs),
-            copies: 1 + self.peers.values().filter(|target| target.carries()).count(),
+            copies: 0,
             restoring: self.restoring(),
             in_vain: self.first_read.as_ref().is_some_and(FirstRead::is_in_vain),
             peers: running.map(|(id, target)| (*id, in_sync(target))).collect(),
@@ -701,7 +715,7 @@ impl Stream {
         self.check_own_past(turn, peer, theirs);
         let sent = self.function.sent();
         if let Some(target) = self.peers.get_mut(&peer) {
-            target.heard_summary(vector.clone(), said.kept_from);
+            target.heard_summary(vector.clone(), said.kept_from, said.current);
             target.acknowledged(theirs.min(sent), 0);
         }
         if said.answer {

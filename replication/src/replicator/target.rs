@@ -37,6 +37,8 @@ pub(super) struct Target {
     kept_from: u64,
     /// Whether a summary of it has come on this link.
     heard: bool,
+    /// Whether its data is current, as its latest summary on this link says.
+    current: bool,
     /// It holds events of retired writers that no other node has: nothing is taken from it.
     stray: bool,
     /// When its stream was last asked for.
@@ -102,6 +104,7 @@ impl Target {
 
     pub(super) fn disconnected(&mut self) {
         (self.link, self.live, self.heard, self.ack_at) = (None, false, false, None);
+        self.current = false;
     }
 
     /// It does not carry the function any more.
@@ -123,8 +126,15 @@ impl Target {
         self.live &= !stray;
     }
 
-    pub(super) fn heard_summary(&mut self, summary: Vector, kept_from: u64) {
+    /// It has said what it has applied, and whether its data is current.
+    pub(super) fn heard_summary(&mut self, summary: Vector, kept_from: u64, current: bool) {
         (self.heard, self.summary, self.kept_from) = (true, summary, kept_from);
+        self.current = current;
+    }
+
+    /// Whether it is a copy: it can be reached, carries the function, and its data is current.
+    pub(super) fn is_copy(&self) -> bool {
+        self.reachable().is_some() && self.current
     }
 
     /// It has acknowledged own events up to `last`, and has them on its disk up to `durable`.

@@ -252,6 +252,7 @@ pub(crate) mod tests {
             linked: true,
             functions: Vec::new(),
             holds: Vec::new(),
+            under_copied: 0,
             heard_ms: 0,
             lag_events: 3,
             lag_ms: 1500,

@@ -23,8 +23,8 @@ use parking_lot::RwLock;
 
 use kind::{
     Addresses, Bytes, Cell as _, Choice, EVICTIONS, Eviction, HoldNames, Integer,
-    IntervalsByFunction, Kind, LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, MDNS, Mdns, Name, OutputLimit, Path,
-    PeerPort, PeerPortRule, Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
+    IntervalsByFunction, Kind, LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, MDNS, Mdns, Name,
+    OutputLimit, Path, PeerPort, PeerPortRule, Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
 };
 
 /// Commands flagged FAST are timed one by one if `slowlog-log-slower-than` is below this many
