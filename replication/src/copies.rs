@@ -78,6 +78,8 @@ pub(crate) struct Copies {
     runs: BTreeSet<Bytes>,
     held: BTreeMap<Bytes, Why>,
     look_at: Option<Time>,
+    /// Whether there has been another node.
+    met: bool,
     leaving: bool,
     changed: bool,
 }
@@ -94,6 +96,7 @@ impl Copies {
             runs: BTreeSet::new(),
             held: BTreeMap::new(),
             look_at: None,
+            met: false,
             leaving: false,
             changed: false,
         };
@@ -166,6 +169,7 @@ impl Copies {
 
     /// A node can be reached.
     pub(crate) fn up(&mut self, now: Time, id: ReplicaId, name: &str) {
+        self.met = true;
         let known = self.members.get_mut(&id);
         if let Some(member) = known {
             member.until = None;
@@ -341,13 +345,18 @@ impl Copies {
         wanted > 0 && covered(name, &self.named(name).0) >= wanted
     }
 
-    /// The functions with data here that do not have their copies elsewhere, although there are nodes
-    /// that could have them.
+    /// Whether there are nodes that may yet take copies.
+    pub(crate) fn may_move(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// The functions with data here that do not have their copies elsewhere; none if there never was
+    /// another node.
     pub(crate) fn missing(
         &self,
         covered: impl Fn(&Bytes, &BTreeSet<ReplicaId>) -> usize,
     ) -> Vec<Bytes> {
-        if self.config.copies < 2 || self.members.is_empty() {
+        if self.config.copies < 2 || !self.met {
             return Vec::new();
         }
         let here = self.runs.iter().chain(self.held.keys());

@@ -336,7 +336,7 @@ impl Node {
     fn leave_if_moved(&mut self, now: Time, out: &mut Vec<Effect>) {
         let Some((id, until)) = self.moving else { return };
         let missing = self.copies.missing(|name, peers| self.replicator.covered_by(name, peers));
-        if !missing.is_empty() && now < until {
+        if !missing.is_empty() && now < until && self.copies.may_move() {
             self.moving_at = now + MOVING;
             return;
         }

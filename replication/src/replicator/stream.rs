@@ -216,6 +216,7 @@ impl Stream {
     pub(super) fn end(&mut self, turn: &mut Turn<'_>) {
         self.carries = false;
         self.early.clear();
+        self.questions.not_current(turn);
         self.set_current(turn);
         // What peers have not heard yet, they hear now.
         self.flush(turn);
