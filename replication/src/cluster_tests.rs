@@ -324,6 +324,28 @@ fn a_node_holds_by_name() {
     }
 }
 
+/// A deadline that stays in the past would keep the node's thread busy.
+#[test]
+fn a_node_that_waits_to_leave_is_idle() {
+    let mut net = Net::new(3, 2);
+    net.set_runs(0, &[F]);
+    net.count(0);
+    // It holds the function until others have it, and looks for that.
+    net.set_runs(0, &[]);
+    for other in [1, 2] {
+        net.hosts[other].up = false; // it does not answer
+    }
+    let until = net.now + Duration::from_secs(2);
+    net.ask(0, 7, Ask::Leave { until });
+    let mut ticks = 0;
+    while net.answers.get(&7).is_none() {
+        net.now = net.hosts[0].node.deadline().expect("it looks").max(net.now);
+        net.input(0, Input::Tick);
+        ticks += 1;
+        assert!(ticks < 1_000, "it spins");
+    }
+}
+
 #[test]
 fn a_node_that_leaves_waits_for_the_copies() {
     let mut net = Net::new(4, 2);

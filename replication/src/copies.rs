@@ -239,7 +239,7 @@ impl Copies {
         if self.config.copies < 2 {
             return;
         }
-        (self.leaving, self.changed) = (true, true);
+        (self.leaving, self.changed, self.look_at) = (true, true, None);
         self.place_all(now);
     }
 
@@ -305,7 +305,8 @@ impl Copies {
 
     fn look_soon(&mut self, now: Time) {
         let moves = self.held.values().any(|why| *why == Why::UntilMoved);
-        if moves && !self.members.is_empty() {
+        // A node that leaves looks by itself, and lets go of nothing.
+        if moves && !self.members.is_empty() && !self.leaving {
             self.look_at.get_or_insert(now + LOOK);
         }
     }
@@ -319,7 +320,7 @@ impl Copies {
         let gone = self.members.iter().filter(|(_, m)| m.until.is_some_and(|until| until <= now));
         let gone: Vec<ReplicaId> = gone.map(|(id, _)| *id).collect();
         gone.into_iter().for_each(|id| self.gone(now, id));
-        if self.look_at.is_none_or(|at| at > now) || self.leaving {
+        if self.look_at.is_none_or(|at| at > now) {
             return;
         }
         self.look_at = None;
