@@ -63,6 +63,9 @@ fn start(start: Start) -> Result<(), String> {
                 Page::Settings => settings::reference::markdown(),
                 Page::Errors => engine::error::markdown(),
                 Page::Metrics => observe::metrics::markdown(),
+                Page::Compatibility => {
+                    miso_protocol::reference::compatibility(&commands::table().0)
+                }
             };
             std::io::stdout()
                 .write_all(text.as_bytes())

@@ -5,11 +5,12 @@ use crate::build::{build, built};
 use crate::process::{program, root};
 use std::fs;
 
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 5] = [
     ("docs/commands.md", "--print-command-reference"),
     ("docs/settings.md", "--print-settings-reference"),
     ("docs/errors.md", "--print-error-reference"),
     ("docs/metrics.md", "--print-metric-reference"),
+    ("docs/compatibility.md", "--print-compatibility"),
 ];
 
 pub(crate) fn run(args: &[String]) -> Outcome {

@@ -22,8 +22,9 @@ Usage: cargo xtask <command>
                     (suites: rust, doc, python, node, allreduce)
   check [what...]   what CI checks beside the tests (fmt, arrows, clippy, pure, doc, deny, docs,
                     fuzz, instructions)
-  docs [--check]    writes docs/commands.md, settings.md, errors.md and metrics.md from the
-                    server's own tables; with --check, fails if they are stale
+  docs [--check]    writes docs/commands.md, settings.md, errors.md, metrics.md and
+                    compatibility.md from the server's own tables; with --check, fails if
+                    they are stale
   mutants [package...] [--diff [BASE]] [--sample N] [--seed N] [--list]
                     changes the code in small ways and sees whether tests notice
                     (packages: crdt, store, replication; --diff: only what changed since BASE,

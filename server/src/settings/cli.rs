@@ -54,14 +54,17 @@ pub(crate) enum Page {
     Errors,
     /// docs/metrics.md.
     Metrics,
+    /// docs/compatibility.md.
+    Compatibility,
 }
 
 /// The pages, by the flags that print them.
-const PAGES: [(&str, Page, &str); 4] = [
+const PAGES: [(&str, Page, &str); 5] = [
     ("print-command-reference", Page::Commands, "Print docs/commands.md and exit"),
     ("print-settings-reference", Page::Settings, "Print docs/settings.md and exit"),
     ("print-error-reference", Page::Errors, "Print docs/errors.md and exit"),
     ("print-metric-reference", Page::Metrics, "Print docs/metrics.md and exit"),
+    ("print-compatibility", Page::Compatibility, "Print docs/compatibility.md and exit"),
 ];
 
 /// The settings that can be given.
