@@ -338,7 +338,7 @@ fn a_node_that_waits_to_leave_is_idle() {
     let until = net.now + Duration::from_secs(2);
     net.ask(0, 7, Ask::Leave { until });
     let mut ticks = 0;
-    while net.answers.get(&7).is_none() {
+    while !net.answers.contains_key(&7) {
         net.now = net.hosts[0].node.deadline().expect("it looks").max(net.now);
         net.input(0, Input::Tick);
         ticks += 1;

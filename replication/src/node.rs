@@ -193,7 +193,10 @@ impl Node {
             }
             Input::Wrote { function } => self.replicator.wrote(now, &function, out),
             Input::Runs { functions } => {
-                self.functions = functions;
+                let old = std::mem::replace(&mut self.functions, functions);
+                for name in self.functions.keys().filter(|name| !old.contains_key(*name)) {
+                    self.replicator.resumes(now, name, out);
+                }
                 self.copies.set_runs(now, self.functions.keys());
                 self.copies.take_changed();
                 self.carry(now, out);

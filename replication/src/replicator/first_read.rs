@@ -5,6 +5,9 @@
 //! data here is *current*: what is read then is no older than what that peer had at the question. If no
 //! peer is current, because none carries the function or all have begun together, it is once all have
 //! answered and everything that they knew is here.
+//!
+//! One is enough only if it was known to carry the function when this node began. Any other may have begun
+//! after this node, and know less than those that are still to answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,6 +33,8 @@ struct Answer {
 pub(super) struct FirstRead {
     question: u64,
     asked_at: Time,
+    /// Those that were known to carry the function at the beginning.
+    carriers: BTreeSet<ReplicaId>,
     unanswered: BTreeSet<ReplicaId>,
     answers: BTreeMap<ReplicaId, Answer>,
     /// A command has waited for it as long as it may.
@@ -37,9 +42,15 @@ pub(super) struct FirstRead {
 }
 
 impl FirstRead {
-    pub(super) fn new(question: u64, asked_at: Time, peers: BTreeSet<ReplicaId>) -> FirstRead {
+    /// `peers` are asked, of which `carriers` are known to carry the function.
+    pub(super) fn new(
+        question: u64,
+        asked_at: Time,
+        peers: BTreeSet<ReplicaId>,
+        carriers: BTreeSet<ReplicaId>,
+    ) -> FirstRead {
         let answers = BTreeMap::new();
-        FirstRead { question, asked_at, unanswered: peers, answers, in_vain: false }
+        FirstRead { question, asked_at, carriers, unanswered: peers, answers, in_vain: false }
     }
 
     /// The number that answers bear.
@@ -88,15 +99,16 @@ impl FirstRead {
         self.answers.contains_key(&peer)
     }
 
-    /// Whether a peer carries the function and was current when it answered.
+    /// Whether a peer has carried the function since the beginning, and was current when it answered.
     pub(super) fn is_current(&self, peer: ReplicaId) -> bool {
-        self.answers.get(&peer).is_some_and(|answer| answer.current)
+        self.carriers.contains(&peer)
+            && self.answers.get(&peer).is_some_and(|answer| answer.current)
     }
 
     /// Whether the data here is current, `covers` being whether a vector is known here.
     pub(super) fn is_over(&self, covers: impl Fn(&Vector) -> bool) -> bool {
-        let mut current = self.answers.values().filter(|answer| answer.current);
-        current.any(|answer| covers(&answer.vector))
+        let mut answers = self.answers.iter();
+        answers.any(|(peer, answer)| self.is_current(*peer) && covers(&answer.vector))
             || (self.unanswered.is_empty()
                 && self.answers.values().all(|answer| covers(&answer.vector)))
     }
@@ -120,7 +132,7 @@ mod tests {
     const B: ReplicaId = ReplicaId(3);
 
     fn asked() -> FirstRead {
-        FirstRead::new(1, Time(0), [A, B].into())
+        FirstRead::new(1, Time(0), [A, B].into(), [A, B].into())
     }
 
     fn knows(known: u64) -> impl Fn(&Vector) -> bool {
@@ -132,6 +144,16 @@ mod tests {
         let mut read = asked();
         read.answered(A, vec![(A, 5)], true);
         assert!(!read.is_over(knows(4)) && read.is_over(knows(5)));
+    }
+
+    #[test]
+    fn a_peer_that_may_have_begun_later_is_not_enough() {
+        let mut read = FirstRead::new(1, Time(0), [A].into(), [A].into());
+        read.ask(B);
+        read.answered(B, vec![(B, 5)], true);
+        assert!(!read.is_over(knows(5)), "the other has not answered");
+        read.answered(A, vec![(A, 7)], false);
+        assert!(!read.is_over(knows(6)) && read.is_over(knows(7)));
     }
 
     #[test]

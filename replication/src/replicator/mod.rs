@@ -330,6 +330,14 @@ impl Replicator {
         }
     }
 
+    /// This node runs a function from now on, and may have held it until now.
+    pub fn resumes(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) {
+        if let Some(stream) = self.streams.get_mut(name) {
+            stream.resume(&mut self.common.turn(now, out));
+        }
+        self.schedule(name);
+    }
+
     fn stream(&mut self, name: &Bytes) -> &mut Stream {
         let interval = self.intervals.get(name).copied();
         let function = || self.common.store().function(name);

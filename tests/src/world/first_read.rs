@@ -7,7 +7,6 @@ use miso_replication::node::Input;
 use miso_replication::{Answer, Ask, AskId, Time};
 use miso_store::crdt::ReplicaId;
 
-use super::host::Host;
 use super::{SECOND, World};
 
 /// A node, its life, and what it knew.
@@ -19,7 +18,7 @@ pub(super) struct FirstRead {
     at: usize,
     life: u64,
     function: Bytes,
-    /// The nodes that ran it and could be reached.
+    /// The nodes that ran or held it and could be reached.
     carriers: Vec<Knew>,
 }
 
@@ -46,32 +45,46 @@ impl World {
         nodes.iter().filter(|node| node.linked).map(|node| node.replica).collect()
     }
 
-    /// The nodes that run a function and are linked with a node; and what they know.
-    fn carriers(&mut self, at: usize, name: &Bytes) -> Vec<Knew> {
-        let linked = self.linked(at);
-        let knows = |(other, host): (usize, &Host)| {
-            let function = host.store.find(name)?;
-            let runs = host.up && host.runs.contains_key(name);
-            (runs && linked.contains(&host.replica)).then(|| (other, host.life, function.vector()))
-        };
-        self.hosts.iter().enumerate().filter_map(knows).collect()
+    /// Whether a node runs or holds a function, as it says.
+    fn carries(&mut self, at: usize, name: &Bytes) -> bool {
+        if !self.hosts[at].up {
+            return false;
+        }
+        let Answer::Functions(views) = self.ask(at, Ask::Functions) else { return false };
+        views.iter().any(|view| view.function == name && view.role.is_some())
     }
 
-    /// A first read is never older than what one node knew at its beginning that ran the function, is
-    /// current, and can still be reached.
+    /// The nodes that run or hold a function and are linked with a node; and what they know.
+    fn carriers(&mut self, at: usize, name: &Bytes) -> Vec<Knew> {
+        let linked = self.linked(at);
+        let others = (0..self.hosts.len()).filter(|other| *other != at);
+        let carry: Vec<usize> = others.filter(|other| self.carries(*other, name)).collect();
+        let knows = |other: usize| {
+            let host = &self.hosts[other];
+            let knew = host.store.find(name).map_or_else(Vec::new, |known| known.vector());
+            linked.contains(&host.replica).then_some((other, host.life, knew))
+        };
+        carry.into_iter().filter_map(knows).collect()
+    }
+
+    /// A first read is never older than what one node knew at its beginning that ran or held the function,
+    /// is current, and can still be reached.
     pub(super) fn check_first_read(&mut self, read: &FirstRead) {
         if self.hosts[read.at].life != read.life {
             return;
         }
         let linked = self.linked(read.at);
-        let stays = |(other, life, _): &&Knew| {
+        let mut here: Vec<&Knew> = Vec::new();
+        for knew in &read.carriers {
+            let (other, life, _) = knew;
+            let carries = self.carries(*other, &read.function);
             let host = &self.hosts[*other];
             let function = host.store.find(&read.function);
             let current = function.is_some_and(|function| !function.restoring());
-            let runs = host.up && host.life == *life && host.runs.contains_key(&read.function);
-            runs && current && linked.contains(&host.replica)
-        };
-        let here: Vec<&Knew> = read.carriers.iter().filter(stays).collect();
+            if carries && current && host.life == *life && linked.contains(&host.replica) {
+                here.push(knew);
+            }
+        }
         let function = self.hosts[read.at].store.function(&read.function);
         assert!(
             here.is_empty() || here.iter().any(|(.., knew)| function.covers(knew)),

@@ -1,22 +1,25 @@
 //! A function as it is exchanged with peers: what they have of it, and what they are sent.
 
+mod begin;
+mod summaries;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use miso_protocol::peer::message::Body;
-use miso_protocol::peer::{self, Ack, Batch, Summary};
+use miso_protocol::peer::{self, Ack, Batch};
 use miso_store::crdt::ReplicaId;
 use miso_store::{Function, Refused, Vector};
 
-use super::batches::{Early, EarlyBatch, Unacknowledged};
-use super::config::Lag;
-use super::first_read::FirstRead;
-use super::questions::{Await, Current, Fetching, Questions, Wait};
-use super::target::Target;
-use super::turn::{Turn, refused};
-use crate::{Answer, Fault, FunctionView, LinkId, Note, Role, Time, payload};
+use crate::replicator::batches::{Early, EarlyBatch, Unacknowledged};
+use crate::replicator::config::Lag;
+use crate::replicator::first_read::FirstRead;
+use crate::replicator::questions::{Await, Fetching, Questions, Wait};
+use crate::replicator::target::Target;
+use crate::replicator::turn::{Turn, refused};
+use crate::{Fault, FunctionView, LinkId, Role, Time, payload};
 
 /// How many summaries in a row carry a digest, where something may be here that the vector does not
 /// say.
@@ -128,103 +131,6 @@ impl Stream {
     /// Whether it is carried here: run, or held for other nodes.
     pub(super) fn carries(&self) -> bool {
         self.carries
-    }
-
-    /// It is carried here from now on: asks all peers what they know. `carriers` carry it.
-    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, carriers: &[ReplicaId]) {
-        self.carries = true;
-        for peer in carriers {
-            self.met(turn, *peer);
-        }
-        let peers: BTreeSet<ReplicaId> = turn.peers().linked().map(|(id, _)| id).collect();
-        self.alone = peers.is_empty();
-        if self.alone {
-            self.function.set_restoring(false);
-        } else {
-            self.begin_first_read(turn, peers);
-        }
-    }
-
-    fn begin_first_read(&mut self, turn: &mut Turn<'_>, peers: BTreeSet<ReplicaId>) {
-        let links = peers.iter().filter_map(|peer| turn.peers().link(*peer)).collect();
-        self.first_read = Some(FirstRead::new(turn.next_id(), turn.now(), peers));
-        self.function.set_restoring(true);
-        turn.counts().first_reads += 1;
-        self.ask_first_read(turn, links);
-    }
-
-    /// Asks peers what they know, as a function that begins.
-    fn ask_first_read(&mut self, turn: &mut Turn<'_>, links: Vec<LinkId>) {
-        let Some(read) = &self.first_read else { return };
-        let question = read.question();
-        for target in self.peers.values_mut() {
-            if target.link().is_some_and(|link| links.contains(&link)) {
-                target.asked(turn.now());
-            }
-        }
-        let summary = self.summary(Summary { answer: true, question, ..Summary::default() });
-        turn.send_frame(links, summary);
-    }
-
-    /// A peer can be reached: it is asked too, if a first read is waited for; or at all, if the function
-    /// began when there was no peer.
-    pub(super) fn peer_up(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, link: LinkId) {
-        if std::mem::take(&mut self.alone) && self.carries {
-            self.begin_first_read(turn, [peer].into());
-        } else if let Some(read) = &mut self.first_read {
-            read.ask(peer);
-            self.ask_first_read(turn, vec![link]);
-        }
-    }
-
-    /// Asks those again that have not answered.
-    pub(super) fn ask_first_read_again(&mut self, turn: &mut Turn<'_>) {
-        let Some(read) = &mut self.first_read else { return };
-        let peers = read.ask_again(turn.now()).iter();
-        let links = peers.filter_map(|peer| turn.peers().link(*peer)).collect();
-        self.ask_first_read(turn, links);
-    }
-
-    pub(super) fn first_read_at(&self) -> Option<Time> {
-        self.first_read.as_ref()?.again_at()
-    }
-
-    /// Ends the first read if it is over.
-    fn check_current(&mut self, turn: &mut Turn<'_>) {
-        let covers = |vector: &Vector| self.function.covers(vector);
-        if self.first_read.as_ref().is_some_and(|read| read.is_over(covers)) {
-            self.set_current(turn);
-        }
-    }
-
-    fn set_current(&mut self, turn: &mut Turn<'_>) {
-        if self.first_read.take().is_some() && self.carries {
-            self.announce_by(turn.summary_at());
-        }
-        self.function.set_restoring(false);
-        self.questions.now_current(turn);
-    }
-
-    /// Says to the server again whether a first read is waited for: it may have guessed.
-    pub(super) fn tell_restoring(&self) {
-        if self.function.restoring() != self.restoring() {
-            self.function.set_restoring(self.restoring());
-        }
-    }
-
-    /// It is not carried here any more.
-    pub(super) fn end(&mut self, turn: &mut Turn<'_>) {
-        self.carries = false;
-        self.early.clear();
-        self.questions.not_current(turn);
-        self.set_current(turn);
-        // What peers have not heard yet, they hear now.
-        self.flush(turn);
-    }
-
-    /// Whether a first read is waited for.
-    pub(super) fn restoring(&self) -> bool {
-        self.first_read.is_some()
     }
 
     pub(super) fn set_interval(&mut self, interval: Option<Duration>) {
@@ -580,214 +486,6 @@ impl Stream {
         }
     }
 
-    // Summaries.
-
-    /// A summary; `with` says what it asks for or answers.
-    fn summary(&self, with: Summary) -> Bytes {
-        peer::frame(Body::Summary(Summary {
-            function: self.name.clone(),
-            vector: Some(payload::vector(&self.function.vector())),
-            kept_from: self.unacknowledged.first().unwrap_or(self.function.sent() + 1),
-            carries: self.carries,
-            current: self.carries && self.first_read.is_none(),
-            ..with
-        }))
-    }
-
-    /// A summary that asks for another.
-    fn asking_summary(&self) -> Bytes {
-        self.summary(Summary { answer: true, ..Summary::default() })
-    }
-
-    /// Says what is known here, and asks a peer for the same and for what follows it.
-    pub(super) fn ask_for_stream(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
-        let frame = self.asking_summary();
-        if let Some(target) = self.peers.get_mut(&peer)
-            && let Some(link) = target.link()
-        {
-            target.asked(turn.now());
-            turn.send_frame(vec![link], frame);
-        }
-    }
-
-    /// As [`Stream::ask_for_stream`], unless that was done a moment ago.
-    pub(super) fn ask_for_stream_again(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
-        if self.peers.get(&peer).is_some_and(|target| target.may_be_asked(turn.now())) {
-            self.ask_for_stream(turn, peer);
-        }
-    }
-
-    /// Asks all reachable peers what they have.
-    pub(super) fn ask_all(&self, turn: &mut Turn<'_>) {
-        turn.send_frame(self.reachable_links(), self.asking_summary());
-    }
-
-    /// Tells a peer which writers are retired.
-    fn tell_retired(&self, turn: &mut Turn<'_>, link: LinkId) {
-        for retirement in self.function.retirements() {
-            turn.send(link, Body::Retired(payload::retired(self.name.clone(), &retirement)));
-        }
-    }
-
-    /// A summary is sent, at the latest at `at`.
-    fn announce_by(&mut self, at: Time) {
-        self.summary_at = Some(self.summary_at.map_or(at, |summary_at| summary_at.min(at)));
-    }
-
-    /// Something has changed: a summary is sent, not at once, and what is common knowledge forgotten.
-    pub(super) fn announce_soon(&mut self, turn: &Turn<'_>) {
-        self.announce_by(turn.summary_at());
-        self.tidy_soon(turn);
-    }
-
-    pub(super) fn summary_at(&self) -> Option<Time> {
-        self.summary_at
-    }
-
-    /// Sends the summary that is due.
-    pub(super) fn announce(&mut self, turn: &mut Turn<'_>, pulling: Pulling) {
-        self.summary_at = None;
-        let links = self.reachable_links();
-        if links.is_empty() {
-            return;
-        }
-        let vector = self.function.vector();
-        // A digest is worth it only where nothing is under way that would change it.
-        let still = self.announced.replace(vector.clone()).is_some_and(|before| before == vector);
-        let settled = still && pulling == Pulling::No && !self.has_unsent();
-        let digest = (settled && self.unsure > 0).then(|| self.digest(&vector));
-        self.unsure = self.unsure.saturating_sub(u8::from(settled));
-        turn.send_frame(links, self.summary(Summary { digest, ..Summary::default() }));
-        self.summary_at = Some(next_round(turn));
-    }
-
-    /// Values of events beyond the vector may have come.
-    pub(super) fn now_unsure(&mut self) {
-        self.unsure = SURE_AFTER;
-        self.digest = None;
-    }
-
-    /// A digest of all that is here; `vector` is what is known.
-    fn digest(&mut self, vector: &Vector) -> u64 {
-        match &self.digest {
-            Some((at, digest)) if at == vector => *digest,
-            _ => {
-                let digest = self.function.digests(1)[0];
-                self.digest = Some((vector.clone(), digest));
-                digest
-            }
-        }
-    }
-
-    /// Takes a peer's summary.
-    pub(super) fn on_summary(
-        &mut self,
-        turn: &mut Turn<'_>,
-        peer: ReplicaId,
-        said: &Summary,
-        pulling: Pulling,
-    ) -> Result<Heard, Fault> {
-        let vector = payload::read_vector(said.vector.as_ref())?;
-        if vector.is_empty() && said.answers != 0 && !said.carries {
-            self.on_answer(turn, peer, said, vector);
-            return Ok(Heard::Nothing);
-        }
-        let (own, link) = (turn.own(), turn.peers().link(peer));
-        let carries = turn.peers().carries(peer, &said.function);
-        let target = self.peers.entry(peer).or_default();
-        target.met(link, carries);
-        let stray = self.function.is_stray(&vector) || self.function.is_retired(peer);
-        target.set_stray(stray);
-        if stray {
-            // It hears why, and must end.
-            if let Some(link) = link {
-                self.tell_retired(turn, link);
-            }
-            if let Some(read) = &mut self.first_read {
-                read.lost(peer);
-            }
-            self.check_current(turn);
-            return Ok(Heard::Nothing);
-        }
-        if self.function.heard_summary(peer, &vector).map_err(refused)? {
-            self.tidy_soon(turn);
-        }
-        let theirs = vector.iter().find(|(id, _)| *id == own).map_or(0, |(_, seq)| *seq);
-        self.check_own_past(turn, peer, theirs);
-        let sent = self.function.sent();
-        if let Some(target) = self.peers.get_mut(&peer) {
-            target.heard_summary(vector.clone(), said.kept_from, said.current);
-            target.acknowledged(theirs.min(sent), 0);
-        }
-        if said.answer {
-            self.answer_summary(turn, peer, theirs, said.question);
-        }
-        self.on_answer(turn, peer, said, vector);
-        self.trim(turn);
-        self.check_waits(turn);
-        let differs = self.carries
-            && pulling == Pulling::No
-            && said.digest.is_some_and(|d| self.differs(peer, d));
-        if differs {
-            self.now_unsure();
-        }
-        Ok(if differs { Heard::Differs } else { Heard::Compare })
-    }
-
-    /// A peer knows `theirs` events of this node: it may not know more than there are.
-    fn check_own_past(&self, turn: &mut Turn<'_>, peer: ReplicaId, theirs: u64) {
-        let seq = self.function.seq();
-        if theirs > seq {
-            turn.note(Note::Outdated(format!(
-                "peer {:016x} knows {theirs} events of this node in function {}, and this node \
-                 has made but {seq}: its past was lost, or another node has its identity",
-                peer.0,
-                self.shown(),
-            )));
-        }
-    }
-
-    /// A peer has answered the question of a function that begins, if it has.
-    fn on_answer(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, said: &Summary, vector: Vector) {
-        if let Some(read) = &mut self.first_read
-            && read.question() == said.answers
-        {
-            read.answered(peer, vector, said.current);
-            self.check_current(turn);
-        }
-    }
-
-    /// A peer that knows the first `theirs` own events wants a summary and what follows them.
-    fn answer_summary(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, theirs: u64, answers: u64) {
-        if self.function.upto(peer) > 0 {
-            self.ack_by(peer, turn.now() + turn.ack_delay());
-        }
-        let Some(target) = self.peers.get_mut(&peer) else { return };
-        target.wants_stream();
-        let Some(link) = target.link() else { return };
-        if target.carries() {
-            for frame in self.unacknowledged.after(theirs) {
-                turn.send_frame(vec![link], frame.clone());
-            }
-        }
-        turn.send_frame(vec![link], self.summary(Summary { answers, ..Summary::default() }));
-    }
-
-    /// Whether a peer with this digest has other data with the same vector.
-    fn differs(&mut self, peer: ReplicaId, digest: u64) -> bool {
-        if self.has_unsent() {
-            return false;
-        }
-        let vector = self.function.vector();
-        let sorted = |vector: &Vector| {
-            let mut vector = vector.clone();
-            vector.sort_unstable();
-            vector
-        };
-        let same = self.peers.get(&peer).is_some_and(|t| sorted(t.summary()) == sorted(&vector));
-        same && self.digest(&vector) != digest
-    }
-
     // What is looked for later.
 
     pub(super) fn tidy_soon(&mut self, turn: &Turn<'_>) {
@@ -839,38 +537,8 @@ impl Stream {
         self.questions.fetch(fetch);
     }
 
-    /// The peers that may have an object, and their links.
-    pub(super) fn sources(&self, turn: &Turn<'_>) -> (BTreeSet<ReplicaId>, Vec<LinkId>) {
-        let read = self.first_read.iter().flat_map(FirstRead::sources);
-        read.filter_map(|id| Some((id, turn.peers().link(id)?))).unzip()
-    }
-
-    /// A peer has answered a fetch. One that is current settles it.
-    pub(super) fn fetched(&mut self, turn: &mut Turn<'_>, id: u64, peer: ReplicaId) {
-        let settled = self.first_read.as_ref().is_none_or(|read| read.is_current(peer));
-        self.questions.fetched(id, peer, settled);
-        self.questions.check_fetches(turn);
-    }
-
     pub(super) fn check_fetches(&mut self, turn: &mut Turn<'_>) {
         self.questions.check_fetches(turn);
-    }
-
-    /// Answers once the data here is current.
-    pub(super) fn current(&mut self, turn: &mut Turn<'_>, current: Current) {
-        match &self.first_read {
-            None => turn.answer(current.id, Answer::Reached(true)),
-            Some(read) if read.is_in_vain() => turn.answer(current.id, Answer::Reached(false)),
-            Some(_) => self.questions.current(current),
-        }
-    }
-
-    /// A first read was waited for as long as it may: commands go on with what is here.
-    pub(super) fn waited_in_vain(&mut self, turn: &mut Turn<'_>) {
-        if self.first_read.as_mut().is_some_and(FirstRead::set_in_vain) {
-            turn.counts().first_reads_in_vain += 1;
-        }
-        self.questions.not_current(turn);
     }
 
     /// Answers WAIT. A peer that is gone, or may be, does not count, as in Redis: the question is
@@ -888,13 +556,4 @@ impl Stream {
         let function = &self.function;
         self.questions.check_awaits(turn, |vector| function.covers(vector));
     }
-}
-
-/// The next time at which summaries of unchanged functions are sent: all functions' at one time, so
-/// that they go in one envelope; each node at its own.
-fn next_round(turn: &Turn<'_>) -> Time {
-    let period = u64::try_from(turn.config().summary_period.as_nanos()).unwrap_or(u64::MAX).max(1);
-    let offset = turn.own().0 % period;
-    let round = turn.now().0.saturating_sub(offset) / period + 1;
-    Time(round.saturating_mul(period).saturating_add(offset))
 }
