@@ -18,7 +18,7 @@
 //! Method: Redis's `processMultibulkBuffer`, `processInlineBuffer` and `sdssplitargs`, whose results
 //! and error texts the tests hold it to.
 
-use std::ops::Index;
+use std::ops::{Index, Range};
 
 use crate::integer;
 
@@ -497,9 +497,57 @@ impl OwnedArgs {
     }
 }
 
+/// Arguments that are put together word by word, for one command or for several one after another. The
+/// words of all of them together are at most 4 GiB.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl Words {
+    /// Adds a word.
+    pub fn push(&mut self, word: &[u8]) {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(word);
+        self.spans.push(Span { start, end: self.bytes.len() as u32 });
+    }
+
+    /// How many words there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The words of a range as a command's arguments; none if there are fewer words.
+    #[must_use]
+    pub fn args(&self, range: Range<usize>) -> Args<'_> {
+        Args { bytes: &self.bytes, spans: self.spans.get(range).unwrap_or_default() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_make_several_commands() {
+        let mut words = Words::default();
+        assert!(words.is_empty() && words.args(0..1).is_empty());
+        for word in [&b"GET"[..], b"", b"PING"] {
+            words.push(word);
+        }
+        let list = |range| words.args(range).iter().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(list(0..2), [b"GET".to_vec(), b"".to_vec()]);
+        assert_eq!(list(2..3), [b"PING".to_vec()]);
+        assert_eq!((words.len(), list(2..4)), (3, Vec::new()));
+    }
 
     /// What a parser makes of `bytes` when they come one by one: commands until an error or the end.
     fn read(bytes: &[u8], limits: &Limits) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {

@@ -38,7 +38,10 @@ export async function startNode(t, ...flags) {
   for (;;) {
     const text = readFileSync(log, "utf8");
     const port = /Ready to accept connections on 127\.0\.0\.1:(\d+)\n/.exec(text)?.[1];
-    if (port) return { port, url: (login = "") => `redis://${login}${login && "@"}127.0.0.1:${port}` };
+    if (port) {
+      const url = (login = "") => `redis://${login}${login && "@"}127.0.0.1:${port}`;
+      return { port, url, log: () => readFileSync(log, "utf8") };
+    }
     if (ended || Date.now() > end) throw new Error(`the server is not ready:\n${text}`);
     await sleep(5);
   }

@@ -31,7 +31,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use engine::Engine;
-use front::{Front, listener, worker};
+use front::{Front, http, listener, worker};
 use node::Node;
 use process::{end_at_next_signal, raise_descriptors, within};
 use settings::Settings;
@@ -81,7 +81,7 @@ fn start(start: Start) -> Result<(), String> {
 
 fn run(settings: Settings) -> Result<(), String> {
     log(&settings);
-    let clients = raise_descriptors(settings.maxclients());
+    let clients = raise_descriptors(settings.maxclients(), settings.http_connections());
     if clients < settings.maxclients() {
         tracing::warn!("maxclients lowered to {clients}: there are no file descriptors for more");
         settings.lower_maxclients(clients);
@@ -96,6 +96,7 @@ fn run(settings: Settings) -> Result<(), String> {
     node.saving.recovered(&recovered);
     load_acl(&node)?;
     let listeners = listener::bind(&node)?;
+    let http_listeners = http::bind(&node)?;
     durability::start(&node).map_err(|error| format!("cannot start: {error}"))?;
     peers::start(&node)?;
     let threads = node.settings.threads();
@@ -123,6 +124,13 @@ fn run(settings: Settings) -> Result<(), String> {
             listening.spawn(listener::accept(listener, Arc::clone(&front)));
             tracing::info!("Ready to accept connections on {address}");
         }
+        for listener in http_listeners {
+            let address = listener.local_addr().map_err(|error| error.to_string())?;
+            let listener =
+                tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+            listening.spawn(http::accept(listener, Arc::clone(&front)));
+            tracing::info!("Ready to accept HTTP connections on {address}");
+        }
         until_stopped(&front, terminate, interrupt).await?;
         end_at_next_signal();
         Ok::<_, String>(listening)
@@ -131,6 +139,7 @@ fn run(settings: Settings) -> Result<(), String> {
     // read.
     drop(listening);
     node.stopping.store(true, Ordering::Release);
+    front.http.stop();
     front.balance.close();
     node.clients.list().iter().for_each(|client| client.wake());
     let ended = within(worker::FINISH + GRACE, move || {

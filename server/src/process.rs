@@ -33,10 +33,11 @@ pub(crate) fn end_at_next_signal() {
     }
 }
 
-/// Raises the limit of file descriptors to what `clients` clients need, as Redis does. Returns how
-/// many clients the limit has room for, at least 1.
-pub(crate) fn raise_descriptors(clients: u64) -> u64 {
-    let wanted = clients + RESERVED;
+/// Raises the limit of file descriptors to what `clients` clients and `others` other connections need,
+/// as Redis does. Returns how many clients the limit has room for, at least 1.
+pub(crate) fn raise_descriptors(clients: u64, others: u64) -> u64 {
+    let reserved = RESERVED + others;
+    let wanted = clients + reserved;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is valid and lives for the calls; failing changes nothing.
     unsafe {
@@ -49,7 +50,7 @@ pub(crate) fn raise_descriptors(clients: u64) -> u64 {
         }
         libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
     }
-    limit.rlim_cur.saturating_sub(RESERVED).clamp(1, clients)
+    limit.rlim_cur.saturating_sub(reserved).clamp(1, clients)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! - [`Session`] is a connection by the `redis` crate, in RESP2 or RESP3; [`script`](Session::script) plays lines
 //!   against it and compares the answers.
 //! - [`Wire`] is a bare socket, for bytes that no client would send.
+//! - [`Http`] is a bare HTTP connection.
 //! - [`Namespace`] is a network of the test's own, with interfaces that are not loopback.
 //! - [`Cluster`] is several nodes, on a [`Net`] that the test can break.
 //! - [`world`] is a simulated cluster: many nodes of the production code on a made-up network.
@@ -18,6 +19,7 @@
 
 mod cluster;
 mod frame;
+mod http;
 mod ledger;
 mod messages;
 mod namespace;
@@ -35,6 +37,7 @@ pub mod world;
 
 pub use cluster::{Cluster, agree, all_say};
 pub use frame::Frame;
+pub use http::{Answer, Http};
 pub use ledger::{Bounds, Ledger};
 pub use namespace::Namespace;
 pub use net::{Net, Way};

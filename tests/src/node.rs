@@ -1,6 +1,6 @@
 //! A server process that lives as long as its test.
 
-use crate::{DEADLINE, Frame, Output, Resp, Scratch, Session, Tool, Wire, find_program};
+use crate::{DEADLINE, Frame, Http, Output, Resp, Scratch, Session, Tool, Wire, find_program};
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -206,6 +206,27 @@ impl Node {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for HTTP, if it was started with `--http-port`.
+    #[track_caller]
+    pub fn http_address(&self) -> SocketAddr {
+        let ready = "Ready to accept HTTP connections on ";
+        let mut address = None;
+        wait_until("the HTTP port", || {
+            let log = self.log();
+            let line = log.lines().find_map(|line| line.split_once(ready));
+            address = line.and_then(|(_, address)| address.trim_end().parse().ok());
+            address.is_some()
+        });
+        address.expect("it was found")
+    }
+
+    /// An HTTP connection, which sends `token` unless it is empty.
+    #[track_caller]
+    pub fn http(&self, token: &str) -> Http {
+        let http = Http::connect(self.http_address());
+        if token.is_empty() { http } else { http.with_token(token) }
     }
 
     /// Its port, as a command line takes it.

@@ -19,7 +19,7 @@ const USAGE: &str = "\
 Usage: cargo xtask <command>
 
   test [suite...]   installs what the tests need, builds, and runs all suites
-                    (suites: rust, doc, python, node, allreduce)
+                    (suites: rust, doc, python, node, go, java, allreduce)
   check [what...]   what CI checks beside the tests (fmt, arrows, clippy, pure, doc, deny, docs,
                     fuzz, instructions)
   docs [--check]    writes docs/commands.md, settings.md, errors.md, metrics.md and

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Programs of the system, and the Debian package that each comes in.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("curl", "curl"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
     ("redis-benchmark", "redis-tools"),
@@ -99,9 +100,9 @@ pub(crate) fn python() -> Result<PathBuf, String> {
     Ok(interpreter)
 }
 
-/// Installs the Node packages of the client tests; answers their folder.
-pub(crate) fn node() -> Result<PathBuf, String> {
-    let folder = root().join("sdk-compat/node");
+/// Installs the Node packages of a folder of client tests; answers the folder.
+pub(crate) fn node(folder: &str) -> Result<PathBuf, String> {
+    let folder = root().join(folder);
     let lock = folder.join("package-lock.json");
     // npm writes this one last.
     let mark = folder.join("node_modules/.package-lock.json");

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: the set-up, the build, all suites, the main job, one sum.
 
+mod sdks;
+
 use std::time::Instant;
 
 use crate::build::{build, built};
@@ -8,12 +10,17 @@ use crate::tally::{Runner, Tally};
 use crate::temporary::Temporary;
 use crate::{Outcome, rust_tests, setup};
 
-/// The last one is the main job: the paper's AllReduce, beside a real Redis.
-const SUITES: [&str; 5] = ["rust", "doc", "python", "node", "allreduce"];
+/// The suites that are no [`sdks::SDKS`]. The last one is the main job: the paper's AllReduce, beside a real Redis.
+const SUITES: [&str; 6] = ["rust", "doc", "python", "node", "upstash", "allreduce"];
+
+/// The suites that Node runs, and their folders.
+const NODE: [(&str, &str); 2] = [("node", "sdk-compat/node"), ("upstash", "sdk-compat/upstash")];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
-    if let Some(unknown) = args.iter().find(|arg| !SUITES.contains(&arg.as_str())) {
-        return Err(format!("no suite is called '{unknown}'; there are {}", SUITES.join(", ")));
+    let names: Vec<&str> =
+        SUITES.into_iter().chain(sdks::SDKS.iter().map(|sdk| sdk.name)).collect();
+    if let Some(unknown) = args.iter().find(|arg| !names.contains(&arg.as_str())) {
+        return Err(format!("no suite is called '{unknown}'; there are {}", names.join(", ")));
     }
     let wanted = |suite: &str| args.is_empty() || args.iter().any(|arg| arg == suite);
     let start = Instant::now();
@@ -21,7 +28,12 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     // Downloading beside compiling: neither waits for the other.
     let (compiled, python, node) = std::thread::scope(|scope| {
         let python = scope.spawn(|| wanted("python").then(setup::python).transpose());
-        let node = scope.spawn(|| wanted("node").then(setup::node).transpose());
+        let node = scope.spawn(|| {
+            let wanted = NODE.iter().filter(|(name, _)| wanted(name));
+            wanted
+                .map(|(name, folder)| Ok((*name, setup::node(folder)?)))
+                .collect::<Result<Vec<_>, String>>()
+        });
         (
             build(),
             python.join().expect("the set-up does not panic"),
@@ -58,7 +70,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         let line = line.folder(root().join("sdk-compat/python"));
         suite("python", of_line("python", line, Runner::Pytest), begun)?;
     }
-    if let Some(folder) = node? {
+    for (name, folder) in node? {
         let begun = Instant::now();
         let line = program("node").args([
             "--test",
@@ -67,7 +79,15 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             "--test-timeout=60000",
             "--test-force-exit",
         ]);
-        suite("node", of_line("node", line.folder(folder), Runner::Node), begun)?;
+        suite(name, of_line(name, line.folder(folder), Runner::Node), begun)?;
+    }
+    let mut skipped = Vec::new();
+    for sdk in sdks::SDKS.iter().filter(|sdk| wanted(sdk.name)) {
+        let begun = Instant::now();
+        match sdk.missing() {
+            Some(tool) => skipped.push(format!("{}: {tool} is not installed", sdk.name)),
+            None => suite(sdk.name, of_line(sdk.name, sdk.line(), sdk.runner), begun)?,
+        }
     }
     if wanted("allreduce") {
         let begun = Instant::now();
@@ -86,6 +106,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         let seconds = took.as_secs();
         println!("{name:9} {:>7} {:>7} {seconds:>7}", tally.passed, tally.failed);
     }
+    skipped.iter().for_each(|why| println!("skipped: {why}"));
     let sum = |of: fn(&Tally) -> u64| sums.iter().map(|(_, tally, _)| of(tally)).sum::<u64>();
     let (passed, failed) = (sum(|tally| tally.passed), sum(|tally| tally.failed));
     println!("in {:.0} s\n", start.elapsed().as_secs_f64());

@@ -13,6 +13,10 @@ pub(crate) enum Runner {
     Pytest,
     /// `node --test` with its `spec` reporter.
     Node,
+    /// `go test -v`.
+    Go,
+    /// `mvn test`, whose plugin Surefire runs the tests.
+    Maven,
 }
 
 /// Tests that ran, by how they ended.
@@ -76,6 +80,8 @@ impl Tally {
             Runner::Nextest => self.read_nextest(line),
             Runner::Pytest => self.read_pytest(line),
             Runner::Node => self.read_node(line),
+            Runner::Go => self.read_go(line),
+            Runner::Maven => self.read_maven(line),
         }
     }
 
@@ -142,6 +148,34 @@ impl Tally {
         {
             let timed = name.rsplit_once(" (").filter(|(_, time)| time.ends_with("ms)"));
             self.fail(timed.map_or(name, |(name, _)| name).to_owned());
+        }
+    }
+
+    /// A test inside another one is indented, and counted with it.
+    fn read_go(&mut self, line: &str) {
+        let name = |rest: &str| rest.split(" (").next().unwrap_or(rest).to_owned();
+        if line.starts_with("--- PASS: ") {
+            self.add(1, 0);
+        } else if let Some(rest) = line.strip_prefix("--- FAIL: ") {
+            self.add(0, 1);
+            self.fail(name(rest));
+        }
+    }
+
+    /// Each class has a sum of its own, with its time; the last sum is of all.
+    fn read_maven(&mut self, line: &str) {
+        let rest = line.split_once("] ").map_or(line, |(_, rest)| rest);
+        if rest.starts_with("Tests run: ") && !rest.contains("Time elapsed") {
+            let of = |word: &str| {
+                let number = rest.split_once(word).and_then(|(_, rest)| rest.split(',').next());
+                number.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or_default()
+            };
+            let failed = of("Failures: ") + of("Errors: ");
+            self.add(of("Tests run: ") - failed - of("Skipped: "), failed);
+        } else if let Some((name, time)) = rest.split_once(" -- Time elapsed: ")
+            && time.contains("<<<")
+        {
+            self.fail(name.to_owned());
         }
     }
 }
@@ -243,6 +277,32 @@ ERROR test_redis_py.py::test_get
         check(Runner::Pytest, text, 45, 2, &failures);
         check(Runner::Pytest, "44 errors in 0.49s", 0, 44, &[]);
         check(Runner::Pytest, "5 passed the door in haste!", 0, 0, &[]);
+    }
+
+    #[test]
+    fn go() {
+        let text = "\
+=== RUN   TestTypes
+--- PASS: TestTypes (0.25s)
+=== RUN   TestALostReply
+    sdk_test.go:196: 2, <nil>; expected 1
+    --- FAIL: TestALostReply/again (0.00s)
+--- FAIL: TestALostReply (0.20s)
+FAIL
+FAIL\tgithub.com/miso-crdt/miso/sdk-compat/go\t0.4s";
+        check(Runner::Go, text, 1, 1, &["TestALostReply"]);
+    }
+
+    #[test]
+    fn maven() {
+        let text = "\
+[INFO] Tests run: 3, Failures: 0, Errors: 0, Skipped: 1, Time elapsed: 11.07 s -- in io.github.misocrdt.ScenarioTest
+[ERROR] Tests run: 7, Failures: 1, Errors: 0, Skipped: 0, Time elapsed: 11.59 s <<< FAILURE! -- in io.github.misocrdt.SdkTest
+[ERROR] io.github.misocrdt.SdkTest.registration -- Time elapsed: 3.969 s <<< FAILURE!
+[ERROR] Failures:
+[ERROR]   SdkTest.registration:153 expected: <true> but was: <false>
+[ERROR] Tests run: 10, Failures: 1, Errors: 0, Skipped: 1";
+        check(Runner::Maven, text, 8, 1, &["io.github.misocrdt.SdkTest.registration"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod access;
 mod args;
 mod connection;
 mod crdt;
-mod miso;
+pub(crate) mod miso;
 mod pubsub;
 mod redis;
 mod scan;

@@ -20,6 +20,13 @@ const SHOWN_MAX: usize = 1024;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Shown(Box<[u8]>);
 
+impl Shown {
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl From<&[u8]> for Shown {
     /// Ends at the first zero byte, as a text of Redis's does, and is bounded.
     fn from(bytes: &[u8]) -> Shown {
@@ -260,6 +267,42 @@ errors! {
         "A client of another host, and the default user has no password", "Set requirepass";
     Internal = "ERR", "internal error",
         "A command failed within the server; the connection is closed", "Report it with the server's log";
+    // HTTP.
+    HttpUnavailable(command) = "ERR", "Command is not available: '{}'. See docs/http.md for details",
+        "An HTTP request asks for a command that blocks, or that changes its connection",
+        "Use the path that HTTP has for it, or a RESP connection";
+    HttpNoToken = "NOAUTH", "no token: send it as 'Authorization: Bearer TOKEN' or '?_token=TOKEN'",
+        "An HTTP request without a token",
+        "Send USER:PASSWORD or what ACL RESTTOKEN replies; without users and passwords the function's name";
+    HttpOpenToken = "WRONGPASS", "this node has no users: the token is FUNCTION or FUNCTION:-",
+        "A token with a password, and the node has neither users nor passwords",
+        "Send the function's name, or make the user by ACL SETUSER";
+    HttpBody(why) = "ERR", "failed to parse the request: {}",
+        "The body of an HTTP request is not what its path takes, or a path is badly encoded",
+        "Send a JSON array of strings, numbers and booleans; to /pipeline and /multi-exec an array of these";
+    HttpEmpty(what) = "ERR", "empty {}", "An HTTP request without a command", "Send a command";
+    HttpMethod(method, allowed) = "ERR", "method {} is not allowed here, expected {}",
+        "A path is asked for by a method that it does not have", "Use a method that the error names";
+    HttpTooLarge(max) = "ERR", "max request size exceeded. Limit: {} bytes (http-max-body)",
+        "The body of an HTTP request is too long", "Send less, or raise http-max-body";
+    HttpAnswerTooLarge(max) = "ERR", "the answer would be longer than {} bytes (http-max-answer)",
+        "The replies to an HTTP request are too long", "Ask for less at a time, or raise http-max-answer";
+    HttpHeader(header, expected) = "ERR", "invalid value of header {}, expected {}",
+        "A header of the dialect has a value that it does not know, or that does not go with the path",
+        "Leave the header out, or send what the error names";
+    HttpOrigin(origin) = "DENIED", "web pages from '{}' may not send requests here (http-cors-origins)",
+        "A browser sends a request for a web page of another origin", "Add the origin to http-cors-origins";
+    HttpHost(host) = "DENIED",
+        "requests to the host '{}' are refused while no password is set: a web page may have misled a browser into sending them",
+        "A request to a host name, in protected mode and without a password",
+        "Use an IP address or localhost, or set a password";
+    HttpSync = "TRYAGAIN", "this node does not know yet what the sync token covers (http-sync-timeout)",
+        "A request has the sync token of another node's answer, and its updates do not come in time",
+        "Send it again a little later, or to the node that gave the token";
+    HttpSlow = "ERR", "the body did not come in time", "The body of an HTTP request comes too slowly", "Send it faster";
+    HttpConnections = "ERR", "max number of HTTP connections reached",
+        "There are http-max-connections connections; this one is closed",
+        "Close connections, or raise http-max-connections";
     // Administration.
     UnknownSetting(name) = "ERR", "Unknown option or number of arguments for CONFIG SET - '{}'",
         "There is no setting of this name", "See docs/settings.md";
@@ -279,6 +322,9 @@ errors! {
     AclBits = "ERR",
         "ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096",
         "ACL GENPASS of another number", "Send 1 to 4096";
+    AclRestToken(user) = "ERR", "Wrong password or user \"{}\" does not exist",
+        "ACL RESTTOKEN of a user that is not there, has no password, or has another one",
+        "Check the user with ACL LIST; a user without a password has the token USER:-";
     AclNoFile = "ERR",
         "This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.",
         "ACL SAVE or LOAD, and there is no file", "Start the server with --aclfile";

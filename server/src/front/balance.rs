@@ -9,6 +9,7 @@
 //! A connection belongs to the worker `id % active`, so every worker knows where it belongs without
 //! asking. It moves between two batches, when it has neither input nor replies left.
 
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -29,10 +30,20 @@ const BUSY_STEPS: i32 = 2;
 /// How many steps in a row must be quiet.
 const QUIET_STEPS: i32 = 30;
 
-/// A connection on its way to a worker: a new one, or one that moves.
+/// A connection on its way to a worker.
 #[derive(Debug)]
-pub(super) struct Work {
-    pub(super) stream: std::net::TcpStream,
+#[expect(clippy::large_enum_variant, reason = "few are on their way at a time")]
+pub(super) enum Work {
+    /// One that speaks RESP: a new one, or one that moves.
+    Resp(Resp),
+    /// A new one that speaks HTTP. It stays with its worker.
+    Http(TcpStream),
+}
+
+/// A RESP connection on its way to a worker.
+#[derive(Debug)]
+pub(super) struct Resp {
+    pub(super) stream: TcpStream,
     pub(super) session: Session,
 }
 

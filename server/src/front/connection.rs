@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use miso_protocol::reply::Reply;
 use miso_protocol::request::{Limits, Parser};
-use miso_store::journal::{SyncPolicy, Ticket};
+use miso_store::journal::Ticket;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -25,8 +25,8 @@ use crate::engine::error::CommandError;
 use crate::engine::session::Session;
 use crate::engine::wait::{After, Wait};
 use crate::front::ahead::{AHEAD, Ahead, BUFFERS, Buffers, Command, INPUT, Stop};
-use crate::front::balance::Work;
-use crate::front::{Front, dispatch};
+use crate::front::balance::{Resp, Work};
+use crate::front::{Front, dispatch, kept};
 use crate::node::Node;
 use crate::node::clients::{Client, Unblocked};
 use crate::node::stats::Worker;
@@ -87,7 +87,7 @@ pub(crate) struct Connection {
 /// # Errors
 /// If the runtime cannot watch its socket.
 pub(crate) fn open(
-    work: Work,
+    work: Resp,
     front: &Arc<Front>,
     worker: &Arc<Worker>,
     place: usize,
@@ -108,7 +108,7 @@ pub(crate) fn open(
 }
 
 /// A reply that comes after `duration`.
-fn sleep(duration: Duration, reply: &'static [u8]) -> Box<Wait> {
+pub(super) fn sleep(duration: Duration, reply: &'static [u8]) -> Box<Wait> {
     let now = Instant::now();
     let until = now.checked_add(duration).unwrap_or(now + FOR_EVER);
     let later = async move {
@@ -128,8 +128,8 @@ impl Connection {
                 Ok(None) => {}
                 Ok(Some(place)) => match self.stream.into_std() {
                     Ok(stream) => {
-                        let work = Work { stream, session: self.session };
-                        self.front.balance.send(place, work);
+                        let work = Resp { stream, session: self.session };
+                        self.front.balance.send(place, Work::Resp(work));
                     }
                     Err(error) => {
                         tracing::warn!(id = client.id, %error, "a connection could not move to another worker")
@@ -346,7 +346,7 @@ impl Connection {
     /// killed, or passes the limit, does not come back.
     async fn flush(&mut self) -> io::Result<()> {
         if let Some(ticket) = self.unjournaled.take() {
-            self.await_journal(ticket).await?;
+            kept::until_kept(self.node(), self.client.id, ticket).await?;
         }
         if self.unsent.is_empty() {
             return Ok(());
@@ -372,31 +372,6 @@ impl Connection {
         }
         self.client.unread.store(0, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Waits until the journal has what this connection wrote: handed to the system, and with
-    /// `appendfsync always` on the disk. Other connections that are ready run first, so that one write
-    /// serves all of them.
-    ///
-    /// # Errors
-    /// If it has not. The writes may still become known to other connections and peers, so neither a reply
-    /// nor an error would be right.
-    async fn await_journal(&self, ticket: Ticket) -> io::Result<()> {
-        let Some(journal) = self.node().store.journal() else { return Ok(()) };
-        tokio::task::yield_now().await;
-        let kept = match journal.commit_added(ticket) {
-            Ok(position) if journal.policy() == SyncPolicy::Always => {
-                Box::pin(journal.on_synced(position)).await
-            }
-            written => written.map(drop),
-        };
-        kept.map_err(|failed| {
-            tracing::warn!(
-                id = self.client.id,
-                "a client's writes are not in the journal: {failed}"
-            );
-            io::Error::other("the journal does not accept records")
-        })
     }
 
     /// Checks the bytes that the client has not read against its limit. Returns until when they may stay

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::engine::error::CommandError;
 use crate::engine::session::Session;
 use crate::front::Front;
-use crate::front::balance::Work;
+use crate::front::balance::{Resp, Work};
 use crate::node::Node;
 
 /// How long the listener rests when the system has no descriptor left.
@@ -47,7 +47,8 @@ pub(crate) fn bind(node: &Node) -> Result<Vec<std::net::TcpListener>, String> {
     Ok(listeners)
 }
 
-fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
+/// Opens a socket that listens on `address`.
+pub(super) fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -61,6 +62,16 @@ fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> 
 
 /// Accepts connections and hands them to the workers.
 pub(crate) async fn accept(listener: TcpListener, front: Arc<Front>) {
+    accept_each(listener, |stream, address| {
+        if let Some(work) = admit(stream, address, &front.engine.node) {
+            front.balance.send(front.balance.place(work.session.client.id), Work::Resp(work));
+        }
+    })
+    .await;
+}
+
+/// Accepts connections, and gives `each` to the caller.
+pub(super) async fn accept_each(listener: TcpListener, each: impl Fn(TcpStream, SocketAddr)) {
     let mut failing = false;
     loop {
         let (stream, address) = match listener.accept().await {
@@ -76,23 +87,14 @@ pub(crate) async fn accept(listener: TcpListener, front: Arc<Front>) {
             }
         };
         failing = false;
-        if let Some(work) = admit(stream, address, &front.engine.node) {
-            front.balance.send(front.balance.place(work.session.client.id), work);
-        }
+        each(stream, address);
     }
 }
 
 /// Lets a connection in, or answers why not.
-fn admit(stream: TcpStream, address: SocketAddr, node: &Arc<Node>) -> Option<Work> {
+fn admit(stream: TcpStream, address: SocketAddr, node: &Arc<Node>) -> Option<Resp> {
     node.stats.connections.fetch_add(1, Ordering::Relaxed);
-    let _ = stream.set_nodelay(true);
-    if let Some(idle) = node.settings.keepalive() {
-        let probes = TcpKeepalive::new()
-            .with_time(idle)
-            .with_interval((idle / 3).max(Duration::from_secs(1)))
-            .with_retries(PROBES);
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
-    }
+    prepare(&stream, node);
     let outside = !address.ip().to_canonical().is_loopback();
     if outside && node.settings.protected() && node.acl.anonymous().is_some() {
         let _ = stream.try_write(&CommandError::ProtectedMode.reply());
@@ -108,5 +110,17 @@ fn admit(stream: TcpStream, address: SocketAddr, node: &Arc<Node>) -> Option<Wor
     };
     let session = Session::new(client, Arc::clone(node));
     let stream = stream.into_std().ok()?;
-    Some(Work { stream, session })
+    Some(Resp { stream, session })
+}
+
+/// Sets what every connection of a client has.
+pub(super) fn prepare(stream: &TcpStream, node: &Node) {
+    let _ = stream.set_nodelay(true);
+    if let Some(idle) = node.settings.keepalive() {
+        let probes = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval((idle / 3).max(Duration::from_secs(1)))
+            .with_retries(PROBES);
+        let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
+    }
 }

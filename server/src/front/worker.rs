@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::front::{Front, connection};
+use crate::front::balance::Work;
+use crate::front::{Front, connection, http};
 
 /// How long connections may take to answer what they have read when the process stops.
 pub(crate) const FINISH: Duration = Duration::from_secs(5);
@@ -26,9 +27,14 @@ pub(crate) fn start(front: &Arc<Front>, number: usize) -> io::Result<JoinHandle<
         let node = &front.engine.node;
         let worker = node.stats.worker();
         while let Some(work) = work.recv().await {
-            match connection::open(work, &front, &worker, number) {
-                Ok(connection) => drop(tokio::spawn(connection.serve())),
-                Err(error) => tracing::warn!(%error, "a connection could not be served"),
+            let opened = match work {
+                Work::Resp(work) => connection::open(work, &front, &worker, number)
+                    .map(|connection| drop(tokio::spawn(connection.serve()))),
+                Work::Http(stream) => http::open(stream, &front, &worker)
+                    .map(|connection| drop(tokio::spawn(connection))),
+            };
+            if let Err(error) = opened {
+                tracing::warn!(%error, "a connection could not be served");
             }
         }
         finish().await;

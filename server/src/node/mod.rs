@@ -70,6 +70,8 @@ pub(crate) struct Node {
     pub(crate) run_id: String,
     /// The port that is listened on.
     pub(crate) port: AtomicU16,
+    /// The port that HTTP is listened for on; 0 before that, or without it.
+    pub(crate) http_port: AtomicU16,
     pub(crate) saving: Saving,
     pub(crate) stopping: AtomicBool,
     pub(crate) stop: Notify,
@@ -100,6 +102,7 @@ impl Node {
             started_unix: unix_ms() / 1000,
             run_id: random::generate(160),
             port: AtomicU16::new(0),
+            http_port: AtomicU16::new(0),
             saving: Saving::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),

@@ -241,6 +241,10 @@ pub(crate) struct Stats {
     pub(crate) denials: Denials,
     pub(crate) connections: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// HTTP connections that are open.
+    pub(crate) http_connections: AtomicU64,
+    /// HTTP requests.
+    pub(crate) http_requests: AtomicU64,
     /// Connections that were closed by maxmemory-clients.
     pub(crate) evicted_clients: AtomicU64,
     pub(crate) peak_memory: AtomicU64,
@@ -268,6 +272,8 @@ impl Stats {
             denials: Denials::default(),
             connections: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            http_connections: AtomicU64::new(0),
+            http_requests: AtomicU64::new(0),
             evicted_clients: AtomicU64::new(0),
             peak_memory: AtomicU64::new(0),
             startup_memory: AtomicU64::new(0),
@@ -331,6 +337,7 @@ impl Stats {
         self.denials.reset();
         self.connections.store(0, Ordering::Relaxed);
         self.refused.store(0, Ordering::Relaxed);
+        self.http_requests.store(0, Ordering::Relaxed);
         self.evicted_clients.store(0, Ordering::Relaxed);
     }
 

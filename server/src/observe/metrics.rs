@@ -18,14 +18,7 @@ pub(crate) enum Format {
     /// OpenMetrics 1.0: `application/openmetrics-text; version=1.0.0; charset=utf-8`.
     OpenMetrics,
     /// The format before it: `text/plain; version=0.0.4; charset=utf-8`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the HTTP front prints it on /metrics"))]
     Prometheus,
-}
-
-/// All metrics of a node as OpenMetrics text.
-#[cfg_attr(not(test), expect(dead_code, reason = "the HTTP front prints it on /metrics"))]
-pub(crate) fn openmetrics(reading: &Reading<'_>) -> String {
-    print(reading, Format::OpenMetrics)
 }
 
 /// All metrics of a node in a format.
@@ -352,7 +345,7 @@ pub(crate) mod tests {
         node.store.function(b"f\xff\n\"");
         let nodes = [view("a"), view("b")];
         let reading = Reading::new(&node, &nodes);
-        let text = openmetrics(&reading);
+        let text = print(&reading, Format::OpenMetrics);
         check(&text, Format::OpenMetrics);
         assert!(text.ends_with("\n# EOF\n"));
         let name = node.table.row(0).name.to_ascii_lowercase();

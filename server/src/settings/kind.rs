@@ -786,7 +786,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     n.checked_mul(micros).map(Duration::from_micros).filter(|time| *time <= LONGEST)
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', ',']).filter(|word| !word.is_empty())
 }
 

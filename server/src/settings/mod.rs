@@ -11,6 +11,7 @@
 
 pub(crate) mod cli;
 pub(crate) mod file;
+mod http;
 pub(crate) mod kind;
 pub(crate) mod reference;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 use miso_store::journal::SyncPolicy;
 use parking_lot::RwLock;
 
+use http::{OptionalPort, Origins};
 use kind::{
     Addresses, Bytes, Cell as _, Choice, EVICTIONS, Eviction, HoldNames, Integer,
     IntervalsByFunction, Kind, LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, MDNS, Mdns, Name,
@@ -238,6 +240,8 @@ const fn count<T>(low: i64, high: i64, unit: &'static str, as_type: fn(i64) -> T
 const PORT_MAX: i64 = 65_535;
 const SECONDS_MAX: i64 = i32::MAX as i64;
 const NO_BOUND: i64 = i64::MAX;
+/// The most that an HTTP request or its answer may be allowed to hold.
+const HTTP_BODY_MAX: u64 = 1 << 30;
 
 settings! {
     bind: Addresses = start("bind", Addresses, "127.0.0.1", "Addresses to listen on for clients");
@@ -359,6 +363,33 @@ settings! {
     keepalive: Integer<Option<Duration>> = any(
         "tcp-keepalive", seconds_or_none(SECONDS_MAX), "300",
         "Time between TCP keepalive probes; 0: no probes",
+    );
+    http_port: OptionalPort = start(
+        "http-port", OptionalPort, "none",
+        "Port to listen on for HTTP: REST in Upstash's dialect, health and metrics; 0: any free port; none: no HTTP",
+    );
+    http_bind: Addresses = start(
+        "http-bind", Addresses, "127.0.0.1", "Addresses to listen on for HTTP",
+    );
+    http_max_body: Bytes<usize> = any(
+        "http-max-body", Bytes(|n| n.min(HTTP_BODY_MAX) as usize), "1mb",
+        "Longest body of an HTTP request, at most 1gb",
+    );
+    http_max_answer: Bytes<usize> = any(
+        "http-max-answer", Bytes(|n| n.min(HTTP_BODY_MAX) as usize), "64mb",
+        "Most bytes of replies in the answer to one HTTP request, at most 1gb",
+    );
+    http_max_connections: Integer<usize> = any(
+        "http-max-connections", count(1, 1_000_000, "connections", |n| n as usize), "1000",
+        "Most HTTP connections at a time",
+    ).then(Effect::Descriptors);
+    http_sync_timeout: Time = any(
+        "http-sync-timeout", Time, "1s",
+        "How long an HTTP request waits until this node knows what its Upstash-Sync-Token covers; then it is answered 503",
+    );
+    http_cors_origins: Origins = any(
+        "http-cors-origins", Origins, "",
+        "Origins whose web pages may send HTTP requests here, as https://shop.example; *: all; empty: none",
     );
     maxmemory: Bytes<u64> = any(
         "maxmemory", Bytes(|n| n), "0",
@@ -599,6 +630,18 @@ impl Settings {
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         let port = self.port();
         self.bind().into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+    }
+
+    /// Where to listen for HTTP; empty if there is none.
+    pub(crate) fn http_addresses(&self) -> Vec<SocketAddr> {
+        let port = self.http_port().into_iter();
+        port.flat_map(|port| self.http_bind().into_iter().map(move |ip| SocketAddr::new(ip, port)))
+            .collect()
+    }
+
+    /// How many HTTP connections there may be; 0 if HTTP is off.
+    pub(crate) fn http_connections(&self) -> u64 {
+        self.http_port().map_or(0, |_| self.http_max_connections() as u64)
     }
 
     /// How many worker threads to run.

@@ -3,4 +3,4 @@
 pub(super) mod function;
 pub(super) mod node;
 pub(super) mod object;
-mod token;
+pub(crate) mod token;

@@ -98,6 +98,15 @@ pub(crate) const ACL: &[Command] = &[Command::parent(
             gen_pass,
         ),
         Command::new(
+            Row::subcommand("RESTTOKEN")
+                .args(&[Arg::string("username"), Arg::string("password").secret()])
+                .flags(FLAGS)
+                .flags(Flags::SKIP_MONITOR.with(Flags::SKIP_SLOWLOG))
+                .summary("A token for HTTP that stands for the user until the password is removed")
+                .reply("Bulk string"),
+            rest_token,
+        ),
+        Command::new(
             Row::subcommand("LOG")
                 .args(&[Arg::string("count-or-reset").optional()])
                 .flags(FLAGS)
@@ -271,6 +280,14 @@ fn gen_pass(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         return Err(CommandError::AclBits);
     }
     cx.reply.bulk(random::generate(bits as usize).as_bytes());
+    Ok(())
+}
+
+fn rest_token(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let (name, password) = (&args[2], &args[3]);
+    let token = cx.node.acl.rest_token(name, password);
+    let token = token.ok_or_else(|| CommandError::AclRestToken(name.into()))?;
+    cx.reply.bulk(token.as_bytes());
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! CONFIG.
 
+use std::sync::atomic::Ordering;
+
 use miso_protocol::command::{Arg, Flags, Group, Row};
 use miso_protocol::glob;
 use miso_protocol::request::Args;
@@ -55,7 +57,7 @@ pub(crate) const CONFIG: &[Command] = &[Command::parent(
 )];
 
 fn get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let port = cx.node.port.load(std::sync::atomic::Ordering::Relaxed);
+    let port = cx.node.port.load(Ordering::Relaxed);
     let list = cx.node.settings.list(|name| {
         args.tail(2).iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true))
     });
@@ -64,6 +66,9 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         match name {
             "port" => text = port.to_string(),
             "node-name" => text = cx.node.node_name(),
+            "http-port" if text != "none" => {
+                text = cx.node.http_port.load(Ordering::Relaxed).to_string();
+            }
             "peer-port" => text = crate::peers::port(cx.node),
             _ => {}
         }
@@ -103,7 +108,7 @@ fn apply(node: &Node, effect: Effect) -> Result<(), CommandError> {
         Effect::None => {}
         Effect::Descriptors => {
             let clients = node.settings.maxclients();
-            let room = crate::process::raise_descriptors(clients);
+            let room = crate::process::raise_descriptors(clients, node.settings.http_connections());
             if room < clients {
                 tracing::warn!("maxclients lowered to {room}: no file descriptors for more");
                 node.settings.lower_maxclients(room);

@@ -2,6 +2,7 @@
 //! user to a function.
 
 pub(crate) mod log;
+pub(crate) mod token;
 pub(crate) mod user;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,15 @@ impl Acl {
     /// The user of this name and password.
     pub(crate) fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<Arc<User>> {
         self.get(name).filter(|user| user.accepts(password))
+    }
+
+    /// The REST token of this user and password; none if they do not fit together, or if the user needs
+    /// no password.
+    pub(crate) fn rest_token(&self, name: &[u8], password: &[u8]) -> Option<String> {
+        let mut users = self.users.write();
+        let user = users.get_mut(name).filter(|user| user.accepts(password))?;
+        // Its rights are the same, so no session has to look it up again.
+        Arc::make_mut(user).rest_token(password)
     }
 
     /// Sets the default user's password, or none if it is empty (`requirepass`).

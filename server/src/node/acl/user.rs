@@ -12,6 +12,7 @@ use miso_protocol::{glob, names};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::token;
 use crate::node::subscriptions::{CHANGES, ChannelKind};
 
 /// The user that connections speak as unless they say otherwise.
@@ -32,6 +33,14 @@ struct KeyPattern {
     pattern: Box<[u8]>,
 }
 
+/// A REST token, by the hashes of the password that it was made from and of itself. It ends with the
+/// password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct RestToken {
+    password: [u8; 32],
+    token: [u8; 32],
+}
+
 /// A user.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
@@ -39,6 +48,8 @@ pub(crate) struct User {
     enabled: bool,
     nopass: bool,
     passwords: Vec<[u8; 32]>,
+    /// REST tokens that were given out; one for each password at most.
+    tokens: Vec<RestToken>,
     all_keys: bool,
     keys: Vec<KeyPattern>,
     all_channels: bool,
@@ -149,6 +160,7 @@ impl User {
             enabled: false,
             nopass: false,
             passwords: Vec::new(),
+            tokens: Vec::new(),
             all_keys: false,
             keys: Vec::new(),
             all_channels: false,
@@ -187,6 +199,41 @@ impl User {
         if !password.is_empty() {
             self.passwords.push(digest(password));
         }
+        self.end_tokens();
+    }
+
+    /// Ends the REST tokens whose password is gone.
+    fn end_tokens(&mut self) {
+        let passwords = &self.passwords;
+        self.tokens.retain(|token| passwords.contains(&token.password));
+    }
+
+    /// The REST token for `password`, which authenticates as this user from now on; none if that is not
+    /// one of its passwords, or if it needs none.
+    pub(super) fn rest_token(&mut self, password: &[u8]) -> Option<String> {
+        if self.nopass || !self.accepts_password(&digest(password)) {
+            return None;
+        }
+        let text = token::make(&self.name, password);
+        self.keep_token(RestToken { password: digest(password), token: digest(text.as_bytes()) });
+        Some(text)
+    }
+
+    fn keep_token(&mut self, new: RestToken) {
+        self.tokens.retain(|known| known.password != new.password);
+        self.tokens.push(new);
+    }
+
+    /// Applies `resttoken:PASSWORDHASH:TOKENHASH`, as a line of the file has it.
+    fn apply_token(&mut self, rest: &[u8]) -> Result<(), &'static str> {
+        let (password, token) = rest.split_at_checked(64).ok_or(SYNTAX)?;
+        let token = token.strip_prefix(b":").and_then(unhex).ok_or(SYNTAX)?;
+        let password = unhex(password).ok_or(SYNTAX)?;
+        if !self.passwords.contains(&password) {
+            return Err("The REST token belongs to a password that the user does not have");
+        }
+        self.keep_token(RestToken { password, token });
+        Ok(())
     }
 
     /// The function that it is bound to.
@@ -194,10 +241,17 @@ impl User {
         self.function.as_deref()
     }
 
-    /// Whether `password` is one of its passwords. Takes the same time whichever it is.
+    /// Whether `password` is one of its passwords or REST tokens. Takes the same time whichever it is.
     pub(super) fn accepts(&self, password: &[u8]) -> bool {
         let given = digest(password);
-        let fits = |known: &[u8; 32]| bool::from(known.ct_eq(&given));
+        let fits = |known: &RestToken| bool::from(known.token.ct_eq(&given));
+        let is_token = self.tokens.iter().fold(false, |ok, known| ok | fits(known));
+        self.accepts_password(&given) || (self.enabled && is_token)
+    }
+
+    /// Whether the password of this hash is one of its passwords.
+    fn accepts_password(&self, given: &[u8; 32]) -> bool {
+        let fits = |known: &[u8; 32]| bool::from(known.ct_eq(given));
         self.enabled
             && (self.nopass || self.passwords.iter().fold(false, |ok, known| ok | fits(known)))
     }
@@ -327,9 +381,11 @@ impl User {
                     }
                     self.function = Some(Box::from(name));
                 }
+                [_, ..] if lower.starts_with(b"resttoken:") => self.apply_token(&rule[10..])?,
                 _ => return Err(SYNTAX),
             },
         }
+        self.end_tokens();
         let all = self.allowed.iter().all(|allowed| *allowed)
             && self.subcommands.values().all(|allowed| *allowed);
         let is_bound = self.function.is_some();
@@ -504,6 +560,9 @@ impl User {
         let mut words = vec![b"user".to_vec(), self.name.to_vec()];
         words.extend(self.flags().into_iter().map(|flag| flag.as_bytes().to_vec()));
         words.extend(self.hashes().into_iter().map(|hash| format!("#{hash}").into_bytes()));
+        words.extend(self.tokens.iter().map(|known| {
+            format!("resttoken:{}:{}", hex(&known.password), hex(&known.token)).into_bytes()
+        }));
         words.extend(Some(self.key_rules()).filter(|keys| !keys.is_empty()));
         if !self.all_channels {
             words.push(b"resetchannels".to_vec());
@@ -524,6 +583,39 @@ mod tests {
     use super::*;
 
     static ROWS: [Row; 1] = [Row::command("GET").args(&[Arg::key("key")]).reads()];
+
+    #[test]
+    fn a_token_ends_with_its_password() {
+        let table = Table::new(&ROWS);
+        let mut user = User::new(b"u", table.len());
+        let apply = |user: &mut User, rule: &str| {
+            user.apply(rule.as_bytes(), &table).expect("a valid rule");
+        };
+        apply(&mut user, "on");
+        apply(&mut user, ">a");
+        apply(&mut user, ">b");
+        assert_eq!(user.rest_token(b"c"), None, "not a password");
+        let (a, b) = (user.rest_token(b"a"), user.rest_token(b"b"));
+        let (a, b) = (a.expect("a token"), b.expect("a token"));
+        assert_eq!(user.rest_token(b"a").as_ref(), Some(&a), "the same again");
+        assert!(a != b && user.tokens.len() == 2);
+        assert!(user.accepts(a.as_bytes()) && user.accepts(b.as_bytes()) && user.accepts(b"a"));
+        let mut read = User::new(b"u", table.len());
+        let line = String::from_utf8(user.line()).expect("text");
+        line.split(' ').skip(2).for_each(|word| apply(&mut read, word));
+        assert!(read.accepts(a.as_bytes()), "{line}");
+        assert_eq!(user.rest_token(a.as_bytes()), None, "a token makes no token");
+        apply(&mut user, "<a");
+        assert!(!user.accepts(a.as_bytes()) && user.accepts(b.as_bytes()));
+        apply(&mut user, "off");
+        assert!(!user.accepts(b.as_bytes()));
+        apply(&mut user, "on");
+        apply(&mut user, "nopass");
+        assert_eq!((user.rest_token(b"x"), user.tokens.len()), (None, 0));
+        let foreign = format!("resttoken:{}:{}", hex(&digest(b"z")), hex(&[0; 32]));
+        assert!(user.apply(foreign.as_bytes(), &table).is_err());
+        assert!(user.apply(b"resttoken:12", &table).is_err());
+    }
 
     #[test]
     fn keys_by_access() {

@@ -105,6 +105,13 @@ pub(super) const CLIENTS: &[Row] = &[
         "Clients that watch objects",
         |r| Value::Count(r.clients().watching),
     ),
+    gauge(
+        "http_connections",
+        "miso_http_connections",
+        Unit::None,
+        "HTTP connections; each user that speaks on one is a client connection, too",
+        |r| Value::Count(r.node.stats.http_connections.load(Ordering::Relaxed)),
+    ),
     zero("clients_in_timeout_table", "0: each waiting command has its own timer"),
 ];
 

@@ -68,6 +68,13 @@ pub(super) const STATS: &[Row] = &[
         "Connections refused: maxclients or protected mode",
         |r| Value::Count(r.node.stats.refused.load(Ordering::Relaxed)),
     ),
+    counter(
+        "http_requests",
+        "miso_http_requests",
+        Unit::None,
+        "HTTP requests, refused ones too",
+        |r| Value::Count(r.node.stats.http_requests.load(Ordering::Relaxed)),
+    ),
     zero("sync_full", "0: there are no replicas of Redis's kind"),
     zero("sync_partial_ok", "0: there are no replicas of Redis's kind"),
     zero("sync_partial_err", "0: there are no replicas of Redis's kind"),
