@@ -142,6 +142,13 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// [`Counter::collect`]: crate::Counter::collect
     fn collect(&mut self, _applied: &impl Fn(Dot, Dot) -> bool) {}
 
+    /// The first time after `after`, in milliseconds, at which memory may be taken back of what has
+    /// expired: 0 if something is kept that a delete has left, and `u64::MAX` if nothing has a deadline.
+    /// It may be too early.
+    fn first_end(&self, _after: u64) -> u64 {
+        u64::MAX
+    }
+
     /// How many bytes it takes on the heap, before the allocator rounds up. Linear in the state.
     fn heap_bytes(&self) -> usize;
 }
@@ -257,6 +264,10 @@ impl<T: Crdt> Crdt for Box<T> {
 
     fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
         Crdt::collect(&mut **self, applied);
+    }
+
+    fn first_end(&self, after: u64) -> u64 {
+        (**self).first_end(after)
     }
 
     fn heap_bytes(&self) -> usize {

@@ -13,6 +13,7 @@
 //! | MvRegister | [`mv_register`] | all values stand side by side |
 //! | EwFlag | [`ew_flag`] | enable wins |
 //! | OrMap | [`or_map`] | per field as a register, and as a counter |
+//! | plain Redis data | [`plain`] | see there |
 //!
 //! A new type is its file with its laws, a line in [`types!`](Type), and a few lines in
 //! `tests/specification` that say what its value must be.
@@ -87,6 +88,34 @@ types! {
     EwFlag(EwFlag) = 6 "ewflag",
     /// Observed-remove map.
     OrMap(alloc::boxed::Box<OrMap>) = 7 "ormap",
+    /// Plain string.
+    PlainString(plain::PlainString) = 8 "string",
+    /// Plain hash.
+    PlainHash(alloc::boxed::Box<plain::PlainHash>) = 9 "hash",
+    /// Plain set.
+    PlainSet(alloc::boxed::Box<plain::PlainSet>) = 10 "set",
+    /// Plain sorted set.
+    PlainZSet(alloc::boxed::Box<plain::PlainZSet>) = 11 "zset",
+    /// HyperLogLog.
+    Hll(alloc::boxed::Box<plain::Hll>) = 12 "hyperloglog",
+}
+
+impl Type {
+    /// MISO's own types, which objects hold under names; all others are those of plain keys.
+    pub const OWN: &'static [Type] = Type::ALL.split_at(7).0;
+
+    /// Whether it is a type of plain keys.
+    #[must_use]
+    pub const fn is_plain(self) -> bool {
+        self as u8 > Type::OrMap as u8
+    }
+
+    /// Whether its values count, and so may keep floors.
+    #[must_use]
+    pub const fn has_counts(self) -> bool {
+        use Type::{GCounter, OrMap, PlainHash, PlainString, PlainZSet, PnCounter};
+        matches!(self, GCounter | PnCounter | OrMap | PlainString | PlainHash | PlainZSet)
+    }
 }
 
 const _: () = assert!(size_of::<Value>() <= 40, "a name's value must stay small");

@@ -354,6 +354,25 @@ impl<H> Table<H> {
         (self.parts[index].put(hashed, Thin::new(new(), key)).header_mut(), true)
     }
 
+    /// The keys with this hash: one, or several if their hashes collide, or none.
+    pub fn with_hash(&self, hash: u64) -> impl Iterator<Item = (&[u8], &H)> {
+        let part = self.part(hash).filter(|part| !part.buckets.is_empty());
+        let mut left = part.map_or(0, |part| part.buckets.len());
+        let mut at = part.map_or(0, |part| part.home(hash));
+        let buckets = core::iter::from_fn(move || {
+            let bucket = part.filter(|_| left > 0).map(|part| &part.buckets[at])?;
+            // A bucket that no key passed by is the last.
+            left = if bucket.tags[WAYS] == 0 { 0 } else { left - 1 };
+            at = (at + 1) & (part?.buckets.len() - 1);
+            Some(bucket)
+        });
+        let keys = buckets.flat_map(move |bucket| {
+            bucket.places(tag(hash)).filter_map(move |place| bucket.keys[place].as_ref())
+        });
+        keys.filter(move |thin| self::hash(thin.bytes()) == hash)
+            .map(|thin| (thin.bytes(), thin.header()))
+    }
+
     fn place(&self, hash: u64, key: &[u8]) -> Option<(usize, usize, usize)> {
         let part = *self.directory.get(self.slot(hash))? as usize;
         let (at, place) = self.parts[part].find(hash, key)?;
@@ -619,6 +638,8 @@ mod tests {
             table.parts.len() > 32 && table.parts.iter().all(|part| part.len as usize <= PART_MAX)
         );
         assert!((0..20_000).all(|n| table.get(&key(n)) == Some(&n)));
+        assert!((0..20_000).all(|n| table.with_hash(hash(&key(n))).any(|(_, held)| *held == n)));
+        assert_eq!(table.with_hash(hash(b"absent")).count(), 0);
         for n in 0..19_990 {
             assert_eq!(table.remove(&key(n)), Some(n));
         }
@@ -629,6 +650,7 @@ mod tests {
         assert_eq!(table.len(), 5);
         table.retain(|_, _| false);
         assert_eq!(table.heap_bytes(), 0);
+        assert_eq!(table.with_hash(hash(&key(1))).count(), 0);
     }
 
     #[test]

@@ -179,6 +179,12 @@ macro_rules! types {
                 match self { $(Value::$name(state) => Crdt::collect(state, applied),)* }
             }
 
+            /// As [`Crdt::first_end`].
+            #[must_use]
+            pub fn first_end(&self, after: u64) -> u64 {
+                match self { $(Value::$name(state) => Crdt::first_end(state, after),)* }
+            }
+
             /// As [`Crdt::heap_bytes`].
             #[must_use]
             pub fn heap_bytes(&self) -> usize {

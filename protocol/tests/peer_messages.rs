@@ -1,4 +1,4 @@
-//! Every message that peers say, frozen: `peer/v1.hex` has one line for each, a name and the bytes of an
+//! Every message that peers say, frozen: `peer/vN.hex` has one line for each of version N, a name and the bytes of an
 //! envelope with it. Every later build must read these bytes as the same values, and write them again as
 //! the same bytes. A line is never changed: what changes the bytes raises [`VERSION`] (see
 //! `docs/format.md`), and gets a file of its own beside this one.
@@ -16,7 +16,9 @@ use miso_protocol::peer::{
     Vector, frame, open, refusal, state,
 };
 
-const V1: &str = include_str!("peer/v1.hex");
+/// A file for each version. The messages of version 2 are those of version 1, with more types of data in
+/// their changes.
+const VERSIONS: [&str; 2] = [include_str!("peer/v1.hex"), include_str!("peer/v2.hex")];
 
 fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
@@ -27,7 +29,7 @@ fn vector() -> Option<Vector> {
 }
 
 /// Messages about nodes, each with a value other than the default in every field.
-fn about_nodes() -> Vec<(&'static str, Body)> {
+fn about_nodes(protocol: u32) -> Vec<(&'static str, Body)> {
     let addresses = || vec!["10.0.0.1:7379".to_owned(), "[2001:db8::1]:7379".to_owned()];
     let function =
         FunctionRecord { function: bytes("cart"), replicas: vec![bytes("pod-1")], role: 0 };
@@ -59,7 +61,7 @@ fn about_nodes() -> Vec<(&'static str, Body)> {
         ..NodeRecord::default()
     };
     let hello = Hello {
-        protocol: 1,
+        protocol,
         cluster: "shop".into(),
         node: "node-a".into(),
         replica: 0x1122_3344_5566_7788,
@@ -71,7 +73,7 @@ fn about_nodes() -> Vec<(&'static str, Body)> {
     };
     let hello_with_clock = Hello { clock: 1_700_000_000_002, ..hello.clone() };
     let challenge = Challenge {
-        protocol: 1,
+        protocol,
         cluster: "shop".into(),
         replica: 0x1122_3344_5566_7788,
         nonce: Bytes::from_static(&[0xa5; 32]),
@@ -188,8 +190,8 @@ fn about_changes() -> Vec<(&'static str, Body)> {
     ]
 }
 
-fn all() -> Vec<(&'static str, Body)> {
-    about_nodes().into_iter().chain(about_changes()).collect()
+fn all(protocol: u32) -> Vec<(&'static str, Body)> {
+    about_nodes(protocol).into_iter().chain(about_changes()).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -216,22 +218,24 @@ fn fixtures(text: &str) -> BTreeMap<&str, Bytes> {
 }
 
 #[test]
-fn every_message_of_version_1_is_read_and_written_as_it_was() {
-    let fixtures = fixtures(V1);
-    let mut wrong = String::new();
-    for (name, body) in all() {
-        let written = frame(body.clone());
-        let kept = fixtures.get(name).cloned().unwrap_or_default();
-        let read: Vec<_> =
-            open(kept.clone()).map(|message| message.ok().and_then(|m| m.body)).collect();
-        if read != [Some(body)] || written != kept {
-            writeln!(wrong, "{name} {}", hex(&written)).expect("a String grows");
+fn every_message_of_every_version_is_read_and_written_as_it_was() {
+    for (version, text) in (1..).zip(VERSIONS) {
+        let fixtures = fixtures(text);
+        let mut wrong = String::new();
+        for (name, body) in all(version) {
+            let written = frame(body.clone());
+            let kept = fixtures.get(name).cloned().unwrap_or_default();
+            let read: Vec<_> =
+                open(kept.clone()).map(|message| message.ok().and_then(|m| m.body)).collect();
+            if read != [Some(body)] || written != kept {
+                writeln!(wrong, "{name} {}", hex(&written)).expect("a String grows");
+            }
         }
+        assert!(wrong.is_empty(), "otherwise than v{version}.hex says:\n{wrong}");
+        let known: BTreeSet<&str> = all(version).into_iter().map(|(name, _)| name).collect();
+        let kept: BTreeSet<&str> = fixtures.keys().copied().collect();
+        assert_eq!(kept, known, "a line without a value, or the other way round");
     }
-    assert!(wrong.is_empty(), "read or written in another way than v1.hex says:\n{wrong}");
-    let known: BTreeSet<&str> = all().into_iter().map(|(name, _)| name).collect();
-    let kept: BTreeSet<&str> = fixtures.keys().copied().collect();
-    assert_eq!(kept, known, "a line without a value, or the other way round");
 }
 
 #[test]
@@ -252,7 +256,7 @@ fn no_kind_of_message_is_without_a_line() {
             }
         }
     };
-    let kinds: BTreeSet<u32> = all().iter().map(kind).collect();
+    let kinds: BTreeSet<u32> = all(VERSION).iter().map(kind).collect();
     let proto = include_str!("../proto/peer.proto");
     let body = proto.split("oneof body {").nth(1).and_then(|rest| rest.split('}').next());
     let numbers = body.expect("messages have a body").lines().filter_map(|line| {
@@ -264,5 +268,6 @@ fn no_kind_of_message_is_without_a_line() {
 
 #[test]
 fn the_version_has_its_fixtures() {
-    assert_eq!(VERSION, 1, "a new version: keep v1.hex, and add its own file of fixtures here");
+    let newest = VERSIONS.len();
+    assert_eq!(VERSION as usize, newest, "a new version: keep the files, and add one of its own");
 }

@@ -79,6 +79,9 @@ fn start(start: Start) -> Result<(), String> {
     Ok(())
 }
 
+/// How often expired keys are looked for.
+const EXPIRY: Duration = Duration::from_millis(100);
+
 fn run(settings: Settings) -> Result<(), String> {
     log(&settings);
     let clients = raise_descriptors(settings.maxclients(), settings.http_connections());
@@ -158,7 +161,7 @@ fn run(settings: Settings) -> Result<(), String> {
     durability::close(&node)
 }
 
-/// Runs what is due every second and every step of the balance, until a signal or SHUTDOWN asks to stop.
+/// Runs what is due every second, at every look for expired keys and every step of the balance, until a signal or SHUTDOWN asks to stop.
 ///
 /// # Errors
 /// If replication reports that this node must not go on; says why.
@@ -168,6 +171,7 @@ async fn until_stopped(
     mut interrupt: Signal,
 ) -> Result<(), String> {
     let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut expiry = tokio::time::interval(EXPIRY);
     let mut step = tokio::time::interval(front::balance::STEP);
     let node = &*front.engine.node;
     let balanced = node.settings.threads() > 1;
@@ -176,6 +180,7 @@ async fn until_stopped(
     while !node.stopping.load(Ordering::Acquire) {
         tokio::select! {
             _ = second.tick() => node.tick(),
+            _ = expiry.tick() => node.expire(),
             _ = step.tick(), if balanced => front.balance.look(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,

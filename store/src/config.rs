@@ -57,6 +57,11 @@ impl HybridClock {
         HybridClock { last: AtomicU64::new(0), now_ms }
     }
 
+    /// The time in milliseconds, no earlier than that of any tick.
+    pub(crate) fn now(&self) -> u64 {
+        (self.now_ms)().max(self.last.load(Ordering::Relaxed) >> 16)
+    }
+
     pub(crate) fn tick(&self) -> u64 {
         let wall = (self.now_ms)() << 16;
         let step = |last: u64| Some(wall.max(last + 1));

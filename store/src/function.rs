@@ -22,6 +22,10 @@ pub trait Observer: Send + Sync + Debug {
     /// A value has changed, by a command of this node or by what a peer sent. Called only while
     /// somebody listens ([`Store::listen`](crate::Store::listen)), after the shard was unlocked.
     fn changed(&self, function: &Function, object: &[u8], name: &[u8], kind: Type);
+
+    /// A key has expired, as this node sees it. Called once for each deadline, after the shard was
+    /// unlocked.
+    fn expired(&self, _function: &Function, _key: &[u8], _kind: Type) {}
 }
 
 /// What all functions of a store share: the observer and the journal.
@@ -102,6 +106,10 @@ pub struct Function {
     pub(crate) vector: Mutex<Arc<Context>>,
     /// How many bytes the removal log may take.
     pub(crate) log_limit: usize,
+    /// When the first key of any shard may have expired, in milliseconds.
+    pub(crate) first_deadline: AtomicU64,
+    /// How long after their deadlines this node takes back the memory of keys: see `expiry`.
+    pub(crate) turn: u64,
 }
 
 impl Function {
@@ -131,6 +139,8 @@ impl Function {
             joining: Mutex::new(Joining::new(writers)),
             vector: Mutex::default(),
             log_limit: config.removal_log_bytes,
+            first_deadline: AtomicU64::new(u64::MAX),
+            turn: config.replica.0,
         });
         if function.hooks.tracked() {
             function.track();
@@ -180,6 +190,13 @@ impl Function {
         self.seq.0.fetch_max(seq, Ordering::Relaxed);
     }
 
+    /// The time by which keys expire: milliseconds of Unix time by this node's hybrid logical clock, never
+    /// going back.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
     pub(crate) fn tick(&self) -> u64 {
         self.clock.tick()
     }
@@ -200,6 +217,13 @@ impl Function {
             && let (Some(observer), Some(me)) = (self.hooks.observer.get(), self.me.upgrade())
         {
             observer.wrote(&me);
+        }
+    }
+
+    /// Tells the observer that a key has expired. To be called without a lock of a shard.
+    pub(crate) fn tell_expired(&self, key: &[u8], kind: Type) {
+        if let Some(observer) = self.hooks.observer.get() {
+            observer.expired(self, key, kind);
         }
     }
 

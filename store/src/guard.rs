@@ -2,10 +2,11 @@
 
 use std::ops::Deref;
 
-use miso_crdt::{Crdt, Delta, Dot, Kind, Type, Value};
+use miso_crdt::{Crdt, Delta, Dot, Kind, Type, Value, Writers};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
+use crate::deadlines::Due;
 use crate::function::Function;
 use crate::joining::LOCAL;
 use crate::mint::Mint;
@@ -102,33 +103,70 @@ impl<'a> ShardGuard<'a> {
     /// changed.
     ///
     /// # Errors
-    /// If the name holds another type; then nothing is changed.
+    /// If the name holds another type, or the object is a plain key; then nothing is changed.
     pub fn write<K: Kind, R>(
         &mut self,
-        (hash, object, name): (u64, &[u8], &[u8]),
+        key: (u64, &[u8], &[u8]),
         update: impl FnOnce(&mut K::State, &mut Mint<'_>, Option<&mut <K::State as Crdt>::Delta>) -> R,
+    ) -> Result<(R, bool), WrongType> {
+        self.write_with::<K, R>(key, |state, _, mint, change| update(state, mint, change))
+    }
+
+    /// As [`ShardGuard::write`]; `update` gets the writers that the function knows, too. Of a plain type
+    /// it does not look whether the key holds another: see [`ShardGuard::write_plain`].
+    #[inline]
+    pub(crate) fn write_with<K: Kind, R>(
+        &mut self,
+        (hash, object, name): (u64, &[u8], &[u8]),
+        update: impl FnOnce(
+            &mut K::State,
+            &Writers,
+            &mut Mint<'_>,
+            Option<&mut <K::State as Crdt>::Delta>,
+        ) -> R,
     ) -> Result<(R, bool), WrongType> {
         let shard = &mut *self.shard;
         let (held, new) = shard.objects.get_or_insert_hashed(hash, object, Object::default);
         let before = Presence::before(held, new, shard.absent);
-        let slot = held.get_or_insert(name, K::TYPE);
+        let mut slot = held.get_or_insert(name, K::TYPE);
         let journal = self.function.hooks.journal();
         // Counters are noted by key alone, and only once an interval: see `Shard::collect_changes`.
         let was_present = slot.value().is_some();
         let counts = matches!(K::TYPE, Type::GCounter | Type::PnCounter);
         let mut mint = Mint::new(self.function, shard.flushed);
-        let state = slot.write::<K>()?;
+        if !K::TYPE.is_plain() && !new && !was_present && !name.is_empty() {
+            // A name is new in an object, which may be a plain key.
+            let now = || self.function.now();
+            if held.is_plain_key(now, &shard.writers) {
+                held.settle(name);
+                return Err(WrongType::PlainKey);
+            }
+            slot = held.get_or_insert(name, K::TYPE);
+        }
+        let state = if K::TYPE.is_plain() {
+            K::of_mut(slot.value_mut(K::TYPE)).expect("room was made for the type")
+        } else {
+            slot.write::<K>()?
+        };
+        let first_end = if K::TYPE.is_plain() { state.first_end(0) } else { u64::MAX };
+        let writers = &*shard.writers;
         let mut own = None;
         let result = if journal.is_some() && !counts {
             let delta = own.insert(Delta::empty(K::TYPE));
-            update(state, &mut mint, K::delta_mut(delta))
+            update(state, writers, &mut mint, K::delta_mut(delta))
         } else if shard.tracked && !counts {
             let group = shard.pending.group(&mut shard.key, (object, name, K::TYPE));
-            update(state, &mut mint, K::delta_mut(group))
+            update(state, writers, &mut mint, K::delta_mut(group))
         } else {
-            update(state, &mut mint, None)
+            update(state, writers, &mut mint, None)
         };
         let blank = state.is_blank();
+        if K::TYPE.is_plain() {
+            let ends = state.first_end(0);
+            if ends < first_end {
+                self.function.note_deadline(&mut shard.deadlines, hash, ends);
+            }
+        }
         if let Some(journal) = journal
             && mint.used()
         {
@@ -195,7 +233,7 @@ impl<'a> ShardGuard<'a> {
             return false;
         }
         let context = self.function.context();
-        let changed = self.change_each((hash, object, name), |value, mint, group| {
+        let changed = self.change_each((hash, object, name), |value, _, mint, group| {
             value.reset(&context, mint, group);
         });
         changed.into_iter().for_each(|kind| self.changes.note(object, name, kind));
@@ -211,16 +249,16 @@ impl<'a> ShardGuard<'a> {
         (hash, object, name): (u64, &[u8], &[u8]),
         gone: impl Fn(Dot) -> bool,
     ) {
-        self.change_each((hash, object, name), |value, mint, group| {
+        self.change_each((hash, object, name), |value, _, mint, group| {
             value.adopt(&gone, mint, group);
         });
     }
 
     /// Changes each value under a name, which there must be. Answers the types of those that it changed.
-    fn change_each(
+    pub(crate) fn change_each(
         &mut self,
         (hash, object, name): (u64, &[u8], &[u8]),
-        mut change: impl FnMut(&mut Value, &mut Mint<'_>, Option<&mut Delta>),
+        mut change: impl FnMut(&mut Value, &Writers, &mut Mint<'_>, Option<&mut Delta>),
     ) -> SmallVec<[Type; 1]> {
         let shard = &mut *self.shard;
         let mut changed = SmallVec::new();
@@ -236,12 +274,12 @@ impl<'a> ShardGuard<'a> {
             let (pending, room) = (&mut shard.pending, &mut shard.key);
             let group = shard.tracked.then(|| pending.group(room, (object, name, kind)));
             let Some(journal) = journal else {
-                change(value, &mut mint, group);
+                change(value, &shard.writers, &mut mint, group);
                 changed.extend(mint.used().then_some(kind));
                 return;
             };
             let mut own = Delta::empty(kind);
-            change(value, &mut mint, Some(&mut own));
+            change(value, &shard.writers, &mut mint, Some(&mut own));
             if mint.used() {
                 changed.push(kind);
                 let (to, key) = ((journal, self.function.writes_head()), (object, name));
@@ -292,6 +330,31 @@ impl<'a> ShardGuard<'a> {
         if !other.shard.writes.is_empty() {
             self.shard.writes.take(&mut other.shard.writes);
         }
+    }
+
+    /// Notes for the observer that a value has changed.
+    pub(crate) fn note_change(&mut self, object: &[u8], name: &[u8], kind: Type) {
+        self.changes.note(object, name, kind);
+    }
+
+    /// Notes that a key may expire at `at`.
+    pub(crate) fn note_deadline(&mut self, hash: u64, at: u64) {
+        self.function.note_deadline(&mut self.shard.deadlines, hash, at);
+    }
+
+    /// As [`Deadlines::push`](crate::deadlines::Deadlines::push).
+    pub(crate) fn note_due(&mut self, at: u64, hash: u64, due: Due) {
+        self.shard.deadlines.push(at, hash, due);
+    }
+
+    /// As [`Deadlines::take`](crate::deadlines::Deadlines::take).
+    pub(crate) fn take_due(&mut self, now: u64) -> Option<(u64, u64, Due)> {
+        self.shard.deadlines.take(now)
+    }
+
+    /// Tells those that watch a key that it has expired.
+    pub(crate) fn note_expired(&mut self, key: &[u8]) {
+        self.shard.changed(key);
     }
 
     /// The function that the shard is of.

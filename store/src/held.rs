@@ -5,11 +5,12 @@
 //! in ascending order, so that no step locks twice and no two transactions wait for each other. All
 //! that is done to the shards held is journaled as one.
 
-use miso_crdt::Table;
+use miso_crdt::{Table, Writers};
 
 use crate::function::Function;
 use crate::guard::{Changes, ShardGuard};
 use crate::object::Object;
+use crate::plain::{Shown, shown};
 
 /// How often a random object is drawn before the objects are walked through.
 const TRIES: usize = 32;
@@ -76,14 +77,16 @@ impl<'a> Held<'a> {
         self.with(self.function.shard_of(hash), |guard| work(guard, hash))
     }
 
-    /// Visits about `count` objects from `cursor` on (0 begins); answers the cursor to go on from,
-    /// 0 at the end. As [`Table::scan`](miso_crdt::Table::scan), over all shards.
+    /// Visits about `count` keys from `cursor` on (0 begins), and tells what they are; answers the cursor
+    /// to go on from, 0 at the end. What is absent or has expired is passed over. As
+    /// [`Table::scan`](miso_crdt::Table::scan), over all shards.
     pub fn scan(
         &mut self,
         cursor: u64,
         count: usize,
-        mut visit: impl FnMut(&[u8], &Object),
+        mut visit: impl FnMut(&[u8], Shown<'_>, &Writers),
     ) -> u64 {
+        let now = self.function.now();
         let shards = self.function.shards();
         let bits = shards.trailing_zeros();
         let mut shard = (cursor & (shards as u64 - 1)) as usize;
@@ -94,7 +97,9 @@ impl<'a> Held<'a> {
             order = self.with(shard, |guard| {
                 guard.objects().scan(order, left, |key, object| {
                     seen += 1;
-                    visit(key, object);
+                    if let Some(shown) = shown(object, now, guard.writers()) {
+                        visit(key, shown, guard.writers());
+                    }
                 })
             });
             left = left.saturating_sub(seen);
@@ -113,6 +118,7 @@ impl<'a> Held<'a> {
     /// An object that does not read as absent, chosen by the random numbers that `random` gives; none
     /// if there are none.
     pub fn random(&mut self, mut random: impl FnMut() -> u64) -> Option<Box<[u8]>> {
+        let now = self.function.now();
         let sizes: Vec<usize> = (0..self.function.shards())
             .map(|shard| self.with(shard, |guard| guard.present()))
             .collect();
@@ -120,7 +126,10 @@ impl<'a> Held<'a> {
         let mut place = (random() % total.max(1) as u64) as usize;
         for (shard, size) in sizes.into_iter().enumerate() {
             if place < size {
-                return self.with(shard, |guard| random_of(guard.objects(), &mut random));
+                return self.with(shard, |guard| {
+                    let there = |object: &Object| !object.is_absent_at(now, guard.writers());
+                    random_of(guard.objects(), there, &mut random)
+                });
             }
             place -= size;
         }
@@ -130,10 +139,14 @@ impl<'a> Held<'a> {
 
 /// A present object of a table. Absent ones are few, unless many were deleted at once; so a few tries
 /// find one, and if not, the first in the order of the table does.
-fn random_of(objects: &Table<Object>, random: &mut impl FnMut() -> u64) -> Option<Box<[u8]>> {
+fn random_of(
+    objects: &Table<Object>,
+    there: impl Fn(&Object) -> bool,
+    random: &mut impl FnMut() -> u64,
+) -> Option<Box<[u8]>> {
     for _ in 0..TRIES {
         let (key, object) = objects.random(&mut *random)?;
-        if !object.is_absent() {
+        if there(object) {
             return Some(Box::from(key));
         }
     }
@@ -141,7 +154,7 @@ fn random_of(objects: &Table<Object>, random: &mut impl FnMut() -> u64) -> Optio
     let mut cursor = 0;
     loop {
         cursor = objects.scan(cursor, STEP, |key, object| {
-            if found.is_none() && !object.is_absent() {
+            if found.is_none() && there(object) {
                 found = Some(Box::from(key));
             }
         });

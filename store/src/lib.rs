@@ -16,16 +16,19 @@
 //! ```text
 //! durable/{checkpoint, recover, replay}   a store and its data directory
 //! store                                   all functions of a node
-//! replica, retire, held                   a function among others; several shards at once
+//! replica, retire, held, expiry           a function among others; several shards at once
+//! plain                                   plain keys: what is there at a moment
 //! guard, mint                             what is done under a shard's lock
 //! function                                shards, sequence, causal context
 //! shard                                   objects, and what of them has changed
 //! durable/{writes, records}, joining      bytes of records; what replication keeps
-//! object, pending, removals, config, journal
+//! object, pending, removals, deadlines, config, journal
 //! ```
 
 mod config;
+mod deadlines;
 mod durable;
+mod expiry;
 mod function;
 mod guard;
 mod held;
@@ -34,6 +37,7 @@ pub mod journal;
 mod mint;
 mod object;
 mod pending;
+mod plain;
 mod removals;
 mod replica;
 mod retire;
@@ -44,6 +48,7 @@ mod tests;
 
 pub use config::{Clock, Config};
 pub use durable::{Recovery, check, recover, repair};
+pub use expiry::Expired;
 pub use function::{Function, Observer};
 pub use guard::ShardGuard;
 pub use held::Held;
@@ -52,6 +57,7 @@ pub use mint::Mint;
 pub use miso_crdt as crdt;
 pub use miso_crdt::table::{hash, seed_hashes};
 pub use object::{Names, Object, Slot, WrongType};
+pub use plain::{Misfit, Shown};
 pub use replica::{Buckets, Joined, Named, Outgoing};
 pub use retire::Deleting;
 pub use shard::Shard;

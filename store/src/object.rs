@@ -1,10 +1,15 @@
 //! An object: a few names, or a million, with a value each.
 
-use miso_crdt::{Crdt, Delta, Kind, Table, Thin, Type, Value};
+use miso_crdt::{Crdt, Delta, Kind, Table, Thin, Type, Value, Writers, plain};
 
-/// The name holds a value of another type.
+/// Why a value of a type cannot stand under a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct WrongType;
+pub enum WrongType {
+    /// The name holds a value of another type.
+    Other,
+    /// The object is a plain key, which has no names.
+    PlainKey,
+}
 
 /// Up to this many names stand in a list; beyond, in a table.
 const FEW: usize = 8;
@@ -104,6 +109,22 @@ impl Slot {
         self.values().iter().find(|value| !value.is_absent())
     }
 
+    /// The value that the name reads as at `now`: as [`Slot::value`], but of plain values, which may have
+    /// expired, the newest that is there. So two nodes that hold the same and have the same time show the
+    /// same.
+    #[must_use]
+    pub fn value_at(&self, now: u64, writers: &Writers) -> Option<&Value> {
+        if let Slot::Single(value) = self {
+            return plain::exists(value, now, writers).then_some(value);
+        }
+        let there = self.values().iter().filter(|value| plain::exists(value, now, writers));
+        // MISO's own types, which have the least tags, come first as ever.
+        there.reduce(|best, value| match (plain::is_plain(best), plain::is_plain(value)) {
+            (true, true) if plain::newest(best, writers) <= plain::newest(value, writers) => value,
+            _ => best,
+        })
+    }
+
     /// The types of all values that are not absent.
     pub fn types(&self) -> impl Iterator<Item = Type> + '_ {
         self.values().iter().filter(|value| !value.is_absent()).map(Value::kind)
@@ -121,7 +142,7 @@ impl Slot {
             }
         }
         let state = self.values().iter().find_map(K::of).filter(|state| !state.is_absent());
-        if state.is_none() && self.value().is_some() { Err(WrongType) } else { Ok(state) }
+        if state.is_none() && self.value().is_some() { Err(WrongType::Other) } else { Ok(state) }
     }
 
     /// The state of type `K`, made empty if nothing of that type is there.
@@ -206,6 +227,27 @@ impl Object {
         }
     }
 
+    /// Whether it reads as absent at `now`: all that it holds is gone or has expired.
+    #[must_use]
+    pub fn is_absent_at(&self, now: u64, writers: &Writers) -> bool {
+        let there = |slot: &Slot| slot.value_at(now, writers).is_some();
+        match &self.names {
+            None => true,
+            Some(Names::One(_, slot)) => !there(slot),
+            // A plain value is the only one of its object, unless nodes made both while apart.
+            Some(Names::Few(list)) => !list.iter().any(|thin| there(thin.header())),
+            Some(Names::Many(many)) => many.present == 0 || self.all().all(|(_, s)| !there(s)),
+        }
+    }
+
+    /// Whether it is a plain key at `now`: a plain value stands under the empty name and is there.
+    pub(crate) fn is_plain_key(&self, now: impl FnOnce() -> u64, writers: &Writers) -> bool {
+        self.get(b"").is_some_and(|slot| {
+            slot.values().iter().any(plain::is_plain)
+                && slot.value_at(now(), writers).is_some_and(plain::is_plain)
+        })
+    }
+
     /// What `name` holds.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Slot> {
@@ -213,6 +255,14 @@ impl Object {
             Names::One(only, slot) => (only.bytes() == name).then_some(slot),
             Names::Few(list) => list.iter().find(|thin| thin.bytes() == name).map(Thin::header),
             Names::Many(many) => many.table.get(name),
+        }
+    }
+
+    /// The value of `name` if that is the object's only name, and no other value stands under it.
+    pub(crate) fn only(&self, name: &[u8]) -> Option<&Value> {
+        match &self.names {
+            Some(Names::One(only, Slot::Single(value))) if only.bytes() == name => Some(value),
+            _ => None,
         }
     }
 

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use miso_crdt::{Context, Dot, ReplicaId, Seen, Value, Writer};
+use miso_crdt::{Context, Dot, ReplicaId, Seen, Writer};
 
 use crate::durable::records;
 use crate::function::Function;
@@ -203,9 +203,5 @@ impl Function {
 
 /// Whether something of a slot was counted by some writers.
 fn counts(slot: &Slot, which: impl Fn(Dot) -> bool) -> bool {
-    slot.values().iter().any(|value| match value {
-        Value::GCounter(counter) | Value::PnCounter(counter) => counter.counts(&which),
-        Value::OrMap(map) => map.counts(&which),
-        _ => false,
-    })
+    slot.values().iter().any(|value| value.counts(&which))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::config::{Config, HybridClock};
+use crate::expiry::Expired;
 use crate::function::{Function, Hooks, Observer};
 use crate::journal::Journal;
 
@@ -99,6 +100,20 @@ impl Store {
     pub fn functions(&self) -> Vec<Arc<Function>> {
         let mut all: Vec<_> = self.functions.read().values().cloned().collect();
         all.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        all
+    }
+
+    /// Looks after keys that have expired, in all functions: see [`Function::expire`]. To be called a
+    /// few times a second.
+    pub fn expire(&self) -> Expired {
+        let due: Vec<_> =
+            self.functions.read().values().filter(|function| function.is_due()).cloned().collect();
+        let mut all = Expired::default();
+        for function in due {
+            let found = function.expire();
+            all.keys += found.keys;
+            all.more |= found.more;
+        }
         all
     }
 

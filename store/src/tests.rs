@@ -66,8 +66,8 @@ fn a_name_has_one_type_and_deletion_frees_it() {
     }
     {
         let mut shard = function.lock(function.shard_of(hash));
-        assert_eq!(shard.read::<kind::OrSet>(hash, b"o", b"n0"), Err(WrongType));
-        assert_eq!(shard.read::<kind::PnCounter>(hash, b"o", b"n0"), Err(WrongType));
+        assert_eq!(shard.read::<kind::OrSet>(hash, b"o", b"n0"), Err(WrongType::Other));
+        assert_eq!(shard.read::<kind::PnCounter>(hash, b"o", b"n0"), Err(WrongType::Other));
         assert!(shard.delete(hash, b"o", b"n0") && !shard.delete(hash, b"o", b"n0"));
     }
     assert!(put(&function, b"o", b"n0", b"x"));
@@ -189,7 +189,7 @@ fn a_scan_over_shards_returns_every_object() {
     let mut seen = std::collections::BTreeSet::new();
     let mut cursor = 0;
     loop {
-        cursor = Held::none(&function).scan(cursor, 100, |key, _| {
+        cursor = Held::none(&function).scan(cursor, 100, |key, _, _| {
             assert!(seen.insert(key.to_vec()));
         });
         if cursor == 0 {
@@ -314,11 +314,12 @@ fn types_that_clash_read_the_same_in_any_order_of_arrival() {
             Type::MvRegister => write!(MvRegister, |r, mint, d| r.set(b"x", mint, d)),
             Type::EwFlag => write!(EwFlag, |f, mint, d| f.enable(mint, d)),
             Type::OrMap => write!(OrMap, |m, mint, d| m.set(b"x", b"1", mint, d)),
+            _ => unreachable!("MISO's own types stand under names"),
         }
     }
     let batches: Vec<(ReplicaId, Outgoing)> = (10..)
         .map(ReplicaId)
-        .zip(Type::ALL)
+        .zip(Type::OWN)
         .map(|(id, kind)| {
             let store = Store::new(Config::new(id, 1, Arc::new(|| 1)));
             store.track();
@@ -344,7 +345,7 @@ fn types_that_clash_read_the_same_in_any_order_of_arrival() {
         rng.shuffle(&mut order);
         order.truncate(2 + round % (batches.len() - 1));
         let (shown, types) = read(&order);
-        let mut expected: Vec<Type> = order.iter().map(|at| Type::ALL[*at]).collect();
+        let mut expected: Vec<Type> = order.iter().map(|at| Type::OWN[*at]).collect();
         expected.sort_unstable();
         assert_eq!((shown, types), (expected.first().copied(), expected), "in the order {order:?}");
     }
@@ -357,9 +358,7 @@ fn objects_that_read_as_absent_are_not_counted() {
         let mut present = 0;
         let mut cursor = 0;
         loop {
-            cursor = Held::none(function).scan(cursor, 100, |_, object| {
-                present += usize::from(!object.is_absent());
-            });
+            cursor = Held::none(function).scan(cursor, 100, |_, _, _| present += 1);
             if cursor == 0 {
                 return present;
             }

@@ -1,7 +1,7 @@
 //! Files of every format that there was are read by this build, with all that is in them.
 //!
 //! `fixtures/format-N` is a data directory as format N has it, and `expected.txt` what it comes to.
-//! `format-1` was written by the first version, `format-2` by `write_the_newest` below. When the format
+//! `format-1` was written by the first version, later ones by `write_the_newest` below. When the format
 //! changes: raise the version, add a directory, and leave the old ones alone.
 
 use std::fmt::Write as _;
@@ -9,12 +9,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use miso_store::crdt::plain::{self, FOREVER, hll::Registers, items::Mode};
 use miso_store::crdt::{ReplicaId, Type, Value, Writers, kind};
 use miso_store::journal::{Disk, Options, RealDisk};
 use miso_store::{Config, Function, Recovery, Retirement, Store};
 
 /// The types that formats up to the newest know. A new tag is a new format.
-const TYPES: [(u8, &str); 7] = [
+const TYPES: [(u8, &str); 12] = [
     (1, "gcounter"),
     (2, "pncounter"),
     (3, "gset"),
@@ -22,6 +23,11 @@ const TYPES: [(u8, &str); 7] = [
     (5, "mvreg"),
     (6, "ewflag"),
     (7, "ormap"),
+    (8, "string"),
+    (9, "hash"),
+    (10, "set"),
+    (11, "zset"),
+    (12, "hyperloglog"),
 ];
 
 fn fixtures() -> PathBuf {
@@ -57,8 +63,10 @@ impl Drop for Directory {
     }
 }
 
+const NOW: u64 = 1_700_000_000_000;
+
 fn config(replica: ReplicaId) -> Config {
-    Config::new(replica, 2, Arc::new(|| 1_700_000_000_000))
+    Config::new(replica, 2, Arc::new(|| NOW))
 }
 
 fn open(disk: &Arc<dyn Disk>) -> Recovery {
@@ -82,7 +90,26 @@ fn shown(value: &Value, writers: &Writers) -> String {
                 .filter_map(|(name, _)| Some(format!("{}={}", text(name), field(name)?)))
                 .collect()
         }
+        Value::PlainString(string) => {
+            string.values(NOW, writers).into_iter().map(|value| text(&value)).collect()
+        }
+        Value::PlainHash(hash) => {
+            let fields = hash.fields(NOW, writers);
+            fields.map(|(name, value)| format!("{}={}", text(name), text(&value))).collect()
+        }
+        Value::PlainSet(set) => set.iter(NOW, writers).map(|(member, _)| text(member)).collect(),
+        Value::PlainZSet(zset) => {
+            let score = |member: &[u8]| zset.score(member, NOW, writers).expect("it is there");
+            let members = zset.iter(NOW, writers);
+            members.map(|(member, _)| format!("{}={}", text(member), score(member))).collect()
+        }
+        Value::Hll(hll) => {
+            hll.registers(NOW, writers).map(|all| all.count().to_string()).into_iter().collect()
+        }
     };
+    if let Some(at) = plain::deadline(value, NOW, writers).filter(|at| *at != FOREVER) {
+        all.push(format!("until {at}"));
+    }
     all.sort();
     all.join(" ")
 }
@@ -141,7 +168,7 @@ fn files_of_every_format_are_read() {
         assert_eq!(all(&open(&disk).store), expected, "format {version}, written anew");
         read = version;
     }
-    assert_eq!(read, 2, "each format has its fixture");
+    assert_eq!(read, 3, "each format has its fixture");
 }
 
 #[test]
@@ -178,13 +205,45 @@ fn fill(function: &Function, text: &[u8]) {
     write!(OrMap, b"m", |m, mint, d| m.add(b"counted", 3, &writers, mint, d).is_ok());
     assert!(shard.delete(hash, b"o", b"g"));
     write!(GCounter, b"g", |c, mint, _| c.add(2, 0, mint).is_ok());
+    drop(shard);
+    fill_plain(function, text);
+}
+
+/// Plain keys: values, counts, deadlines, what was deleted and what has expired.
+fn fill_plain(function: &Function, text: &[u8]) {
+    macro_rules! write {
+        ($kind:ident, $key:literal, $update:expr) => {{
+            let hash = miso_store::hash($key);
+            let mut shard = function.lock(function.shard_of(hash));
+            _ = shard.write_plain::<kind::$kind, _>((hash, $key), NOW, $update).expect("its type");
+        }};
+    }
+    let later = NOW + 3_600_000;
+    write!(PlainString, b"string", |s, _, mint, d| s.set(text, FOREVER, mint, d));
+    write!(PlainString, b"cache", |s, _, mint, d| s.set(text, later, mint, d));
+    write!(PlainString, b"count", |s, at, mint, d| s.add(3, at, mint, d).is_ok());
+    let half = plain::fixed::parse(b"0.5").expect("a number");
+    write!(PlainString, b"sum", |s, at, mint, d| s.add_decimal(half, at, mint, d).is_ok());
+    write!(PlainString, b"gone", |s, at, mint, d| s.add(3, at, mint, d).is_ok());
+    write!(PlainString, b"gone", |s, at, mint, d| s.delete(at, mint, d));
+    write!(PlainHash, b"hash", |h, at, mint, d| h.set((text, b"1", FOREVER), at, mint, d));
+    write!(PlainHash, b"hash", |h, at, mint, d| h.set((b"timed", b"2", later), at, mint, d));
+    write!(PlainHash, b"hash", |h, at, mint, d| h.add((b"n", 2), at, mint, d).is_ok());
+    write!(PlainHash, b"hash", |h, at, mint, d| h.expire(later, at, mint, d));
+    write!(PlainSet, b"set", |s, at, mint, d| s.add(text, at, mint, d));
+    write!(PlainSet, b"set", |s, at, mint, d| s.add(b"removed", at, mint, d));
+    write!(PlainSet, b"set", |s, at, mint, d| s.remove(b"removed", at, mint, d));
+    write!(PlainZSet, b"zset", |z, at, mint, d| z.set((text, 1.5, Mode::Set), at, mint, d));
+    write!(PlainZSet, b"zset", |z, at, mint, d| z.add((b"sum", 2.0), at, mint, d).is_ok());
+    let some = Registers::of([text, b"x"]);
+    write!(Hll, b"hll", |h, at, mint, d| h.add(&some, at, mint, d));
 }
 
 /// Writes the fixture of the newest format: with `--ignored`, after the version was raised.
 #[test]
 #[ignore = "writes a fixture, once for each format"]
 fn write_the_newest() {
-    let path = fixtures().join("format-2");
+    let path = fixtures().join("format-3");
     assert!(!path.exists(), "fixtures of formats that were released are never changed");
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&path).expect("it can be made"));
     let store = open(&disk).store;

@@ -77,7 +77,7 @@ fn stack_exchange() {
         + INFO replication
         + INFO server
         - CLUSTER NODES
-        - GET __Booksleeve_TieBreak
+        + GET __Booksleeve_TieBreak
         + ECHO 0123456789abcdef
         ",
     );

@@ -334,14 +334,17 @@ fn the_view_is_read_only() {
         let reply = s.run(line).text();
         assert!(reply.starts_with("WRONGTYPE "), "{line}: {reply}");
     }
-    // The error names the command that does it.
-    let hint = s.run("HSET o gcounter 7").text();
-    assert!(hint.contains("GCOUNTER.ADD"), "{hint}");
-    let hint = s.run("HSET o mvreg x").text();
-    assert!(hint.contains("MVREG.SET"), "{hint}");
     assert_eq!(s.run("HGETALL o").to_string(), before);
-    assert_eq!(s.run("HSET absent f v").text().split(' ').next(), Some("WRONGTYPE"));
-    s.script("EXISTS absent => 0");
+    // The error names the command that does it.
+    s.script("GCOUNTER.ADD counted n 1 => 1\nMVREG.SET set n x => OK");
+    let hint = s.run("HSET counted n 7").text();
+    assert!(hint.contains("'counted'") && hint.contains("GCOUNTER.ADD"), "{hint}");
+    let hint = s.run("HSET set n x").text();
+    assert!(hint.contains("MVREG.SET"), "{hint}");
+    // Where there is no object, a plain hash begins, which has no names.
+    s.script("HSET absent f v => 1\nHGETALL absent => [\"f\", \"v\"] || {\"f\": \"v\"}");
+    let hint = s.run("GCOUNTER.ADD absent n 1").text();
+    assert!(hint.starts_with("WRONGTYPE ") && hint.contains("plain key"), "{hint}");
 }
 
 /// Objects, names and members are any bytes.

@@ -3,7 +3,7 @@
 //!
 //! - 4.1: `defects_nodes.rs` (d1); power cuts and copies in `store/src/journal/tests.rs` and the simulation.
 //! - 4.2, 4.3, 4.6: also beside the types in `crdt/src`.
-//! - 4.5: nothing expires yet.
+//! - 4.5: `plain.rs`, and `crdt/src/plain` for all types.
 //! - 4.8: `crdt/src/set.rs`, and `crdt/tests/model.rs` for all types.
 //! - 4.9: the simulation, in its hostile worlds, where messages are lost, doubled and overtaken.
 //! - 4.13: `storm.rs`.

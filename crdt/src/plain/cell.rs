@@ -116,6 +116,24 @@ impl<V: Item> Cell<V> {
         values.chain(live).min().unwrap_or(FOREVER)
     }
 
+    /// The first deadline after `after` of any that some of it has, its own or the key's; [`FOREVER`] if
+    /// there is none.
+    pub(super) fn first_end(&self, after: u64) -> u64 {
+        let first = |ends: [u64; 2]| ends.into_iter().filter(|end| *end > after).min();
+        match self {
+            Cell::None | Cell::Count { .. } => None,
+            Cell::One(value) => first([value.until(), value.under()]),
+            Cell::Full(full) => {
+                let values = full.values.iter().map(|value| [value.until(), value.under()]);
+                let live = full.counts.entries().iter().filter(|entry| entry.live());
+                let entries = live.map(|entry| [entry.tag.until, entry.tag.under]);
+                let terms = full.terms.iter().map(|term| [term.at, FOREVER]);
+                values.chain(entries).chain(terms).filter_map(first).min()
+            }
+        }
+        .unwrap_or(FOREVER)
+    }
+
     /// The latest deadline that has passed at `now`, its own or the key's, that some of it was
     /// written with or under; 0 if there is none.
     pub(super) fn ended(&self, now: u64) -> u64 {

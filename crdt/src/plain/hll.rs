@@ -19,7 +19,6 @@ use super::items::{Dotted, Item, decode_deadline, digest_words, encode_deadline}
 use super::keyed::{Element, Keyed, KeyedDelta};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::context::{Events, Writers};
-use crate::digest::digest_of;
 use crate::dot::Dot;
 
 /// How many bits of a hash choose the register.
@@ -283,15 +282,6 @@ impl Item for Sketch {
     fn under(&self) -> u64 {
         self.under
     }
-
-    // Nodes may have folded different sketches: what they add up to is the same.
-    fn digest_all(sketches: &[Sketch], _: &Writers) -> u64 {
-        let mut all = Registers::default();
-        sketches.iter().for_each(|sketch| _ = all.join(&sketch.registers));
-        let words = all.iter().map(|(at, rank)| [at as u8, (at >> 8) as u8, rank]);
-        let bytes: Vec<u8> = words.flatten().collect();
-        if bytes.is_empty() { 0 } else { digest_of(&bytes, 0) }
-    }
 }
 
 /// A HyperLogLog: the sketches stand in one cell under the empty name.
@@ -363,7 +353,7 @@ impl Hll {
 
     /// Folds sketches that `stable` says every node has, and has said so in its stream after all that
     /// it deleted before.
-    pub fn fold(&mut self, stable: impl Fn(Dot) -> bool) {
+    pub fn fold(&mut self, writers: &Writers, stable: impl Fn(Dot) -> bool) {
         let foldable = |cell: &Cell<Sketch>| {
             cell.values().iter().filter(|sketch| stable(sketch.dot)).count() > 1
         };
@@ -380,7 +370,13 @@ impl Hll {
                     match folded.iter_mut().find(same) {
                         Some(other) => {
                             other.registers.join(&sketch.registers);
-                            other.dot = sketch.dot;
+                            // The same on every node, so that all have the same digest in the end.
+                            let id = |dot: &Dot| (writers.id(dot.writer()), dot.seq());
+                            other.dot = if id(&other.dot) < id(&sketch.dot) {
+                                sketch.dot
+                            } else {
+                                other.dot
+                            };
                         }
                         None => folded.push(sketch),
                     }

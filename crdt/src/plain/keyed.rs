@@ -74,6 +74,8 @@ pub struct Keyed<V: Element> {
     under: usize,
     /// No such deadline is before this one.
     least_under: u64,
+    /// No deadline of a cell, its own or the key's when it was written, is before this one.
+    first_end: u64,
     /// The names of cells with deadlines of their own.
     timed: BTreeSet<Box<[u8]>>,
     pub(super) index: V::Index,
@@ -87,6 +89,7 @@ impl<V: Element> Default for Keyed<V> {
             live: 0,
             under: 0,
             least_under: FOREVER,
+            first_end: FOREVER,
             timed: BTreeSet::new(),
             index: V::Index::default(),
         }
@@ -125,6 +128,7 @@ struct Noted<P> {
     live: bool,
     under: u64,
     timed: bool,
+    first_end: u64,
     place: Option<P>,
 }
 
@@ -134,6 +138,7 @@ impl<P> Noted<P> {
             live: !cell.is_absent(),
             under: cell.least_under(),
             timed: cell.is_timed(),
+            first_end: cell.first_end(0),
             place: V::place(cell),
         }
     }
@@ -310,6 +315,7 @@ impl<V: Element> Keyed<V> {
         self.under = self.under + under(after) - under(before);
         let least = if self.under > 0 { self.least_under } else { FOREVER };
         self.least_under = least.min(after.under);
+        self.first_end = self.first_end.min(after.first_end);
         match (before.timed, after.timed) {
             (false, true) => _ = self.timed.insert(Box::from(name)),
             (true, false) => _ = self.timed.remove(name),
@@ -435,6 +441,10 @@ impl<V: Element> Keyed<V> {
     ) -> usize {
         let hold = self.hold();
         if self.shows_all(&hold, moment.now) {
+            // What has passed has been extended.
+            if self.first_end <= moment.now {
+                self.first_end = self.find_first_end(moment.now);
+            }
             return 0;
         }
         let spent = |cell: &Cell<V>| !Self::shows(cell, &hold, moment.now, moment.writers);
@@ -455,7 +465,18 @@ impl<V: Element> Keyed<V> {
                 change.forget_if_empty(name);
             }
         }
+        self.first_end = if spent.len() < most { self.find_first_end(moment.now) } else { 0 };
         spent.len()
+    }
+
+    /// The first deadline of a cell after `now`.
+    fn find_first_end(&self, now: u64) -> u64 {
+        if self.under > 0 {
+            self.cells.iter().map(|(_, cell)| cell.first_end(now)).min().unwrap_or(FOREVER)
+        } else {
+            let timed = self.timed.iter().filter_map(|name| self.cells.get(name));
+            timed.map(|cell| cell.first_end(now)).min().unwrap_or(FOREVER)
+        }
     }
 
     /// Deletes all that is stored here, which is what the context covers. Counts leave floors, since
@@ -508,6 +529,7 @@ impl<V: Element> Keyed<V> {
         self.life = Cell::None;
         // What is left is floors.
         (self.live, self.under, self.least_under) = (0, 0, FOREVER);
+        self.first_end = FOREVER;
         self.timed.clear();
         if let Some(change) = change {
             change.cells.retain(|_, cell| !cell.is_empty());
@@ -525,38 +547,6 @@ impl<V: Element> Keyed<V> {
         for name in names {
             self.touch(&name, |cell| edit(&name, cell));
         }
-    }
-
-    /// As [`crate::Counter::adopt`], of every cell.
-    pub fn take_over<E: Events>(
-        &mut self,
-        gone: impl Fn(Dot) -> bool,
-        events: &mut E,
-        mut change: Option<&mut KeyedDelta<V>>,
-    ) -> bool {
-        let mut any = false;
-        let edit = |name: &[u8], cell: &mut Cell<V>| {
-            any |= cell.take_over(&gone, events, change.as_mut().map(|change| change.cell(name)));
-        };
-        self.each(edit, |cell| cell.counts(&gone));
-        any
-    }
-
-    /// As [`crate::Counter::counts`], of any cell. Linear in the cells.
-    #[must_use]
-    pub fn counts(&self, which: impl Fn(Dot) -> bool) -> bool {
-        self.cells.iter().any(|(_, cell)| cell.counts(&which))
-    }
-
-    /// As [`crate::Counter::has_dead_entries`], of any cell. Linear in the cells.
-    #[must_use]
-    pub fn has_dead_entries(&self) -> bool {
-        self.cells.iter().any(|(_, cell)| cell.has_dead_entries())
-    }
-
-    /// Forgets floors, as [`crate::Counter::collect`] does.
-    pub fn collect(&mut self, applied: impl Fn(Dot, Dot) -> bool) {
-        self.each(|_, cell| cell.collect(&applied), Cell::has_dead_entries);
     }
 }
 
@@ -698,6 +688,40 @@ impl<V: Element> Crdt for Keyed<V> {
         delta.life.learn(context);
         delta.cells.iter().for_each(|(_, cell)| cell.learn(context));
         delta.cleared.iter().for_each(|cleared| context.join(cleared));
+    }
+
+    fn adopt<E: Events>(
+        &mut self,
+        gone: &impl Fn(Dot) -> bool,
+        events: &mut E,
+        mut change: Option<&mut KeyedDelta<V>>,
+    ) -> bool {
+        let mut any = false;
+        let edit = |name: &[u8], cell: &mut Cell<V>| {
+            any |= cell.take_over(gone, events, change.as_mut().map(|change| change.cell(name)));
+        };
+        self.each(edit, |cell| cell.counts(gone));
+        any
+    }
+
+    fn counts(&self, which: &impl Fn(Dot) -> bool) -> bool {
+        self.cells.iter().any(|(_, cell)| cell.counts(which))
+    }
+
+    fn has_dead_entries(&self) -> bool {
+        self.cells.iter().any(|(_, cell)| cell.has_dead_entries())
+    }
+
+    fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
+        self.each(|_, cell| cell.collect(applied), Cell::has_dead_entries);
+    }
+
+    fn first_end(&self, after: u64) -> u64 {
+        if self.live == 0 {
+            return if self.life.is_blank() { FOREVER } else { 0 };
+        }
+        let at = self.hold().at.filter(|at| *at > after);
+        self.first_end.min(at.unwrap_or(FOREVER))
     }
 
     fn heap_bytes(&self) -> usize {

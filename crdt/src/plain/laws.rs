@@ -6,7 +6,7 @@ use super::play::Played;
 use super::spec::Act;
 use super::{FOREVER, Hll, Moment, PlainHash, PlainSet, PlainString, PlainZSet};
 use crate::laws::Site;
-use crate::{ReplicaId, Writers};
+use crate::{Crdt, ReplicaId, Writers};
 
 /// What is done, and when.
 type Op = (Act, u64);
@@ -52,7 +52,7 @@ macro_rules! laws_of {
             $name: $state, Op = ops::<$state>(),
             |site, op| edit(site, *op),
             |state| read(state),
-            settle |state| state.collect(|_, _| true)
+            settle |state| Crdt::collect(state, &|_, _| true)
         })*
     };
 }

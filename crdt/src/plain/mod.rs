@@ -40,6 +40,7 @@ pub mod single;
 mod spec;
 pub mod string;
 mod update;
+mod value;
 pub mod zset;
 
 pub use hash::PlainHash;
@@ -47,4 +48,5 @@ pub use hll::Hll;
 pub use moment::{FOREVER, Moment, Refused};
 pub use set::PlainSet;
 pub use string::PlainString;
+pub use value::{deadline, delete, exists, expire, is_plain, is_spent, newest, reclaim, type_name};
 pub use zset::PlainZSet;

@@ -51,7 +51,7 @@ impl Events for Clocked {
 pub(super) struct Node<T: Crdt> {
     pub(super) state: T,
     id: ReplicaId,
-    writers: Writers,
+    pub(super) writers: Writers,
     context: Context,
     events: Clocked,
     change: T::Delta,

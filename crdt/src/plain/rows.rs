@@ -661,7 +661,7 @@ fn p3_del_beside_pfadd_leaves_exactly_what_it_had_not_seen() {
         let mut all = [a, b];
         exchange(&mut all);
         if fold {
-            all.iter_mut().for_each(|node| node.state.fold(|_| true));
+            all.iter_mut().for_each(|node| node.state.fold(&node.writers, |_| true));
         }
         [a, b] = all;
         a.pfadd(T + 1, "e2");
@@ -686,7 +686,10 @@ fn folding_on_one_node_alone_changes_nothing() {
     let mut all = [a, b];
     let count = hll_agreed(&mut all, T + 1);
     assert!((38..=42).contains(&count), "{count}");
-    all[0].state.fold(|_| true);
+    {
+        let node = &mut all[0];
+        node.state.fold(&node.writers, |_| true);
+    }
     assert_eq!(all[0].state.cells().get(b"").map(|cell| cell.values().len()), Some(1));
     assert_eq!(hll_agreed(&mut all, T + 1), count);
     assert!(all[1].pfdel(T + 2));

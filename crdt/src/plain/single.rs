@@ -116,33 +116,6 @@ impl<V: Item> Single<V> {
         }
         spent
     }
-
-    /// As [`crate::Counter::adopt`].
-    pub fn take_over<E: Events>(
-        &mut self,
-        gone: impl Fn(Dot) -> bool,
-        events: &mut E,
-        change: Option<&mut SingleDelta<V>>,
-    ) -> bool {
-        self.cell.take_over(&gone, events, change.map(|change| &mut change.cell))
-    }
-
-    /// As [`crate::Counter::counts`].
-    #[must_use]
-    pub fn counts(&self, which: impl Fn(Dot) -> bool) -> bool {
-        self.cell.counts(which)
-    }
-
-    /// As [`crate::Counter::has_dead_entries`].
-    #[must_use]
-    pub fn has_dead_entries(&self) -> bool {
-        self.cell.has_dead_entries()
-    }
-
-    /// As [`crate::Counter::collect`].
-    pub fn collect(&mut self, applied: impl Fn(Dot, Dot) -> bool) {
-        self.cell.collect(applied);
-    }
 }
 
 impl<V: Item> SingleDelta<V> {
@@ -222,6 +195,32 @@ impl<V: Item> Crdt for Single<V> {
     fn learn(delta: &SingleDelta<V>, context: &mut Context) {
         delta.cell.learn(context);
         delta.cleared.iter().for_each(|cleared| context.join(cleared));
+    }
+
+    fn adopt<E: Events>(
+        &mut self,
+        gone: &impl Fn(Dot) -> bool,
+        events: &mut E,
+        change: Option<&mut SingleDelta<V>>,
+    ) -> bool {
+        self.cell.take_over(gone, events, change.map(|change| &mut change.cell))
+    }
+
+    fn counts(&self, which: &impl Fn(Dot) -> bool) -> bool {
+        self.cell.counts(which)
+    }
+
+    fn has_dead_entries(&self) -> bool {
+        self.cell.has_dead_entries()
+    }
+
+    fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
+        self.cell.collect(applied);
+    }
+
+    fn first_end(&self, after: u64) -> u64 {
+        let remnant = self.cell.is_absent() && !self.cell.terms().is_empty();
+        if remnant { 0 } else { self.cell.first_end(after) }
     }
 
     fn heap_bytes(&self) -> usize {

@@ -235,6 +235,7 @@ impl Node {
                 on!(OrMap, |m, d| m.remove(&[f], &mut mint, Some(d)));
             }
             (Type::OrMap, _) => on!(OrMap, |m, d| m.clear(&context, &mut mint, Some(d))),
+            _ => unreachable!("the model plays MISO's own types"),
         }
         let used = mint.used.get();
         if state.is_blank() {

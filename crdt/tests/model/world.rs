@@ -26,7 +26,7 @@ impl World {
         let mut random = Random(seed);
         let count = 2 + random.below(3);
         let keys =
-            (0..1 + random.below(4)).map(|_| (random.below(2) as u8, *random.pick(Type::ALL)));
+            (0..1 + random.below(4)).map(|_| (random.below(2) as u8, *random.pick(Type::OWN)));
         let keys: BTreeSet<Key> = keys.collect();
         let mut world = World {
             keys: keys.into_iter().collect(),

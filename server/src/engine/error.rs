@@ -11,7 +11,9 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
 
 use miso_protocol::reply::{Reply, Resp};
-use miso_store::WrongType;
+use miso_store::crdt::Type;
+use miso_store::crdt::plain::Refused;
+use miso_store::{Misfit, WrongType};
 
 /// The most bytes of a client that an error repeats.
 const SHOWN_MAX: usize = 1024;
@@ -142,9 +144,14 @@ errors! {
     WrongType = "WRONGTYPE", "Operation against a key holding the wrong kind of value",
         "The name holds a value of another type",
         "Use the commands of its type, which MISO.TYPE tells";
-    ReadOnlyView = "WRONGTYPE",
-        "Objects are written by their types' commands, such as GCOUNTER.ADD, MVREG.SET or ORMAP.SET; H* commands show them read-only",
-        "A command of Redis would write an object", "Use the commands of the type";
+    ObjectWithNames(key, command) = "WRONGTYPE",
+        "Operation against a key holding the wrong kind of value: '{}' is an object with names; HGETALL shows it, and commands such as {} change it",
+        "A command about plain keys meets an object with names",
+        "Use the commands of its types, which MISO.OBJECT tells, or another key";
+    PlainKey = "WRONGTYPE",
+        "Operation against a key holding the wrong kind of value: it is a plain key, which has no names; TYPE tells which commands change it",
+        "A command about a name of an object meets a plain key",
+        "Use the commands of the key's type, or another object";
     UnknownType = "ERR", "unknown type name",
         "There is no type of this name", "See docs/commands.md for the types";
     Overflow = "ERR", "increment or decrement would overflow",
@@ -174,8 +181,20 @@ errors! {
     TooManyReplicas = "ERR", "max number of registered replicas reached",
         "MISO.REGISTER of one replica more than a node registers",
         "Take registrations back with MISO.UNREGISTER, or give them a shorter TTL";
-    InvalidExpire = "ERR", "invalid expire time in 'miso.register' command",
-        "A registration is to last no time, or more than a week", "Send 1 to 604800 seconds";
+    InvalidExpire(command) = "ERR", "invalid expire time in '{}' command",
+        "A time to live is 0, negative or too long",
+        "Send a positive number; MISO.REGISTER takes 1 to 604800 seconds";
+    ExpireNxAndOthers = "ERR",
+        "NX and XX, GT or LT options at the same time are not compatible",
+        "EXPIRE with NX and another condition", "Send one of them";
+    ExpireGtAndLt = "ERR", "GT and LT options at the same time are not compatible",
+        "EXPIRE with GT and LT", "Send one of them";
+    ExpireOption(option) = "ERR", "Unsupported option {}",
+        "EXPIRE with an unknown option", "Use NX, XX, GT or LT";
+    DecrementOverflow = "ERR", "decrement would overflow",
+        "DECRBY of the least integer", "Use INCRBY";
+    IncrementNaN = "ERR", "increment would produce NaN or Infinity",
+        "A float is incremented beyond what it can hold", "Send a smaller number";
     InvalidToken = "ERR", "invalid token, expected one of MISO.TOKEN",
         "A token is damaged or was never given out", "Send the reply of MISO.TOKEN as it is";
     // Nodes and the disk.
@@ -361,8 +380,40 @@ const ELSEWHERE: &[Row] = &[
 ];
 
 impl From<WrongType> for CommandError {
-    fn from(_: WrongType) -> CommandError {
-        CommandError::WrongType
+    fn from(why: WrongType) -> CommandError {
+        match why {
+            WrongType::Other => CommandError::WrongType,
+            WrongType::PlainKey => CommandError::PlainKey,
+        }
+    }
+}
+
+impl From<Refused> for CommandError {
+    fn from(why: Refused) -> CommandError {
+        match why {
+            Refused::NotInteger => CommandError::NotInteger,
+            Refused::NotFloat => CommandError::NotFloat,
+            Refused::Overflow => CommandError::Overflow,
+        }
+    }
+}
+
+impl CommandError {
+    /// Why a command about plain data does not fit `key`.
+    pub(crate) fn misfit(misfit: Misfit, key: &[u8]) -> CommandError {
+        let command = match misfit {
+            Misfit::Plain(_) => return CommandError::WrongType,
+            Misfit::Object(kind) => match kind {
+                Type::GCounter => "GCOUNTER.ADD",
+                Type::PnCounter => "PNCOUNTER.ADD",
+                Type::GSet => "GSET.ADD",
+                Type::OrSet => "ORSET.ADD",
+                Type::EwFlag => "EWFLAG.ENABLE",
+                Type::OrMap => "ORMAP.SET",
+                _ => "MVREG.SET",
+            },
+        };
+        CommandError::ObjectWithNames(key.into(), command.into())
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) mod subscriptions;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use miso_protocol::command::Table;
 use miso_replication::shell::Handle;
@@ -165,6 +165,14 @@ impl Node {
         let others = closing.iter().filter(|client| client.id != me);
         others.for_each(|client| client.kill());
         closing.iter().any(|client| client.id == me)
+    }
+
+    /// Called a few times a second: looks after keys that have expired, for as long as commands hardly
+    /// notice it.
+    pub(crate) fn expire(&self) {
+        const MOST: Duration = Duration::from_millis(25);
+        let began = Instant::now();
+        while self.store.expire().more && began.elapsed() < MOST {}
     }
 
     /// Called once a second: samples the counters, and closes clients that were idle for `timeout`.

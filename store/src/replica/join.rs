@@ -59,7 +59,7 @@ impl Function {
             let mut left = TURN;
             let mut prefetched = 0;
             let mut before: Option<&[u8]> = None;
-            let mut objects = 0;
+            let (mut objects, mut deadlines) = (0, Vec::new());
             while let Some(((shard_of, hash, at), after)) = rest.split_first() {
                 let change = &changes[*at];
                 let within = before == Some(&*change.object);
@@ -78,7 +78,8 @@ impl Function {
                 before = Some(&change.object);
                 let (object, name) = (&*change.object, &*change.name);
                 let seen = (&*known, self.seq());
-                let changed = shard.join(&mut objects, seen, *hash, change, claim);
+                let counted = (&mut objects, &mut deadlines);
+                let changed = shard.join(counted, seen, *hash, change, claim);
                 if let Some(removed) =
                     shard.note_removals((&known, self.seq()), event, object, name, &change.delta)
                 {
@@ -91,6 +92,9 @@ impl Function {
                         heard.push((*at, change.delta.kind()));
                     }
                 }
+            }
+            for (ends, hash) in deadlines {
+                self.note_deadline(&mut shard.deadlines, hash, ends);
             }
             // All at once: others that join want to count, too.
             self.count_objects(objects);

@@ -1,6 +1,6 @@
 //! What a shard remembers of what has gone: removals ahead of the vector, and floors.
 
-use miso_crdt::{Context, Delta, Dot, Type, Value, Writer};
+use miso_crdt::{Context, Delta, Dot, Type, Writer};
 
 use super::Shard;
 use crate::joining::LOCAL;
@@ -59,19 +59,15 @@ impl Shard {
 
     /// Whether a value may keep floors. Of a counter that is gone for good, as one that only this
     /// node added to, nothing is kept: it must not be listed until some peer's summary comes, which
-    /// may be never. Maps are not searched, since that is linear in their fields.
+    /// may be never. Values of many fields are not searched, since that is linear in those.
     pub(crate) fn may_keep_floors(&self, object: &[u8], name: &[u8], kind: Type) -> bool {
-        if !matches!(kind, Type::GCounter | Type::PnCounter | Type::OrMap) {
+        if !kind.has_counts() {
             return false;
         }
         let slot = self.objects.get(object).and_then(|object| object.get(name));
         let mut values = slot.map_or(&[][..], |slot| slot.values()).iter();
-        values.any(|value| match value {
-            Value::GCounter(counter) | Value::PnCounter(counter) => {
-                value.kind() == kind && counter.has_dead_entries()
-            }
-            value => value.kind() == kind,
-        })
+        let searched = !matches!(kind, Type::OrMap | Type::PlainHash | Type::PlainZSet);
+        values.any(|value| value.kind() == kind && (!searched || value.has_dead_entries()))
     }
 
     /// Lists the values that keep floors. Linear in what the shard holds.
@@ -80,14 +76,7 @@ impl Shard {
         for (object, held) in self.objects.iter() {
             for (name, slot) in held.all() {
                 for value in slot.values() {
-                    let floors = match value {
-                        Value::GCounter(counter) | Value::PnCounter(counter) => {
-                            counter.has_dead_entries()
-                        }
-                        Value::OrMap(map) => map.has_dead_entries(),
-                        _ => false,
-                    };
-                    if floors {
+                    if value.has_dead_entries() {
                         pending::key(object, name, value.kind(), &mut key);
                         self.floored.insert(Box::from(&*key));
                     }
@@ -102,16 +91,9 @@ impl Shard {
             let Some(held) = self.objects.get_mut(object) else { continue };
             let Some(slot) = held.get_mut(name) else { continue };
             let mut left = false;
-            slot.each_mut(|value| match value {
-                Value::GCounter(counter) | Value::PnCounter(counter) => {
-                    counter.collect(&applied);
-                    left |= counter.has_dead_entries();
-                }
-                Value::OrMap(map) => {
-                    map.collect(&applied);
-                    left |= map.has_dead_entries();
-                }
-                _ => {}
+            slot.each_mut(|value| {
+                value.collect(&applied);
+                left |= value.has_dead_entries();
             });
             if held.settle(name) {
                 self.objects.remove(object);

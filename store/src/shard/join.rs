@@ -48,10 +48,10 @@ impl Shard {
     }
 
     /// Joins a change, and counts by how many `objects` there are more; whether the value is different
-    /// now.
+    /// now. `deadlines` gets the time from which on it may expire, if that is new, and its hash.
     pub(crate) fn join(
         &mut self,
-        objects: &mut isize,
+        (objects, deadlines): (&mut isize, &mut Vec<(u64, u64)>),
         (known, own): (&Context, u64),
         hash: u64,
         change: &Change,
@@ -71,6 +71,7 @@ impl Shard {
         let slot = held.get_or_insert(name, kind);
         let was_present = slot.value().is_some();
         let value = slot.value_mut(kind);
+        let first_end = if kind.is_plain() { value.first_end(0) } else { u64::MAX };
         let changed = match claim {
             Claim::Delta => value.apply(&seen, &change.delta),
             Claim::Whole(context) => {
@@ -79,6 +80,10 @@ impl Shard {
                 value.apply(&seen, &delta)
             }
         };
+        let ends = if kind.is_plain() { value.first_end(0) } else { u64::MAX };
+        if ends < first_end {
+            deadlines.push((ends, hash));
+        }
         let is_present = slot.value().is_some();
         held.note_presence(was_present, is_present);
         let now = if held.settle(name) {

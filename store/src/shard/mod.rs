@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use miso_crdt::{Context, Kind, Table, Type, Value, Writers};
 
+use crate::deadlines::Deadlines;
 use crate::durable::writes::Writes;
 use crate::joining::LOCAL;
 use crate::object::{Object, Slot, WrongType};
@@ -37,6 +38,8 @@ pub struct Shard {
     pub(crate) absent: usize,
     /// By pending key: values that keep floors.
     pub(crate) floored: HashSet<Box<[u8]>>,
+    /// When keys may have expired.
+    pub(crate) deadlines: Deadlines,
     /// Room for a pending key, kept.
     pub(crate) key: Vec<u8>,
     /// What has been done under the lock that is held, for the journal.
@@ -86,6 +89,7 @@ impl Shard {
             ahead: HashMap::new(),
             absent: 0,
             floored: HashSet::new(),
+            deadlines: Deadlines::default(),
             key: Vec::new(),
             writes: Writes::default(),
         }
@@ -107,6 +111,16 @@ impl Shard {
     #[must_use]
     pub fn shared_writers(&self) -> Arc<Writers> {
         Arc::clone(&self.writers)
+    }
+
+    /// Whether there are peers to gather changes for.
+    pub(crate) fn tracked(&self) -> bool {
+        self.tracked
+    }
+
+    /// When something is due for a key that may have expired.
+    pub(crate) fn first_due(&self) -> Option<u64> {
+        self.deadlines.first()
     }
 
     /// Whether a CRDT has changes that await replication.

@@ -107,7 +107,7 @@ fn types(slot: &Slot) -> Vec<&'static str> {
     slot.types().map(|kind| prefix(kind).unwrap_or_default()).collect()
 }
 
-/// What the commands of a type begin with.
+/// What the commands of a type begin with; of plain types, which scenes do not play, nothing.
 fn prefix(kind: Type) -> Option<&'static str> {
     Some(match kind {
         Type::GCounter => "GCOUNTER",
@@ -117,6 +117,7 @@ fn prefix(kind: Type) -> Option<&'static str> {
         Type::MvRegister => "MVREG",
         Type::EwFlag => "EWFLAG",
         Type::OrMap => "ORMAP",
+        _ => return None,
     })
 }
 
@@ -140,5 +141,6 @@ fn show(value: &Value, writers: &Writers, field: &str) -> String {
             let value = map.get(field.as_bytes()).and_then(|field| field.value(writers));
             value.map_or_else(|| "nil".to_owned(), |value| text(&value))
         }
+        _ => "?".to_owned(),
     }
 }

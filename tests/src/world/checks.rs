@@ -220,7 +220,8 @@ impl World {
 pub(super) fn facts(function: &Function, (_, object, name, kind): &Place) -> Facts {
     let hash = miso_store::hash(object);
     let shard = function.lock(function.shard_of(hash));
-    let values = shard.slot(hash, object, name).map_or(&[][..], miso_store::Slot::values);
+    let slot = shard.objects().get_hashed(hash, object).and_then(|object| object.get(name));
+    let values = slot.map_or(&[][..], miso_store::Slot::values);
     let value: Option<&Value> = values.iter().find(|value| value.kind() == *kind);
     value.map(|value| Facts::of(value, shard.writers())).unwrap_or_default()
 }

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use miso_replication::node::Input;
 use miso_replication::{Ask, AskId, Time};
-use miso_store::Function;
+use miso_store::crdt::plain::hll::Registers;
+use miso_store::crdt::plain::items::Mode;
+use miso_store::crdt::plain::{FOREVER, fixed};
 use miso_store::crdt::{Type, kind};
+use miso_store::{Function, ShardGuard};
 
 use super::checks::facts;
 use super::oracle::{Facts, Known, Place};
@@ -62,8 +65,14 @@ impl World {
             _ => {}
         }
         let kind = Type::ALL[self.pick(Type::ALL.len())];
-        // Sometimes the same name with any type.
-        let slot = if self.percent(10) { b"any".to_vec() } else { kind.name().as_bytes().to_vec() };
+        // Sometimes the same name with any type, or the same key.
+        let any = self.percent(10);
+        let own = if any { b"any".to_vec() } else { kind.name().as_bytes().to_vec() };
+        let (object, slot) = if kind.is_plain() {
+            ([b"key:", own.as_slice()].concat(), Vec::new())
+        } else {
+            (object, own)
+        };
         for _ in 0..1 + self.rng.below(3) {
             self.edit(at, &function, (name.clone(), object.clone(), slot.clone(), kind));
         }
@@ -75,8 +84,9 @@ impl World {
     pub(super) fn edit(&mut self, at: usize, function: &Function, place: Place) {
         let before = facts(function, &place);
         let of_kind = |kind: &Type| (place.0.clone(), place.1.clone(), place.2.clone(), *kind);
+        let kinds = Type::ALL.iter().filter(|kind| kind.is_plain() == place.3.is_plain());
         let all_before: Vec<(Place, Facts)> =
-            Type::ALL.iter().map(of_kind).map(|at| (at.clone(), facts(function, &at))).collect();
+            kinds.map(of_kind).map(|at| (at.clone(), facts(function, &at))).collect();
         let (_, object, name, kind) = &place;
         let hash = miso_store::hash(object);
         let key = (hash, object.as_slice(), name.as_slice());
@@ -87,7 +97,8 @@ impl World {
         let mut amount = None;
         let mut shard = function.lock(function.shard_of(hash));
         // The server lets these wait.
-        let resets = dice == 0 || (*kind == Type::OrMap && !(4..7).contains(&dice));
+        let resets =
+            dice == 0 || kind.is_plain() || (*kind == Type::OrMap && !(4..7).contains(&dice));
         if resets && function.deletes_paused() {
             return;
         }
@@ -144,6 +155,10 @@ impl World {
                 .modify::<kind::OrMap, _>(key, |m, mint, d| m.remove(&field, mint, d))
                 .ok()
                 .map(|_| true),
+            _ => {
+                let edit = PlainEdit { kind: *kind, dice, n, element: e, word: &word };
+                edit.run(&mut shard, (hash, object), &mut amount)
+            }
         };
         drop(shard);
         if done != Some(true) {
@@ -179,5 +194,77 @@ impl World {
                 }
             }
         }
+    }
+}
+
+/// What a client does to a plain key.
+struct PlainEdit<'a> {
+    kind: Type,
+    dice: u64,
+    n: u64,
+    element: [u8; 1],
+    word: &'a [u8],
+}
+
+impl PlainEdit<'_> {
+    /// Does it; none if the key holds something else. `amount` is where it counts, and how much.
+    fn run(
+        &self,
+        shard: &mut ShardGuard<'_>,
+        key: (u64, &[u8]),
+        amount: &mut Option<(Vec<u8>, i128)>,
+    ) -> Option<bool> {
+        let now = shard.function().now();
+        let (e, n) = (&self.element[..], self.n as i64);
+        macro_rules! write {
+            ($kind:ident, $update:expr) => {
+                shard.write_plain::<kind::$kind, _>(key, now, $update).ok()
+            };
+        }
+        let mut counts = |path: &[u8]| {
+            *amount = Some((path.to_vec(), fixed::of_integer(n)));
+        };
+        match (self.kind, self.dice) {
+            (Type::PlainString, 1..4) => {
+                write!(PlainString, |s, _, mint, d| s.set(self.word, FOREVER, mint, d))?;
+            }
+            (Type::PlainString, _) => {
+                write!(PlainString, |s, at, mint, d| s.add(n, at, mint, d).is_ok())?;
+                counts(b"");
+            }
+            (Type::PlainHash, 1..4) => {
+                let field = (e, self.word, FOREVER);
+                write!(PlainHash, |h, at, mint, d| h.set(field, at, mint, d))?;
+            }
+            (Type::PlainHash, 4..8) => {
+                write!(PlainHash, |h, at, mint, d| h.add((e, n), at, mint, d).is_ok())?;
+                counts(e);
+            }
+            (Type::PlainHash, _) => {
+                write!(PlainHash, |h, at, mint, d| h.remove(e, at, mint, d))?;
+            }
+            (Type::PlainSet, 1..6) => {
+                write!(PlainSet, |s, at, mint, d| s.add(e, at, mint, d))?;
+            }
+            (Type::PlainSet, _) => {
+                write!(PlainSet, |s, at, mint, d| s.remove(e, at, mint, d))?;
+            }
+            (Type::PlainZSet, 1..4) => {
+                let member = (e, self.n as f64, Mode::Set);
+                write!(PlainZSet, |z, at, mint, d| z.set(member, at, mint, d))?;
+            }
+            (Type::PlainZSet, 4..8) => {
+                write!(PlainZSet, |z, at, mint, d| z.add((e, n as f64), at, mint, d).is_ok())?;
+                counts(e);
+            }
+            (Type::PlainZSet, _) => {
+                write!(PlainZSet, |z, at, mint, d| z.remove(e, at, mint, d))?;
+            }
+            _ => {
+                let some = Registers::of([e]);
+                write!(Hll, |h, at, mint, d| h.add(&some, at, mint, d))?;
+            }
+        }
+        Some(true)
     }
 }

@@ -8,6 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use miso_store::crdt::plain::cell::Cell;
+use miso_store::crdt::plain::counts;
+use miso_store::crdt::plain::items::{Item, Text};
+use miso_store::crdt::plain::keyed::{Element, Keyed};
 use miso_store::crdt::{Counter, MvRegister, ReplicaId, Set, Type, Value, Writers};
 
 /// Where a value is.
@@ -66,8 +70,54 @@ impl Facts {
                     }
                 }
             }
+            Value::PlainString(string) => facts.add_cell(b"", string.cell(), writers, Text::bytes),
+            Value::PlainHash(hash) => facts.add_keyed(hash, writers, Text::bytes),
+            Value::PlainSet(set) => facts.add_keyed(set, writers, |_| b""),
+            Value::PlainZSet(zset) => facts.add_keyed(zset, writers, |_| b""),
+            Value::Hll(hll) => facts.add_keyed(hll, writers, |_| b""),
         }
         facts
+    }
+
+    /// Adds what a cell of a plain value holds.
+    fn add_cell<V: Item>(
+        &mut self,
+        path: &[u8],
+        cell: &Cell<V>,
+        writers: &Writers,
+        text: impl Fn(&V) -> &[u8],
+    ) {
+        let id = |writer| writers.id(writer).expect("interned");
+        for value in cell.values() {
+            let path = [path, b"=", text(value)].concat();
+            let dot = value.dot();
+            self.dots.insert((path, id(dot.writer()), dot.seq()));
+        }
+        for term in cell.terms() {
+            let path = [path, b"~", term.at.to_string().as_bytes()].concat();
+            self.dots.insert((path, id(term.dot.writer()), term.dot.seq()));
+        }
+        for entry in cell.entries().filter(counts::Entry::live) {
+            let value = entry.v - entry.floor.map_or(0, |floor| floor.v);
+            let key = (path.to_vec(), id(entry.dot.writer()));
+            self.counts.insert(key, (entry.birth, entry.dot.seq(), value));
+        }
+    }
+
+    /// Adds the cells of a plain value, and the lives of the whole.
+    fn add_keyed<V: Element>(
+        &mut self,
+        keyed: &Keyed<V>,
+        writers: &Writers,
+        text: impl Fn(&V) -> &[u8] + Copy,
+    ) {
+        for birth in keyed.births() {
+            let id = writers.id(birth.dot.writer()).expect("interned");
+            self.dots.insert((b"life".to_vec(), id, birth.dot.seq()));
+        }
+        for (name, cell) in keyed.cells().iter() {
+            self.add_cell(name, cell, writers, text);
+        }
     }
 }
 
@@ -135,11 +185,12 @@ impl Oracle {
         if let Some((path, amount)) = amount {
             let (_, seq, _) = after.counts[&(path.clone(), by)];
             edit.counted.push((path, seq, amount));
-        } else {
-            for ((path, writer), (birth, at, _)) in &before.counts {
-                if !after.counts.contains_key(&(path.clone(), *writer)) {
-                    edit.covered.push((path.clone(), *writer, (*birth, *at)));
-                }
+        }
+        for ((path, writer), (birth, at, _)) in &before.counts {
+            let now = after.counts.get(&(path.clone(), *writer));
+            // What is gone, or has begun anew.
+            if now.is_none_or(|(now, ..)| now > birth) {
+                edit.covered.push((path.clone(), *writer, (*birth, *at)));
             }
         }
         self.edits.entry(place).or_default().push(edit);

@@ -111,7 +111,8 @@ fn register(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         } else if words.token("TTL") {
             let seconds = u32::try_from(words.integer()?).ok();
             let seconds = seconds.filter(|seconds| (1..=TTL_MAX).contains(seconds));
-            let seconds = seconds.ok_or(CommandError::InvalidExpire)?;
+            let seconds =
+                seconds.ok_or_else(|| CommandError::InvalidExpire("miso.register".into()))?;
             ttl = Some(Duration::from_secs(seconds.into()));
         } else {
             return Err(CommandError::Syntax);

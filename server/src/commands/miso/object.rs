@@ -3,8 +3,8 @@
 use miso_protocol::command::{Arg, Flags, Group, NAME, OBJECT, Row};
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
-use miso_store::Slot;
 use miso_store::crdt::{Counter, Type, Value, Writers};
+use miso_store::{Shown, Slot};
 
 use crate::clock::unix_ms;
 use crate::commands::access::with_shard;
@@ -89,7 +89,7 @@ pub(crate) const OBJECTS: &[Command] = &[
             .summary("The type of a name")
             .reply(
                 "Simple string: gcounter, pncounter, gset, orset, mvreg, ewflag, \
-                 ormap or none",
+                 ormap or none; of a plain key and an empty name its type",
             )
             .example(&[("MISO.TYPE user-7 theme", "mvreg")]),
         kind,
@@ -147,10 +147,14 @@ fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     };
     cx.with_held(|held, reply| {
         let mut found = ScanReply::new();
-        let cursor = held.scan(scan.cursor, scan.count, |id, object| {
-            let holds =
-                |kind: &Type| object.iter().any(|(_, slot)| slot.types().any(|held| held == *kind));
-            if scan.matches(id) && !object.is_absent() && wanted.is_none_or(holds) {
+        let cursor = held.scan(scan.cursor, scan.count, |id, shown, _| {
+            let holds = |kind: &Type| match shown {
+                Shown::Plain(value) => value.kind() == *kind,
+                Shown::Object(object) => {
+                    object.iter().any(|(_, slot)| slot.types().any(|held| held == *kind))
+                }
+            };
+            if scan.matches(id) && wanted.is_none_or(holds) {
                 found.push(id, reply);
             }
         });
@@ -275,7 +279,10 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 /// Whether an object exists.
 pub(crate) fn exists(cx: &mut Context<'_>, id: &[u8]) -> bool {
-    let found = with_shard(cx, id, |shard, hash| shard.object(hash, id).is_some());
+    let found = with_shard(cx, id, |shard, hash| {
+        let now = shard.function().now();
+        shard.shown(hash, id, now).is_some()
+    });
     cx.hit(found);
     found
 }

@@ -1,16 +1,20 @@
-//! Objects as hashes, read-only: what GUIs and stock tools show of the live state.
+//! What reads hashes: plain ones, and objects with names, which GUIs and stock tools see as hashes.
 //!
-//! An object is a key of type hash, with one field per name and a printable value: counters and
+//! An object with names is a key of type hash, which these commands only read, with one field per name and a printable value: counters and
 //! flags as numbers, registers and sets as JSON arrays, maps as JSON objects.
 
+use std::borrow::Cow;
+
 use miso_protocol::command::{Arg, Group, Row};
-use miso_protocol::reply::Resp;
+use miso_protocol::reply::{Reply, Resp};
 use miso_protocol::request::Args;
-use miso_store::Object;
-use miso_store::crdt::{Shown, Value, Writers};
+use miso_store::crdt::plain::PlainHash;
+use miso_store::crdt::{self, Value, Writers};
+use miso_store::{Object, Shown};
 
 use crate::commands::args::Words;
 use crate::commands::crdt::set::REPEATS_MAX;
+use crate::commands::plain::access::{At, with_key};
 use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
 use crate::engine::command::Command;
 use crate::engine::context::Context;
@@ -32,7 +36,7 @@ pub(crate) const HASH: &[Command] = &[
             .reads()
             .fast()
             .complexity(WALKS)
-            .summary("How many names an object has")
+            .summary("How many fields a hash has, or names an object")
             .reply("Integer"),
         hlen,
     ),
@@ -42,7 +46,7 @@ pub(crate) const HASH: &[Command] = &[
             .group(Group::Hash)
             .reads()
             .complexity(WALKS)
-            .summary("The names of an object")
+            .summary("The fields of a hash, or the names of an object")
             .reply("Array of bulk strings"),
         hkeys,
     ),
@@ -52,20 +56,9 @@ pub(crate) const HASH: &[Command] = &[
             .group(Group::Hash)
             .reads()
             .complexity(WALKS)
-            .summary("The values of an object, printable")
+            .summary("The values of a hash; of an object, printable")
             .reply("Array of bulk strings"),
         hvals,
-    ),
-    Command::new(
-        Row::command("HGET")
-            .args(&[KEY, FIELD])
-            .group(Group::Hash)
-            .reads()
-            .fast()
-            .complexity(WALKS)
-            .summary("The value of one name, printable")
-            .reply("Bulk string, or nil if it is absent"),
-        hget,
     ),
     Command::new(
         Row::command("HMGET")
@@ -74,7 +67,7 @@ pub(crate) const HASH: &[Command] = &[
             .reads()
             .fast()
             .complexity(WALKS)
-            .summary("The values of several names, printable")
+            .summary("The values of several fields; of an object's names, printable")
             .reply("Array of bulk strings and nils"),
         hmget,
     ),
@@ -84,7 +77,9 @@ pub(crate) const HASH: &[Command] = &[
             .group(Group::Hash)
             .reads()
             .complexity(WALKS)
-            .summary("The names and values of an object, printable")
+            .summary(
+                "The fields and values of a hash; of an object, its names and values, printable",
+            )
             .reply("Array of names and values in turn (RESP3: map)"),
         hgetall,
     ),
@@ -95,7 +90,7 @@ pub(crate) const HASH: &[Command] = &[
             .reads()
             .fast()
             .complexity(WALKS)
-            .summary("The length of one printable value")
+            .summary("The length of the value of a field")
             .reply("Integer: 0 if it is absent"),
         hstrlen,
     ),
@@ -105,7 +100,7 @@ pub(crate) const HASH: &[Command] = &[
             .group(Group::Hash)
             .reads()
             .complexity(WALKS)
-            .summary("Walks the names of an object step by step")
+            .summary("Walks the fields of a hash, or the names of an object, step by step")
             .reply(
                 "Array of the cursor to go on from (0 at the end) and names and \
                  values in turn",
@@ -119,7 +114,7 @@ pub(crate) const HASH: &[Command] = &[
             .reads()
             .fast()
             .complexity(WALKS)
-            .summary("Whether an object has a name")
+            .summary("Whether a hash has a field, or an object a name")
             .reply("Integer: 1 or 0"),
         hexists,
     ),
@@ -130,87 +125,21 @@ pub(crate) const HASH: &[Command] = &[
             .reads()
             .complexity(WALKS)
             .summary(
-                "Random names of an object, with their values if told; a negative count \
-                 repeats names",
+                "Random fields of a hash, or names of an object, with their values if told; \
+                 a negative count repeats them",
             )
             .reply("Bulk string or nil; with a count an array"),
         hrandfield,
     ),
-    Command::new(
-        Row::command("HSET")
-            .args(&[KEY, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()])
-            .group(Group::Hash)
-            .writes()
-            .fast()
-            .complexity(WALKS)
-            .summary("Refused: names are written by their types' commands")
-            .reply("Error"),
-        refuse,
-    ),
-    Command::new(
-        Row::command("HSETNX")
-            .args(&[KEY, FIELD, Arg::string("value")])
-            .group(Group::Hash)
-            .writes()
-            .fast()
-            .complexity(WALKS)
-            .summary("Refused: names are written by their types' commands")
-            .reply("Error"),
-        refuse,
-    ),
-    Command::new(
-        Row::command("HMSET")
-            .args(&[KEY, Arg::block("data", &[FIELD, Arg::string("value")]).multiple()])
-            .group(Group::Hash)
-            .writes()
-            .fast()
-            .complexity(WALKS)
-            .summary("Refused: names are written by their types' commands")
-            .reply("Error"),
-        refuse,
-    ),
-    Command::new(
-        Row::command("HINCRBY")
-            .args(&[KEY, FIELD, Arg::integer("increment")])
-            .group(Group::Hash)
-            .writes()
-            .fast()
-            .complexity(WALKS)
-            .summary("Refused: names are written by their types' commands")
-            .reply("Error"),
-        refuse,
-    ),
-    Command::new(
-        Row::command("HINCRBYFLOAT")
-            .args(&[KEY, FIELD, Arg::double("increment")])
-            .group(Group::Hash)
-            .writes()
-            .fast()
-            .complexity(WALKS)
-            .summary("Refused: names are written by their types' commands")
-            .reply("Error"),
-        refuse,
-    ),
-    Command::new(
-        Row::command("HDEL")
-            .args(&[KEY, FIELDS])
-            .group(Group::Hash)
-            .writes()
-            .fast()
-            .complexity(WALKS)
-            .summary("Refused: names are written by their types' commands")
-            .reply("Error"),
-        refuse,
-    ),
 ];
 
 /// How the hash's view prints a value.
-fn print(value: &Value, writers: &Writers) -> Vec<u8> {
+pub(crate) fn print(value: &Value, writers: &Writers) -> Vec<u8> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     match value.show(writers) {
-        Shown::Text(shown) => shown,
-        Shown::List(items) => json(&items.into_iter().map(text).collect::<Vec<_>>()),
-        Shown::Fields(fields) => {
+        crdt::Shown::Text(shown) => shown,
+        crdt::Shown::List(items) => json(&items.into_iter().map(text).collect::<Vec<_>>()),
+        crdt::Shown::Fields(fields) => {
             let fields = fields.into_iter().map(|(name, value)| (text(name), text(value)));
             json(&fields.collect::<std::collections::BTreeMap<_, _>>())
         }
@@ -221,52 +150,101 @@ fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("strings in arrays and maps are always JSON")
 }
 
-/// The names of an object and their printed values, in the names' order.
-fn fields(object: &Object, writers: &Writers) -> Vec<(Box<[u8]>, Vec<u8>)> {
-    let printed = object
-        .iter()
-        .filter_map(|(name, slot)| Some((Box::from(name), print(slot.value()?, writers))));
-    let mut fields: Vec<_> = printed.collect();
-    fields.sort_unstable();
-    fields
+/// Fields and their values.
+type Fields = Vec<(Box<[u8]>, Vec<u8>)>;
+
+/// What a key shows as a hash: a plain hash, or an object's names.
+#[derive(Clone, Copy)]
+enum View<'a> {
+    Hash(&'a PlainHash),
+    Object(&'a Object),
 }
 
-/// The object that `args[1]` says, if it is there, with the writers that its function knows.
-pub(super) fn view<R>(
+impl View<'_> {
+    fn len(self, at: At<'_>) -> usize {
+        match self {
+            View::Hash(hash) => hash.len(at.now, at.writers),
+            View::Object(object) => object.iter().count(),
+        }
+    }
+
+    /// All fields and their values, in the order of their names.
+    fn fields(self, at: At<'_>) -> Fields {
+        let mut fields: Vec<_> = match self {
+            View::Hash(hash) => {
+                let fields = hash.fields(at.now, at.writers);
+                fields.map(|(name, value)| (Box::from(name), value.into_owned())).collect()
+            }
+            View::Object(object) => {
+                let printed = object.iter().filter_map(|(name, slot)| {
+                    Some((Box::from(name), print(slot.value()?, at.writers)))
+                });
+                printed.collect()
+            }
+        };
+        fields.sort_unstable();
+        fields
+    }
+
+    /// One field's value.
+    fn field(self, name: &[u8], at: At<'_>) -> Option<Vec<u8>> {
+        match self {
+            View::Hash(hash) => hash.get(name, at.now, at.writers).map(Cow::into_owned),
+            View::Object(object) => {
+                let value = object.get(name)?.value_at(at.now, at.writers);
+                value.map(|value| print(value, at.writers))
+            }
+        }
+    }
+}
+
+/// Works on what the key `args[1]` shows as a hash, if it is there.
+fn view<R>(
     cx: &mut Context<'_>,
     args: Args<'_>,
-    work: impl FnOnce(Option<(&Object, &Writers)>) -> R,
-) -> R {
-    let (result, found) = cx.with_shard(&args[1], |shard, hash, _| {
-        let object = shard.object(hash, &args[1]);
-        (work(object.map(|object| (object, shard.writers()))), object.is_some())
-    });
+    work: impl FnOnce(Option<View<'_>>, At<'_>, &mut Reply<'_>) -> R,
+) -> Result<R, CommandError> {
+    let (result, found) = with_key(cx, &args[1], |locked, reply| {
+        let at = locked.at();
+        let view = match locked.shard.shown(locked.hash, locked.key, at.now) {
+            None => None,
+            Some(Shown::Object(object)) => Some(View::Object(object)),
+            Some(Shown::Plain(Value::PlainHash(hash))) => Some(View::Hash(hash)),
+            Some(Shown::Plain(_)) => return Err(CommandError::WrongType),
+        };
+        Ok((work(view, at, reply), view.is_some()))
+    })?;
     cx.hit(found);
-    result
+    Ok(result)
+}
+
+/// As [`view`], of all fields; none if the key is absent.
+fn fields(cx: &mut Context<'_>, args: Args<'_>) -> Result<Fields, CommandError> {
+    view(cx, args, |view, at, _| view.map_or_else(Vec::new, |view| view.fields(at)))
 }
 
 fn hlen(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let names = view(cx, args, |found| found.map_or(0, |(object, _)| object.iter().count()));
+    let names = view(cx, args, |view, at, _| view.map_or(0, |view| view.len(at)))?;
     cx.reply.integer(names as i64);
     Ok(())
 }
 
 fn hkeys(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let all = view(cx, args, |found| found.map_or_else(Vec::new, |(o, w)| fields(o, w)));
+    let all = fields(cx, args)?;
     cx.reply.array(all.len());
     all.iter().for_each(|(name, _)| cx.reply.bulk(name));
     Ok(())
 }
 
 fn hvals(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let all = view(cx, args, |found| found.map_or_else(Vec::new, |(o, w)| fields(o, w)));
+    let all = fields(cx, args)?;
     cx.reply.array(all.len());
     all.iter().for_each(|(_, value)| cx.reply.bulk(value));
     Ok(())
 }
 
 fn hgetall(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let all = view(cx, args, |found| found.map_or_else(Vec::new, |(o, w)| fields(o, w)));
+    let all = fields(cx, args)?;
     cx.reply.map(all.len());
     for (name, value) in &all {
         cx.reply.bulk(name);
@@ -275,41 +253,31 @@ fn hgetall(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// One field's printed value.
-fn field(cx: &mut Context<'_>, args: Args<'_>, name: &[u8]) -> Option<Vec<u8>> {
-    view(cx, args, |found| {
-        let (object, writers) = found?;
-        object.get(name)?.value().map(|value| print(value, writers))
+fn hmget(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    view(cx, args, |view, at, reply| {
+        reply.array(args.len() - 2);
+        for name in args.tail(2).iter() {
+            match view.and_then(|view| view.field(name, at)) {
+                Some(value) => reply.bulk(&value),
+                None => reply.null(),
+            }
+        }
     })
 }
 
-fn hget(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    match field(cx, args, &args[2]) {
-        Some(value) => cx.reply.bulk(&value),
-        None => cx.reply.null(),
-    }
-    Ok(())
-}
-
-fn hmget(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    cx.reply.array(args.len() - 2);
-    for name in args.tail(2).iter() {
-        match field(cx, args, name) {
-            Some(value) => cx.reply.bulk(&value),
-            None => cx.reply.null(),
-        }
-    }
-    Ok(())
+/// One field's value.
+fn field(cx: &mut Context<'_>, args: Args<'_>) -> Result<Option<Vec<u8>>, CommandError> {
+    view(cx, args, |view, at, _| view.and_then(|view| view.field(&args[2], at)))
 }
 
 fn hstrlen(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let length = field(cx, args, &args[2]).map_or(0, |value| value.len());
+    let length = field(cx, args)?.map_or(0, |value| value.len());
     cx.reply.integer(length as i64);
     Ok(())
 }
 
 fn hexists(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let there = field(cx, args, &args[2]).is_some();
+    let there = field(cx, args)?.is_some();
     cx.reply.integer(i64::from(there));
     Ok(())
 }
@@ -322,7 +290,7 @@ fn hrandfield(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     if count.is_some_and(|count| count < 0 && count.unsigned_abs() > REPEATS_MAX) {
         return Err(CommandError::OutOfRange);
     }
-    let mut all = view(cx, args, |found| found.map_or_else(Vec::new, |(o, w)| fields(o, w)));
+    let mut all = fields(cx, args)?;
     let Some(count) = count else {
         match fastrand::choice(&all) {
             Some((name, _)) => cx.reply.bulk(name),
@@ -353,21 +321,30 @@ fn hrandfield(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
 
 fn hscan(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let scan = Scan::parse(args, 2, false)?;
-    cx.with_shard(&args[1], |shard, hash, reply| {
+    view(cx, args, |view, at, reply: &mut Reply<'_>| {
         let mut found = ScanReply::new();
-        let cursor = shard.object(hash, &args[1]).map_or(0, |object| {
-            object.scan(scan.cursor, scan.count, |name, slot| {
+        let cursor = match view {
+            None => 0,
+            Some(View::Hash(hash)) => {
+                let mut names = Vec::new();
+                let range = (scan.cursor, scan.count);
+                let cursor = hash.scan(range, at.now, at.writers, |name, _| {
+                    names.extend(scan.matches(name).then(|| Box::<[u8]>::from(name)));
+                });
+                for name in &names {
+                    let value = hash.get(name, at.now, at.writers).unwrap_or_default();
+                    found.push(name, reply);
+                    found.push(&value, reply);
+                }
+                cursor
+            }
+            Some(View::Object(object)) => object.scan(scan.cursor, scan.count, |name, slot| {
                 if let (true, Some(value)) = (scan.matches(name), slot.value()) {
                     found.push(name, reply);
-                    found.push(&print(value, shard.writers()), reply);
+                    found.push(&print(value, at.writers), reply);
                 }
-            })
-        });
+            }),
+        };
         found.reply(cursor, reply);
-    });
-    Ok(())
-}
-
-fn refuse(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    Err(CommandError::ReadOnlyView)
+    })
 }

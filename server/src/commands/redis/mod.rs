@@ -1,5 +1,4 @@
-//! Redis's commands about keys and values.
+//! Redis's views of objects with names.
 
 pub(super) mod hash;
-pub(super) mod key;
 pub(super) mod object;

@@ -1,9 +1,11 @@
-//! Objects as keys: which there are, whether they exist, and their removal.
+//! Keys of every kind, plain ones and objects with names: which there are, and their removal.
 
 use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
 use miso_protocol::request::Args;
+use miso_store::Shown;
+use miso_store::crdt::plain::type_name;
 
-use super::hash::view;
+use super::access::with_key;
 use crate::commands::miso::object;
 use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
 use crate::engine::command::Command;
@@ -12,17 +14,17 @@ use crate::engine::error::CommandError;
 
 const WALKS: &str = "O(1), or O(N) where it walks N names or objects";
 const KEY: Arg = Arg::key("key");
-const KEYS: Arg = Arg::key("key").multiple();
+const MANY: Arg = Arg::key("key").multiple();
 
-pub(crate) const KEYSPACE: &[Command] = &[
+pub(crate) const KEYS: &[Command] = &[
     Command::new(
         Row::command("SCAN")
             .args(&[CURSOR, MATCH, COUNT, Arg::string("type").with_token("TYPE").optional()])
             .group(Group::Keyspace)
             .reads()
             .complexity(WALKS)
-            .summary("Walks the objects of this function step by step")
-            .reply("Array of the cursor to go on from (0 at the end) and object ids"),
+            .summary("Walks the keys of this function step by step")
+            .reply("Array of the cursor to go on from (0 at the end) and keys"),
         scan,
     ),
     Command::new(
@@ -32,8 +34,8 @@ pub(crate) const KEYSPACE: &[Command] = &[
             .reads()
             .categories(Categories::DANGEROUS)
             .complexity(WALKS)
-            .summary("All objects of this function whose id matches")
-            .reply("Array of object ids"),
+            .summary("All keys of this function that match")
+            .reply("Array of keys"),
         keys,
     ),
     Command::new(
@@ -43,98 +45,54 @@ pub(crate) const KEYSPACE: &[Command] = &[
             .reads()
             .fast()
             .complexity(WALKS)
-            .summary("The Redis type that an object shows itself as")
-            .reply("Simple string: hash, or none"),
+            .summary("The type of a key; an object with names shows itself as a hash")
+            .reply("Simple string: string, hash, set, zset or none"),
         kind,
     ),
     Command::new(
         Row::command("EXISTS")
-            .args(&[KEYS])
+            .args(&[MANY])
             .group(Group::Keyspace)
             .reads()
             .fast()
             .complexity(WALKS)
-            .summary("How many of the objects exist")
-            .reply("Integer; an object named twice counts twice"),
+            .summary("How many of the keys exist")
+            .reply("Integer; a key named twice counts twice"),
         exists,
     ),
     Command::new(
         Row::command("TOUCH")
-            .args(&[KEYS])
+            .args(&[MANY])
             .group(Group::Keyspace)
             .reads()
             .fast()
             .complexity(WALKS)
-            .summary("How many of the objects exist; there is no access time that it could change")
-            .reply("Integer; an object named twice counts twice"),
+            .summary("How many of the keys exist; there is no access time that it could change")
+            .reply("Integer; a key named twice counts twice"),
         exists,
     ),
     Command::new(
         Row::command("DEL")
-            .args(&[KEYS])
+            .args(&[MANY])
             .group(Group::Keyspace)
             .deletes()
             .flags(Flags::RESETS)
             .complexity(WALKS)
-            .summary("Deletes objects as far as this node has seen them, as MISO.DEL")
+            .summary("Deletes keys as far as this node has seen them, as MISO.DEL")
             .reply("Integer: how many existed"),
         del,
     ),
     Command::new(
         Row::command("UNLINK")
-            .args(&[KEYS])
+            .args(&[MANY])
             .group(Group::Keyspace)
             .deletes()
             .fast()
             .flags(Flags::RESETS)
             .complexity(WALKS)
-            .summary("Deletes objects as far as this node has seen them, as MISO.DEL")
+            .summary("Deletes keys as far as this node has seen them, as MISO.DEL")
             .reply("Integer: how many existed"),
         del,
-    ),
-    Command::new(
-        Row::command("TTL")
-            .args(&[KEY])
-            .group(Group::Keyspace)
-            .reads()
-            .fast()
-            .complexity(WALKS)
-            .summary("Seconds until an object expires: never")
-            .reply("Integer: -1, or -2 if it is absent"),
-        ttl,
-    ),
-    Command::new(
-        Row::command("PTTL")
-            .args(&[KEY])
-            .group(Group::Keyspace)
-            .reads()
-            .fast()
-            .complexity(WALKS)
-            .summary("Milliseconds until an object expires: never")
-            .reply("Integer: -1, or -2 if it is absent"),
-        ttl,
-    ),
-    Command::new(
-        Row::command("EXPIRETIME")
-            .args(&[KEY])
-            .group(Group::Keyspace)
-            .reads()
-            .fast()
-            .complexity(WALKS)
-            .summary("When an object expires: never")
-            .reply("Integer: -1, or -2 if it is absent"),
-        ttl,
-    ),
-    Command::new(
-        Row::command("PEXPIRETIME")
-            .args(&[KEY])
-            .group(Group::Keyspace)
-            .reads()
-            .fast()
-            .complexity(WALKS)
-            .summary("When an object expires: never")
-            .reply("Integer: -1, or -2 if it is absent"),
-        ttl,
     ),
     Command::new(
         Row::command("DBSIZE")
@@ -142,7 +100,7 @@ pub(crate) const KEYSPACE: &[Command] = &[
             .reads()
             .fast()
             .complexity(WALKS)
-            .summary("How many objects this function has")
+            .summary("How many keys this function has; such as have just expired may be counted")
             .reply("Integer"),
         db_size,
     ),
@@ -151,20 +109,29 @@ pub(crate) const KEYSPACE: &[Command] = &[
             .group(Group::Keyspace)
             .reads()
             .complexity(WALKS)
-            .summary("A random object of this function")
+            .summary("A random key of this function")
             .reply("Bulk string, or nil if there is none"),
         random_key,
     ),
 ];
 
+/// What TYPE calls a key. An object with names shows itself as a hash.
+fn name_of(shown: Shown<'_>) -> &'static str {
+    match shown {
+        Shown::Plain(value) => type_name(value),
+        Shown::Object(_) => "hash",
+    }
+}
+
 fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let scan = Scan::parse(args, 1, true)?;
-    // Every object shows itself as a hash.
-    let shown = scan.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(b"hash"));
+    let wanted = |shown: Shown<'_>| {
+        scan.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(name_of(shown).as_bytes()))
+    };
     cx.with_held(|held, reply| {
         let mut found = ScanReply::new();
-        let cursor = held.scan(scan.cursor, scan.count, |id, object| {
-            if shown && scan.matches(id) && !object.is_absent() {
+        let cursor = held.scan(scan.cursor, scan.count, |id, shown, _| {
+            if scan.matches(id) && wanted(shown) {
                 found.push(id, reply);
             }
         });
@@ -177,8 +144,8 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let pattern = &args[1];
     cx.with_held(|held, reply| {
         let mut found = ScanReply::new();
-        held.scan(0, usize::MAX, |id, object| {
-            if miso_protocol::glob::matches(pattern, id, false) && !object.is_absent() {
+        held.scan(0, usize::MAX, |id, _, _| {
+            if miso_protocol::glob::matches(pattern, id, false) {
                 found.push(id, reply);
             }
         });
@@ -188,8 +155,11 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn kind(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let name = view(cx, args, |found| if found.is_some() { "hash" } else { "none" });
-    cx.reply.simple(name);
+    let name = with_key(cx, &args[1], |locked, _| {
+        Ok(locked.shard.shown(locked.hash, locked.key, locked.now).map(name_of))
+    })?;
+    cx.hit(name.is_some());
+    cx.reply.simple(name.unwrap_or("none"));
     Ok(())
 }
 
@@ -202,16 +172,11 @@ fn exists(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 fn del(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let ids = args.tail(1);
     let there = cx.with_objects(ids, |held| {
-        let mut delete = |id| held.with_object(id, |shard, hash| shard.delete_object(hash, id) > 0);
+        let now = held.function().now();
+        let mut delete = |id| held.with_object(id, |shard, hash| shard.delete_key((hash, id), now));
         ids.iter().map(|id| usize::from(delete(id))).sum::<usize>()
     });
     cx.reply.integer(there as i64);
-    Ok(())
-}
-
-fn ttl(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let ttl = view(cx, args, |found| if found.is_some() { -1 } else { -2 });
-    cx.reply.integer(ttl);
     Ok(())
 }
 
