@@ -9,8 +9,15 @@ use miso_store::crdt::ReplicaId;
 
 use super::{SECOND, World};
 
-/// A node, its life, and what it knew.
-type Knew = (usize, u64, Vec<(ReplicaId, u64)>);
+/// What a node knew.
+#[derive(Debug)]
+struct Knew {
+    at: usize,
+    life: u64,
+    vector: Vec<(ReplicaId, u64)>,
+    /// Whether it was linked with the node that begins.
+    linked: bool,
+}
 
 /// A function that has begun on a node, and whose first read is waited for.
 #[derive(Debug)]
@@ -18,7 +25,7 @@ pub(super) struct FirstRead {
     at: usize,
     life: u64,
     function: Bytes,
-    /// The nodes that ran or held it and could be reached.
+    /// The nodes that ran or held it.
     carriers: Vec<Knew>,
 }
 
@@ -54,7 +61,7 @@ impl World {
         views.iter().any(|view| view.function == name && view.role.is_some())
     }
 
-    /// The nodes that run or hold a function and are linked with a node; and what they know.
+    /// The other nodes that run or hold a function, and what they know.
     fn carriers(&mut self, at: usize, name: &Bytes) -> Vec<Knew> {
         let linked = self.linked(at);
         let others = (0..self.hosts.len()).filter(|other| *other != at);
@@ -62,13 +69,15 @@ impl World {
         let knows = |other: usize| {
             let host = &self.hosts[other];
             let knew = host.store.find(name).map_or_else(Vec::new, |known| known.vector());
-            linked.contains(&host.replica).then_some((other, host.life, knew))
+            let linked = linked.contains(&host.replica);
+            Knew { at: other, life: host.life, vector: knew, linked }
         };
-        carry.into_iter().filter_map(knows).collect()
+        carry.into_iter().map(knows).collect()
     }
 
-    /// A first read is never older than what one node knew at its beginning that ran or held the function,
-    /// is current, and can still be reached.
+    /// A first read on a node that could reach one that ran or held the function, is current and can still
+    /// be reached, is never older than what one such node knew at its beginning. It may be one that came in
+    /// reach only since.
     pub(super) fn check_first_read(&mut self, read: &FirstRead) {
         if self.hosts[read.at].life != read.life {
             return;
@@ -76,18 +85,18 @@ impl World {
         let linked = self.linked(read.at);
         let mut here: Vec<&Knew> = Vec::new();
         for knew in &read.carriers {
-            let (other, life, _) = knew;
-            let carries = self.carries(*other, &read.function);
-            let host = &self.hosts[*other];
+            let carries = self.carries(knew.at, &read.function);
+            let host = &self.hosts[knew.at];
             let function = host.store.find(&read.function);
             let current = function.is_some_and(|function| !function.restoring());
-            if carries && current && host.life == *life && linked.contains(&host.replica) {
+            if carries && current && host.life == knew.life && linked.contains(&host.replica) {
                 here.push(knew);
             }
         }
         let function = self.hosts[read.at].store.function(&read.function);
         assert!(
-            here.is_empty() || here.iter().any(|(.., knew)| function.covers(knew)),
+            !here.iter().any(|knew| knew.linked)
+                || here.iter().any(|knew| function.covers(&knew.vector)),
             "n{} reads {:?} older than what {here:?} knew",
             read.at,
             read.function,
