@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use miso_protocol::peer::digest::Entry;
+use miso_protocol::peer::function_record::Role;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{
     Ack, Batch, Challenge, Digest, Fetch, Fetched, FunctionRecord, Goodbye, Grant, Heartbeat,
@@ -30,17 +31,34 @@ fn vector() -> Option<Vector> {
 /// Messages about nodes, each with a value other than the default in every field.
 fn about_nodes(protocol: u32) -> Vec<(&'static str, Body)> {
     let addresses = || vec!["10.0.0.1:7379".to_owned(), "[2001:db8::1]:7379".to_owned()];
-    let function = FunctionRecord { function: bytes("cart"), replicas: vec![bytes("pod-1")] };
+    let function =
+        FunctionRecord { function: bytes("cart"), replicas: vec![bytes("pod-1")], role: 0 };
     let record = NodeRecord {
         node: "node-b".into(),
         replica: 0x0102_0304_0506_0708,
         generation: 1_700_000_000_000,
         version: 3,
         addresses: addresses(),
-        functions: vec![function, FunctionRecord { function: bytes("mail"), replicas: vec![] }],
+        functions: vec![
+            function,
+            FunctionRecord { function: bytes("mail"), replicas: vec![], role: 0 },
+        ],
         left: true,
         forgotten: true,
         retired: true,
+    };
+    let with_role = |name: &'static str, role: Role| FunctionRecord {
+        function: bytes(name),
+        role: role.into(),
+        ..FunctionRecord::default()
+    };
+    let roles = NodeRecord {
+        node: "node-b".into(),
+        replica: 1,
+        generation: 2,
+        version: 3,
+        functions: vec![with_role("cart", Role::Holds), with_role("mail", Role::Leaves)],
+        ..NodeRecord::default()
     };
     let hello = Hello {
         protocol,
@@ -79,6 +97,7 @@ fn about_nodes(protocol: u32) -> Vec<(&'static str, Body)> {
         ("refusal-secret", Body::Refusal(refusal(refusal::Kind::Secret))),
         ("heartbeat", Body::Heartbeat(Heartbeat { table: 0xdead_beef_0000_0001 })),
         ("digest", Body::Digest(Digest { entries: vec![entry] })),
+        ("records-roles", Body::Records(Records { records: vec![roles] })),
         ("records", Body::Records(Records { records: vec![record] })),
         ("goodbye", Body::Goodbye(Goodbye {})),
     ]
@@ -116,6 +135,15 @@ fn about_changes() -> Vec<(&'static str, Body)> {
         kept_from: 4,
         answer: true,
         digest: Some(0x00ff_00ff_00ff_00ff),
+        ..Summary::default()
+    };
+    let question = Summary {
+        digest: None,
+        carries: true,
+        current: true,
+        question: 70_000,
+        answers: 300,
+        ..summary.clone()
     };
     let pull = Pull {
         function: bytes("cart"),
@@ -146,6 +174,7 @@ fn about_changes() -> Vec<(&'static str, Body)> {
     vec![
         ("batch", Body::Batch(batch)),
         ("ack", Body::Ack(Ack { function: bytes("cart"), last: 12, durable: 11 })),
+        ("summary-question", Body::Summary(question)),
         ("summary", Body::Summary(summary)),
         ("pull", Body::Pull(pull)),
         ("state-changes", state_of(state::Kind::Changes)),

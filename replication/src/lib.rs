@@ -8,14 +8,19 @@
 //! mDNS, the simulator in `tests/` over a made-up network.
 #![forbid(unsafe_code)]
 
+pub mod copies;
 pub mod node;
 pub mod overlay;
 mod payload;
+pub mod placement;
 pub mod replicator;
 #[cfg(feature = "shell")]
 #[allow(clippy::disallowed_methods, reason = "the world is its business")]
 pub mod shell;
 mod time;
+
+#[cfg(test)]
+mod cluster_tests;
 
 use bytes::Bytes;
 use miso_store::crdt::ReplicaId;
@@ -116,9 +121,9 @@ pub enum Ask {
         /// The deadline; none: it waits for ever.
         until: Option<Time>,
     },
-    /// Fetches an object or a name from the peers that run the function, unless this node is in
-    /// sync with one already: answers [`Answer::Done`] once there is something, or nothing more to
-    /// wait for.
+    /// Fetches an object or a name from the peers, unless the function's data here is current already
+    /// (see [`Ask::Current`]): answers [`Answer::Done`] once a peer that is current has answered, or
+    /// there is nothing more to wait for.
     Fetch {
         /// The function.
         function: Bytes,
@@ -126,6 +131,15 @@ pub enum Ask {
         object: Bytes,
         /// The name in it; all if none.
         name: Option<Bytes>,
+        /// The deadline.
+        until: Time,
+    },
+    /// Answers [`Answer::Reached`] once the function's data here is current: once this node knows what
+    /// one reachable node that runs or holds the function knew when it began here. `false`: it was
+    /// waited for in vain, now or before.
+    Current {
+        /// The function.
+        function: Bytes,
         /// The deadline.
         until: Time,
     },
@@ -195,6 +209,17 @@ pub enum Liveness {
     Left,
 }
 
+/// What a node that carries a function does with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// It runs there: it has clients.
+    Runs,
+    /// It is held there: a full replica without clients.
+    Holds,
+    /// It is held there for now: others are to have it.
+    Leaves,
+}
+
 /// A node of the table.
 #[derive(Clone, PartialEq, Debug)]
 pub struct NodeView {
@@ -210,6 +235,11 @@ pub struct NodeView {
     pub linked: bool,
     /// The functions that it runs, with the replicas registered by name.
     pub functions: Vec<(Bytes, Vec<Bytes>)>,
+    /// The functions that it holds without running them.
+    pub holds: Vec<Bytes>,
+    /// Of this node itself: how many functions with data here have fewer copies than they are to have
+    /// (see [`FunctionView::copies`]).
+    pub under_copied: usize,
     /// Milliseconds since it was last heard of.
     pub heard_ms: u64,
     /// Own events, over all common functions, that it has not acknowledged yet.
@@ -232,10 +262,15 @@ pub struct NodeView {
 pub struct FunctionView {
     /// Its name.
     pub function: Bytes,
-    /// Whether it runs here; else its state is only kept.
-    pub runs: bool,
-    /// Whether a first sync with a peer is still awaited.
+    /// What is done with it here; none: its state is only kept.
+    pub role: Option<Role>,
+    /// How many nodes that can be reached run or hold it and have caught up with what there was when
+    /// they began to, this one too. A node that holds it only until others do is not counted.
+    pub copies: usize,
+    /// Whether it is still awaited that its data here is current (see [`Ask::Current`]).
     pub restoring: bool,
-    /// Nodes that run it, and whether this node is in sync with each.
+    /// Whether that was waited for in vain.
+    pub in_vain: bool,
+    /// Nodes that carry it, and whether this node is in sync with each.
     pub peers: Vec<(ReplicaId, bool)>,
 }

@@ -9,9 +9,10 @@ use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{self, Message};
 use miso_store::{Function, Store};
 
+use crate::copies::{self, Copies};
 use crate::overlay::{self, Event, Overlay};
 use crate::replicator::{self, Replicator};
-use crate::{Answer, Ask, AskId, Effect, Fault, LinkId, Time};
+use crate::{Answer, Ask, AskId, Effect, Fault, FunctionView, LinkId, Note, Role, Time};
 
 /// How a node is made.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Config {
     pub overlay: overlay::Config,
     /// How it sends changes.
     pub replicator: replicator::Config,
+    /// How many nodes are to have each function.
+    pub copies: copies::Config,
 }
 
 /// All that can happen to a node.
@@ -110,6 +113,12 @@ pub enum Input {
     },
 }
 
+/// How often a node that leaves looks whether its functions have their copies elsewhere.
+const MOVING: Duration = Duration::from_millis(20);
+
+/// How many functions a line of the log names.
+const SHOWN: usize = 10;
+
 /// What has gone wrong so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -126,9 +135,14 @@ pub struct Counters {
 pub struct Node {
     overlay: Overlay,
     replicator: Replicator,
+    copies: Copies,
     /// What the server says that runs here.
     functions: BTreeMap<Bytes, Vec<Bytes>>,
     leaving: Option<AskId>,
+    /// When it is looked next whether they have.
+    moving_at: Time,
+    /// This node leaves once its functions have their copies elsewhere, at the latest then.
+    moving: Option<(AskId, Time)>,
     counters: Counters,
 }
 
@@ -136,11 +150,15 @@ impl Node {
     /// A node that knows no other node yet.
     #[must_use]
     pub fn new(config: Config, store: Arc<Store>) -> Self {
+        let own = (config.overlay.replica, config.overlay.node.clone());
         Self {
             overlay: Overlay::new(config.overlay),
-            replicator: Replicator::new(store, config.replicator),
+            replicator: Replicator::new(Arc::clone(&store), config.replicator),
+            copies: Copies::new(config.copies, own, store),
             functions: BTreeMap::new(),
             leaving: None,
+            moving: None,
+            moving_at: Time::default(),
             counters: Counters::default(),
         }
     }
@@ -165,6 +183,9 @@ impl Node {
                 self.overlay.tick(now, out);
                 self.pass_on(now, out);
                 self.replicator.tick(now, out);
+                let replicator = &self.replicator;
+                self.copies.tick(now, |name, peers| replicator.covered_by(name, peers));
+                self.leave_if_moved(now, out);
                 if self.replicator.wants_to_retire(now) {
                     let others: Vec<_> = self.overlay.others().collect();
                     self.replicator.begin_rounds(now, &others, out);
@@ -172,12 +193,13 @@ impl Node {
             }
             Input::Wrote { function } => self.replicator.wrote(now, &function, out),
             Input::Runs { functions } => {
-                let names = functions.keys().cloned().collect();
-                self.functions = functions;
-                self.replicator.ends(now, &names, out);
-                // Peers hear that this node runs a function before they hear of the function from it.
-                self.publish(now, out);
-                self.replicator.runs(now, &names, out);
+                let old = std::mem::replace(&mut self.functions, functions);
+                for name in self.functions.keys().filter(|name| !old.contains_key(*name)) {
+                    self.replicator.resumes(now, name, out);
+                }
+                self.copies.set_runs(now, self.functions.keys());
+                self.copies.take_changed();
+                self.carry(now, out);
             }
             Input::Interval { function, interval } => {
                 self.replicator.set_interval(function, interval);
@@ -187,6 +209,10 @@ impl Node {
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }
         self.pass_on(now, out);
+        if self.copies.take_changed() {
+            self.carry(now, out);
+            self.pass_on(now, out);
+        }
         if self.replicator.take_drained() {
             self.publish(now, out);
         }
@@ -203,8 +229,11 @@ impl Node {
     /// When the next [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let both = [self.overlay.deadline(), self.replicator.deadline()];
-        both.into_iter().flatten().min()
+        // What moves is looked for by the clock: peers announce what they have when they like.
+        let moving = self.moving.map(|(_, until)| until.min(self.moving_at));
+        let all =
+            [self.overlay.deadline(), self.replicator.deadline(), self.copies.deadline(), moving];
+        all.into_iter().flatten().min()
     }
 
     /// What has gone wrong so far.
@@ -280,27 +309,76 @@ impl Node {
         self.overlay.others().any(|(_, id)| writers.contains(&id.0))
     }
 
-    /// Tells peers what runs here: functions that have ended too, while they drain.
+    /// What runs here and what is held here is exchanged with peers, and nothing else.
+    fn carry(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let names = self.functions.keys().chain(self.copies.held()).cloned().collect();
+        self.replicator.ends(now, &names, out);
+        // Peers hear that this node carries a function before they hear of the function from it.
+        self.publish(now, out);
+        self.replicator.runs(now, &names, out);
+    }
+
+    /// Tells peers what this node carries: functions that have ended too, while they drain.
     fn publish(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if self.replicator.draining().next().is_none() {
+        let others: Vec<Bytes> =
+            self.copies.held().chain(self.replicator.draining()).cloned().collect();
+        let roles = self.functions.keys().chain(&others).map(|name| (name, self.copies.role(name)));
+        let roles = roles.filter(|(_, role)| *role != Role::Runs);
+        self.overlay.set_roles(roles.map(|(name, role)| (name.clone(), role)).collect());
+        if others.is_empty() {
             return self.overlay.runs(now, &self.functions, out);
         }
         let mut functions = self.functions.clone();
-        for name in self.replicator.draining() {
-            functions.entry(name.clone()).or_default();
+        for name in others {
+            functions.entry(name).or_default();
         }
         self.overlay.runs(now, &functions, out);
+    }
+
+    /// Goes on to leave, once others have what they are to have of this node's functions.
+    fn leave_if_moved(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let Some((id, until)) = self.moving else { return };
+        let missing = self.copies.missing(|name, peers| self.replicator.covered_by(name, peers));
+        if !missing.is_empty() && now < until && self.copies.may_move() {
+            self.moving_at = now + MOVING;
+            return;
+        }
+        if !missing.is_empty() {
+            let shown: Vec<_> =
+                missing.iter().take(SHOWN).map(|name| name.escape_ascii().to_string()).collect();
+            let more = if missing.len() > SHOWN { ", .." } else { "" };
+            out.push(Effect::Note(Note::Warn(format!(
+                "this node leaves before {} of its functions have their copies elsewhere: {}{more}",
+                missing.len(),
+                shown.join(", ")
+            ))));
+        }
+        self.moving = None;
+        self.leaving = Some(id);
+        self.replicator.ask(now, id, Ask::Leave { until }, out);
     }
 
     /// Tells the replicator what the overlay has found out.
     fn pass_on(&mut self, now: Time, out: &mut Vec<Effect>) {
         while let Some(event) = self.overlay.event() {
             match event {
-                Event::Up(peer, link) => self.replicator.peer_up(now, peer, link, out),
-                Event::Down(peer) => self.replicator.peer_down(now, peer, out),
-                Event::Gone(peer) => self.replicator.peer_gone(now, peer, out),
+                Event::Up(peer, link) => {
+                    self.replicator.peer_up(now, peer, link, out);
+                    if let Some((name, _)) = self.overlay.others().find(|(_, id)| *id == peer) {
+                        self.copies.up(now, peer, name);
+                    }
+                }
+                Event::Down(peer) => {
+                    self.replicator.peer_down(now, peer, out);
+                    self.copies.down(now, peer);
+                }
+                Event::Gone(peer) => {
+                    self.replicator.peer_gone(now, peer, out);
+                    self.copies.gone(now, peer);
+                }
                 Event::Runs(peer, functions) => {
                     self.replicator.peer_runs(now, peer, &functions, out);
+                    self.copies.told(now, peer, self.overlay.carried_by(peer));
                 }
                 Event::Retired { replica, here } => self.replicator.retire(now, replica, here),
             }
@@ -311,23 +389,40 @@ impl Node {
     fn ask(&mut self, now: Time, id: AskId, ask: Ask, out: &mut Vec<Effect>) {
         let answer = match ask {
             Ask::Nodes => Answer::Nodes(self.nodes(now)),
+            Ask::Functions => Answer::Functions(self.views()),
+            Ask::Leave { until } => {
+                self.copies.leave(now);
+                self.moving = Some((id, until));
+                return self.leave_if_moved(now, out);
+            }
             Ask::Join { address } => return self.overlay.join(now, id, address, out),
             Ask::Forget { node } => match self.overlay.forget(now, &node, out) {
                 Ok(()) => Answer::Done,
                 Err(reason) => Answer::Refused(reason),
             },
-            ask => {
-                if let Ask::Leave { .. } = ask {
-                    self.leaving = Some(id);
-                }
-                return self.replicator.ask(now, id, ask, out);
+            Ask::Drain { function } if self.copies.holds(&function) => {
+                return self.replicator.drain_held(now, id, &function, out);
             }
+            ask => return self.replicator.ask(now, id, ask, out),
         };
         out.push(Effect::Answer { id, answer });
     }
 
+    fn views(&self) -> Vec<FunctionView> {
+        let mut views = self.replicator.views();
+        for (view, (name, peers)) in views.iter_mut().zip(self.replicator.copies()) {
+            view.role = view.role.map(|_| self.copies.role(name));
+            view.copies = self.copies.count(name, peers);
+        }
+        views
+    }
+
     fn nodes(&self, now: Time) -> Vec<crate::NodeView> {
         let mut nodes = self.overlay.view(now);
+        let copies = self.replicator.copies();
+        let copies = copies.map(|(name, peers)| (name, self.copies.count(name, peers)));
+        nodes[0].under_copied =
+            copies.filter(|(name, count)| self.copies.is_under_copied(name, *count)).count();
         for node in nodes.iter_mut().skip(1) {
             let lag = self.replicator.lag(now, node.replica);
             node.lag_events = lag.events;
@@ -364,7 +459,8 @@ mod tests {
     fn node() -> Node {
         let replica = ReplicaId(1);
         let overlay = overlay::Config::new("c", "a", replica, 1);
-        let config = Config { overlay, replicator: replicator::Config::new(replica) };
+        let replicator = replicator::Config::new(replica);
+        let config = Config { overlay, replicator, copies: copies::Config::default() };
         let store = miso_store::Config::new(replica, 1, Arc::new(|| 0));
         Node::new(config, Arc::new(Store::new(store)))
     }

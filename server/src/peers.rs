@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use miso_protocol::names;
+use miso_replication::copies;
 use miso_replication::shell::{self, Handle, Mdns};
 use miso_replication::{Answer, Ask, Liveness, NodeView, Time, node, overlay, replicator};
 use miso_store::crdt::Type;
@@ -93,7 +94,13 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
     let intervals = node.settings.intervals();
     let replicator =
         replicator::Config { interval: intervals.default, ..replicator::Config::new(replica) };
-    let mut settings = shell::Settings::new(peer_bind, node::Config { overlay, replicator });
+    let copies = copies::Config {
+        copies: node.settings.function_copies(),
+        hold: node.settings.hold(),
+        grace: overlay.node_timeout,
+    };
+    let config = node::Config { overlay, replicator, copies };
+    let mut settings = shell::Settings::new(peer_bind, config);
     settings.join = node.settings.join();
     let is_mdns = match node.settings.mdns() {
         crate::settings::kind::Mdns::Yes => true,
@@ -262,6 +269,8 @@ fn alone(node: &Node, ask: Ask) -> Answer {
             let known = node.store.find(&function);
             Answer::Reached(known.is_some_and(|function| function.covers(&vector)))
         }
+        // There is no other node that could know more.
+        Ask::Current { .. } => Answer::Reached(true),
         Ask::Nodes => Answer::Nodes(vec![NodeView {
             name: node.node_name(),
             replica: node.store.replica(),
@@ -269,6 +278,8 @@ fn alone(node: &Node, ask: Ask) -> Answer {
             liveness: Liveness::Alive,
             linked: false,
             functions: running(node),
+            holds: Vec::new(),
+            under_copied: 0,
             heard_ms: 0,
             lag_events: 0,
             lag_ms: 0,

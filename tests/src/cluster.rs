@@ -179,6 +179,12 @@ impl Cluster {
         view(&mut self.session(from), of)
     }
 
+    /// What a node says that it does with a function: `runs`, `holds`, `leaves`; empty: neither.
+    pub fn role(&self, node: usize, function: &str) -> String {
+        let shown = self.session(node).run("MISO.FUNCTIONS").field(function);
+        shown.and_then(|shown| shown.field("role")).map_or_else(String::new, |role| role.text())
+    }
+
     /// Waits until `from` sees `of` in one of these states.
     #[track_caller]
     pub fn wait_for_state(&self, from: usize, of: usize, states: &[&str]) {

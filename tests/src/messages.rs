@@ -63,11 +63,13 @@ fn one(body: Body, name: &dyn Fn(u64) -> String) -> Option<String> {
         Body::Ack(m) if m.durable > 0 => format!("ack {}, {} on disk", m.last, m.durable),
         Body::Ack(m) => format!("ack {}", m.last),
         Body::Summary(m) => format!(
-            "summary {} keeps from {}{}{}",
+            "summary {} keeps from {}{}{}{}{}",
             vector(&m.vector),
             m.kept_from,
             if m.answer { ", asks for the same" } else { "" },
             if m.digest.is_some() { ", with a digest" } else { "" },
+            if m.question > 0 { ", for a first read" } else { "" },
+            if m.answers > 0 { ", to a first read" } else { "" },
         ),
         Body::Pull(m) if m.taken > 0 => format!("pull {}: {} parts taken", m.id, m.taken),
         Body::Pull(m) if m.digests.is_empty() => {

@@ -278,7 +278,7 @@ fn d12_the_dead_are_noticed_in_seconds_and_cost_nothing() {
 /// 12, the rest: functions that had ended stayed targets, and counters kept a slot for every pod that ever lived.
 #[test]
 fn d12_functions_that_end_are_no_targets_and_leave_no_slots() {
-    let cluster = Cluster::with(2, &["--function-linger", "1"]);
+    let cluster = Cluster::with(2, &["--function-linger", "1", "--function-copies", "1"]);
     let mut own = cluster.session(0);
     let mut last = 0;
     for pod in 0..30 {

@@ -363,7 +363,7 @@ fn a_node_gets_nothing_of_functions_that_it_does_not_run() {
 
 #[test]
 fn unregistering_stops_the_stream_and_registering_again_catches_up() {
-    let cluster = Cluster::with(2, &["--function-linger", "0"]);
+    let cluster = Cluster::with(2, &["--function-linger", "0", "--function-copies", "1"]);
     let (mut a, mut b) = (cluster.session_of(0, "f"), cluster.session_of(1, "f"));
     a.script("GCOUNTER.ADD o n 1 => 1");
     b.script("GCOUNTER.ADD o n 1 => *");
@@ -419,7 +419,8 @@ fn remote_changes_are_messages() {
 /// function is large and its sync under way.
 #[test]
 fn what_is_absent_is_fetched_on_touch() {
-    let cluster = Cluster::with(2, &["--restore-timeout", "20s"]);
+    // Without copies elsewhere nothing of it comes before the first command.
+    let cluster = Cluster::with(2, &["--restore-timeout", "20s", "--function-copies", "1"]);
     let mut a = cluster.session_of(0, "f");
     let value = "v".repeat(100);
     let mut wire = cluster.node(0).wire();
@@ -458,7 +459,8 @@ fn what_is_absent_is_fetched_on_touch() {
 
 #[test]
 fn without_an_answer_a_touch_goes_on_from_empty() {
-    let cluster = Cluster::with(2, &["--restore-timeout", "100ms", "--node-timeout", "20s"]);
+    let flags = ["--restore-timeout", "100ms", "--node-timeout", "20s", "--function-copies", "1"];
+    let cluster = Cluster::with(2, &flags);
     let mut a = cluster.session_of(0, "f");
     a.script("GCOUNTER.ADD o n 5 => 5");
     wait_until("it is known", || functions_of(&cluster, 1, 0) == ["f"]);
@@ -475,7 +477,7 @@ fn without_an_answer_a_touch_goes_on_from_empty() {
 /// The command runs, as it would after `restore-timeout`.
 #[test]
 fn a_touch_that_waits_is_answered_at_the_end() {
-    let flags = ["--restore-timeout", "10m", "--node-timeout", "10m"];
+    let flags = ["--restore-timeout", "10m", "--node-timeout", "10m", "--function-copies", "1"];
     let cluster = Cluster::with(2, &flags);
     let mut a = cluster.session_of(0, "f");
     a.script("GCOUNTER.ADD o n 5 => 5");

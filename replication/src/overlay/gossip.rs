@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use miso_protocol::names;
+use miso_protocol::peer;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{Digest, FunctionRecord, Goodbye, NodeRecord, Records};
 use miso_store::crdt::ReplicaId;
@@ -17,7 +18,7 @@ use super::{
     Event, Node, Out, Overlay, Peer, RECORD_BYTES_MAX, RECORDS_BYTES, TELL_EVERY, UNMET_MAX, check,
     send,
 };
-use crate::{Effect, Fault, LinkId, Liveness, Note, Time};
+use crate::{Effect, Fault, LinkId, Liveness, Note, Role, Time};
 
 /// The most former incarnations that are remembered of one node.
 const FORMER_MAX: usize = 1024;
@@ -290,9 +291,37 @@ impl Overlay {
         self.events.push_back(Event::Runs(peer.replica, functions));
     }
 
+    /// What this node does with functions that it carries but does not run; [`Overlay::runs`] tells of
+    /// it, with all functions that it carries.
+    pub fn set_roles(&mut self, roles: BTreeMap<Bytes, Role>) {
+        let told = |role| match role {
+            Role::Runs => peer::function_record::Role::Runs,
+            Role::Holds => peer::function_record::Role::Holds,
+            Role::Leaves => peer::function_record::Role::Leaves,
+        };
+        self.roles = roles.into_iter().map(|(name, role)| (name, told(role))).collect();
+    }
+
+    /// What a linked peer does with the functions that it carries.
+    #[must_use]
+    pub fn carried_by(&self, replica: ReplicaId) -> BTreeMap<Bytes, Role> {
+        let role = |function: &FunctionRecord| match function.role() {
+            peer::function_record::Role::Runs => Role::Runs,
+            peer::function_record::Role::Holds => Role::Holds,
+            peer::function_record::Role::Leaves => Role::Leaves,
+        };
+        let name = self.others().find(|(_, id)| *id == replica).map(|(name, _)| name);
+        let record = name.and_then(|name| self.table.get(name));
+        let functions = record.into_iter().flat_map(|record| &record.functions);
+        functions.map(|function| (function.function.clone(), role(function))).collect()
+    }
+
     /// What this node runs now.
     pub fn runs(&mut self, now: Time, functions: &BTreeMap<Bytes, Vec<Bytes>>, out: &mut Out) {
-        let told = told_of(functions);
+        let mut told = told_of(functions);
+        for record in &mut told {
+            record.role = self.roles.get(&record.function).copied().unwrap_or_default().into();
+        }
         if told.len() < functions.len() {
             let note = format!(
                 "peers cannot be told of {} of {} functions: these are not replicated",
@@ -361,7 +390,7 @@ fn told_of(functions: &BTreeMap<Bytes, Vec<Bytes>>) -> Vec<FunctionRecord> {
     let mut told = Vec::new();
     for (function, replicas) in named.take(FUNCTIONS_MAX) {
         if fits(function.len() + RECORD_OVERHEAD).is_some() {
-            let record = FunctionRecord { function: function.clone(), replicas: Vec::new() };
+            let record = FunctionRecord { function: function.clone(), ..FunctionRecord::default() };
             told.push((record, replicas));
         }
     }

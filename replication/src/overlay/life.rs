@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use miso_protocol::peer;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{Heartbeat, NodeRecord};
 use miso_store::crdt::ReplicaId;
@@ -203,8 +204,16 @@ impl Overlay {
             functions: record
                 .functions
                 .iter()
+                .filter(|function| function.role() == peer::function_record::Role::Runs)
                 .map(|function| (function.function.clone(), function.replicas.clone()))
                 .collect(),
+            holds: record
+                .functions
+                .iter()
+                .filter(|function| function.role() != peer::function_record::Role::Runs)
+                .map(|function| function.function.clone())
+                .collect(),
+            under_copied: 0,
             heard_ms,
             lag_events: 0,
             lag_ms: 0,

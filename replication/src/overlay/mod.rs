@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use miso_protocol::peer::message::Body;
-use miso_protocol::peer::{Goodbye, Hello, NodeRecord, VERSION, frame};
+use miso_protocol::peer::{Goodbye, Hello, NodeRecord, VERSION, frame, function_record};
 use miso_store::crdt::ReplicaId;
 
 use self::bucket::Bucket;
@@ -168,6 +168,8 @@ pub struct Overlay {
     /// When the own record was sent last, and whether it has changed since.
     told: Option<Time>,
     untold: bool,
+    /// What it does with functions that it does not run.
+    roles: BTreeMap<Bytes, function_record::Role>,
     /// Refusals that were logged, and when: a misconfigured node tries again and again.
     noted: BTreeMap<String, Time>,
     refusals: u64,
@@ -288,6 +290,7 @@ impl Overlay {
             dials: config.generation << 16,
             told: None,
             untold: false,
+            roles: BTreeMap::new(),
             noted: BTreeMap::new(),
             refusals: 0,
             lines: Bucket::new(LINES_BURST, LINES_EVERY),

@@ -106,4 +106,8 @@ pub struct Counts {
     pub repaired: u64,
     /// Values fetched on touch.
     pub fetches: u64,
+    /// Functions that have begun here and asked peers what they know.
+    pub first_reads: u64,
+    /// Those for which a command waited as long as it may, in vain.
+    pub first_reads_in_vain: u64,
 }

@@ -23,6 +23,8 @@ struct Draining {
     until: Time,
     /// The questions that are answered at its end.
     asked: Vec<AskId>,
+    /// Whether it ends then, or is held on.
+    ends: bool,
 }
 
 /// An [`crate::Ask::Leave`] under way.
@@ -48,9 +50,15 @@ impl Endings {
         self.draining.contains_key(name)
     }
 
+    /// A function is not carried any more: if it drains, it ends after that. Whether it drains.
+    pub(super) fn ends_when_drained(&mut self, name: &Bytes) -> bool {
+        let draining = self.draining.get_mut(name);
+        draining.map(|draining| draining.ends = true).is_some()
+    }
+
     /// The functions that have ended here, and still run for what peers lack of them.
     pub(super) fn draining(&self) -> impl Iterator<Item = &Bytes> {
-        self.draining.keys()
+        self.draining.iter().filter(|(_, draining)| draining.ends).map(|(name, _)| name)
     }
 
     /// Whether some have drained since this was asked last.
@@ -69,10 +77,11 @@ impl Endings {
         Some(leaving.newcomers.map_or(leaving.until, |at| at.min(leaving.until)))
     }
 
-    /// A function that ends here runs on for its peers: what they have already, they say.
-    pub(super) fn drain(&mut self, turn: &mut Turn<'_>, stream: &Stream) {
+    /// A function that does not run here any more runs on for its peers: what they have already, they
+    /// say. Whether it `ends` after that, or is held on.
+    pub(super) fn drain(&mut self, turn: &mut Turn<'_>, stream: &Stream, ends: bool) {
         stream.ask_all(turn);
-        let draining = Draining { until: turn.now() + DRAIN, asked: Vec::new() };
+        let draining = Draining { until: turn.now() + DRAIN, asked: Vec::new(), ends };
         self.draining.insert(stream.name().clone(), draining);
     }
 
@@ -93,14 +102,23 @@ impl Endings {
         self.draining.iter().filter(is_over).map(|(name, _)| name.clone()).collect()
     }
 
-    /// A function has drained.
-    pub(super) fn has_drained(&mut self, turn: &mut Turn<'_>, name: &Bytes) {
+    /// A function has drained; whether it ends.
+    pub(super) fn has_drained(&mut self, turn: &mut Turn<'_>, name: &Bytes) -> bool {
+        let ends = self.draining.get(name).is_some_and(|draining| draining.ends);
         self.stop_draining(turn, name);
-        self.drained = true;
+        self.drained |= ends;
+        ends
+    }
+
+    /// A function is carried on that may have been about to end.
+    pub(super) fn does_not_end(&mut self, turn: &mut Turn<'_>, name: &Bytes) {
+        if self.draining.get(name).is_some_and(|draining| draining.ends) {
+            self.stop_draining(turn, name);
+        }
     }
 
     /// A function that may have been draining does so no more.
-    pub(super) fn stop_draining(&mut self, turn: &mut Turn<'_>, name: &Bytes) {
+    fn stop_draining(&mut self, turn: &mut Turn<'_>, name: &Bytes) {
         for id in self.draining.remove(name).map_or(Vec::new(), |draining| draining.asked) {
             turn.answer(id, Answer::Done);
         }

@@ -66,6 +66,12 @@ pub(super) struct Exports {
     part_at: BTreeMap<ReplicaId, Time>,
 }
 
+/// Whether `known` has all events of `vector`.
+fn covers(known: &Vector, vector: &Vector) -> bool {
+    let known: BTreeMap<ReplicaId, u64> = known.iter().copied().collect();
+    vector.iter().all(|(of, seq)| known.get(of).is_some_and(|known| known >= seq))
+}
+
 fn plain(kind: Kind) -> State {
     State { kind: kind.into(), ..State::default() }
 }
@@ -222,6 +228,8 @@ impl Exports {
         } else if !function.log_reaches(&export.known).map_err(refused)? {
             export.send(turn, plain(Kind::TooOld));
             return Ok(());
+        } else if covers(&export.known, &export.vector) {
+            (export.cursor, export.log) = (None, Some(VecDeque::new())); // there is nothing newer
         }
         turn.counts().exports += 1;
         self.exports.push_back(export);

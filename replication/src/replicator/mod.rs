@@ -18,6 +18,7 @@ mod batches;
 mod config;
 mod ending;
 mod export;
+mod first_read;
 mod peers;
 mod pull;
 mod questions;
@@ -40,12 +41,12 @@ use miso_store::{Function, Store};
 use self::ending::Endings;
 use self::export::Exports;
 use self::pull::Pulls;
-use self::questions::{Await, Wait};
+use self::questions::{Await, Current, Wait};
 use self::retiring::Retiring;
 use self::stream::{Heard, Pulling, Stream, Streams};
 use self::timers::{Due, Timers};
 use self::turn::Common;
-use crate::{Answer, Ask, AskId, Effect, Fault, LinkId, Time, payload};
+use crate::{Answer, Ask, AskId, Effect, Fault, FunctionView, LinkId, Time, payload};
 
 pub use self::config::{Bugs, Config, Counts, Lag};
 
@@ -141,7 +142,12 @@ impl Replicator {
         // From the first peer on, changes are worth gathering.
         self.common.store().track();
         let functions = self.common.peers_mut().up(peer, link);
-        self.retiring.met(&mut self.common.turn(now, out), peer);
+        let turn = &mut self.common.turn(now, out);
+        self.retiring.met(turn, peer);
+        self.streams.values_mut().for_each(|stream| stream.peer_up(turn, peer, link));
+        let asking = self.streams.iter().filter(|(_, stream)| stream.restoring());
+        let asking: Vec<Bytes> = asking.map(|(name, _)| name.clone()).collect();
+        asking.iter().for_each(|name| self.schedule(name));
         for function in functions {
             self.meet(now, peer, &function, out);
         }
@@ -177,7 +183,7 @@ impl Replicator {
         self.streams.values_mut().for_each(|stream| stream.forget(turn, peer));
     }
 
-    /// The peer runs these functions, and no others.
+    /// The peer carries these functions, and no others.
     pub fn peer_runs(
         &mut self,
         now: Time,
@@ -185,7 +191,7 @@ impl Replicator {
         functions: &BTreeSet<Bytes>,
         out: &mut Vec<Effect>,
     ) {
-        let (ended, begun) = self.common.peers_mut().run(peer, functions);
+        let (ended, begun) = self.common.peers_mut().told(peer, functions);
         for name in ended {
             let turn = &mut self.common.turn(now, out);
             if let Some(stream) = self.streams.get_mut(&name)
@@ -201,7 +207,7 @@ impl Replicator {
         self.check_drained(now, out);
     }
 
-    /// A peer runs a function: if there is anything of it here, say what is known.
+    /// A peer carries a function: if there is anything of it here, say what is known.
     fn meet(&mut self, now: Time, peer: ReplicaId, name: &Bytes, out: &mut Vec<Effect>) {
         if !self.find_stream(name) {
             return;
@@ -218,11 +224,12 @@ impl Replicator {
     /// ends it keeps running a while for its peers, until one of them has it: see
     /// [`Replicator::draining`].
     pub fn ends(&mut self, now: Time, functions: &BTreeSet<Bytes>, out: &mut Vec<Effect>) {
-        let ends = |(name, stream): &(&Bytes, &Stream)| stream.runs() && !functions.contains(*name);
+        let ends =
+            |(name, stream): &(&Bytes, &Stream)| stream.carries() && !functions.contains(*name);
         let gone: Vec<Bytes> =
             self.streams.iter().filter(ends).map(|(name, _)| name.clone()).collect();
         for name in gone {
-            if self.endings.is_draining(&name) {
+            if self.endings.ends_when_drained(&name) {
                 continue;
             }
             let turn = &mut self.common.turn(now, out);
@@ -234,14 +241,49 @@ impl Replicator {
             if turn.journal().is_some() || stream.is_elsewhere(turn.own()) {
                 self.end(now, &name, out);
             } else {
-                self.endings.drain(turn, stream);
+                self.endings.drain(turn, stream, true);
             }
         }
+    }
+
+    /// As [`Ask::Drain`], of a function that is held on when it has ended.
+    pub fn drain_held(&mut self, now: Time, id: AskId, name: &Bytes, out: &mut Vec<Effect>) {
+        let turn = &mut self.common.turn(now, out);
+        if let Some(stream) = self.streams.get_mut(name)
+            && turn.journal().is_none()
+            && !self.endings.is_draining(name)
+            && !stream.is_elsewhere(turn.own())
+        {
+            stream.wrote(true);
+            stream.flush(turn);
+            self.endings.drain(turn, stream, false);
+        }
+        self.endings.ask_drained(turn, name, id);
+        self.schedule(name);
     }
 
     /// The functions that have ended here, and still run for the sake of what peers lack of them.
     pub fn draining(&self) -> impl Iterator<Item = &Bytes> {
         self.endings.draining()
+    }
+
+    /// How many of these peers have all that is known here of a function.
+    #[must_use]
+    pub fn covered_by(&self, name: &Bytes, peers: &BTreeSet<ReplicaId>) -> usize {
+        let own = self.common.config().replica;
+        self.streams.get(name).map_or(0, |stream| stream.covered_by(own, peers))
+    }
+
+    /// The functions that are known here, and the peers of which each is a copy of it: see
+    /// [`FunctionView::copies`]. Roles are not looked at.
+    pub fn copies(&self) -> impl Iterator<Item = (&Bytes, impl Iterator<Item = ReplicaId> + '_)> {
+        self.streams.iter().map(|(name, stream)| (name, stream.copies()))
+    }
+
+    /// The functions as they look to the server.
+    #[must_use]
+    pub fn views(&self) -> Vec<FunctionView> {
+        self.streams.values().map(Stream::view).collect()
     }
 
     /// Whether some have drained since this was asked last: peers are to be told.
@@ -252,8 +294,9 @@ impl Replicator {
     fn check_drained(&mut self, now: Time, out: &mut Vec<Effect>) {
         let drained = self.endings.drained(&self.common.turn(now, out), &self.streams);
         for name in drained {
-            self.endings.has_drained(&mut self.common.turn(now, out), &name);
-            self.end(now, &name, out);
+            if self.endings.has_drained(&mut self.common.turn(now, out), &name) {
+                self.end(now, &name, out);
+            }
         }
     }
 
@@ -268,23 +311,31 @@ impl Replicator {
     /// This node runs these functions, and no others: [`Replicator::ends`] comes first.
     pub fn runs(&mut self, now: Time, functions: &BTreeSet<Bytes>, out: &mut Vec<Effect>) {
         for name in functions {
+            self.stream(name);
             let turn = &mut self.common.turn(now, out);
-            self.endings.stop_draining(turn, name);
-            if self.streams.get(name).is_some_and(Stream::runs) {
+            self.endings.does_not_end(turn, name);
+            let Some(stream) = self.streams.get_mut(name) else { continue };
+            if stream.carries() {
+                stream.tell_restoring();
                 continue;
             }
             self.retiring.function_begins(turn);
-            let peers = turn.peers().running(name);
-            let reachable = peers.iter().any(|id| turn.peers().link(*id).is_some());
-            let stream = self.stream(name);
-            stream.begin();
-            if let Some(stream) = self.streams.get_mut(name) {
-                stream.set_restoring(&mut self.common.turn(now, out), reachable);
+            let carriers = turn.peers().carrying(name);
+            stream.begin(turn, &carriers);
+            // What it lacks comes with the answers to its question, not after them.
+            if let Some(peer) = stream.any_reachable(turn.own()) {
+                self.pulls.pull(turn, stream, peer);
             }
-            for peer in peers {
-                self.meet(now, peer, name, out);
-            }
+            self.schedule(name);
         }
+    }
+
+    /// This node runs a function from now on, and may have held it until now.
+    pub fn resumes(&mut self, now: Time, name: &Bytes, out: &mut Vec<Effect>) {
+        if let Some(stream) = self.streams.get_mut(name) {
+            stream.resume(&mut self.common.turn(now, out));
+        }
+        self.schedule(name);
     }
 
     fn stream(&mut self, name: &Bytes) -> &mut Stream {
@@ -328,15 +379,14 @@ impl Replicator {
             Body::Pull(pull) => self.on_pull(now, peer, &pull, out),
             Body::State(state) => self.on_state(now, peer, &state, out),
             Body::Fetch(fetch) => {
-                if let Some(stream) = self.streams.get(&fetch.function) {
-                    pull::on_fetch(&mut self.common.turn(now, out), stream, peer, &fetch);
-                }
+                let stream = self.streams.get(&fetch.function);
+                pull::on_fetch(&mut self.common.turn(now, out), stream, peer, &fetch);
                 Ok(())
             }
             Body::Fetched(fetched) => {
                 let turn = &mut self.common.turn(now, out);
                 let stream = self.streams.get_mut(&fetched.function);
-                if let Some(stream) = stream.filter(|stream| stream.runs()) {
+                if let Some(stream) = stream.filter(|stream| stream.carries()) {
                     self.pulls.on_fetched(turn, stream, peer, &fetched)?;
                 }
                 self.schedule(&fetched.function);
@@ -363,7 +413,7 @@ impl Replicator {
             return Err(Fault("a batch of another node's events".into()));
         }
         let name = &batch.function;
-        let stream = self.streams.get_mut(name).filter(|stream| stream.runs());
+        let stream = self.streams.get_mut(name).filter(|stream| stream.carries());
         let Some(stream) = stream else {
             return Ok(()); // it will hear soon that the function is not run here
         };
@@ -394,9 +444,16 @@ impl Replicator {
         out: &mut Vec<Effect>,
     ) -> Result<(), Fault> {
         let name = &summary.function;
+        let new = summary.carries && self.common.peers_mut().says_it_carries(peer, name);
         if !self.find_stream(name) {
             payload::check_vector(summary.vector.as_ref())?;
+            if summary.question != 0 {
+                self.answer_nothing(now, peer, summary, out);
+            }
             return Ok(());
+        }
+        if new {
+            self.meet(now, peer, name, out);
         }
         let turn = &mut self.common.turn(now, out);
         let Some(stream) = self.streams.get_mut(name) else { return Ok(()) };
@@ -405,12 +462,30 @@ impl Replicator {
             // Each takes from the other what it has.
             self.pulls.pull_different(turn, stream, peer);
         }
-        if heard != Heard::Stray {
+        if heard != Heard::Nothing {
             self.pulls.compare(turn, stream, peer);
         }
         self.schedule(name);
         self.check_endings(now, out);
         Ok(())
+    }
+
+    /// A function that is not known here begins at a peer: there is nothing of it here.
+    fn answer_nothing(
+        &mut self,
+        now: Time,
+        peer: ReplicaId,
+        said: &Summary,
+        out: &mut Vec<Effect>,
+    ) {
+        let turn = &mut self.common.turn(now, out);
+        if let Some(link) = turn.peers().link(peer) {
+            let function = said.function.clone();
+            turn.send(
+                link,
+                Body::Summary(Summary { function, answers: said.question, ..Summary::default() }),
+            );
+        }
     }
 
     fn on_pull(
@@ -574,11 +649,14 @@ impl Replicator {
                 }
                 self.schedule(&function);
             }
-            Ask::Sync { function, until } => self.compare_all(now, id, function, until, out),
-            Ask::Functions => {
-                let views = self.streams.values().map(Stream::view).collect();
-                out.push(Effect::Answer { id, answer: Answer::Functions(views) });
+            Ask::Current { function, until } => {
+                self.stream(&function);
+                if let Some(stream) = self.streams.get_mut(&function) {
+                    stream.current(&mut self.common.turn(now, out), Current { id, until });
+                }
+                self.schedule(&function);
             }
+            Ask::Sync { function, until } => self.compare_all(now, id, function, until, out),
             Ask::Leave { until } => {
                 let turn = &mut self.common.turn(now, out);
                 for stream in self.streams.values_mut() {
@@ -593,7 +671,7 @@ impl Replicator {
             Ask::Drain { function } => {
                 self.endings.ask_drained(&mut self.common.turn(now, out), &function, id);
             }
-            Ask::Nodes | Ask::Join { .. } | Ask::Forget { .. } => {
+            Ask::Nodes | Ask::Functions | Ask::Join { .. } | Ask::Forget { .. } => {
                 let answer = Answer::Refused("ERR not for the replicator".into());
                 out.push(Effect::Answer { id, answer });
             }
@@ -650,7 +728,12 @@ impl Replicator {
         let Some(stream) = self.streams.get_mut(name) else { return };
         match due {
             Due::Flush => stream.flush(turn),
-            Due::Fetch => stream.check_fetches(turn),
+            Due::Fetch => {
+                stream.check_fetches(turn);
+                stream.waited_in_vain(turn);
+            }
+            Due::Current => stream.waited_in_vain(turn),
+            Due::FirstRead => stream.ask_first_read_again(turn),
             Due::Pull => self.pulls.give_up(turn, stream),
             Due::Compare => self.pulls.compare_as_asked(turn, stream),
             Due::Retry => self.pulls.retry(turn, stream),
@@ -682,6 +765,8 @@ impl Replicator {
         match due {
             Due::Flush => stream?.flush_at(|interval| self.common.interval(interval)),
             Due::Fetch => stream?.questions().fetch_at(),
+            Due::Current => stream?.questions().current_at(),
+            Due::FirstRead => stream?.first_read_at(),
             Due::Pull => self.pulls.timeout_at(name?, self.common.config().sync_timeout),
             Due::Compare => self.pulls.compare_at(name?),
             Due::Retry => self.pulls.retry_at(name?),

@@ -1,4 +1,5 @@
-//! The peers that the overlay knows: how each is reached, and which functions it runs.
+//! The peers that the overlay knows: how each is reached, and which functions it carries, which is to
+//! run or to hold them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,23 @@ use crate::LinkId;
 #[derive(Debug, Default)]
 struct Peer {
     link: Option<LinkId>,
+    /// What its record says that it carries.
     functions: BTreeSet<Bytes>,
+    /// What else it has said itself that it carries, before its record came.
+    ahead: BTreeSet<Bytes>,
+}
+
+/// How many functions of a peer are remembered before its record names them. Those beyond are known
+/// once it comes.
+const AHEAD_MAX: usize = 1_024;
+
+/// The longest name of such a function, in bytes: as long as one in a record may be.
+const NAME_MAX: usize = 512;
+
+impl Peer {
+    fn carries(&self, function: &Bytes) -> bool {
+        self.functions.contains(function) || self.ahead.contains(function)
+    }
 }
 
 /// All peers that were ever linked or told of, until they are gone for good.
@@ -21,17 +38,18 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// A link to a peer is open; the functions that it runs.
+    /// A link to a peer is open; the functions that it carries.
     pub(super) fn up(&mut self, peer: ReplicaId, link: LinkId) -> BTreeSet<Bytes> {
         let known = self.peers.entry(peer).or_default();
         known.link = Some(link);
-        known.functions.clone()
+        known.functions.union(&known.ahead).cloned().collect()
     }
 
     /// The link to a peer is gone.
     pub(super) fn down(&mut self, peer: ReplicaId) {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.link = None;
+            known.ahead.clear();
         }
     }
 
@@ -40,14 +58,16 @@ impl Peers {
         self.peers.remove(&peer);
     }
 
-    /// A peer runs these functions and no others; those that it has ended, and those that are new.
-    pub(super) fn run(
+    /// A peer's record says that it carries these functions and no others; those that it has ended, and
+    /// those that are new.
+    pub(super) fn told(
         &mut self,
         peer: ReplicaId,
         functions: &BTreeSet<Bytes>,
     ) -> (Vec<Bytes>, Vec<Bytes>) {
         let known = self.peers.entry(peer).or_default();
-        let old = std::mem::replace(&mut known.functions, functions.clone());
+        let mut old = std::mem::replace(&mut known.functions, functions.clone());
+        old.append(&mut known.ahead);
         let ended = old.difference(functions).cloned().collect();
         (ended, functions.difference(&old).cloned().collect())
     }
@@ -55,6 +75,20 @@ impl Peers {
     /// The link to a peer, if one is open.
     pub(super) fn link(&self, peer: ReplicaId) -> Option<LinkId> {
         self.peers.get(&peer)?.link
+    }
+
+    /// A peer has said itself that it carries a function; whether that is new. What it says on its link
+    /// comes before its record does.
+    pub(super) fn says_it_carries(&mut self, peer: ReplicaId, function: &Bytes) -> bool {
+        let Some(known) = self.peers.get_mut(&peer) else { return false };
+        let room = known.ahead.len() < AHEAD_MAX && function.len() <= NAME_MAX;
+        let new = room && !known.carries(function);
+        new && known.ahead.insert(function.clone())
+    }
+
+    /// The peers that can be reached.
+    pub(super) fn linked(&self) -> impl Iterator<Item = (ReplicaId, LinkId)> + '_ {
+        self.peers.iter().filter_map(|(id, peer)| Some((*id, peer.link?)))
     }
 
     /// The links to all peers that can be reached.
@@ -67,14 +101,14 @@ impl Peers {
         self.peers.values().any(|peer| peer.link.is_some())
     }
 
-    /// Whether a peer runs a function.
-    pub(super) fn runs(&self, peer: ReplicaId, function: &Bytes) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| peer.functions.contains(function))
+    /// Whether a peer carries a function.
+    pub(super) fn carries(&self, peer: ReplicaId, function: &Bytes) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.carries(function))
     }
 
-    /// The peers that run a function.
-    pub(super) fn running(&self, function: &Bytes) -> Vec<ReplicaId> {
-        let run = self.peers.iter().filter(|(_, peer)| peer.functions.contains(function));
-        run.map(|(id, _)| *id).collect()
+    /// The peers that carry a function.
+    pub(super) fn carrying(&self, function: &Bytes) -> Vec<ReplicaId> {
+        let carry = self.peers.iter().filter(|(_, peer)| peer.carries(function));
+        carry.map(|(id, _)| *id).collect()
     }
 }

@@ -154,16 +154,13 @@ impl Pulls {
 
     /// Sees what a peer has and this node lacks, and how to come by it.
     pub(super) fn compare(&mut self, turn: &mut Turn<'_>, stream: &mut Stream, peer: ReplicaId) {
-        if !stream.runs() {
+        if !stream.carries() {
             return;
         }
         let Some(target) = stream.target(peer) else { return };
         let Some(summary) = target.heard() else { return };
         let lacks = stream.function().lacks(summary);
         if lacks.is_empty() {
-            if stream.restoring() {
-                stream.set_restoring(turn, false);
-            }
             return;
         }
         if self.sync(stream.name()).is_some() {
@@ -184,8 +181,7 @@ impl Pulls {
 
     /// As [`Pulls::compare`], with every peer.
     pub(super) fn compare_with_all(&mut self, turn: &mut Turn<'_>, stream: &mut Stream) {
-        let peers: Vec<ReplicaId> = stream.reachable().map(|(id, _)| id).collect();
-        for peer in peers {
+        for peer in stream.informed() {
             self.compare(turn, stream, peer);
         }
     }
@@ -206,7 +202,7 @@ impl Pulls {
     }
 
     fn begin(&mut self, turn: &mut Turn<'_>, stream: &Stream, peer: ReplicaId, want: Want) {
-        let Some(link) = stream.link(peer).filter(|_| stream.runs()) else { return };
+        let Some(link) = stream.link(peer).filter(|_| stream.carries()) else { return };
         let of = self.functions.entry(stream.name().clone()).or_default();
         let waits = of.retry_at.is_some_and(|at| at > turn.now());
         if of.sync.is_some() || (waits && want == Want::Newer) {
@@ -308,13 +304,11 @@ impl Pulls {
         }
         stream.owe_acks(turn.now() + turn.ack_delay());
         stream.now_unsure();
-        stream.set_restoring(turn, false);
-        stream.advance(turn, Pulling::No)?;
+        stream.advance(turn)?;
         stream.announce_soon(turn);
         // Others may know still more; the peer itself, whose stream went on meanwhile, first.
         self.compare(turn, stream, peer);
-        let others = stream.reachable().map(|(id, _)| id).filter(|id| *id != peer);
-        for other in others.collect::<Vec<_>>() {
+        for other in stream.informed().into_iter().filter(|id| *id != peer) {
             self.compare(turn, stream, other);
         }
         self.end_asked(turn);
@@ -333,7 +327,7 @@ impl Pulls {
             of.asked.push_back((asked, sync.peer));
         }
         // Nothing of it was wrong, so what waited for its end can go on.
-        let advanced = stream.advance(turn, Pulling::No);
+        let advanced = stream.advance(turn);
         debug_assert!(advanced.is_ok() || cfg!(not(debug_assertions)), "{advanced:?}");
     }
 
@@ -399,7 +393,7 @@ impl Pulls {
 
     /// A function is to be compared with each peer.
     pub(super) fn ask_of(&mut self, id: AskId, stream: &Stream) {
-        let Some(asked) = self.asked.get_mut(&id).filter(|_| stream.runs()) else { return };
+        let Some(asked) = self.asked.get_mut(&id).filter(|_| stream.carries()) else { return };
         let peers: Vec<ReplicaId> = stream.reachable().map(|(peer, _)| peer).collect();
         asked.left += peers.len();
         let of = self.functions.entry(stream.name().clone()).or_default();
@@ -438,7 +432,7 @@ impl Pulls {
                 comparing.again.insert(fetched.object.clone());
             }
         }
-        stream.fetched(turn, fetched.id, peer, fetched.found);
+        stream.fetched(turn, fetched.id, peer);
         self.try_finish(turn, stream)
     }
 }
@@ -500,7 +494,7 @@ impl Comparing {
     }
 }
 
-/// Fetches an object, or a name of it, from all peers that run the function. Whether there is any to
+/// Fetches an object, or a name of it, from all peers that have some of the function, or may. Whether there is any to
 /// ask, and anything that may have to be waited for.
 pub(super) fn fetch(
     turn: &mut Turn<'_>,
@@ -509,8 +503,8 @@ pub(super) fn fetch(
     (object, name): (Bytes, Option<Bytes>),
     until: Time,
 ) -> bool {
-    let (from, links): (BTreeSet<ReplicaId>, Vec<LinkId>) = stream.reachable().unzip();
-    if !stream.restoring() || from.is_empty() {
+    let (from, links) = stream.sources(turn);
+    if from.is_empty() {
         return false;
     }
     turn.counts().fetches += 1;
@@ -520,10 +514,17 @@ pub(super) fn fetch(
     true
 }
 
-/// Answers a peer's fetch.
-pub(super) fn on_fetch(turn: &mut Turn<'_>, stream: &Stream, peer: ReplicaId, fetch: &Fetch) {
-    let Some(link) = stream.link(peer) else { return };
-    let found = stream.function().export_object(&fetch.object, fetch.name.as_deref());
+/// Answers a peer's fetch. `stream`: the function, if it is known here.
+pub(super) fn on_fetch(
+    turn: &mut Turn<'_>,
+    stream: Option<&Stream>,
+    peer: ReplicaId,
+    fetch: &Fetch,
+) {
+    let Some(link) = turn.peers().link(peer) else { return };
+    let export =
+        |stream: &Stream| stream.function().export_object(&fetch.object, fetch.name.as_deref());
+    let found = stream.and_then(export);
     let is_found = found.is_some();
     let (changes, size) = payload::shrink(found.unwrap_or_default());
     let fetched = Fetched {

@@ -35,12 +35,20 @@ pub(super) struct Fetching {
     pub(super) from: BTreeSet<ReplicaId>,
 }
 
+/// A [`crate::Ask::Current`] under way.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) id: AskId,
+    pub(super) until: Time,
+}
+
 /// The questions about one function that are not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     waits: Vec<Wait>,
     awaits: Vec<Await>,
     fetches: Vec<Fetching>,
+    currents: Vec<Current>,
 }
 
 fn is_over(until: Option<Time>, now: Time) -> bool {
@@ -96,10 +104,18 @@ impl Questions {
         });
     }
 
-    /// A peer has answered a fetch: with something, or with nothing.
-    pub(super) fn fetched(&mut self, id: u64, peer: ReplicaId, found: bool) {
+    pub(super) fn current(&mut self, current: Current) {
+        self.currents.push(current);
+    }
+
+    pub(super) fn current_at(&self) -> Option<Time> {
+        self.currents.iter().map(|current| current.until).min()
+    }
+
+    /// A peer has answered a fetch; whether that settles it, or others may know better.
+    pub(super) fn fetched(&mut self, id: u64, peer: ReplicaId, settled: bool) {
         for fetch in self.fetches.iter_mut().filter(|fetch| fetch.id.0 == id) {
-            if found {
+            if settled {
                 fetch.from.clear();
             } else {
                 fetch.from.remove(&peer);
@@ -119,9 +135,21 @@ impl Questions {
         self.end_fetches(turn, |fetch, now| fetch.from.is_empty() || fetch.until <= now);
     }
 
-    /// Answers all fetches: what they are about is here.
-    pub(super) fn end_all_fetches(&mut self, turn: &mut Turn<'_>) {
+    /// The data here is current: answers all that waited for it.
+    pub(super) fn now_current(&mut self, turn: &mut Turn<'_>) {
         self.end_fetches(turn, |_, _| true);
+        self.end_currents(turn, true);
+    }
+
+    /// It was waited for in vain.
+    pub(super) fn not_current(&mut self, turn: &mut Turn<'_>) {
+        self.end_currents(turn, false);
+    }
+
+    fn end_currents(&mut self, turn: &mut Turn<'_>, reached: bool) {
+        for current in self.currents.drain(..) {
+            turn.answer(current.id, Answer::Reached(reached));
+        }
     }
 
     fn end_fetches(&mut self, turn: &mut Turn<'_>, is_over: impl Fn(&Fetching, Time) -> bool) {

@@ -163,7 +163,7 @@ impl Retiring {
         for (_, id) in others {
             self.forgotten.remove(id);
         }
-        let running = streams.iter().filter(|(_, stream)| stream.runs());
+        let running = streams.iter().filter(|(_, stream)| stream.carries());
         let wanting: Vec<Work> = running
             .map(|(name, stream)| (name.clone(), self.wanted(stream.function())))
             .filter(|(_, writers)| !writers.is_empty())
@@ -358,7 +358,7 @@ impl Retiring {
             self.end_round(turn, &name);
             return;
         }
-        let ready = round.unanswered.is_empty() && stream.runs() && settled;
+        let ready = round.unanswered.is_empty() && stream.carries() && settled;
         if !ready || !stream.function().covers(&known) {
             return;
         }

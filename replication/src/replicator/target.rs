@@ -19,8 +19,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Target {
     link: Option<LinkId>,
-    /// Whether it runs the function; if not, it is sent no changes.
-    runs: bool,
+    /// Whether it carries the function, which is to run or to hold it; if not, it is sent no changes.
+    carries: bool,
     /// It has asked for the stream on this link.
     live: bool,
     /// Own events that it has acknowledged.
@@ -37,6 +37,8 @@ pub(super) struct Target {
     kept_from: u64,
     /// Whether a summary of it has come on this link.
     heard: bool,
+    /// Whether its data is current, as its latest summary on this link says.
+    current: bool,
     /// It holds events of retired writers that no other node has: nothing is taken from it.
     stray: bool,
     /// When its stream was last asked for.
@@ -50,18 +52,18 @@ impl Target {
         self.link
     }
 
-    /// The link to it, if it runs the function and its changes can be taken.
+    /// The link to it, if it carries the function and its changes can be taken.
     pub(super) fn reachable(&self) -> Option<LinkId> {
-        self.link.filter(|_| self.runs && !self.stray)
+        self.link.filter(|_| self.carries && !self.stray)
     }
 
     /// The link on which it is sent changes.
     pub(super) fn live_link(&self) -> Option<LinkId> {
-        self.link.filter(|_| self.runs && self.live)
+        self.link.filter(|_| self.carries && self.live)
     }
 
-    pub(super) fn runs(&self) -> bool {
-        self.runs
+    pub(super) fn carries(&self) -> bool {
+        self.carries
     }
 
     pub(super) fn acked(&self) -> u64 {
@@ -96,22 +98,27 @@ impl Target {
         self.asked_at = Some(now);
     }
 
-    pub(super) fn met(&mut self, link: Option<LinkId>, runs: bool) {
-        (self.link, self.runs) = (link, runs);
+    pub(super) fn met(&mut self, link: Option<LinkId>, carries: bool) {
+        (self.link, self.carries) = (link, carries);
     }
 
     pub(super) fn disconnected(&mut self) {
         (self.link, self.live, self.heard, self.ack_at) = (None, false, false, None);
+        self.current = false;
     }
 
-    /// It does not run the function any more.
+    /// It does not carry the function any more.
     pub(super) fn ended(&mut self) {
-        (self.runs, self.live) = (false, false);
+        (self.carries, self.live) = (false, false);
     }
 
-    /// It wants changes on this link, if it runs the function.
+    /// It wants changes on this link, if it carries the function.
     pub(super) fn wants_stream(&mut self) {
-        self.live = self.runs;
+        self.live = self.carries;
+    }
+
+    pub(super) fn is_stray(&self) -> bool {
+        self.stray
     }
 
     pub(super) fn set_stray(&mut self, stray: bool) {
@@ -119,8 +126,15 @@ impl Target {
         self.live &= !stray;
     }
 
-    pub(super) fn heard_summary(&mut self, summary: Vector, kept_from: u64) {
+    /// It has said what it has applied, and whether its data is current.
+    pub(super) fn heard_summary(&mut self, summary: Vector, kept_from: u64, current: bool) {
         (self.heard, self.summary, self.kept_from) = (true, summary, kept_from);
+        self.current = current;
+    }
+
+    /// Whether it is a copy: it can be reached, carries the function, and its data is current.
+    pub(super) fn is_copy(&self) -> bool {
+        self.reachable().is_some() && self.current
     }
 
     /// It has acknowledged own events up to `last`, and has them on its disk up to `durable`.

@@ -13,6 +13,10 @@ pub(super) enum Due {
     Flush,
     /// Fetches end: a command that touched something absent waits no longer for peers.
     Fetch,
+    /// A first read is given up: a command has waited for it as long as it may.
+    Current,
+    /// Peers are asked again what they know of a function that begins: an answer may be lost.
+    FirstRead,
     /// A pull is given up: its peer has been silent for too long.
     Pull,
     /// A comparison that was asked for begins: no other pull is under way any more.
@@ -47,9 +51,11 @@ pub(super) enum Due {
 
 impl Due {
     /// What is due by function, in the order in which it is done.
-    pub(super) const OF_FUNCTION: [Due; 11] = [
+    pub(super) const OF_FUNCTION: [Due; 13] = [
         Due::Flush,
         Due::Fetch,
+        Due::Current,
+        Due::FirstRead,
         Due::Pull,
         Due::Compare,
         Due::Retry,

@@ -18,7 +18,7 @@ use super::flow::Flow;
 use super::outbox::outbox;
 use super::peers::connect;
 use super::{Handle, Mdns, Settings, start};
-use crate::{Answer, Ask, Liveness, NodeView, node, overlay, replicator};
+use crate::{Answer, Ask, Liveness, NodeView, copies, node, overlay, replicator};
 
 /// Nothing takes longer, on however busy a machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,7 +29,8 @@ fn settings(name: &str, replica: u64) -> Settings {
     config.heartbeat = Duration::from_millis(100);
     config.node_timeout = Duration::from_millis(1000);
     config.redial_max = Duration::from_millis(300);
-    let node = node::Config { overlay: config, replicator: replicator::Config::new(replica) };
+    let replicator = replicator::Config::new(replica);
+    let node = node::Config { overlay: config, replicator, copies: copies::Config::default() };
     Settings::new(vec![(Ipv4Addr::LOCALHOST, 0).into()], node)
 }
 

@@ -1,13 +1,15 @@
-//! Restore on touch (the paper's Algorithm 2): while this node does not yet know what its peers hold of
-//! a function, a command about an object that is absent here first fetches the object from them.
+//! First reads: while this node does not know yet what its peers knew of a function when it began here,
+//! commands wait before they run. Absent objects are fetched from peers one by one (restore on touch,
+//! the paper's Algorithm 2), which is quick however large the function; a command about anything that
+//! is present, or about the whole keyspace, waits until the function is current here.
 //!
-//! Only the session waits; no lock is held. After `restore-timeout` the command runs on the empty
-//! object, and what arrives later is merged.
+//! Only the session waits; no lock is held. A command that has waited for `restore-timeout` runs on what
+//! is here, and what arrives later is merged.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use miso_protocol::command::{ArgKind, Flags, NAME, Row};
+use miso_protocol::command::{Access, ArgKind, Flags, NAME, Row};
 use miso_protocol::request::Args;
 use miso_replication::Ask;
 use miso_store::Function;
@@ -17,22 +19,30 @@ use crate::engine::session::Session;
 use crate::engine::wait::Wait;
 use crate::node::Node;
 
-/// The most objects that are fetched before a transaction; it does not wait for more.
+/// The most objects that are fetched one by one.
 const MOST: usize = 256;
 
 /// An object, and a name in it if the command is about that name alone.
 type Key = (Bytes, Option<Bytes>);
 
-/// Whether a command may have to wait for its objects. One load once a session has a function.
-pub(crate) fn may_wait(session: &Session, args: Args<'_>) -> bool {
-    match &session.function {
-        Some(function) => function.restoring(),
-        None => args.len() > 1 || session.transaction.is_some(),
-    }
+/// What a command touches.
+#[derive(Debug, Default)]
+struct Touched {
+    keys: Vec<Key>,
+    /// It is about the keyspace as a whole.
+    keyspace: bool,
 }
 
-/// Starts to fetch the absent objects of a command, and returns what to wait for; none if nothing is
-/// absent. The objects of EXEC are those of the queued commands.
+/// Whether a command may have to wait for what it touches. One load once a session has a function.
+pub(crate) fn may_wait(session: &mut Session) -> bool {
+    let may = session.function.as_ref().is_none_or(|function| function.restoring());
+    // What has waited runs now: the mark is not for a later command, nor for another function.
+    session.fetched &= may;
+    may
+}
+
+/// What a command has to wait for, if the function is not current here yet; none if it touches nothing.
+/// The objects of EXEC are those of the queued commands.
 #[cold]
 pub(crate) fn fetch_missing(
     node: &Arc<Node>,
@@ -45,52 +55,70 @@ pub(crate) fn fetch_missing(
     if session.transaction.is_some() != is_exec || std::mem::take(&mut session.fetched) {
         return None;
     }
-    let mut keys = Vec::new();
+    let mut touched = Touched::default();
     match &session.transaction {
         Some(transaction) if !transaction.broken => {
             for queued in &transaction.queued {
-                add(queued.found.leaf(), queued.args.as_args(), &mut keys);
+                touched.add(queued.found.leaf(), queued.args.as_args());
             }
         }
         Some(_) => {}
-        None => add(row, args, &mut keys),
+        None => touched.add(row, args),
     }
-    if keys.is_empty() {
+    if touched.keys.is_empty() && !touched.keyspace {
         return None;
     }
     let function = session.function();
     if !function.restoring() {
         return None;
     }
-    keys.retain(|key| is_absent(&function, key));
+    session.fetched = true;
+    let (node, name) = (Arc::clone(node), Bytes::copy_from_slice(function.name()));
+    let mut keys = touched.keys;
     keys.sort_unstable();
     keys.dedup();
-    keys.truncate(MOST);
-    if keys.is_empty() {
-        return None;
+    // What is present here may be old, or may be gone elsewhere: no fetch tells that.
+    let fetch_them =
+        !touched.keyspace && keys.len() <= MOST && keys.iter().all(|key| is_absent(&function, key));
+    Some(match fetch_them {
+        true => Wait::before(fetch(node, name, keys)),
+        false => Wait::before(current(node, name)),
+    })
+}
+
+impl Touched {
+    fn add(&mut self, row: &Row, args: Args<'_>) {
+        let name = match row.args {
+            [object, NAME, ..] if object.kind == ArgKind::Key => {
+                args.get(2).map(Bytes::copy_from_slice)
+            }
+            _ => None,
+        };
+        let before = self.keys.len();
+        let keys = row.keys(args);
+        self.keys.extend(keys.map(|key| (Bytes::copy_from_slice(key.word), name.clone())));
+        self.keyspace |= self.keys.len() == before && row.access != Access::None;
     }
-    session.fetched = true;
-    Some(Wait::before(fetch(Arc::clone(node), Bytes::copy_from_slice(function.name()), keys)))
 }
 
-/// Adds the objects that a command is about.
-fn add(row: &Row, args: Args<'_>, keys: &mut Vec<Key>) {
-    let name = match row.args {
-        [object, NAME, ..] if object.kind == ArgKind::Key => {
-            args.get(2).map(Bytes::copy_from_slice)
-        }
-        _ => None,
-    };
-    keys.extend(row.keys(args).map(|key| (Bytes::copy_from_slice(key.word), name.clone())));
-}
-
-/// Whether peers may hold more of it than this node. Of an object that is here, other names may be
-/// missing, so only a name that is here counts as present.
+/// Whether nothing of it is here.
 fn is_absent(function: &Function, (object, name): &Key) -> bool {
-    let Some(name) = name else { return true };
     let hash = miso_store::hash(object);
     let shard = function.lock(function.shard_of(hash));
-    shard.slot(hash, object, name).is_none()
+    match name {
+        Some(name) => shard.slot(hash, object, name).is_none(),
+        None => shard.object(hash, object).is_none(),
+    }
+}
+
+/// Waits until the function is current here.
+async fn current(node: Arc<Node>, function: Bytes) {
+    let time = node.settings.restore_timeout();
+    if let Some(peers) = node.peers.get() {
+        let until = peers.now() + time;
+        // Replication answers in time, unless it is busy.
+        let _ = tokio::time::timeout(time, peers.ask(Ask::Current { function, until })).await;
+    }
 }
 
 async fn fetch(node: Arc<Node>, function: Bytes, keys: Vec<Key>) {

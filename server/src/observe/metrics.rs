@@ -244,6 +244,8 @@ pub(crate) mod tests {
             liveness: Liveness::Alive,
             linked: true,
             functions: Vec::new(),
+            holds: Vec::new(),
+            under_copied: 0,
             heard_ms: 0,
             lag_events: 3,
             lag_ms: 1500,

@@ -168,6 +168,11 @@ impl<'a> Reading<'a> {
         self.cpu.get_or_init(cpu)
     }
 
+    /// This node, as it sees itself; none if it was not asked.
+    pub(crate) fn own(&self) -> Option<&'a NodeView> {
+        self.nodes.first()
+    }
+
     /// The other nodes.
     pub(crate) fn others(&self) -> &'a [NodeView] {
         self.nodes.get(1..).unwrap_or_default()

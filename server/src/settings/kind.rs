@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use miso_protocol::names;
+use miso_replication::copies::Hold;
 use miso_store::journal::SyncPolicy;
 use parking_lot::RwLock;
 
@@ -625,6 +626,41 @@ pub(crate) fn is_peer(text: &str) -> bool {
         let bare = host.starts_with('[') && host.ends_with(']') || !host.contains(':');
         !host.is_empty() && bare && port.parse::<u16>().is_ok_and(|port| port > 0)
     })
+}
+
+/// Names of functions, separated by blanks or commas; `*` is every function, empty is none.
+#[derive(Debug)]
+pub(crate) struct HoldNames;
+
+impl Rule for HoldNames {
+    fn normal(&self, text: &str) -> Option<String> {
+        let all: Vec<&str> = words(text).collect();
+        match all[..] {
+            ["*"] => Some("*".into()),
+            _ => all.iter().all(|name| names::is_name(name.as_bytes())).then(|| all.join(" ")),
+        }
+    }
+
+    fn expected(&self) -> String {
+        "names of functions, several separated by commas, or *".into()
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+}
+
+impl Kind for HoldNames {
+    type Value = Hold;
+    type Cell = RwLock<Hold>;
+
+    fn value(&self, normal: &str) -> Option<Hold> {
+        Some(match normal {
+            "" => Hold::Nothing,
+            "*" => Hold::Everything,
+            names => Hold::Named(words(names).map(|name| name.to_owned().into()).collect()),
+        })
+    }
 }
 
 /// A port, `none`, or empty for the default.

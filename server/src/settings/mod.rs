@@ -25,9 +25,9 @@ use parking_lot::RwLock;
 use http::{OptionalPort, Origins};
 use kind::{
     Addresses, Bytes, CLIENT_CERTIFICATES, Cell as _, Choice, ClientCertificates, EVICTIONS,
-    Eviction, Integer, IntervalsByFunction, Kind, LOG_FORMATS, LOG_LEVELS, LimitsByClass,
-    LogFormat, MDNS, Mdns, Name, OutputLimit, Path, PeerPort, PeerPortRule, Peers, Rule,
-    SYNC_POLICIES, TLS_VERSIONS, Text, Time, TlsVersions, YesNo,
+    Eviction, HoldNames, Integer, IntervalsByFunction, Kind, LOG_FORMATS, LOG_LEVELS,
+    LimitsByClass, LogFormat, MDNS, Mdns, Name, OutputLimit, Path, PeerPort, PeerPortRule, Peers,
+    Rule, SYNC_POLICIES, TLS_VERSIONS, Text, Time, TlsVersions, YesNo,
 };
 
 /// Commands flagged FAST are timed one by one if `slowlog-log-slower-than` is below this many
@@ -335,7 +335,15 @@ settings! {
     ).then(Effect::SyncRate);
     restore_timeout: Time = any(
         "restore-timeout", Time, "200ms",
-        "How long a command on a function that is new on this node waits for peers to send what is absent here",
+        "How long the first commands of a function that begins on this node wait for what peers know of it",
+    );
+    function_copies: Integer<usize> = start(
+        "function-copies", count(1, 64, "nodes", |n| n as usize), "2",
+        "Nodes that have each function: those that run it, and others that hold it until there are this many. 1: only those that run it",
+    );
+    hold: HoldNames = start(
+        "hold", HoldNames, "",
+        "Functions that this node holds although it does not run them; *: every function",
     );
     data_dir: Path = start(
         "data-dir", Path { none: "none" }, "./miso-data",

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use miso_replication::copies;
 use miso_replication::node::{self, Input, Node};
 use miso_replication::{Answer, Ask, AskId, Effect, LinkId, Note, Time, overlay, replicator};
 use miso_store::crdt::{ReplicaId, Type};
@@ -147,7 +148,9 @@ impl Network {
         config.exports = limit("exports", config.exports);
         config.part_bytes = limit("part", config.part_bytes);
         config.window_bytes = limit("window", config.window_bytes);
-        let node = Node::new(node::Config { overlay, replicator: config }, Arc::clone(&store));
+        let copies = copies::Config::default();
+        let config = node::Config { overlay, replicator: config, copies };
+        let node = Node::new(config, Arc::clone(&store));
         (store, wrote, node)
     }
 

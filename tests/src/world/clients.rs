@@ -25,10 +25,7 @@ impl World {
         }
         let name = Bytes::from_static(FUNCTIONS[self.pick(2)]);
         if !self.hosts[at].runs.contains_key(&name) {
-            self.hosts[at].runs.insert(name.clone(), Vec::new());
-            self.hosts[at].runs_at = self.now;
-            let functions = self.hosts[at].runs.clone();
-            self.drive(at, vec![Input::Runs { functions }]);
+            self.begin(at, &name);
         }
         let function = self.hosts[at].store.function(&name);
         let object = format!("o{}", self.rng.below(4)).into_bytes();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use miso_replication::copies;
 use miso_replication::node::{self, Input, Node};
 use miso_replication::{LinkId, Time, overlay, replicator};
 use miso_store::crdt::{ReplicaId, Type};
@@ -97,7 +98,12 @@ impl World {
         replicator.exports = 2;
         replicator.sync_rate = [0, 5_000, 50_000][self.pick(3)];
         replicator.bugs = self.plan.broken.replicator;
-        Node::new(node::Config { overlay, replicator }, Arc::clone(store))
+        let copies = copies::Config {
+            copies: 1 + self.pick(3),
+            grace: Duration::from_secs(1),
+            ..copies::Config::default()
+        };
+        Node::new(node::Config { overlay, replicator, copies }, Arc::clone(store))
     }
 
     /// A store on `disk`, or a new one of `replica` in memory alone.

@@ -148,6 +148,12 @@ impl World {
         if let Some(drained) = self.drains.remove(&id) {
             return self.drained(&drained);
         }
+        if let Some(read) = self.firsts.remove(&id) {
+            if *answer == Answer::Reached(true) {
+                self.check_first_read(&read);
+            }
+            return;
+        }
         let Some((at, function, seq)) = self.waits.remove(&id) else { return };
         let Answer::Count(count) = answer else { return };
         let me = self.hosts[at].replica;

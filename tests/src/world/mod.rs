@@ -10,6 +10,7 @@
 
 mod checks;
 mod clients;
+mod first_read;
 mod host;
 mod leaving;
 mod network;
@@ -31,6 +32,7 @@ use miso_store::crdt::ReplicaId;
 
 use crate::Rng;
 use crate::messages::describe;
+use first_read::FirstRead;
 use host::Host;
 use leaving::Draining;
 pub use network::Faults;
@@ -74,6 +76,7 @@ pub struct World {
     /// Retirements so far, by the function.
     taken: Vec<(Bytes, Retirement)>,
     drains: BTreeMap<AskId, Draining>,
+    firsts: BTreeMap<AskId, FirstRead>,
     /// Everything is mended, and no client writes.
     calm: bool,
     /// Until then messages are lost and doubled, where the plan says so.
@@ -106,6 +109,7 @@ impl World {
             waits: BTreeMap::new(),
             taken: Vec::new(),
             drains: BTreeMap::new(),
+            firsts: BTreeMap::new(),
             calm: false,
             lossy_until: u64::MAX,
             history: String::new(),

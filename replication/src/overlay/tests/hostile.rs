@@ -36,7 +36,7 @@ fn hostile_words_end_their_link_and_nothing_else() {
     let records = |record: NodeRecord| Body::Records(Records { records: vec![record] });
     let function = |length: usize| FunctionRecord {
         function: Bytes::from(vec![b'x'; length]),
-        replicas: Vec::new(),
+        ..FunctionRecord::default()
     };
     assert!(says(true, vec![records(good())]).0.is_ok());
     let hostile: Vec<(bool, Body)> = vec![

@@ -49,9 +49,18 @@ impl Scene {
 
     /// A link to a peer, numbered as the peer is.
     fn up(&mut self, peer: u64) -> Vec<Effect> {
-        self.turn(|replicator, now, out| {
+        let out = self.turn(|replicator, now, out| {
             replicator.peer_up(now, ReplicaId(peer), LinkId(peer), out);
-        })
+        });
+        // It has nothing of a function that is asked for.
+        let questions = said(&out, |body| match body {
+            Body::Summary(word) if word.question != 0 => Some((word.function, word.question)),
+            _ => None,
+        });
+        for (function, answers) in questions {
+            self.says(peer, Body::Summary(Summary { function, answers, ..Summary::default() }));
+        }
+        out
     }
 
     fn down(&mut self, peer: u64) -> Vec<Effect> {
@@ -83,7 +92,8 @@ impl Scene {
     fn word(&mut self, peer: u64, known: &[(u64, u64)]) -> Vec<Effect> {
         let (writers, lasts) = known.iter().copied().unzip();
         let vector = Some(Told { writers, lasts });
-        let word = Summary { function: F, vector, kept_from: 1, answer: true, digest: None };
+        let word =
+            Summary { function: F, vector, kept_from: 1, answer: true, ..Summary::default() };
         self.says(peer, Body::Summary(word))
     }
 

@@ -1,5 +1,6 @@
 //! Functions: which one a connection speaks for, and which run here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use miso_protocol::command::{Arg, Group, Row};
 use miso_protocol::names;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
-use miso_replication::{Answer, Ask, FunctionView, Liveness, NodeView};
+use miso_replication::{Answer, Ask, FunctionView, Liveness, NodeView, Role};
 
 use crate::commands::args::Words;
 use crate::engine::admit;
@@ -17,7 +18,7 @@ use crate::engine::context::{Context, check_name};
 use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
 use crate::node::Node;
-use crate::node::registry::Registration;
+use crate::node::registry::{Registered, Registration};
 use crate::peers;
 
 /// How long MISO.UNREGISTER waits for replication to drain the function.
@@ -72,9 +73,12 @@ pub(crate) const FUNCTIONS: &[Command] = &[
             .group(Group::Miso)
             .complexity("O(N) with N functions")
             .summary(
-                "The functions that run here, and of each: the nodes and \
-                 replicas that run it, those in sync with this node, its \
-                 connections and objects here",
+                "The functions that this node runs or holds, and of each: its \
+                 role here (runs, holds, or leaves: held until others hold it), \
+                 the nodes that run it, those that hold it, how many of them \
+                 are copies (they have caught up; this node counts), those in \
+                 sync with this node, whether this node still awaits what peers \
+                 know of it and a command has gone on without, the replicas, its connections and objects here",
             )
             .reply("Array (RESP3: map) of each function and its properties")
             .example(&[
@@ -82,7 +86,7 @@ pub(crate) const FUNCTIONS: &[Command] = &[
                 (
                     "MISO.FUNCTIONS",
                     "1) \"checkout\"\n\
-                     2)  1) \"nodes\"\n    2) 1) \"edge-1\"\n    3) \"in-sync\"\n…",
+                     2)  1) \"role\"\n    2) \"runs\"\n    3) \"nodes\"\n    4) 1) \"edge-1\"\n…",
                 ),
             ]),
         functions,
@@ -206,7 +210,17 @@ fn functions(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Shows the functions that run here; to a user who is bound to one (`bound`), only that.
+/// A function of this node, as MISO.FUNCTIONS shows it.
+struct Shown<'a> {
+    name: &'a Bytes,
+    role: Role,
+    /// What runs here of it.
+    running: Option<&'a Registered>,
+    /// What replication knows of it.
+    view: Option<&'a FunctionView>,
+}
+
+/// Shows the functions that this node runs or holds; to a user who is bound to one (`bound`), only that.
 fn show(
     node: &Node,
     nodes: &[NodeView],
@@ -214,50 +228,79 @@ fn show(
     bound: Option<&[u8]>,
     reply: &mut Reply<'_>,
 ) {
-    let mut running = node.registry.running();
-    running.retain(|running| bound.is_none_or(|bound| running.function == bound));
-    let own = node.node_name();
-    reply.map(running.len());
-    for function in running {
-        let name = &*function.function;
-        let view = views.iter().find(|view| view.function == name);
-        // The other nodes that run it, and their replicas of it.
-        let others: Vec<(&NodeView, &[Bytes])> = nodes
-            .iter()
-            .skip(1)
-            .filter(|node| matches!(node.liveness, Liveness::Alive | Liveness::Suspect))
-            .filter_map(|node| {
-                let runs = node.functions.iter().find(|(function, _)| function == name)?;
-                Some((node, &*runs.1))
-            })
-            .collect();
-        let in_sync =
-            |node: &NodeView| view.is_some_and(|view| view.peers.contains(&(node.replica, true)));
-        let synced: Vec<&str> = others
-            .iter()
-            .filter(|(node, _)| in_sync(node))
-            .map(|(node, _)| node.name.as_str())
-            .collect();
-        reply.bulk(name);
-        reply.map(6);
-        reply.bulk(b"nodes");
-        reply.array(others.len() + 1);
-        reply.bulk(own.as_bytes());
-        others.iter().for_each(|(node, _)| reply.bulk(node.name.as_bytes()));
-        reply.bulk(b"in-sync");
-        reply.array(synced.len());
-        synced.iter().for_each(|name| reply.bulk(name.as_bytes()));
-        reply.bulk(b"restoring");
-        reply.integer(i64::from(view.is_some_and(|view| view.restoring)));
-        reply.bulk(b"replicas");
-        let remote = others.iter().map(|(_, replicas)| replicas.len()).sum::<usize>();
-        reply.array(function.replicas.len() + remote);
-        function.replicas.iter().for_each(|replica| reply.bulk(replica));
-        others.iter().flat_map(|(_, all)| *all).for_each(|replica| reply.bulk(replica));
-        reply.bulk(b"connections");
-        reply.integer(function.connections as i64);
-        reply.bulk(b"objects");
-        let objects = node.store.find(name).map_or(0, |function| function.object_count());
-        reply.integer(objects as i64);
+    let running = node.registry.running();
+    let views: BTreeMap<&Bytes, &FunctionView> =
+        views.iter().map(|view| (&view.function, view)).collect();
+    let held = views.values().filter_map(|view| {
+        let role = view.role.filter(|role| *role != Role::Runs)?;
+        Some((
+            &view.function,
+            Shown { name: &view.function, role, running: None, view: Some(view) },
+        ))
+    });
+    let mut all: BTreeMap<&Bytes, Shown<'_>> = held.collect();
+    for running in &running {
+        let (name, role) = (&running.function, Role::Runs);
+        let view = views.get(name).copied();
+        all.insert(name, Shown { name, role, running: Some(running), view });
     }
+    all.retain(|name, _| bound.is_none_or(|bound| *name == bound));
+    reply.map(all.len());
+    all.values().for_each(|shown| show_one(node, nodes, shown, reply));
+}
+
+fn show_one(node: &Node, nodes: &[NodeView], shown: &Shown<'_>, reply: &mut Reply<'_>) {
+    let own = node.node_name();
+    let others: Vec<&NodeView> = nodes
+        .iter()
+        .skip(1)
+        .filter(|node| matches!(node.liveness, Liveness::Alive | Liveness::Suspect))
+        .collect();
+    // The other nodes that run it, and their replicas of it.
+    let runs = others.iter().filter_map(|node| {
+        let runs = node.functions.iter().find(|(function, _)| function == shown.name)?;
+        Some((*node, &*runs.1))
+    });
+    let runs: Vec<(&NodeView, &[Bytes])> = runs.collect();
+    let run_here = Some(own.as_str()).filter(|_| shown.role == Role::Runs);
+    let holds_here = Some(own.as_str()).filter(|_| shown.role != Role::Runs);
+    let holds = others.iter().filter(|node| node.holds.contains(shown.name));
+    let is_synced =
+        |node: &NodeView| shown.view.is_some_and(|view| view.peers.contains(&(node.replica, true)));
+    let synced = others.iter().filter(|node| is_synced(node)).map(|node| node.name.as_str());
+    let (replicas, connections) =
+        shown.running.map_or((&[][..], 0), |running| (&running.replicas, running.connections));
+    let replicas = replicas.iter().chain(runs.iter().flat_map(|(_, all)| *all));
+    reply.bulk(shown.name);
+    reply.map(10);
+    reply.bulk(b"role");
+    reply.bulk(match shown.role {
+        Role::Runs => b"runs",
+        Role::Holds => b"holds",
+        Role::Leaves => b"leaves",
+    });
+    let nodes_run = runs.iter().map(|(node, _)| node.name.as_str());
+    list(reply, "nodes", run_here.into_iter().chain(nodes_run));
+    list(reply, "holders", holds_here.into_iter().chain(holds.map(|node| node.name.as_str())));
+    reply.bulk(b"copies");
+    reply.integer(shown.view.map_or(1, |view| view.copies) as i64);
+    list(reply, "in-sync", synced);
+    reply.bulk(b"restoring");
+    reply.integer(i64::from(shown.view.is_some_and(|view| view.restoring)));
+    reply.bulk(b"waited-in-vain");
+    reply.integer(i64::from(shown.view.is_some_and(|view| view.in_vain)));
+    list(reply, "replicas", replicas);
+    reply.bulk(b"connections");
+    reply.integer(connections as i64);
+    reply.bulk(b"objects");
+    let objects = node.store.find(shown.name).map_or(0, |function| function.object_count());
+    reply.integer(objects as i64);
+}
+
+/// A property whose value is a list.
+fn list(reply: &mut Reply<'_>, name: &str, all: impl Iterator<Item = impl AsRef<[u8]>>) {
+    let all: Vec<_> = all.collect();
+    reply.bulk(name.as_bytes());
+    reply.array(all.len());
+    all.iter().for_each(|one| reply.bulk(one.as_ref()));
 }

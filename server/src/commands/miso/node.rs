@@ -32,8 +32,8 @@ pub(crate) const NODES: &[Command] = &[
             .group(Group::Miso)
             .complexity("O(N) with N functions")
             .summary(
-                "This node: name, replica id, addresses, functions and how many \
-                 nodes it knows",
+                "This node: name, replica id, addresses, the functions that it \
+                 runs, those that it holds, and how many nodes it knows",
             )
             .reply("Array of names and values in turn (RESP3: map)")
             .example(&[("MISO.NODE", " 1) \"name\"\n 2) \"edge-1\"\n 3) \"id\"\n 4) \"…")]),
@@ -44,8 +44,8 @@ pub(crate) const NODES: &[Command] = &[
             .group(Group::Miso)
             .complexity("O(N) with N nodes")
             .summary(
-                "All known nodes, this one first: state, functions, when last \
-                 heard of, how many of this node's writes each has not \
+                "All known nodes, this one first: state, the functions that each \
+                 runs, those that it holds, when last heard of, how many of this node's writes each has not \
                  acknowledged, and by function the number up to which it has \
                  acknowledged them, and has them on its disk (durable)",
             )
@@ -245,7 +245,7 @@ fn node(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     ask(cx, Ask::Nodes, move |node, answer, reply| {
         let Answer::Nodes(nodes) = answer else { return Err(unexpected(answer)) };
         let own = &keep_own(nodes[0].clone(), bound.as_deref());
-        reply.map(8);
+        reply.map(9);
         text(reply, "name", &own.name);
         text(reply, "id", &id(own.replica));
         text(reply, "cluster", &node.settings.cluster_name());
@@ -267,7 +267,7 @@ fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
         reply.array(nodes.len());
         for node in nodes {
             let node = &keep_own(node, bound.as_deref());
-            reply.map(14);
+            reply.map(15);
             text(reply, "name", &node.name);
             text(reply, "id", &id(node.replica));
             text(reply, "state", state(node.liveness));
@@ -343,12 +343,16 @@ fn functions(reply: &mut Reply<'_>, node: &NodeView) {
     reply.bulk(b"functions");
     reply.array(node.functions.len());
     node.functions.iter().for_each(|(function, _)| reply.bulk(function));
+    reply.bulk(b"holds");
+    reply.array(node.holds.len());
+    node.holds.iter().for_each(|function| reply.bulk(function));
 }
 
 /// Leaves of a node what a user may know: of other functions than its own, nothing.
 fn keep_own(mut node: NodeView, bound: Option<&[u8]>) -> NodeView {
     if let Some(bound) = bound {
         node.functions.retain(|(function, _)| function == bound);
+        node.holds.retain(|function| function == bound);
         node.acknowledged.retain(|(function, _, _)| function == bound);
     }
     node

@@ -60,15 +60,33 @@ pub(super) const MISO: &[Row] = &[
     only("miso_started_at", "When the node started, in seconds since 1970", |r| {
         Value::Count(r.node.started_unix)
     }),
-    gauge("miso_functions", "miso_functions", Unit::None, "Functions that this node holds", |r| {
-        Value::Count(r.node.store.functions().len() as u64)
-    }),
+    gauge(
+        "miso_functions",
+        "miso_functions",
+        Unit::None,
+        "Functions of which this node keeps a state",
+        |r| Value::Count(r.node.store.functions().len() as u64),
+    ),
     gauge(
         "miso_functions_running",
         "miso_functions_running",
         Unit::None,
         "Functions that run on this node",
         |r| Value::Count(r.node.registry.count() as u64),
+    ),
+    gauge(
+        "miso_functions_held",
+        "miso_functions_held",
+        Unit::None,
+        "Functions that this node holds although it does not run them",
+        |r| Value::Count(r.own().map_or(0, |own| own.holds.len()) as u64),
+    ),
+    gauge(
+        "miso_under_copied_functions",
+        "miso_under_copied_functions",
+        Unit::None,
+        "Functions with data here that fewer than function-copies nodes have in full; 0 without replication",
+        |r| Value::Count(r.own().map_or(0, |own| own.under_copied) as u64),
     ),
     only("miso_open_mode", "Whether anybody may connect without a password", |r| {
         Value::Flag(r.node.acl.open_mode())
@@ -168,6 +186,20 @@ pub(super) const MISO: &[Row] = &[
         Unit::None,
         "Values fetched from peers since a command needed them",
         |r| Value::Count(r.counters().replicator.fetches),
+    ),
+    counter(
+        "miso_first_reads",
+        "miso_first_reads",
+        Unit::None,
+        "Functions that began here and asked peers what they know",
+        |r| Value::Count(r.counters().replicator.first_reads),
+    ),
+    counter(
+        "miso_first_reads_in_vain",
+        "miso_first_reads_in_vain",
+        Unit::None,
+        "Functions of which a command went on without what peers know, after restore-timeout",
+        |r| Value::Count(r.counters().replicator.first_reads_in_vain),
     ),
     counter(
         "miso_peer_bytes_sent",

@@ -1,21 +1,25 @@
 //! A function as it is exchanged with peers: what they have of it, and what they are sent.
 
+mod begin;
+mod summaries;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use miso_protocol::peer::message::Body;
-use miso_protocol::peer::{self, Ack, Batch, Summary};
+use miso_protocol::peer::{self, Ack, Batch};
 use miso_store::crdt::ReplicaId;
 use miso_store::{Function, Refused, Vector};
 
-use super::batches::{Early, EarlyBatch, Unacknowledged};
-use super::config::Lag;
-use super::questions::{Await, Fetching, Questions, Wait};
-use super::target::Target;
-use super::turn::{Turn, refused};
-use crate::{Fault, FunctionView, LinkId, Note, Time, payload};
+use crate::replicator::batches::{Early, EarlyBatch, Unacknowledged};
+use crate::replicator::config::Lag;
+use crate::replicator::first_read::FirstRead;
+use crate::replicator::questions::{Await, Fetching, Questions, Wait};
+use crate::replicator::target::Target;
+use crate::replicator::turn::{Turn, refused};
+use crate::{Fault, FunctionView, LinkId, Role, Time, payload};
 
 /// How many summaries in a row carry a digest, where something may be here that the vector does not
 /// say.
@@ -31,8 +35,8 @@ pub(super) type Streams = BTreeMap<Bytes, Stream>;
 /// What a peer's summary calls for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Heard {
-    /// Nothing: the peer has data that may not be taken.
-    Stray,
+    /// Nothing: the peer has no data, or data that may not be taken.
+    Nothing,
     /// To see what it has and this node lacks.
     Compare,
     /// To compare everything: with the same vector it has other data.
@@ -55,7 +59,8 @@ pub(super) enum Pulling {
 pub(super) struct Stream {
     name: Bytes,
     function: Arc<Function>,
-    runs: bool,
+    /// Whether it is carried here: run, or held for other nodes.
+    carries: bool,
     peers: BTreeMap<ReplicaId, Target>,
     /// Whether it has changes to send.
     dirty: bool,
@@ -66,8 +71,10 @@ pub(super) struct Stream {
     unacknowledged: Unacknowledged,
     early: Early,
     questions: Questions,
-    /// Whether a first sync with a peer is awaited.
-    restoring: bool,
+    /// What is waited for before commands are answered.
+    first_read: Option<FirstRead>,
+    /// It began without a peer to ask.
+    alone: bool,
     /// When a summary is sent.
     summary_at: Option<Time>,
     /// What the last one said.
@@ -88,7 +95,7 @@ impl Stream {
         Stream {
             name: Bytes::copy_from_slice(function.name()),
             function,
-            runs: false,
+            carries: false,
             peers: BTreeMap::new(),
             dirty: false,
             urgent: false,
@@ -97,7 +104,8 @@ impl Stream {
             unacknowledged: Unacknowledged::default(),
             early: Early::default(),
             questions: Questions::default(),
-            restoring: false,
+            first_read: None,
+            alone: false,
             summary_at: None,
             announced: None,
             unsure: 0,
@@ -120,33 +128,9 @@ impl Stream {
         &self.function
     }
 
-    pub(super) fn runs(&self) -> bool {
-        self.runs
-    }
-
-    pub(super) fn begin(&mut self) {
-        self.runs = true;
-    }
-
-    /// It does not run here any more.
-    pub(super) fn end(&mut self, turn: &mut Turn<'_>) {
-        self.runs = false;
-        self.early.clear();
-        self.set_restoring(turn, false);
-        // What peers have not heard yet, they hear now.
-        self.flush(turn);
-    }
-
-    pub(super) fn restoring(&self) -> bool {
-        self.restoring
-    }
-
-    pub(super) fn set_restoring(&mut self, turn: &mut Turn<'_>, restoring: bool) {
-        self.restoring = restoring;
-        self.function.set_restoring(restoring);
-        if !restoring {
-            self.questions.end_all_fetches(turn);
-        }
+    /// Whether it is carried here: run, or held for other nodes.
+    pub(super) fn carries(&self) -> bool {
+        self.carries
     }
 
     pub(super) fn set_interval(&mut self, interval: Option<Duration>) {
@@ -155,12 +139,17 @@ impl Stream {
 
     // Peers.
 
-    /// A peer runs the function.
+    /// A peer carries the function: says what is known here and asks for the same.
     pub(super) fn meet(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
+        self.met(turn, peer);
+        self.ask_for_stream(turn, peer);
+    }
+
+    /// A peer carries the function.
+    fn met(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
         let link = turn.peers().link(peer);
         self.peers.entry(peer).or_default().met(link, true);
         if let Some(link) = link {
-            self.ask_for_stream(turn, peer);
             self.tell_retired(turn, link);
             self.announce_by(turn.summary_at());
             // It may lack what a sync brought that found no end, in this life or before it.
@@ -174,9 +163,12 @@ impl Stream {
             target.disconnected();
         }
         self.questions.lost(peer);
+        if let Some(read) = &mut self.first_read {
+            read.lost(peer);
+        }
     }
 
-    /// A peer does not run the function any more; whether it did.
+    /// A peer does not carry the function any more; whether it did.
     pub(super) fn peer_ended(&mut self, turn: &Turn<'_>, peer: ReplicaId) -> bool {
         let Some(target) = self.peers.get_mut(&peer) else { return false };
         target.ended();
@@ -194,9 +186,7 @@ impl Stream {
     /// Nothing more comes from a peer that was waited for.
     pub(super) fn lost(&mut self, turn: &mut Turn<'_>) {
         self.questions.check_fetches(turn);
-        if self.restoring && self.reachable().next().is_none() {
-            self.set_restoring(turn, false);
-        }
+        self.check_current(turn);
     }
 
     pub(super) fn link(&self, peer: ReplicaId) -> Option<LinkId> {
@@ -207,9 +197,16 @@ impl Stream {
         self.peers.get(&peer)
     }
 
-    /// The peers that run the function and can be reached.
+    /// The peers that carry the function and can be reached.
     pub(super) fn reachable(&self) -> impl Iterator<Item = (ReplicaId, LinkId)> + '_ {
         self.peers.iter().filter_map(|(id, target)| Some((*id, target.reachable()?)))
+    }
+
+    /// One of the peers that carry the function and can be reached: nodes and functions differ in which.
+    pub(super) fn any_reachable(&self, own: ReplicaId) -> Option<ReplicaId> {
+        let all: Vec<ReplicaId> = self.reachable().map(|(id, _)| id).collect();
+        let turn = miso_store::hash(&self.name) ^ own.0;
+        (!all.is_empty()).then(|| all[(turn % all.len() as u64) as usize])
     }
 
     pub(super) fn reachable_links(&self) -> Vec<LinkId> {
@@ -222,28 +219,33 @@ impl Stream {
         target.map_or(Vector::new(), |target| self.function.lacks(target.summary()))
     }
 
-    /// The peer that knows most of what is missing here, if any does.
-    pub(super) fn best_informed(&self) -> Option<ReplicaId> {
-        let informed = self.reachable().map(|(id, _)| (self.lacks_of(id).len(), id));
-        let (lacks, best) = informed.max_by_key(|(lacks, _)| *lacks)?;
-        (lacks > 0).then_some(best)
+    /// The peers from which data can be taken: those that carry the function, and for a first read
+    /// those that have some of it.
+    pub(super) fn informed(&self) -> Vec<ReplicaId> {
+        let first = |id: &ReplicaId| self.first_read.as_ref().is_some_and(|r| r.is_answered(*id));
+        let can = |(id, target): &(&ReplicaId, &Target)| {
+            target.reachable().is_some()
+                || (target.link().is_some() && !target.is_stray() && first(id))
+        };
+        self.peers.iter().filter(can).map(|(id, _)| *id).collect()
     }
 
-    /// Whether one of the peers has announced no more than is known here.
-    fn covers_a_peer(&self) -> bool {
-        let runs = self.peers.values().filter(|target| target.runs());
-        runs.filter_map(Target::heard).any(|summary| self.function.covers(summary))
+    /// The peer that knows most of what is missing here, if any does.
+    pub(super) fn best_informed(&self) -> Option<ReplicaId> {
+        let informed = self.informed().into_iter().map(|id| (self.lacks_of(id).len(), id));
+        let (lacks, best) = informed.max_by_key(|(lacks, _)| *lacks)?;
+        (lacks > 0).then_some(best)
     }
 
     /// Whether a reachable peer lacks own events that were sent.
     pub(super) fn is_awaited(&self) -> bool {
         let sent = self.function.sent();
-        let mut here = self.peers.values().filter(|t| t.runs() && t.link().is_some());
+        let mut here = self.peers.values().filter(|t| t.carries() && t.link().is_some());
         here.any(|target| target.acked() < sent)
     }
 
-    /// True if some reachable peer holds everything that is known here, or no other node runs the
-    /// function. Events of other reachable writers need not be counted: those hold them themselves.
+    /// True if some reachable peer holds everything that is known here, or no other node carries
+    /// the function. Events of other reachable writers need not be counted: those hold them themselves.
     pub(super) fn is_elsewhere(&self, own: ReplicaId) -> bool {
         let here: BTreeSet<ReplicaId> = self.reachable().map(|(id, _)| id).collect();
         let vector = self.function.vector();
@@ -255,24 +257,43 @@ impl Stream {
         here.is_empty() || here.iter().any(has_all)
     }
 
-    /// How it looks to the server.
+    /// How many of these peers can be reached and have announced all that is known here.
+    pub(super) fn covered_by(&self, own: ReplicaId, peers: &BTreeSet<ReplicaId>) -> usize {
+        let vector = self.function.token();
+        let has = |target: &Target| {
+            target.reachable().is_some()
+                && target.heard().is_some()
+                && target.acked() >= self.function.seq()
+                && target.knows(&vector, |of| of == own)
+        };
+        peers.iter().filter(|id| self.peers.get(id).is_some_and(has)).count()
+    }
+
+    /// The peers of which each is a copy: it can be reached, carries the function, and is current.
+    pub(super) fn copies(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.peers.iter().filter(|(_, target)| target.is_copy()).map(|(id, _)| *id)
+    }
+
+    /// How it looks to the server: roles and copies are left to the node.
     pub(super) fn view(&self) -> FunctionView {
         let in_sync = |target: &Target| {
             target.heard().is_some_and(|summary| self.function.covers(summary))
                 && target.acked() >= self.function.sent()
         };
-        let running = self.peers.iter().filter(|(_, target)| target.runs());
+        let running = self.peers.iter().filter(|(_, target)| target.carries());
         FunctionView {
             function: self.name.clone(),
-            runs: self.runs,
-            restoring: self.restoring,
+            role: self.carries.then_some(Role::Runs),
+            copies: 0,
+            restoring: self.restoring(),
+            in_vain: self.first_read.as_ref().is_some_and(FirstRead::is_in_vain),
             peers: running.map(|(id, target)| (*id, in_sync(target))).collect(),
         }
     }
 
     /// Adds what a peer lacks of the function.
     pub(super) fn add_lag(&self, peer: ReplicaId, now: Time, lag: &mut Lag) {
-        let Some(target) = self.peers.get(&peer).filter(|target| target.runs()) else { return };
+        let Some(target) = self.peers.get(&peer).filter(|target| target.carries()) else { return };
         lag.acknowledged.push((self.name.clone(), target.acked(), target.durable()));
         lag.events += self.function.seq().saturating_sub(target.acked());
         let (bytes, ms) = self.unacknowledged.lag(target.acked(), now);
@@ -324,8 +345,8 @@ impl Stream {
         self.dirty = false;
         let Some(batch) = self.function.take_batch() else { return };
         self.flushed_at = Some(turn.now());
-        // No peer runs it, nor might come back for it: newcomers pull.
-        if !self.peers.values().any(Target::runs) {
+        // No peer carries it, nor might come back for it: newcomers pull.
+        if !self.peers.values().any(Target::carries) {
             return;
         }
         turn.counts().batches_sent += 1;
@@ -356,7 +377,7 @@ impl Stream {
 
     /// Forgets the batches that all have acknowledged, or that are beyond the limit.
     fn trim(&mut self, turn: &Turn<'_>) {
-        let wanted = self.peers.values().filter(|target| target.runs()).map(Target::acked);
+        let wanted = self.peers.values().filter(|target| target.carries()).map(Target::acked);
         let acked = wanted.min().unwrap_or(u64::MAX);
         self.unacknowledged.trim(acked, turn.config().queue_bytes);
     }
@@ -395,7 +416,7 @@ impl Stream {
                 turn.count_joined(joined);
                 self.announce_soon(turn);
                 self.ack_by(peer, ack_at);
-                self.advance(turn, pulling)?;
+                self.advance(turn)?;
             }
             // It is told when it says what it knows.
             Err(Refused::Retired) => {}
@@ -413,7 +434,7 @@ impl Stream {
     }
 
     /// More is known: joins batches that waited for it, and answers the questions about it.
-    pub(super) fn advance(&mut self, turn: &mut Turn<'_>, pulling: Pulling) -> Result<(), Fault> {
+    pub(super) fn advance(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         let ack_at = turn.now() + turn.ack_delay();
         while let Some(early) = self.early.next(|origin| self.function.upto(origin)) {
             let events = (early.first, early.last);
@@ -425,10 +446,7 @@ impl Stream {
             self.ack_by(early.origin, ack_at);
         }
         self.check_awaits(turn);
-        // As much is known here as one of the peers has announced.
-        if self.restoring && pulling == Pulling::No && self.covers_a_peer() {
-            self.set_restoring(turn, false);
-        }
+        self.check_current(turn);
         Ok(())
     }
 
@@ -466,188 +484,6 @@ impl Stream {
             }
             turn.send(link, Body::Ack(Ack { function: self.name.clone(), last, durable }));
         }
-    }
-
-    // Summaries.
-
-    fn summary(&self, answer: bool, digest: Option<u64>) -> Bytes {
-        peer::frame(Body::Summary(Summary {
-            function: self.name.clone(),
-            vector: Some(payload::vector(&self.function.vector())),
-            kept_from: self.unacknowledged.first().unwrap_or(self.function.sent() + 1),
-            answer,
-            digest,
-        }))
-    }
-
-    /// Says what is known here, and asks a peer for the same and for what follows it.
-    pub(super) fn ask_for_stream(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
-        let frame = self.summary(true, None);
-        if let Some(target) = self.peers.get_mut(&peer)
-            && let Some(link) = target.link()
-        {
-            target.asked(turn.now());
-            turn.send_frame(vec![link], frame);
-        }
-    }
-
-    /// As [`Stream::ask_for_stream`], unless that was done a moment ago.
-    pub(super) fn ask_for_stream_again(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
-        if self.peers.get(&peer).is_some_and(|target| target.may_be_asked(turn.now())) {
-            self.ask_for_stream(turn, peer);
-        }
-    }
-
-    /// Asks all reachable peers what they have.
-    pub(super) fn ask_all(&self, turn: &mut Turn<'_>) {
-        turn.send_frame(self.reachable_links(), self.summary(true, None));
-    }
-
-    /// Tells a peer which writers are retired.
-    fn tell_retired(&self, turn: &mut Turn<'_>, link: LinkId) {
-        for retirement in self.function.retirements() {
-            turn.send(link, Body::Retired(payload::retired(self.name.clone(), &retirement)));
-        }
-    }
-
-    /// A summary is sent, at the latest at `at`.
-    fn announce_by(&mut self, at: Time) {
-        self.summary_at = Some(self.summary_at.map_or(at, |summary_at| summary_at.min(at)));
-    }
-
-    /// Something has changed: a summary is sent, not at once, and what is common knowledge forgotten.
-    pub(super) fn announce_soon(&mut self, turn: &Turn<'_>) {
-        self.announce_by(turn.summary_at());
-        self.tidy_soon(turn);
-    }
-
-    pub(super) fn summary_at(&self) -> Option<Time> {
-        self.summary_at
-    }
-
-    /// Sends the summary that is due.
-    pub(super) fn announce(&mut self, turn: &mut Turn<'_>, pulling: Pulling) {
-        self.summary_at = None;
-        let links = self.reachable_links();
-        if links.is_empty() {
-            return;
-        }
-        let vector = self.function.vector();
-        // A digest is worth it only where nothing is under way that would change it.
-        let still = self.announced.replace(vector.clone()).is_some_and(|before| before == vector);
-        let settled = still && pulling == Pulling::No && !self.has_unsent();
-        let digest = (settled && self.unsure > 0).then(|| self.digest(&vector));
-        self.unsure = self.unsure.saturating_sub(u8::from(settled));
-        turn.send_frame(links, self.summary(false, digest));
-        self.summary_at = Some(next_round(turn));
-    }
-
-    /// Values of events beyond the vector may have come.
-    pub(super) fn now_unsure(&mut self) {
-        self.unsure = SURE_AFTER;
-        self.digest = None;
-    }
-
-    /// A digest of all that is here; `vector` is what is known.
-    fn digest(&mut self, vector: &Vector) -> u64 {
-        match &self.digest {
-            Some((at, digest)) if at == vector => *digest,
-            _ => {
-                let digest = self.function.digests(1)[0];
-                self.digest = Some((vector.clone(), digest));
-                digest
-            }
-        }
-    }
-
-    /// Takes a peer's summary.
-    pub(super) fn on_summary(
-        &mut self,
-        turn: &mut Turn<'_>,
-        peer: ReplicaId,
-        said: &Summary,
-        pulling: Pulling,
-    ) -> Result<Heard, Fault> {
-        let vector = payload::read_vector(said.vector.as_ref())?;
-        let (own, link) = (turn.own(), turn.peers().link(peer));
-        let runs = turn.peers().runs(peer, &said.function);
-        let target = self.peers.entry(peer).or_default();
-        target.met(link, runs);
-        let stray = self.function.is_stray(&vector) || self.function.is_retired(peer);
-        target.set_stray(stray);
-        if stray {
-            // It hears why, and must end.
-            if let Some(link) = link {
-                self.tell_retired(turn, link);
-            }
-            return Ok(Heard::Stray);
-        }
-        if self.function.heard_summary(peer, &vector).map_err(refused)? {
-            self.tidy_soon(turn);
-        }
-        let theirs = vector.iter().find(|(id, _)| *id == own).map_or(0, |(_, seq)| *seq);
-        self.check_own_past(turn, peer, theirs);
-        let sent = self.function.sent();
-        if let Some(target) = self.peers.get_mut(&peer) {
-            target.heard_summary(vector, said.kept_from);
-            target.acknowledged(theirs.min(sent), 0);
-        }
-        if said.answer {
-            self.answer_summary(turn, peer, theirs);
-        }
-        self.trim(turn);
-        self.check_waits(turn);
-        let differs = self.runs
-            && pulling == Pulling::No
-            && said.digest.is_some_and(|d| self.differs(peer, d));
-        if differs {
-            self.now_unsure();
-        }
-        Ok(if differs { Heard::Differs } else { Heard::Compare })
-    }
-
-    /// A peer knows `theirs` events of this node: it may not know more than there are.
-    fn check_own_past(&self, turn: &mut Turn<'_>, peer: ReplicaId, theirs: u64) {
-        let seq = self.function.seq();
-        if theirs > seq {
-            turn.note(Note::Outdated(format!(
-                "peer {:016x} knows {theirs} events of this node in function {}, and this node \
-                 has made but {seq}: its past was lost, or another node has its identity",
-                peer.0,
-                self.shown(),
-            )));
-        }
-    }
-
-    /// A peer that knows the first `theirs` own events wants a summary and what follows them.
-    fn answer_summary(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, theirs: u64) {
-        if self.function.upto(peer) > 0 {
-            self.ack_by(peer, turn.now() + turn.ack_delay());
-        }
-        let Some(target) = self.peers.get_mut(&peer) else { return };
-        target.wants_stream();
-        let Some(link) = target.link() else { return };
-        if target.runs() {
-            for frame in self.unacknowledged.after(theirs) {
-                turn.send_frame(vec![link], frame.clone());
-            }
-        }
-        turn.send_frame(vec![link], self.summary(false, None));
-    }
-
-    /// Whether a peer with this digest has other data with the same vector.
-    fn differs(&mut self, peer: ReplicaId, digest: u64) -> bool {
-        if self.has_unsent() {
-            return false;
-        }
-        let vector = self.function.vector();
-        let sorted = |vector: &Vector| {
-            let mut vector = vector.clone();
-            vector.sort_unstable();
-            vector
-        };
-        let same = self.peers.get(&peer).is_some_and(|t| sorted(t.summary()) == sorted(&vector));
-        same && self.digest(&vector) != digest
     }
 
     // What is looked for later.
@@ -701,11 +537,6 @@ impl Stream {
         self.questions.fetch(fetch);
     }
 
-    pub(super) fn fetched(&mut self, turn: &mut Turn<'_>, id: u64, peer: ReplicaId, found: bool) {
-        self.questions.fetched(id, peer, found);
-        self.questions.check_fetches(turn);
-    }
-
     pub(super) fn check_fetches(&mut self, turn: &mut Turn<'_>) {
         self.questions.check_fetches(turn);
     }
@@ -716,7 +547,7 @@ impl Stream {
         let peers = &self.peers;
         self.questions.check_waits(turn, |seq, durable| {
             let upto = |target: &Target| if durable { target.durable() } else { target.acked() };
-            let here = peers.values().filter(|target| target.runs() && target.link().is_some());
+            let here = peers.values().filter(|target| target.carries() && target.link().is_some());
             here.filter(|target| upto(target) >= seq).count()
         });
     }
@@ -725,13 +556,4 @@ impl Stream {
         let function = &self.function;
         self.questions.check_awaits(turn, |vector| function.covers(vector));
     }
-}
-
-/// The next time at which summaries of unchanged functions are sent: all functions' at one time, so
-/// that they go in one envelope; each node at its own.
-fn next_round(turn: &Turn<'_>) -> Time {
-    let period = u64::try_from(turn.config().summary_period.as_nanos()).unwrap_or(u64::MAX).max(1);
-    let offset = turn.own().0 % period;
-    let round = turn.now().0.saturating_sub(offset) / period + 1;
-    Time(round.saturating_mul(period).saturating_add(offset))
 }
