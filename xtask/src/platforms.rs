@@ -63,7 +63,7 @@ fn tool((name, module): (&str, &str)) -> Result<PathBuf, String> {
 /// The chart, linted and rendered by helm in all variants of `test_deploy.py`, and held against the schemas.
 fn chart() -> Outcome {
     let helm = tool(HELM)?;
-    let python = setup::python()?;
+    let python = setup::python("sdk-compat/python", ".venv")?;
     let with = |line: Line| {
         let path = std::env::var("PATH").unwrap_or_default();
         line.env("PATH", format!("{}:{path}", folder().display()))

@@ -89,6 +89,20 @@ impl Lengths {
 }
 
 fn lcs(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    // As in Redis, the keys are looked at first.
+    let [a, b] = cx.with_keys([&args[1], &args[2]].into_iter(), |held| {
+        let now = held.function().now();
+        let mut read = |key: &[u8]| {
+            locked(held, (key, now), |locked| {
+                let at = locked.at();
+                let state = locked.state::<kind::PlainString>();
+                let string = state.map_err(|_| CommandError::LcsStrings)?;
+                let value = string.and_then(|string| string.get(at.now, at.writers));
+                Ok::<_, CommandError>(value.map_or_else(Vec::new, Cow::into_owned))
+            })
+        };
+        Ok::<_, CommandError>([read(&args[1])?, read(&args[2])?])
+    })?;
     let (mut len, mut idx, mut with_len, mut least) = (false, false, false, 0);
     let mut words = Words::from(args, 3);
     while !words.is_empty() {
@@ -107,19 +121,6 @@ fn lcs(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if len && idx {
         return Err(CommandError::LcsBoth);
     }
-    let [a, b] = cx.with_keys([&args[1], &args[2]].into_iter(), |held| {
-        let now = held.function().now();
-        let mut read = |key: &[u8]| {
-            locked(held, (key, now), |locked| {
-                let at = locked.at();
-                let state = locked.state::<kind::PlainString>();
-                let string = state.map_err(|_| CommandError::LcsStrings)?;
-                let value = string.and_then(|string| string.get(at.now, at.writers));
-                Ok::<_, CommandError>(value.map_or_else(Vec::new, Cow::into_owned))
-            })
-        };
-        Ok::<_, CommandError>([read(&args[1])?, read(&args[2])?])
-    })?;
     let cells = (a.len() + 1).checked_mul(b.len() + 1).and_then(|cells| cells.checked_mul(4));
     if cells.is_none_or(|bytes| bytes > LONGEST) {
         return Err(CommandError::LcsMemory);

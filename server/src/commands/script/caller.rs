@@ -59,7 +59,7 @@ impl Caller<'_, '_> {
     pub(super) fn call(&mut self, words: &[&[u8]]) -> Result<Got, CommandError> {
         let owned = OwnedArgs::from_parts(words);
         let args = owned.as_args();
-        let found = find::find(self.cx.node, &mut (Vec::new(), u16::MAX), args)?;
+        let found = find::resolve(self.cx.node, args)?;
         check(self.cx.node, self.cx.session, &found, args)?;
         let groups = plain::GROUPS.iter().chain([&redis::hash::HASH]);
         let mut commands = groups.flat_map(|group| group.iter());
