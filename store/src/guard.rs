@@ -28,6 +28,7 @@ pub struct ShardGuard<'a> {
 pub(crate) struct Changes<'a> {
     function: &'a Function,
     /// None until something is noted: then to drop it is one comparison.
+    #[allow(clippy::box_collection, reason = "one word in a guard that is made for every command")]
     all: Option<Box<Vec<Changed>>>,
 }
 

@@ -1,6 +1,6 @@
 //! Commands of Redis that are not served: each with its reason.
 
-use miso_protocol::command::{Group, Row};
+use miso_protocol::command::{Arg, Group, Row};
 use miso_protocol::request::Args;
 
 use crate::engine::command::Command;
@@ -13,6 +13,9 @@ const SCRIPTS: &str = "scripts do not merge";
 const DUMPS: &str = "a dump is in Redis's own format";
 const DATABASES: &str = "there is one database: use functions";
 
+/// Whatever its words.
+const ARGS: &[Arg] = &[Arg::string("arg").optional().multiple()];
+
 /// A row that is refused.
 const fn refused(
     name: &'static str,
@@ -21,7 +24,7 @@ const fn refused(
     reason: &'static str,
 ) -> Command {
     Command::new(
-        Row::command(name).group(group).refused(reason).summary(summary).reply("Error"),
+        Row::command(name).args(ARGS).group(group).refused(reason).summary(summary).reply("Error"),
         never,
     )
 }
