@@ -231,10 +231,10 @@ impl<'a> Search<'a> {
             search.circle(&mut words)?;
         }
         while !words.is_empty() {
-            if !search.option(&mut words)?
-                && !(form.free && search.area(&mut words)?)
-                && !search.target(&mut words, form)?
-            {
+            let taken = search.option(&mut words)?
+                || form.free && search.area(&mut words)?
+                || search.target(&mut words, form)?;
+            if !taken {
                 return Err(CommandError::Syntax);
             }
         }

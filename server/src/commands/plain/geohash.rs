@@ -257,7 +257,7 @@ impl Area {
                 || (east < 0 && x.min < longitudes.min)
                 || (east > 0 && x.max > longitudes.max);
             let next = cell.neighbour(east, north);
-            if !(steps >= 2 && out) && !cells.contains(&next) {
+            if (steps < 2 || !out) && !cells.contains(&next) {
                 cells.push(next);
             }
         }

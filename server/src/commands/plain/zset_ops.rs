@@ -133,6 +133,7 @@ impl Aggregate {
     fn of(self, a: f64, b: f64) -> f64 {
         match self {
             Aggregate::Sum => number(a + b),
+            // What is no number leaves the other as it is.
             Aggregate::Min => a.min(b),
             Aggregate::Max => a.max(b),
         }
@@ -237,7 +238,9 @@ impl<'a> Inputs<'a> {
         let last = sources.len();
         for (round, (members, weight)) in sources.into_iter().enumerate() {
             for (score, member) in members {
-                let score = number(score * weight);
+                let score = score * weight;
+                // As in Redis, the first of an intersection alone is made a number before it is joined.
+                let score = if op == Op::Inter && round > 0 { score } else { number(score) };
                 match (op, all.get_mut(&member)) {
                     (Op::Diff, Some(_)) if round > 0 => _ = all.remove(&member),
                     (Op::Diff, None) if round > 0 => {}

@@ -117,8 +117,8 @@ fn take(
 
 fn pop(cx: &mut Context<'_>, args: Args<'_>, greatest: bool) -> Result<(), CommandError> {
     let count = args.get(2).map(|text| {
-        let count = parse_i64(text).ok_or(CommandError::NotInteger)?;
-        usize::try_from(count).map_err(|_| CommandError::NotPositive)
+        let count = parse_i64(text).and_then(|count| usize::try_from(count).ok());
+        count.ok_or(CommandError::NotPositive)
     });
     let count = count.transpose()?;
     let members = with_key(cx, &args[1], |locked, _| take(locked, count.unwrap_or(1), greatest))?;
