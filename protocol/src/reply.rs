@@ -186,6 +186,17 @@ impl Reply<'_> {
         }
     }
 
+    /// A floating-point number whose text is made elsewhere, in other digits than [`Reply::double`]'s.
+    pub fn double_text(&mut self, text: &str) {
+        if self.v3() {
+            self.out.push(b',');
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.extend_from_slice(b"\r\n");
+        } else {
+            self.bulk(text.as_bytes());
+        }
+    }
+
     /// Text for people: a verbatim string, or a bulk string in RESP2.
     pub fn verbatim_txt(&mut self, text: &[u8]) {
         if self.v3() {
@@ -199,20 +210,41 @@ impl Reply<'_> {
     }
 }
 
-/// A floating-point number as Redis prints it: very large and very small ones with an exponent.
+/// A floating-point number as Redis prints it: the shortest digits that give it back, with an exponent
+/// where that is shorter.
 struct Double(f64);
 
 impl Display for Double {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        // Redis prints whole numbers up to here as integers.
+        const WHOLE_MAX: f64 = (i64::MAX / 2) as f64;
         let Double(n) = *self;
-        match n.abs() {
-            _ if n.is_nan() => f.write_str("nan"),
-            size if size == 0.0 || size.is_infinite() || (1e-5..1e21).contains(&size) => {
-                write!(f, "{n}")
-            }
+        if !n.is_finite() {
+            return f.write_str(if n.is_nan() {
+                "nan"
+            } else if n > 0.0 {
+                "inf"
+            } else {
+                "-inf"
+            });
+        }
+        if n.abs() < WHOLE_MAX && n.fract() == 0.0 {
+            return write!(f, "{}", n as i64);
+        }
+        let scientific = format!("{n:e}");
+        let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+        let count = digits.bytes().filter(u8::is_ascii_digit).count() as i32;
+        let exponent: i32 = exponent.parse().unwrap_or(0);
+        // The number is its digits, as an integer, times ten to this.
+        let power = exponent - count + 1;
+        let plain =
+            if power >= 0 { exponent < count + 7 } else { power > -7 || exponent.abs() < 4 };
+        if plain {
+            write!(f, "{n}")
+        } else {
             // `{:e}` leaves out the plus.
-            size if size >= 1.0 => f.write_str(&format!("{n:e}").replace('e', "e+")),
-            _ => write!(f, "{n:e}"),
+            let sign = if exponent < 0 { "" } else { "+" };
+            write!(f, "{digits}e{sign}{exponent}")
         }
     }
 }
@@ -270,7 +302,15 @@ mod tests {
         let cases = [
             (0.0, "0"),
             (3.5, "3.5"),
-            (-1e20, "-100000000000000000000"),
+            (-0.0, "0"),
+            (1e18, "1000000000000000000"),
+            (-1e20, "-1e+20"),
+            (123456789012345678.0, "123456789012345680"),
+            (0.1, "0.1"),
+            (1e-6, "0.000001"),
+            (1.234e-5, "1.234e-5"),
+            (0.001234567, "0.001234567"),
+            (0.0001234567, "1.234567e-4"),
             (1e300, "1e+300"),
             (1.5e-9, "1.5e-9"),
             (f64::INFINITY, "inf"),
@@ -281,6 +321,11 @@ mod tests {
             let v2 = format!("${}\r\n{text}\r\n", text.len());
             check(|r| r.double(n), &v2, &format!(",{text}\r\n"));
         }
+    }
+
+    #[test]
+    fn a_number_keeps_the_digits_of_its_text() {
+        check(|r| r.double_text("1.50"), "$4\r\n1.50\r\n", ",1.50\r\n");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use miso_protocol::command::Arg;
 use miso_protocol::glob;
 use miso_protocol::integer;
-use miso_protocol::reply::Reply;
+use miso_protocol::reply::{Reply, Resp};
 use miso_protocol::request::Args;
 
 use crate::commands::args::Words;
@@ -76,6 +76,12 @@ impl ScanReply {
         let mut body = Reply::new(&mut self.body, reply.resp).limited(reply.limit());
         body.bulk(element);
         self.is_over |= body.is_over();
+        self.elements += 1;
+    }
+
+    /// One more element, a number: a bulk string whatever the protocol, as in Redis.
+    pub(super) fn push_number(&mut self, number: f64, reply: &Reply<'_>) {
+        Reply::new(&mut self.body, Resp::V2).limited(reply.limit()).double(number);
         self.elements += 1;
     }
 

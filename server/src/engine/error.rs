@@ -208,6 +208,79 @@ errors! {
         "LCS of a key that holds no string", "Use keys of strings";
     LcsMemory = "ERR", "Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
         "LCS of strings so long that it would need more than 512 MiB", "Use shorter strings";
+    // Sorted sets.
+    NxAndXx = "ERR", "XX and NX options at the same time are not compatible",
+        "ZADD with NX and XX", "Send one of them";
+    GtLtNx = "ERR", "GT, LT, and/or NX options at the same time are not compatible",
+        "ZADD with two of GT, LT and NX", "Send one of them";
+    OneIncrement = "ERR", "INCR option supports a single increment-element pair",
+        "ZADD INCR with several members", "Send one command for each";
+    ScoreNaN = "ERR", "resulting score is not a number (NaN)",
+        "An infinite score is incremented by the other infinity", "Set the score instead";
+    MinMaxFloat = "ERR", "min or max is not a float",
+        "A bound of scores is not a number", "Send 1.5, (1.5, -inf or +inf";
+    MinMaxString = "ERR", "min or max not valid string range item",
+        "A bound of members begins with no bracket", "Send [member, (member, - or +";
+    LimitWithoutBy = "ERR",
+        "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+        "LIMIT with a range of ranks", "Send the ranks that are wanted";
+    WithScoresByLex = "ERR", "syntax error, WITHSCORES not supported in combination with BYLEX",
+        "WITHSCORES with a range of members", "Leave it out: all scores there are the same";
+    NoInputKeys(command) = "ERR", "at least 1 input key is needed for '{}' command",
+        "numkeys is not positive", "Send how many keys follow";
+    NumKeysNotPositive = "ERR", "numkeys should be greater than 0",
+        "numkeys is not a positive integer", "Send how many keys follow";
+    LimitNegative = "ERR", "LIMIT can't be negative",
+        "LIMIT is not an integer from 0 on", "Send 0 for no limit, or more";
+    CountNotPositive = "ERR", "count should be greater than 0",
+        "COUNT is not a positive integer", "Send 1 or more";
+    WeightNotFloat = "ERR", "weight value is not a float",
+        "A weight is not a number", "Send a number such as 0.5";
+    NotHyperLogLog = "WRONGTYPE", "Key is not a valid HyperLogLog string value.",
+        "A HyperLogLog command meets a string", "Use another key";
+    // Bitmaps.
+    BitOffset = "ERR", "bit offset is not an integer or out of range",
+        "The offset of a bit is not an integer, negative, or beyond 512 MiB", "Send 0 to 4294967295";
+    BitValue = "ERR", "bit is not an integer or out of range",
+        "The value of a bit is neither 0 nor 1", "Send 0 or 1";
+    BitArgument = "ERR", "The bit argument must be 1 or 0.",
+        "BITPOS of neither 0 nor 1", "Send 0 or 1";
+    BitopNot = "ERR", "BITOP NOT must be called with a single source key.",
+        "BITOP NOT with several sources", "Send one source";
+    BitfieldType = "ERR",
+        "Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.",
+        "The type of a BITFIELD is none", "Send i1 to i64, or u1 to u63";
+    BitfieldOverflow = "ERR", "Invalid OVERFLOW type specified",
+        "BITFIELD OVERFLOW with an unknown word", "Send WRAP, SAT or FAIL";
+    BitfieldReadOnly = "ERR", "BITFIELD_RO only supports the GET subcommand",
+        "BITFIELD_RO with SET or INCRBY", "Use BITFIELD";
+    // Places.
+    InvalidPlace(longitude, latitude) = "ERR", "invalid longitude,latitude pair {},{}",
+        "A place is beyond 180 degrees of longitude or 85.05112878 of latitude",
+        "Send the longitude first, then the latitude";
+    InvalidUnit = "ERR", "unsupported unit provided. please use M, KM, FT, MI",
+        "A unit of length is unknown", "Send m, km, ft or mi";
+    RadiusNotFloat = "ERR", "need numeric radius",
+        "A radius is not a number", "Send a number such as 0.5";
+    RadiusNegative = "ERR", "radius cannot be negative", "A radius is below 0", "Send 0 or more";
+    WidthNotFloat = "ERR", "need numeric width",
+        "The width of a box is not a number", "Send a number such as 0.5";
+    HeightNotFloat = "ERR", "need numeric height",
+        "The height of a box is not a number", "Send a number such as 0.5";
+    BoxNegative = "ERR", "height or width cannot be negative",
+        "A side of a box is below 0", "Send 0 or more";
+    NoSuchPlace = "ERR", "could not decode requested zset member",
+        "The member in the middle of a search is absent", "Send another, or a place";
+    GeoFrom(command) = "ERR", "exactly one of FROMMEMBER or FROMLONLAT can be specified for {}",
+        "A search has no middle", "Send FROMMEMBER member or FROMLONLAT longitude latitude";
+    GeoBy(command) = "ERR", "exactly one of BYRADIUS and BYBOX can be specified for {}",
+        "A search has no size", "Send BYRADIUS radius unit or BYBOX width height unit";
+    GeoAny = "ERR", "the ANY argument requires COUNT argument",
+        "A search with ANY and without COUNT", "Send COUNT, too";
+    GeoCount = "ERR", "COUNT must be > 0", "COUNT of a search is not positive", "Send 1 or more";
+    GeoStoreWith(what) = "ERR",
+        "{} is not compatible with WITHDIST, WITHHASH and WITHCOORD options",
+        "A search that stores its result is to tell more than members", "Leave these options out";
     DecrementOverflow = "ERR", "decrement would overflow",
         "DECRBY of the least integer", "Use INCRBY";
     IncrementNaN = "ERR", "increment would produce NaN or Infinity",

@@ -148,5 +148,7 @@ pub(crate) fn write<K: Kind, R>(
 pub(crate) fn float(text: &[u8]) -> Result<f64, CommandError> {
     let text = std::str::from_utf8(text).map_err(|_| CommandError::NotFloat)?;
     let number: f64 = text.parse().map_err(|_| CommandError::NotFloat)?;
-    if number.is_nan() { Err(CommandError::NotFloat) } else { Ok(number) }
+    // Digits that are beyond all numbers are none, as for `strtod`.
+    let beyond = number.is_infinite() && text.contains(|c: char| c.is_ascii_digit());
+    if number.is_nan() || beyond { Err(CommandError::NotFloat) } else { Ok(number) }
 }

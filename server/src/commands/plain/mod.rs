@@ -20,9 +20,14 @@
 //! 6. `cargo xtask docs` writes the reference; tests are in `tests/tests/plain*.rs`.
 
 pub(super) mod access;
+pub(super) mod bitfield;
+pub(super) mod bitmap;
 pub(super) mod copy;
 pub(super) mod expiry;
 pub(super) mod flush;
+pub(super) mod geo;
+pub(super) mod geo_search;
+pub(super) mod geohash;
 pub(super) mod hash;
 pub(super) mod hll;
 pub(super) mod increx;
@@ -35,6 +40,9 @@ pub(super) mod string_many;
 pub(super) mod string_parts;
 pub(super) mod ttl;
 pub(super) mod zset;
+pub(super) mod zset_ops;
+pub(super) mod zset_range;
+pub(super) mod zset_take;
 
 use crate::engine::command::Command;
 
@@ -51,7 +59,14 @@ pub(super) const GROUPS: &[&[Command]] = &[
     lcs::LCS,
     hash::HASHES,
     set::SETS,
+    bitmap::BITMAPS,
+    bitfield::BITFIELDS,
     zset::SORTED_SETS,
+    zset_range::SORTED_SETS,
+    zset_take::SORTED_SETS,
+    zset_ops::SORTED_SETS,
+    geo::PLACES,
+    geo_search::SEARCHES,
     hll::HYPERLOGLOGS,
     refused::REFUSED,
 ];
