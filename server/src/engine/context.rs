@@ -118,11 +118,20 @@ impl Context<'_> {
         objects: Args<'_>,
         work: impl FnOnce(&mut Held<'_>) -> R,
     ) -> R {
+        self.with_each(objects.iter(), work)
+    }
+
+    /// As [`Context::with_objects`], of those that an iterator names.
+    pub(crate) fn with_each<'k, R>(
+        &mut self,
+        objects: impl Iterator<Item = &'k [u8]>,
+        work: impl FnOnce(&mut Held<'_>) -> R,
+    ) -> R {
         if let Some(held) = &mut self.held {
             return work(held);
         }
         let function = self.function();
-        let shards = objects.iter().map(|object| function.shard_index(object)).collect();
+        let shards = objects.map(|object| function.shard_index(object)).collect();
         work(&mut Held::shards(&function, shards))
     }
 

@@ -22,9 +22,12 @@
 pub(super) mod access;
 pub(super) mod expiry;
 pub(super) mod hash;
+pub(super) mod hash_expiry;
+pub(super) mod hash_fields;
 pub(super) mod hll;
 pub(super) mod keys;
 pub(super) mod set;
+pub(super) mod set_ops;
 pub(super) mod string;
 pub(super) mod ttl;
 pub(super) mod zset;
@@ -37,7 +40,10 @@ pub(super) const GROUPS: &[&[Command]] = &[
     ttl::DEADLINES,
     string::STRINGS,
     hash::HASHES,
+    hash_expiry::FIELD_DEADLINES,
+    hash_fields::FIELDS,
     set::SETS,
+    set_ops::SET_OPERATIONS,
     zset::SORTED_SETS,
     hll::HYPERLOGLOGS,
 ];
