@@ -4,6 +4,10 @@
 /// Reads a signed integer as Redis's `string2ll`: no plus, no leading zeros, no spaces.
 #[must_use]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    // Most integers that commands are given are small counts.
+    if let [digit @ b'0'..=b'9'] = text {
+        return Some(i64::from(digit - b'0'));
+    }
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),

@@ -102,6 +102,11 @@ impl Reply<'_> {
 
     /// An integer.
     pub fn integer(&mut self, n: i64) {
+        // Most integers are flags and small counts.
+        if let digit @ 0..10 = n {
+            self.out.extend_from_slice(&[b':', b'0' + digit as u8, b'\r', b'\n']);
+            return;
+        }
         self.out.push(b':');
         self.out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
         self.out.extend_from_slice(b"\r\n");

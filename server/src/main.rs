@@ -19,6 +19,7 @@ mod peers;
 mod process;
 mod random;
 mod settings;
+mod tls;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::pin::pin;
@@ -31,6 +32,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use engine::Engine;
+use front::listener::Listening;
 use front::{Front, http, listener, worker};
 use node::Node;
 use process::{end_at_next_signal, raise_descriptors, within};
@@ -75,6 +77,7 @@ fn start(start: Start) -> Result<(), String> {
         Start::Repair(directory) => return durability::repair(&directory),
         Start::Run(settings) => return run(*settings),
         Start::Cluster(cluster) => return cluster::run(&cluster),
+        Start::Certs(certs) => return tls::certs::run(&certs),
     }
     Ok(())
 }
@@ -98,6 +101,7 @@ fn run(settings: Settings) -> Result<(), String> {
     let front = Arc::new(Front::new(Engine::new(Arc::clone(&node), handlers)));
     node.saving.recovered(&recovered);
     load_acl(&node)?;
+    node.tls.load(&node.settings)?;
     let listeners = listener::bind(&node)?;
     let http_listeners = http::bind(&node)?;
     durability::start(&node).map_err(|error| format!("cannot start: {error}"))?;
@@ -117,15 +121,16 @@ fn run(settings: Settings) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("cannot take signals: {error}");
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        // A terminal that closes does not end the server, as it does not end Redis.
-        let _hangup = signal(SignalKind::hangup()).map_err(failed)?;
+        // A terminal that closes does not end the server, as it does not end Redis. Certificates are read
+        // again.
+        let hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let mut listening = JoinSet::new();
-        for listener in listeners {
-            let address = listener.local_addr().map_err(|error| error.to_string())?;
-            let listener =
-                tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
-            listening.spawn(listener::accept(listener, Arc::clone(&front)));
-            tracing::info!("Ready to accept connections on {address}");
+        for Listening { socket, encrypted } in listeners {
+            let address = socket.local_addr().map_err(|error| error.to_string())?;
+            let socket = tokio::net::TcpListener::from_std(socket).map_err(|e| e.to_string())?;
+            listening.spawn(listener::accept(socket, encrypted, Arc::clone(&front)));
+            let by = if encrypted { " by TLS" } else { "" };
+            tracing::info!("Ready to accept connections on {address}{by}");
         }
         for listener in http_listeners {
             let address = listener.local_addr().map_err(|error| error.to_string())?;
@@ -134,7 +139,7 @@ fn run(settings: Settings) -> Result<(), String> {
             listening.spawn(http::accept(listener, Arc::clone(&front)));
             tracing::info!("Ready to accept HTTP connections on {address}");
         }
-        until_stopped(&front, terminate, interrupt).await?;
+        until_stopped(&front, [terminate, interrupt], hangup).await?;
         end_at_next_signal();
         Ok::<_, String>(listening)
     })?;
@@ -167,8 +172,8 @@ fn run(settings: Settings) -> Result<(), String> {
 /// If replication reports that this node must not go on; says why.
 async fn until_stopped(
     front: &Front,
-    mut terminate: Signal,
-    mut interrupt: Signal,
+    [mut terminate, mut interrupt]: [Signal; 2],
+    mut hangup: Signal,
 ) -> Result<(), String> {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut expiry = tokio::time::interval(EXPIRY);
@@ -184,6 +189,10 @@ async fn until_stopped(
             _ = step.tick(), if balanced => front.balance.look(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = hangup.recv() => match node.tls.load(&node.settings) {
+                Ok(()) => tracing::info!("read the certificates again"),
+                Err(error) => tracing::warn!("the certificates stay as they were: {error}"),
+            },
             () = node.stop.notified() => {}
             () = &mut telling => {}
             reason = &mut fatal => return Err(reason),

@@ -42,6 +42,11 @@ impl Deadlines {
         }
     }
 
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// The first time at which something is due.
     pub(crate) fn first(&self) -> Option<u64> {
         self.heap.peek().map(|Reverse((at, ..))| *at)

@@ -40,6 +40,13 @@ impl Function {
         }
     }
 
+    /// About how many keys have a deadline: such as expired a moment ago, and such as had one, may be
+    /// counted.
+    #[must_use]
+    pub fn deadline_count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().deadlines.len()).sum()
+    }
+
     /// Whether something may be due for keys that have expired.
     pub(crate) fn is_due(&self) -> bool {
         let first = self.first_deadline.load(Ordering::Relaxed);

@@ -269,6 +269,22 @@ impl Function {
         self.objects.0.fetch_add(more as usize, Ordering::Relaxed);
     }
 
+    /// The first step towards an object that is looked up soon; see [`Table::prefetch_bucket`].
+    ///
+    /// [`Table::prefetch_bucket`]: miso_crdt::Table::prefetch_bucket
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.shards[self.shard_of(hash)].lock().objects.prefetch_bucket(hash);
+    }
+
+    /// The second step; see [`Table::prefetch_key`].
+    ///
+    /// [`Table::prefetch_key`]: miso_crdt::Table::prefetch_key
+    #[inline]
+    pub fn prefetch_object(&self, hash: u64) {
+        self.shards[self.shard_of(hash)].lock().objects.prefetch_key(hash);
+    }
+
     /// Sets `flag` when `object` next changes.
     pub fn watch(&self, object: &[u8], flag: &Arc<AtomicBool>) {
         self.shards[self.shard_index(object)].lock().watch(object, flag);

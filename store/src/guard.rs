@@ -27,7 +27,9 @@ pub struct ShardGuard<'a> {
 #[derive(Debug)]
 pub(crate) struct Changes<'a> {
     function: &'a Function,
-    all: Vec<Changed>,
+    /// None until something is noted: then to drop it is one comparison.
+    #[allow(clippy::box_collection, reason = "one word in a guard that is made for every command")]
+    all: Option<Box<Vec<Changed>>>,
 }
 
 /// A value that has changed: its object, its name, its type.
@@ -35,24 +37,31 @@ type Changed = (Box<[u8]>, Box<[u8]>, Type);
 
 impl<'a> Changes<'a> {
     pub(crate) const fn of(function: &'a Function) -> Changes<'a> {
-        Changes { function, all: Vec::new() }
+        Changes { function, all: None }
     }
 
     #[inline]
     fn note(&mut self, object: &[u8], name: &[u8], kind: Type) {
         if self.function.hooks.listened() {
-            self.all.push((object.into(), name.into(), kind));
+            self.keep(object, name, kind);
         }
+    }
+
+    #[cold]
+    fn keep(&mut self, object: &[u8], name: &[u8], kind: Type) {
+        self.all.get_or_insert_default().push((object.into(), name.into(), kind));
     }
 
     /// Moves here what `guard` has noted.
     pub(crate) fn take(&mut self, guard: &mut ShardGuard<'_>) {
-        self.all.append(&mut guard.changes.all);
+        if let Some(mut noted) = guard.changes.all.take() {
+            self.all.get_or_insert_default().append(&mut noted);
+        }
     }
 
     #[cold]
     fn tell(&self) {
-        for (object, name, kind) in &self.all {
+        for (object, name, kind) in self.all.iter().flat_map(|all| all.iter()) {
             self.function.tell_changed(object, name, *kind);
         }
     }
@@ -61,7 +70,7 @@ impl<'a> Changes<'a> {
 impl Drop for Changes<'_> {
     #[inline]
     fn drop(&mut self) {
-        if !self.all.is_empty() {
+        if self.all.is_some() {
             self.tell();
         }
     }

@@ -177,6 +177,12 @@ impl Peer {
         panic!("waited in vain for {what}");
     }
 
+    /// Whether the node has said anything on the connection: it begins with its settings.
+    pub fn is_greeted(&mut self) -> bool {
+        let mut first = [0; 1];
+        matches!(self.socket.peek(&mut first), Ok(1)) || !self.data.is_empty()
+    }
+
     /// Whether the node closes the connection within the deadline of a test.
     pub fn is_closed_in_time(&mut self) -> bool {
         let start = Instant::now();

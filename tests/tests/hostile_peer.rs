@@ -172,7 +172,8 @@ fn connections_that_had_a_stream_are_closed() {
     let address = peer_address(&node);
     let before = node.descriptors();
     let mut peers: Vec<Peer> = (0..40).map(|_| Peer::link(address)).collect();
-    wait_until("all to be accepted", || node.descriptors() >= before + 40);
+    // The node greets a connection once it has accepted it.
+    wait_until("all to be accepted", || peers.iter_mut().all(Peer::is_greeted));
     for (number, peer) in peers.iter_mut().enumerate() {
         match number % 4 {
             0 => peer.say(Body::Hello(hello("", 0))).expect("it reads"),

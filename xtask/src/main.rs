@@ -5,6 +5,7 @@ mod arrows;
 mod build;
 mod check;
 mod docs;
+mod lengths;
 mod mutants;
 mod process;
 mod rust_tests;
@@ -21,10 +22,11 @@ Usage: cargo xtask <command>
   test [suite...]   installs what the tests need, builds, and runs all suites
                     (suites: rust, doc, python, node, go, java, allreduce)
   check [what...]   what CI checks beside the tests (fmt, arrows, clippy, pure, doc, deny, docs,
-                    fuzz, instructions)
+                    fuzz, instructions, lengths)
   docs [--check]    writes docs/commands.md, settings.md, errors.md, metrics.md and
                     compatibility.md from the server's own tables; with --check, fails if
                     they are stale
+  lengths           prints how long files and functions are
   mutants [package...] [--diff [BASE]] [--sample N] [--seed N] [--list]
                     changes the code in small ways and sees whether tests notice
                     (packages: crdt, store, replication; --diff: only what changed since BASE,
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         "test" => suites::run(rest),
         "check" => check::run(rest),
         "docs" => docs::run(rest),
+        "lengths" => lengths::print(),
         "mutants" => mutants::run(rest),
         "bench" => process::cargo(&["run", "--release", "--package", "miso-benches", "--"])
             .args(rest)

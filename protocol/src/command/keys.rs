@@ -68,6 +68,12 @@ impl Row {
         self.args.iter().any(|arg| arg.any(is_key))
     }
 
+    /// Whether it reads or writes objects of the session's function, or names some.
+    #[must_use]
+    pub fn touches(&self) -> bool {
+        self.access != Access::None || self.has_keys()
+    }
+
     /// What it does to the key `arg`.
     pub(super) fn flags_of(&self, arg: &Arg) -> KeyFlags {
         if arg.kind == ArgKind::ShardChannel {

@@ -10,6 +10,8 @@ pub struct Table {
     subcommands: Vec<Box<[&'static Row]>>,
     /// Of each row: counting its arguments anew would be a tenth of a short command.
     bounds: Vec<(usize, usize)>,
+    /// Of each row, whether it or one of its subcommands touches objects.
+    touching: Vec<bool>,
     /// Row numbers by hash of the name; open addressing, a power of two, at most half full.
     slots: Box<[u16]>,
 }
@@ -51,8 +53,13 @@ impl Table {
     ) -> Table {
         let rows: Vec<(&'static Row, S)> = rows.into_iter().collect();
         let slots = vec![FREE; (rows.len() * 2 + 1).next_power_of_two()].into_boxed_slice();
-        let mut table =
-            Table { rows: Vec::new(), subcommands: Vec::new(), bounds: Vec::new(), slots };
+        let mut table = Table {
+            rows: Vec::new(),
+            subcommands: Vec::new(),
+            bounds: Vec::new(),
+            touching: Vec::new(),
+            slots,
+        };
         for (row, subcommands) in rows {
             assert!(table.find(row.name.as_bytes()).is_none(), "{} is there twice", row.name);
             let number = u16::try_from(table.rows.len()).expect("fewer than 65535 commands");
@@ -65,6 +72,8 @@ impl Table {
             assert_eq!(row.is_parent(), !subcommands.is_empty(), "subcommands of {}", row.name);
             table.rows.push(row);
             table.bounds.push(row.bounds());
+            let touches = row.touches() || subcommands.iter().any(|sub| sub.touches());
+            table.touching.push(touches);
             table.subcommands.push(subcommands);
         }
         table
@@ -82,6 +91,13 @@ impl Table {
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
+    }
+
+    /// Whether the command with this number, or one of its subcommands, touches objects; see
+    /// [`Row::touches`].
+    #[must_use]
+    pub fn may_touch(&self, number: u16) -> bool {
+        self.touching[usize::from(number)]
     }
 
     /// Whether the command with this number may have this many words; see [`Row::fits`].

@@ -110,9 +110,14 @@ pub(super) fn check(
 /// Refuses a command that would make its function begin here while there are `max-functions`, or whose
 /// connection has not named its function although it must.
 fn check_function(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
-    let leaf = found.leaf();
-    let touches = || leaf.access != Access::None || leaf.has_keys();
-    if session.function.is_some() || !touches() {
+    if session.function.is_some() || !node.table.may_touch(found.number) {
+        return Ok(());
+    }
+    check_beginning(node, session, found)
+}
+
+fn check_beginning(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
+    if !found.leaf().touches() {
         return Ok(());
     }
     if !session.names_function && node.settings.require_function() {

@@ -47,10 +47,18 @@ impl Batch {
     }
 }
 
-/// Shows a command to the clients that monitor.
+/// Shows a command to the clients that monitor. One relaxed load while there is none.
+#[inline]
 pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
+    if node.monitors.any() {
+        show(node, client, found, args);
+    }
+}
+
+#[cold]
+fn show(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
     let flags = found.leaf().flags;
-    if node.monitors.any() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
+    if !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
         node.monitors.tell(client, args, &found.secrets(args), &node.settings);
     }
 }

@@ -118,21 +118,30 @@ impl Context<'_> {
         objects: Args<'_>,
         work: impl FnOnce(&mut Held<'_>) -> R,
     ) -> R {
-        self.with_each(objects.iter(), work)
+        self.with_keys(objects.iter(), work)
     }
 
-    /// As [`Context::with_objects`], of those that an iterator names.
-    pub(crate) fn with_each<'k, R>(
+    /// As [`Context::with_objects`], of keys that do not stand side by side.
+    pub(crate) fn with_keys<'k, R>(
         &mut self,
-        objects: impl Iterator<Item = &'k [u8]>,
+        keys: impl Iterator<Item = &'k [u8]>,
         work: impl FnOnce(&mut Held<'_>) -> R,
     ) -> R {
         if let Some(held) = &mut self.held {
             return work(held);
         }
         let function = self.function();
-        let shards = objects.map(|object| function.shard_index(object)).collect();
+        let shards = keys.map(|key| function.shard_index(key)).collect();
         work(&mut Held::shards(&function, shards))
+    }
+
+    /// Works on all of the function with all its shards locked; the changes are journaled as one.
+    pub(crate) fn with_all<R>(&mut self, work: impl FnOnce(&mut Held<'_>) -> R) -> R {
+        if let Some(held) = &mut self.held {
+            return work(held);
+        }
+        let function = self.function();
+        work(&mut Held::shards(&function, (0..function.shards()).collect()))
     }
 
     /// Works on the whole function.

@@ -226,6 +226,20 @@ errors! {
         "EXPIRE with GT and LT", "Send one of them";
     ExpireOption(option) = "ERR", "Unsupported option {}",
         "EXPIRE with an unknown option", "Use NX, XX, GT or LT";
+    StringTooLong = "ERR", "string exceeds maximum allowed size (proto-max-bulk-len)",
+        "A string would become longer than 512 MiB", "Use several keys";
+    OffsetOutOfRange = "ERR", "offset is out of range",
+        "An offset is negative", "Send 0 or more";
+    NoSuchKey = "ERR", "no such key",
+        "The key that is to be renamed is absent", "Nothing is to be done";
+    SameObject = "ERR", "source and destination objects are the same",
+        "COPY of a key to itself", "Use another destination";
+    LcsBoth = "ERR", "If you want both the length and indexes, please just use IDX.",
+        "LCS with LEN and IDX", "Use IDX, which tells the length as well";
+    LcsStrings = "ERR", "The specified keys must contain string values",
+        "LCS of a key that holds no string", "Use keys of strings";
+    LcsMemory = "ERR", "Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+        "LCS of strings so long that it would need more than 512 MiB", "Use shorter strings";
     DecrementOverflow = "ERR", "decrement would overflow",
         "DECRBY of the least integer", "Use INCRBY";
     IncrementNaN = "ERR", "increment would produce NaN or Infinity",

@@ -90,12 +90,12 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
 }
 
 /// The shards of all objects that the queued commands are about; all shards if one of the commands
-/// walks objects.
+/// walks objects or deletes all.
 fn shards(transaction: &Transaction, function: &Function) -> Vec<usize> {
     let mut shards = Vec::new();
     for queued in &transaction.queued {
         let row = queued.found.leaf();
-        if row.access == Access::Read && !row.has_keys() {
+        if row.access != Access::None && !row.has_keys() {
             return (0..function.shards()).collect();
         }
         let keys = row.keys(queued.args.as_args());

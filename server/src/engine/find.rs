@@ -13,6 +13,8 @@ pub(crate) struct Resolved {
     pub(crate) number: u16,
     pub(crate) row: &'static Row,
     pub(crate) sub: Option<(usize, &'static Row)>,
+    /// The row that says how it behaves: its subcommand's if it has one.
+    leaf: &'static Row,
     /// The slot of the statistics that it is counted in.
     pub(crate) slot: u16,
 }
@@ -20,7 +22,7 @@ pub(crate) struct Resolved {
 impl Resolved {
     /// The row that says how it behaves: its subcommand's if it has one.
     pub(crate) fn leaf(&self) -> &'static Row {
-        self.sub.map_or(self.row, |(_, row)| row)
+        self.leaf
     }
 
     /// Its name in lower case, as errors print it: `client|kill`.
@@ -42,29 +44,38 @@ impl Resolved {
     }
 }
 
-/// Finds the command that `args` name. `memo` is the last name as it was sent, and its row.
+/// The number of the row of the command `name`. `memo` is the last name as it was sent, and its row.
+#[inline]
+pub(super) fn number(node: &Node, memo: &mut (Vec<u8>, u16), name: &[u8]) -> Option<u16> {
+    // Most commands repeat the previous one.
+    if memo.1 != u16::MAX && memo.0 == name {
+        return Some(memo.1);
+    }
+    let number = node.table.find(name)?;
+    memo.0.clear();
+    memo.0.extend_from_slice(name);
+    memo.1 = number;
+    Some(number)
+}
+
+/// Finds the command that `args` are.
 ///
 /// # Errors
 /// If there is no such command or subcommand, or the number of arguments does not fit.
-pub(crate) fn find(
-    node: &Node,
-    memo: &mut (Vec<u8>, u16),
-    args: Args<'_>,
-) -> Result<Resolved, CommandError> {
-    let (name, table) = (&args[0], &node.table);
-    // Most commands repeat the previous one.
-    let number = if memo.1 != u16::MAX && memo.0 == name {
-        memo.1
-    } else {
-        let number = table.find(name).ok_or_else(|| unknown(args))?;
-        memo.0.clear();
-        memo.0.extend_from_slice(name);
-        memo.1 = number;
-        number
-    };
+pub(crate) fn resolve(node: &Node, args: Args<'_>) -> Result<Resolved, CommandError> {
+    let number = node.table.find(&args[0]).ok_or_else(|| unknown(args))?;
+    find(node, number, args)
+}
+
+/// Finds the command that `args` are, whose row has this number.
+///
+/// # Errors
+/// If there is no such subcommand, or the number of arguments does not fit.
+pub(super) fn find(node: &Node, number: u16, args: Args<'_>) -> Result<Resolved, CommandError> {
+    let table = &node.table;
     let row = table.row(number);
     let slot = node.stats.slot(number, None);
-    let mut found = Resolved { number, row, sub: None, slot };
+    let mut found = Resolved { number, row, sub: None, leaf: row, slot };
     if row.is_parent() {
         match args.get(1) {
             // A few commands also stand alone.
@@ -75,7 +86,8 @@ pub(crate) fn find(
                     let shown = &word[..word.len().min(UNKNOWN_SHOWN)];
                     CommandError::UnknownSubcommand(shown.into(), row.name.into())
                 })?;
-                found.sub = Some((at, table.subcommands(number)[at]));
+                found.leaf = table.subcommands(number)[at];
+                found.sub = Some((at, found.leaf));
                 found.slot = node.stats.slot(number, Some(at));
             }
         }
@@ -91,7 +103,7 @@ pub(crate) fn find(
 }
 
 /// The error about a command that does not exist, with its first arguments, as Redis shortens them.
-fn unknown(args: Args<'_>) -> CommandError {
+pub(super) fn unknown(args: Args<'_>) -> CommandError {
     let mut shown = Vec::new();
     for arg in args.tail(1).iter() {
         if shown.len() >= UNKNOWN_SHOWN {

@@ -46,10 +46,16 @@ impl Engine {
         Engine { node, handlers }
     }
 
+    /// The number of the row of a command that `session` is about to run, for [`Engine::run_row`].
+    #[inline]
+    pub(crate) fn row(&self, session: &mut Session, args: Args<'_>) -> Option<u16> {
+        find::number(&self.node, &mut session.memo, args.get(0)?)
+    }
+
     /// The first key of a command, for prefetching; none if its row has none in a fixed place.
-    pub(crate) fn first_key<'a>(&self, args: Args<'a>) -> Option<&'a [u8]> {
-        let number = self.node.table.find(args.get(0)?)?;
-        args.get(self.handlers.first_key(number)?)
+    #[inline]
+    pub(crate) fn first_key<'a>(&self, row: u16, args: Args<'a>) -> Option<&'a [u8]> {
+        args.get(self.handlers.first_key(row)?)
     }
 
     /// Runs the command `args` for `session`, and appends its reply, or an error, to `out`.
@@ -69,8 +75,23 @@ impl Engine {
         args: Args<'_>,
         out: &mut Vec<u8>,
     ) -> After {
+        match self.row(session, args) {
+            Some(row) => self.run_row(worker, session, batch, (row, args), out),
+            None => refuse(&self.node, session, &args[0], &find::unknown(args), out),
+        }
+    }
+
+    /// As [`Engine::run`] for a command whose row is known: [`Engine::row`] of the same words.
+    pub(crate) fn run_row(
+        &self,
+        worker: &Worker,
+        session: &mut Session,
+        batch: &mut Batch,
+        (row, args): (u16, Args<'_>),
+        out: &mut Vec<u8>,
+    ) -> After {
         let node = &self.node;
-        let found = match find::find(node, &mut session.memo, args) {
+        let found = match find::find(node, row, args) {
             Ok(found) => found,
             Err(error) => return refuse(node, session, &args[0], &error, out),
         };

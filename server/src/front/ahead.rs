@@ -4,10 +4,10 @@
 use std::cell::RefCell;
 
 use miso_protocol::request::{Limits, Parser, ProtocolError};
-use miso_store::Function;
 
 use crate::engine::Engine;
 use crate::engine::call::Batch;
+use crate::engine::session::Session;
 
 /// How many bytes a worker reads at once.
 pub(super) const INPUT: usize = 32 << 10;
@@ -40,6 +40,8 @@ pub(super) struct Command {
     pub(super) at: usize,
     pub(super) length: usize,
     pub(super) parsed: Parser,
+    /// The number of its row, if that has been looked up.
+    pub(super) row: Option<u16>,
 }
 
 /// Why no more commands were read ahead.
@@ -68,15 +70,19 @@ impl Ahead {
         window: usize,
         limits: &Limits,
     ) -> (usize, Stop) {
+        // `parser` may have read the beginning of the first command.
+        std::mem::swap(parser, &mut self.commands[0].parsed);
         for count in 0..window {
-            match parser.next(&input[at..], limits) {
+            let command = &mut self.commands[count];
+            match command.parsed.next(&input[at..], limits) {
                 Ok(Some(length)) => {
-                    let command = &mut self.commands[count];
-                    (command.at, command.length) = (at, length);
-                    std::mem::swap(parser, &mut command.parsed);
+                    (command.at, command.length, command.row) = (at, length, None);
                     at += length;
                 }
-                Ok(None) => return (count, Stop::Incomplete),
+                Ok(None) => {
+                    std::mem::swap(parser, &mut command.parsed);
+                    return (count, Stop::Incomplete);
+                }
                 Err(error) => return (count, Stop::Error(error)),
             }
         }
@@ -91,25 +97,28 @@ impl Ahead {
     /// Prefetches the objects of the first `count` commands, if there are enough of them: their cache
     /// misses then overlap.
     pub(super) fn prefetch(
-        &self,
+        &mut self,
         engine: &Engine,
-        function: &Function,
+        session: &mut Session,
         input: &[u8],
         count: usize,
     ) {
-        if count < PREFETCH_FROM {
+        if count < PREFETCH_FROM || session.function.is_none() {
             return;
         }
         let mut hashes = [None; AHEAD];
-        for (command, slot) in self.commands(count).iter().zip(&mut hashes) {
-            if let Some(object) = engine.first_key(command.parsed.args(&input[command.at..])) {
+        for (command, slot) in self.commands[..count].iter_mut().zip(&mut hashes) {
+            let args = command.parsed.args(&input[command.at..]);
+            command.row = engine.row(session, args);
+            let object = command.row.and_then(|row| engine.first_key(row, args));
+            if let (Some(object), Some(function)) = (object, &session.function) {
                 let hash = miso_store::hash(object);
                 *slot = Some(hash);
-                function.lock(function.shard_of(hash)).prefetch_bucket(hash);
+                function.prefetch_bucket(hash);
             }
         }
-        for hash in hashes.into_iter().flatten() {
-            function.lock(function.shard_of(hash)).prefetch_object(hash);
+        if let Some(function) = &session.function {
+            hashes.into_iter().flatten().for_each(|hash| function.prefetch_object(hash));
         }
     }
 

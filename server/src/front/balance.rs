@@ -18,6 +18,7 @@ use tokio::runtime::RuntimeMetrics;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine::session::Session;
+use crate::front::transport::Parked;
 
 /// How often the load is looked at.
 pub(crate) const STEP: Duration = Duration::from_millis(100);
@@ -43,7 +44,7 @@ pub(super) enum Work {
 /// A RESP connection on its way to a worker.
 #[derive(Debug)]
 pub(super) struct Resp {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Parked,
     pub(super) session: Session,
 }
 

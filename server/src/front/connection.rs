@@ -17,8 +17,7 @@ use std::time::{Duration, Instant};
 use miso_protocol::reply::Reply;
 use miso_protocol::request::{Limits, Parser};
 use miso_store::journal::Ticket;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 
 use crate::engine::call::Batch;
 use crate::engine::error::CommandError;
@@ -26,6 +25,7 @@ use crate::engine::session::Session;
 use crate::engine::wait::{After, Wait};
 use crate::front::ahead::{AHEAD, Ahead, BUFFERS, Buffers, Command, INPUT, Stop};
 use crate::front::balance::{Resp, Work};
+use crate::front::transport::Transport;
 use crate::front::{Front, dispatch, kept};
 use crate::node::Node;
 use crate::node::clients::{Client, Unblocked};
@@ -38,6 +38,8 @@ const OUTPUT_KEEP: usize = 512 << 10;
 /// Room for input that a connection keeps while little of it is in use.
 const REST_KEEP: usize = 64 << 10;
 
+/// How long the handshake of TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longer than any process runs.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// What the connection does after a batch.
@@ -65,7 +67,7 @@ enum Woken<T> {
 
 /// A connection that a worker serves.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     front: Arc<Front>,
     worker: Arc<Worker>,
     /// The number of the worker that it is on.
@@ -93,7 +95,7 @@ pub(crate) fn open(
     place: usize,
 ) -> io::Result<Connection> {
     Ok(Connection {
-        stream: TcpStream::from_std(work.stream)?,
+        stream: Transport::new(work.stream)?,
         front: Arc::clone(front),
         worker: Arc::clone(worker),
         place,
@@ -126,7 +128,7 @@ impl Connection {
             let client = Arc::clone(&self.client);
             match self.run().await {
                 Ok(None) => {}
-                Ok(Some(place)) => match self.stream.into_std() {
+                Ok(Some(place)) => match self.stream.park() {
                     Ok(stream) => {
                         let work = Resp { stream, session: self.session };
                         self.front.balance.send(place, Work::Resp(work));
@@ -150,7 +152,17 @@ impl Connection {
     /// replies left.
     fn elsewhere(&self) -> Option<usize> {
         let place = self.front.balance.place(self.client.id);
-        (place != self.place && self.rest.is_empty() && self.unsent.is_empty()).then_some(place)
+        let is_idle = self.rest.is_empty() && self.unsent.is_empty() && !self.stream.has_unsent();
+        (place != self.place && is_idle).then_some(place)
+    }
+
+    /// Waits for the handshake of TLS, if there is one.
+    async fn agree(&mut self) -> io::Result<()> {
+        let agreed = poll_fn(|task| self.stream.poll_agreed(task));
+        match tokio::time::timeout(HANDSHAKE, agreed).await {
+            Ok(agreed) => agreed,
+            Err(_) => Err(io::Error::other("the handshake of TLS took too long")),
+        }
     }
 
     /// Serves it until it ends (none), or is to move to another worker.
@@ -161,6 +173,7 @@ impl Connection {
             Poll::Ready(())
         })
         .await;
+        self.agree().await?;
         loop {
             let mut next = poll_fn(|task| self.poll_next(task)).await?;
             loop {
@@ -235,7 +248,7 @@ impl Connection {
         BUFFERS.with_borrow_mut(|buffers| {
             let Buffers { input, output, batch, ahead } = buffers;
             let mut into = ReadBuf::new(input);
-            ready!(Pin::new(&mut self.stream).poll_read(task, &mut into))?;
+            ready!(self.stream.poll_read(task, &mut into))?;
             let input = into.filled();
             if input.is_empty() {
                 return Poll::Ready(Ok(Next::Close));
@@ -254,21 +267,14 @@ impl Connection {
         let read = if wanted <= INPUT {
             ready!(BUFFERS.with_borrow_mut(|buffers| {
                 let mut into = ReadBuf::new(&mut buffers.input);
-                ready!(Pin::new(&mut self.stream).poll_read(task, &mut into))?;
+                ready!(self.stream.poll_read(task, &mut into))?;
                 self.rest.extend_from_slice(into.filled());
                 Poll::Ready(Ok::<_, io::Error>(into.filled().len()))
             }))?
         } else {
             // Room grows with what arrives, not with what was announced.
             self.rest.reserve(wanted.min(known.max(INPUT)));
-            loop {
-                ready!(self.stream.poll_read_ready(task))?;
-                match self.stream.try_read_buf(&mut self.rest) {
-                    Ok(read) => break read,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Poll::Ready(Err(error)),
-                }
-            }
+            ready!(self.stream.poll_read_large(task, &mut self.rest))?
         };
         self.worker.read(read);
         Poll::Ready(Ok(read))
@@ -348,11 +354,11 @@ impl Connection {
         if let Some(ticket) = self.unjournaled.take() {
             kept::until_kept(self.node(), self.client.id, ticket).await?;
         }
-        if self.unsent.is_empty() {
+        if self.unsent.is_empty() && !self.stream.has_unsent() {
             return Ok(());
         }
         let mut over_soft = None;
-        while self.sent < self.unsent.len() {
+        while self.sent < self.unsent.len() || self.stream.has_unsent() {
             match self.stream.try_write(&self.unsent[self.sent..]) {
                 Ok(written) => {
                     self.worker.wrote(written);
@@ -488,9 +494,7 @@ impl Connection {
             // The limits of the next command depend on whether AUTH succeeded.
             let window = if limits.unauthenticated { 1 } else { AHEAD };
             let (count, stop) = ahead.read(&mut self.parser, input, at, window, &limits);
-            if let Some(function) = &self.session.function {
-                ahead.prefetch(&self.front.engine, function, input, count);
-            }
+            ahead.prefetch(&self.front.engine, &mut self.session, input, count);
             for command in ahead.commands(count) {
                 let next = self.run_command(&input[command.at..], command, output, batch);
                 if !next.retries() {
@@ -547,7 +551,7 @@ impl Connection {
             return After::Continue;
         }
         let (engine, worker) = (&self.front.engine, &self.worker);
-        dispatch::execute(engine, worker, &mut self.session, batch, args, output)
+        dispatch::execute(engine, worker, &mut self.session, batch, (command.row, args), output)
     }
 
     fn limits(&self) -> Limits {

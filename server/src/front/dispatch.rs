@@ -8,18 +8,21 @@ use crate::engine::session::{ReplyMode, Session};
 use crate::engine::wait::{After, Wait};
 use crate::node::stats::Worker;
 
-/// Runs a command and appends its reply to `out`, unless CLIENT REPLY has turned replies off. Returns
+/// Runs a command, whose row is `row` if that is known, and appends its reply to `out`, unless CLIENT REPLY has turned replies off. Returns
 /// what the connection does then.
 pub(super) fn execute(
     engine: &Engine,
     worker: &Worker,
     session: &mut Session,
     batch: &mut Batch,
-    args: Args<'_>,
+    (row, args): (Option<u16>, Args<'_>),
     out: &mut Vec<u8>,
 ) -> After {
     let start = out.len();
-    let after = engine.run(worker, session, batch, args, out);
+    let after = match row {
+        Some(row) => engine.run_row(worker, session, batch, (row, args), out),
+        None => engine.run(worker, session, batch, args, out),
+    };
     if matches!(after, After::Refused) && is_http(&args[0]) {
         let (id, address) = (session.client.id, session.client.address);
         tracing::warn!(id, %address, "closed a connection that sent an HTTP request; a browser may have been misled into sending it");

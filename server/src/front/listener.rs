@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustls::ServerConnection;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -13,6 +14,7 @@ use crate::engine::error::CommandError;
 use crate::engine::session::Session;
 use crate::front::Front;
 use crate::front::balance::{Resp, Work};
+use crate::front::transport::Parked;
 use crate::node::Node;
 
 /// How long the listener rests when the system has no descriptor left.
@@ -21,14 +23,35 @@ const REST: Duration = Duration::from_millis(50);
 /// How many keepalive probes may go unanswered, as in Redis.
 const PROBES: u32 = 3;
 
+/// A socket to listen on.
+pub(crate) struct Listening {
+    pub(crate) socket: std::net::TcpListener,
+    /// Whether its connections speak TLS.
+    pub(crate) encrypted: bool,
+}
+
 /// Opens the sockets to listen on, all with the port of the first.
 ///
 /// # Errors
 /// If an address cannot be bound; says which, and what to do.
-pub(crate) fn bind(node: &Node) -> Result<Vec<std::net::TcpListener>, String> {
-    let backlog = node.settings.tcp_backlog();
+pub(crate) fn bind(node: &Node) -> Result<Vec<Listening>, String> {
+    let (backlog, tls) = (node.settings.tcp_backlog(), node.settings.tls_port());
     let mut listeners = Vec::new();
+    // As in Redis, a port for TLS and the port 0 beside it leave TLS alone.
+    let plain = tls == 0 || node.settings.port() != 0;
     for mut address in node.settings.addresses() {
+        if tls != 0 {
+            address.set_port(tls);
+            let socket = open(address, backlog).map_err(|error| {
+                format!("tls-port: cannot listen on {address}: {error}; expected a free port")
+            })?;
+            listeners.push(Listening { socket, encrypted: true });
+            address.set_port(node.settings.port());
+        }
+        if !plain {
+            node.port.store(tls, Ordering::Relaxed);
+            continue;
+        }
         if address.port() == 0 {
             address.set_port(node.port.load(Ordering::Relaxed));
         }
@@ -42,7 +65,7 @@ pub(crate) fn bind(node: &Node) -> Result<Vec<std::net::TcpListener>, String> {
         })?;
         let port = listener.local_addr().map_err(|error| error.to_string())?.port();
         node.port.store(port, Ordering::Relaxed);
-        listeners.push(listener);
+        listeners.push(Listening { socket: listener, encrypted: false });
     }
     Ok(listeners)
 }
@@ -60,10 +83,10 @@ pub(super) fn open(address: SocketAddr, backlog: i32) -> io::Result<std::net::Tc
     Ok(socket.into())
 }
 
-/// Accepts connections and hands them to the workers.
-pub(crate) async fn accept(listener: TcpListener, front: Arc<Front>) {
+/// Accepts connections, which speak TLS if they are `encrypted`, and hands them to the workers.
+pub(crate) async fn accept(listener: TcpListener, encrypted: bool, front: Arc<Front>) {
     accept_each(listener, |stream, address| {
-        if let Some(work) = admit(stream, address, &front.engine.node) {
+        if let Some(work) = admit(stream, address, encrypted, &front.engine.node) {
             front.balance.send(front.balance.place(work.session.client.id), Work::Resp(work));
         }
     })
@@ -92,24 +115,38 @@ pub(super) async fn accept_each(listener: TcpListener, each: impl Fn(TcpStream, 
 }
 
 /// Lets a connection in, or answers why not.
-fn admit(stream: TcpStream, address: SocketAddr, node: &Arc<Node>) -> Option<Resp> {
+fn admit(
+    stream: TcpStream,
+    address: SocketAddr,
+    encrypted: bool,
+    node: &Arc<Node>,
+) -> Option<Resp> {
     node.stats.connections.fetch_add(1, Ordering::Relaxed);
     prepare(&stream, node);
+    // What is answered without a handshake would be no TLS.
+    let answer = |error: CommandError| {
+        if !encrypted {
+            let _ = stream.try_write(&error.reply());
+        }
+        node.stats.refused.fetch_add(1, Ordering::Relaxed);
+    };
     let outside = !address.ip().to_canonical().is_loopback();
     if outside && node.settings.protected() && node.acl.anonymous().is_some() {
-        let _ = stream.try_write(&CommandError::ProtectedMode.reply());
-        node.stats.refused.fetch_add(1, Ordering::Relaxed);
+        answer(CommandError::ProtectedMode);
         return None;
     }
     let local = stream.local_addr().ok()?;
     let max = node.settings.maxclients();
     let Some(client) = node.clients.open(address, local, node.uptime_ms(), max) else {
-        let _ = stream.try_write(&CommandError::MaxClients.reply());
-        node.stats.refused.fetch_add(1, Ordering::Relaxed);
+        answer(CommandError::MaxClients);
         return None;
     };
     let session = Session::new(client, Arc::clone(node));
-    let stream = stream.into_std().ok()?;
+    let tls = match encrypted {
+        true => Some(Box::new(ServerConnection::new(node.tls.server()?).ok()?)),
+        false => None,
+    };
+    let stream = Parked { socket: stream.into_std().ok()?, tls };
     Some(Resp { stream, session })
 }
 

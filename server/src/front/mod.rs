@@ -8,6 +8,7 @@ mod dispatch;
 pub(crate) mod http;
 mod kept;
 pub(crate) mod listener;
+mod transport;
 pub(crate) mod worker;
 
 use crate::engine::Engine;

@@ -439,10 +439,13 @@ impl Clients {
     }
 
     /// Whether commands wait now. One relaxed load while there is no pause.
+    #[inline]
     pub(crate) fn is_paused(&self, write: bool) -> bool {
-        if !self.pausing.load(Ordering::Relaxed) {
-            return false;
-        }
+        self.pausing.load(Ordering::Relaxed) && self.pauses(write)
+    }
+
+    #[cold]
+    fn pauses(&self, write: bool) -> bool {
         let mut paused = self.paused.lock();
         match *paused {
             Some(pause) if pause.until > Instant::now() => write || !pause.writes_only,

@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 use crate::clock::unix_ms;
 use crate::random;
 use crate::settings::Settings;
+use crate::tls::Tls;
 
 use acl::Acl;
 use attempts::Attempts;
@@ -56,6 +57,7 @@ pub(crate) struct Node {
     /// The rows of all commands.
     pub(crate) table: Table,
     pub(crate) acl: Acl,
+    pub(crate) tls: Tls,
     /// Failed authentications.
     pub(crate) attempts: Attempts,
     pub(crate) clients: Clients,
@@ -89,6 +91,7 @@ impl Node {
             peers: OnceLock::new(),
             own_intervals: Mutex::default(),
             acl,
+            tls: Tls::default(),
             table,
             settings,
             attempts: Attempts::default(),
@@ -172,7 +175,13 @@ impl Node {
     pub(crate) fn expire(&self) {
         const MOST: Duration = Duration::from_millis(25);
         let began = Instant::now();
-        while self.store.expire().more && began.elapsed() < MOST {}
+        loop {
+            let found = self.store.expire();
+            self.stats.expired_keys.fetch_add(found.keys, Ordering::Relaxed);
+            if !found.more || began.elapsed() >= MOST {
+                return;
+            }
+        }
     }
 
     /// Called once a second: samples the counters, and closes clients that were idle for `timeout`.
@@ -182,6 +191,7 @@ impl Node {
         // What has lapsed is announced to the other nodes, and a function without any data is forgotten.
         self.registry.lapse(Instant::now(), self.settings.function_linger());
         self.registry.release_ended(|function| self.store.forget_unused(function));
+        self.tls.warn(unix_ms() / 1000);
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
         let clients = self.clients.list();
         for client in &clients {

@@ -38,6 +38,7 @@ impl Monitors {
     }
 
     /// Whether any client monitors. One relaxed load, for every command.
+    #[inline]
     pub(crate) fn any(&self) -> bool {
         self.any.load(Ordering::Relaxed)
     }

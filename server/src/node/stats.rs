@@ -247,6 +247,8 @@ pub(crate) struct Stats {
     pub(crate) http_requests: AtomicU64,
     /// Connections that were closed by maxmemory-clients.
     pub(crate) evicted_clients: AtomicU64,
+    /// Keys that have expired, as this node has seen it.
+    pub(crate) expired_keys: AtomicU64,
     pub(crate) peak_memory: AtomicU64,
     /// Bytes in use once the node is ready, without its data.
     pub(crate) startup_memory: AtomicU64,
@@ -275,6 +277,7 @@ impl Stats {
             http_connections: AtomicU64::new(0),
             http_requests: AtomicU64::new(0),
             evicted_clients: AtomicU64::new(0),
+            expired_keys: AtomicU64::new(0),
             peak_memory: AtomicU64::new(0),
             startup_memory: AtomicU64::new(0),
         }
@@ -339,6 +342,7 @@ impl Stats {
         self.refused.store(0, Ordering::Relaxed);
         self.http_requests.store(0, Ordering::Relaxed);
         self.evicted_clients.store(0, Ordering::Relaxed);
+        self.expired_keys.store(0, Ordering::Relaxed);
     }
 
     /// Counts an error reply by its code.

@@ -19,6 +19,30 @@ pub(crate) enum Start {
     CheckData(PathBuf),
     /// Mend a data directory.
     Repair(PathBuf),
+    /// Make certificates.
+    Certs(Certs),
+}
+
+/// Certificates to make.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Certs {
+    /// Where they and their CA are.
+    pub(crate) directory: PathBuf,
+    /// How many days they are good for.
+    pub(crate) days: u32,
+    /// Whose.
+    pub(crate) what: What,
+}
+
+/// Whose certificate is to be made.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A new CA's.
+    Init,
+    /// A node's, good for these host names and addresses.
+    Node { name: String, addresses: Vec<String> },
+    /// A client's.
+    Client { name: String },
 }
 
 /// Several nodes on this host.
@@ -98,6 +122,7 @@ fn command_line() -> clap::Command {
         .args(pages)
         .args(given_settings().map(flag))
         .subcommand(cluster_command())
+        .subcommand(certs_command())
         .args_conflicts_with_subcommands(true)
 }
 
@@ -122,6 +147,61 @@ fn cluster_command() -> clap::Command {
         .about("Run N nodes on this host that replicate to each other; Ctrl-C stops all of them")
         .args([nodes, port, data])
         .args(passed_on().map(flag))
+}
+
+fn certs_command() -> clap::Command {
+    let directory = clap::Arg::new("dir")
+        .long("dir")
+        .value_name("DIR")
+        .default_value("./miso-certs")
+        .help("Directory of the CA and the certificates");
+    let days = |default| {
+        clap::Arg::new("days")
+            .long("days")
+            .value_name("N")
+            .default_value(default)
+            .value_parser(clap::value_parser!(u32).range(1..=36_500))
+            .help("How many days the certificate is good for")
+    };
+    let name = clap::Arg::new("name").value_name("NAME").required(true);
+    let addresses = clap::Arg::new("addresses")
+        .value_name("ADDR")
+        .num_args(0..)
+        .help("Host names and addresses at which it is reached; its name, localhost, 127.0.0.1 and ::1 always are");
+    clap::Command::new("certs")
+        .about("Make a CA, and certificates of nodes and clients, in PEM files: NAME.pem and NAME-key.pem")
+        .subcommand_required(true)
+        .subcommand(
+            clap::Command::new("init")
+                .about("Make the CA: ca.pem and ca-key.pem")
+                .args([directory.clone(), days("3650")]),
+        )
+        .subcommand(
+            clap::Command::new("node")
+                .about("Make the certificate of a node")
+                .args([directory.clone(), days("365"), name.clone(), addresses]),
+        )
+        .subcommand(
+            clap::Command::new("client")
+                .about("Make the certificate of a client")
+                .args([directory, days("365"), name]),
+        )
+}
+
+/// What `miso-server certs` was told.
+fn certs(matches: &clap::ArgMatches) -> Certs {
+    let (which, matches) = matches.subcommand().expect("one is required");
+    let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    let what = match which {
+        "init" => What::Init,
+        "client" => What::Client { name: text("name") },
+        _ => {
+            let addresses = matches.get_many::<String>("addresses").into_iter().flatten();
+            What::Node { name: text("name"), addresses: addresses.cloned().collect() }
+        }
+    };
+    let days = *matches.get_one::<u32>("days").expect("it has a default");
+    Certs { directory: text("dir").into(), days, what }
 }
 
 fn flag(setting: &Setting) -> clap::Arg {
@@ -200,6 +280,9 @@ pub(crate) fn from_process() -> Result<Start, Invalid> {
     let matches = command_line().try_get_matches().unwrap_or_else(|error| refuse(&error));
     if let Some(matches) = matches.subcommand_matches("cluster") {
         return Ok(Start::Cluster(cluster(matches)));
+    }
+    if let Some(matches) = matches.subcommand_matches("certs") {
+        return Ok(Start::Certs(certs(matches)));
     }
     if let Some((_, page, _)) = PAGES.iter().find(|(name, ..)| matches.get_flag(name)) {
         return Ok(Start::Print(*page));

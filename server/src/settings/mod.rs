@@ -24,9 +24,10 @@ use parking_lot::RwLock;
 
 use http::{OptionalPort, Origins};
 use kind::{
-    Addresses, Bytes, Cell as _, Choice, EVICTIONS, Eviction, Integer, IntervalsByFunction, Kind,
-    LOG_FORMATS, LOG_LEVELS, LimitsByClass, LogFormat, MDNS, Mdns, Name, OutputLimit, Path,
-    PeerPort, PeerPortRule, Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
+    Addresses, Bytes, CLIENT_CERTIFICATES, Cell as _, Choice, ClientCertificates, EVICTIONS,
+    Eviction, Integer, IntervalsByFunction, Kind, LOG_FORMATS, LOG_LEVELS, LimitsByClass,
+    LogFormat, MDNS, Mdns, Name, OutputLimit, Path, PeerPort, PeerPortRule, Peers, Rule,
+    SYNC_POLICIES, TLS_VERSIONS, Text, Time, TlsVersions, YesNo,
 };
 
 /// Commands flagged FAST are timed one by one if `slowlog-log-slower-than` is below this many
@@ -63,6 +64,8 @@ pub(crate) enum Effect {
     SyncRate,
     /// Tell the journal when to force writes to disk.
     SyncPolicy,
+    /// Load the certificates of TLS.
+    Tls,
     /// Set the default user's password.
     Password,
 }
@@ -249,6 +252,28 @@ settings! {
         "port", count(0, PORT_MAX, "", |n| n as u16), "6379",
         "Port to listen on for clients; 0: any free port",
     );
+    tls_port: Integer<u16> = start(
+        "tls-port", count(0, PORT_MAX, "", |n| n as u16), "0",
+        "Port to listen on for clients that speak TLS; 0: none. With port 0 beside it, clients without TLS are not served",
+    );
+    tls_cert_file: Path = any(
+        "tls-cert-file", Path { none: "" }, "",
+        "The node's certificate for TLS, in PEM form, and those between it and its CA",
+    ).then(Effect::Tls);
+    tls_key_file: Path = any(
+        "tls-key-file", Path { none: "" }, "", "The private key of tls-cert-file, in PEM form",
+    ).then(Effect::Tls);
+    tls_ca_cert_file: Path = any(
+        "tls-ca-cert-file", Path { none: "" }, "",
+        "Certificates of the CAs whose clients are let in, in PEM form",
+    ).then(Effect::Tls);
+    tls_auth_clients: Choice<ClientCertificates> = any(
+        "tls-auth-clients", CLIENT_CERTIFICATES, "yes",
+        "Whether clients that speak TLS must show a certificate of tls-ca-cert-file; optional: it is checked if they show one",
+    ).then(Effect::Tls);
+    tls_protocols: Choice<TlsVersions> = any(
+        "tls-protocols", TLS_VERSIONS, "TLSv1.2 TLSv1.3", "Versions of TLS that are spoken",
+    ).then(Effect::Tls);
     tcp_backlog: Integer<i32> = start(
         "tcp-backlog", count(1, PORT_MAX, "connections", |n| n as i32), "511",
         "Connections that may wait to be accepted",

@@ -168,16 +168,6 @@ impl Shard {
         }
     }
 
-    /// The first step towards an object that is looked up soon; see [`Table::prefetch_bucket`].
-    pub fn prefetch_bucket(&self, hash: u64) {
-        self.objects.prefetch_bucket(hash);
-    }
-
-    /// The second step; see [`Table::prefetch_key`].
-    pub fn prefetch_object(&self, hash: u64) {
-        self.objects.prefetch_key(hash);
-    }
-
     /// How many objects do not read as absent.
     #[must_use]
     pub fn present(&self) -> usize {

@@ -1,6 +1,7 @@
 //! The clients of a simulated world: what they do, and that they see it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use miso_replication::node::Input;
@@ -9,7 +10,7 @@ use miso_store::crdt::plain::hll::Registers;
 use miso_store::crdt::plain::items::Mode;
 use miso_store::crdt::plain::{FOREVER, fixed};
 use miso_store::crdt::{Type, kind};
-use miso_store::{Function, ShardGuard};
+use miso_store::{Function, ShardGuard, Shown};
 
 use super::checks::facts;
 use super::oracle::{Facts, Known, Place};
@@ -63,6 +64,10 @@ impl World {
                 let id = AskId(self.id());
                 let ask = Ask::Await { function: name, vector, until };
                 self.drive(at, vec![Input::Ask { id, ask }]);
+                return;
+            }
+            10 => {
+                self.expire(at, &function);
                 return;
             }
             _ => {}
@@ -183,6 +188,25 @@ impl World {
         self.say(|| format!("n{at} {place:?} {dice} {n} -> {}", function.seq()));
     }
 
+    /// A node takes back what has expired: an edit, as a client's is.
+    fn expire(&mut self, at: usize, function: &Arc<Function>) {
+        let plain = |place: &&Place| *place.0 == *function.name() && place.3.is_plain();
+        let places: Vec<Place> = self.oracle.places().filter(plain).cloned().collect();
+        let before: Vec<Facts> = places.iter().map(|place| facts(function, place)).collect();
+        while function.expire().more {}
+        let by = (self.hosts[at].replica, function.seq());
+        for (place, before) in places.into_iter().zip(before) {
+            let after = facts(function, &place);
+            if before != after {
+                self.oracle.record(place, by, &before, &after, None);
+            }
+        }
+        self.say(|| format!("n{at} takes back what has expired -> {}", by.1));
+        self.hosts[at].store.commit().expect("disks do not fail here");
+        self.check_own(at);
+        self.drive(at, Vec::new());
+    }
+
     /// A node's clients see what they did.
     pub(super) fn check_own(&self, at: usize) {
         let host = &self.hosts[at];
@@ -227,16 +251,23 @@ impl PlainEdit<'_> {
         let mut counts = |path: &[u8]| {
             *amount = Some((path.to_vec(), fixed::of_integer(n)));
         };
+        // Some expire soon.
+        let until = if self.n < 30 { now + 100 * self.n } else { FOREVER };
+        if self.dice == 9 && self.n < 50 {
+            let shown = shard.shown(key.0, key.1, now);
+            let is_own = matches!(shown, Some(Shown::Plain(value)) if value.kind() == self.kind);
+            return is_own.then(|| shard.expire_plain(key, now, now + 100 * self.n).ok())?;
+        }
         match (self.kind, self.dice) {
             (Type::PlainString, 1..4) => {
-                write!(PlainString, |s, _, mint, d| s.set(self.word, FOREVER, mint, d))?;
+                write!(PlainString, |s, _, mint, d| s.set(self.word, until, mint, d))?;
             }
             (Type::PlainString, _) => {
                 write!(PlainString, |s, at, mint, d| s.add(n, at, mint, d).is_ok())?;
                 counts(b"");
             }
             (Type::PlainHash, 1..4) => {
-                let field = (e, self.word, FOREVER);
+                let field = (e, self.word, until);
                 write!(PlainHash, |h, at, mint, d| h.set(field, at, mint, d))?;
             }
             (Type::PlainHash, 4..8) => {

@@ -2,7 +2,7 @@
 
 use miso_protocol::reply::Reply;
 use miso_store::crdt::plain::Moment;
-use miso_store::crdt::{Crdt, Kind, Writers};
+use miso_store::crdt::{Crdt, Kind, Writers, kind};
 use miso_store::{Mint, Misfit, ShardGuard};
 
 use crate::commands::access::check_key;
@@ -70,6 +70,17 @@ impl Locked<'_, '_> {
     ) -> Result<R, CommandError> {
         let written = self.shard.replace_plain::<K, R>((self.hash, self.key), self.now, update);
         written.map_err(|misfit| CommandError::misfit(misfit, self.key))
+    }
+
+    /// Checks that the key is no object with names.
+    ///
+    /// # Errors
+    /// If it is one.
+    pub(crate) fn check_plain(&self) -> Result<(), CommandError> {
+        match self.shard.plain::<kind::PlainString>(self.hash, self.key, self.now) {
+            Err(misfit @ Misfit::Object(_)) => Err(CommandError::misfit(misfit, self.key)),
+            _ => Ok(()),
+        }
     }
 
     /// Deletes what this node has seen of the key; whether it was there.

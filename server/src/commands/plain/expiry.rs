@@ -1,4 +1,4 @@
-//! Deadlines in arguments: `EX seconds | PX milliseconds | EXAT time | PXAT time | KEEPTTL`.
+//! Deadlines in arguments: `EX seconds | PX milliseconds | EXAT time | PXAT time | KEEPTTL | PERSIST`.
 
 use miso_protocol::command::Arg;
 use miso_protocol::integer::parse_i64;
@@ -23,6 +23,8 @@ pub(super) enum Expiry<'a> {
     None,
     /// It stays.
     Keep,
+    /// It goes.
+    Persist,
     /// It is set.
     Set(Deadline<'a>),
 }

@@ -20,15 +20,22 @@
 //! 6. `cargo xtask docs` writes the reference; tests are in `tests/tests/plain*.rs`.
 
 pub(super) mod access;
+pub(super) mod copy;
 pub(super) mod expiry;
+pub(super) mod flush;
 pub(super) mod hash;
 pub(super) mod hash_expiry;
 pub(super) mod hash_fields;
 pub(super) mod hll;
+pub(super) mod increx;
 pub(super) mod keys;
+pub(super) mod lcs;
+pub(super) mod refused;
 pub(super) mod set;
 pub(super) mod set_ops;
 pub(super) mod string;
+pub(super) mod string_many;
+pub(super) mod string_parts;
 pub(super) mod ttl;
 pub(super) mod zset;
 
@@ -38,7 +45,13 @@ use crate::engine::command::Command;
 pub(super) const GROUPS: &[&[Command]] = &[
     keys::KEYS,
     ttl::DEADLINES,
+    copy::COPIES,
+    flush::FLUSHES,
     string::STRINGS,
+    string_many::STRINGS,
+    string_parts::STRINGS,
+    increx::INCREX,
+    lcs::LCS,
     hash::HASHES,
     hash_expiry::FIELD_DEADLINES,
     hash_fields::FIELDS,
@@ -46,4 +59,5 @@ pub(super) const GROUPS: &[&[Command]] = &[
     set_ops::SET_OPERATIONS,
     zset::SORTED_SETS,
     hll::HYPERLOGLOGS,
+    refused::REFUSED,
 ];

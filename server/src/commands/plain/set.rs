@@ -17,6 +17,8 @@ use crate::engine::error::CommandError;
 
 const KEY: Arg = Arg::key("key");
 const MEMBER: Arg = Arg::string("member");
+/// How many. A group, so that more words are a syntax error, as in Redis.
+const RANDOM: Arg = Arg::block("options", &[Arg::integer("count")]).optional();
 const LINEAR: &str = "O(N) with N members given";
 
 pub(crate) const SETS: &[Command] = &[
@@ -89,7 +91,7 @@ pub(crate) const SETS: &[Command] = &[
     ),
     Command::new(
         Row::command("SPOP")
-            .args(&[KEY.with_key_flags(KeyFlags::TAKEN), Arg::integer("count").optional()])
+            .args(&[KEY.with_key_flags(KeyFlags::TAKEN), RANDOM])
             .group(Group::Set)
             .deletes()
             .fast()
@@ -101,7 +103,7 @@ pub(crate) const SETS: &[Command] = &[
     ),
     Command::new(
         Row::command("SRANDMEMBER")
-            .args(&[KEY, Arg::integer("count").optional()])
+            .args(&[KEY, RANDOM])
             .group(Group::Set)
             .reads()
             .complexity("O(N) with N members answered")

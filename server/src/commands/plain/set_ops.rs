@@ -204,7 +204,7 @@ fn sintercard(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     }
     let keys = args.tail(2);
     let keys = keys.iter().take(number);
-    let result = cx.with_each(keys.clone(), |held| {
+    let result = cx.with_keys(keys.clone(), |held| {
         let now = held.function().now();
         combine(held, keys, now, Operation::Intersection)
     })?;
@@ -246,7 +246,7 @@ fn smove(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let (source, destination, member) = (&args[1], &args[2], &args[3]);
     check_key(cx, destination)?;
     let moved =
-        cx.with_each([source, destination].into_iter(), |held| -> Result<_, CommandError> {
+        cx.with_keys([source, destination].into_iter(), |held| -> Result<_, CommandError> {
             let now = held.function().now();
             let has = |set: Option<&PlainSet>, at: At<'_>| {
                 set.map(|set| set.contains(member, at.now, at.writers))

@@ -254,7 +254,7 @@ fn dry_run(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if cx.node.table.find(&args[3]).is_none() {
         return Err(CommandError::AclNoCommand(args[3].into()));
     }
-    let found = find::find(cx.node, &mut (Vec::new(), u16::MAX), command)?;
+    let found = find::resolve(cx.node, command)?;
     match user.check((found.number, found.row), found.sub, command) {
         Ok(()) => cx.reply.ok(),
         Err(denied @ (Denied::Key(at) | Denied::Channel(at))) => {

@@ -122,6 +122,10 @@ fn apply(node: &Node, effect: Effect) -> Result<(), CommandError> {
                 set.map_err(|failed| CommandError::Failed(failed.to_string().into()))?;
             }
         }
+        Effect::Tls => {
+            let loaded = node.tls.load(&node.settings);
+            loaded.map_err(|error| CommandError::Failed(error.into()))?;
+        }
         Effect::Password => node.acl.require(node.settings.requirepass().as_bytes()),
     }
     Ok(())

@@ -11,18 +11,37 @@ fn objects(r: &Reading<'_>) -> u64 {
     r.node.store.functions().iter().map(|function| function.object_count() as u64).sum()
 }
 
+fn deadlines(r: &Reading<'_>) -> u64 {
+    r.node.store.functions().iter().map(|function| function.deadline_count() as u64).sum()
+}
+
 /// The keyspace: there is one database.
 pub(super) const KEYSPACE: &[Row] = &[Row::Family(Family {
     prefix: "db",
     label: "db",
     columns: &[
-        column("keys", Kind::Gauge, "miso_objects", Unit::None, "Objects of all functions"),
-        column("expires", Kind::None, "", Unit::None, "0: no object expires"),
-        column("avg_ttl", Kind::None, "", Unit::None, "0: no object expires"),
+        column(
+            "keys",
+            Kind::Gauge,
+            "miso_objects",
+            Unit::None,
+            "Objects and plain keys of all functions",
+        ),
+        column(
+            "expires",
+            Kind::Gauge,
+            "miso_deadlines",
+            Unit::None,
+            "Keys with a deadline, about: such as have lost it lately are counted",
+        ),
+        column("avg_ttl", Kind::None, "", Unit::None, "0: not measured"),
     ],
     read: |r| match objects(r) {
         0 => Vec::new(),
-        n => vec![(b"0".to_vec(), vec![Value::Count(n), Value::Count(0), Value::Count(0)])],
+        n => vec![(
+            b"0".to_vec(),
+            vec![Value::Count(n), Value::Count(deadlines(r)), Value::Count(0)],
+        )],
     },
 })];
 

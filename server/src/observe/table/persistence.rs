@@ -110,7 +110,7 @@ pub(super) const PERSISTENCE: &[Row] = &[
     ),
     counter("rdb_saves", "miso_checkpoints", Unit::None, "Checkpoints written", checkpoints),
     zero("rdb_last_cow_size", "0: there is no child process"),
-    zero("rdb_last_load_keys_expired", "0: no object expires"),
+    zero("rdb_last_load_keys_expired", "0: what has expired is taken back later"),
     zero("rdb_last_load_keys_loaded", "0: there is no RDB file"),
     only("aof_enabled", "Whether there is a journal", |r| Value::Flag(r.journal().is_some())),
     only("aof_rewrite_in_progress", "As rdb_bgsave_in_progress", running),

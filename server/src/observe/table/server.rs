@@ -39,6 +39,16 @@ pub(super) const SERVER: &[Row] = &[
     label("tcp_port", "tcp_port", "Port for clients", |r| {
         Value::Count(r.node.port.load(Ordering::Relaxed).into())
     }),
+    label("tls_port", "tls_port", "Port for clients that speak TLS; 0: none", |r| {
+        Value::Count(r.node.settings.tls_port().into())
+    }),
+    gauge(
+        "tls_certificate_expires",
+        "miso_tls_certificate_expires_seconds",
+        Unit::Seconds,
+        "When the certificate for TLS expires, since 1970; 0: none is loaded",
+        |r| Value::Count(r.node.tls.expires().unwrap_or(0)),
+    ),
     only("server_time_usec", "Microseconds since 1970", |_| Value::Count(unix_micros())),
     gauge("uptime_in_seconds", "miso_uptime_seconds", Unit::Seconds, "Time since the start", |r| {
         Value::Count(r.node.uptime_ms() / 1000)
