@@ -24,26 +24,56 @@ pub(super) struct Scan<'a> {
     pattern: Option<&'a [u8]>,
     /// The argument of TYPE, if that is allowed and given.
     pub(super) kind: Option<&'a [u8]>,
+    /// Whether NOVALUES is allowed and given.
+    pub(super) no_values: bool,
+}
+
+/// What options one command has beside those of all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Extra {
+    /// None.
+    None,
+    /// `TYPE t`.
+    Type,
+    /// NOVALUES.
+    NoValues,
 }
 
 impl<'a> Scan<'a> {
-    /// Reads the options from `args[from]` on.
+    /// Reads the options from `args[from]` on, with TYPE if that is allowed.
     pub(super) fn parse(
         args: Args<'a>,
         from: usize,
         allow_type: bool,
     ) -> Result<Scan<'a>, CommandError> {
+        Scan::parse_with(args, from, if allow_type { Extra::Type } else { Extra::None })
+    }
+
+    /// Reads the options from `args[from]` on.
+    pub(super) fn parse_with(
+        args: Args<'a>,
+        from: usize,
+        extra: Extra,
+    ) -> Result<Scan<'a>, CommandError> {
         let mut words = Words::from(args, from);
         let cursor = integer::parse_u64(words.word()?).ok_or(CommandError::InvalidCursor)?;
-        let mut scan = Scan { cursor, count: COUNT_DEFAULT, pattern: None, kind: None };
+        let (count, no_values) = (COUNT_DEFAULT, false);
+        let mut scan = Scan { cursor, count, pattern: None, kind: None, no_values };
         while !words.is_empty() {
             if let Some(pattern) = words.option("MATCH")? {
                 scan.pattern = Some(pattern).filter(|pattern| *pattern != b"*");
             } else if words.token("COUNT") {
                 let count = usize::try_from(words.integer()?).ok().filter(|count| *count > 0);
                 scan.count = count.ok_or(CommandError::Syntax)?;
-            } else if allow_type && let Some(kind) = words.option("TYPE")? {
+            } else if extra == Extra::Type
+                && let Some(kind) = words.option("TYPE")?
+            {
                 scan.kind = Some(kind);
+            } else if words.token("NOVALUES") {
+                if extra != Extra::NoValues {
+                    return Err(CommandError::NoValues);
+                }
+                scan.no_values = true;
             } else {
                 return Err(CommandError::Syntax);
             }

@@ -123,6 +123,9 @@ errors! {
         "An argument is not a 64-bit integer", "Send digits, with a minus sign if negative";
     OutOfRange = "ERR", "value is out of range",
         "An integer is beyond what the command takes", "See the command's entry for its bounds";
+    OutOfLong = "ERR",
+        "value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+        "A count of random elements is the least 64-bit integer", "Send a smaller count";
     NotPositive = "ERR", "value is out of range, must be positive",
         "A count is negative", "Send 0 or more";
     NotZeroOrOne = "ERR", "value is out of range, value must between 0 and 1",
@@ -137,6 +140,8 @@ errors! {
         "Send milliseconds; 0 waits for ever";
     InvalidCursor = "ERR", "invalid cursor",
         "A cursor is not a number", "Begin with 0, then send the cursor of the last reply";
+    NoValues = "ERR", "NOVALUES option can only be used in HSCAN",
+        "A scan of something else than a hash has the option NOVALUES", "Leave it out";
     NotUtf8(what) = "ERR", "{} is not UTF-8",
         "An argument that must be text is not", "Send UTF-8";
     TooLong(max) = "ERR", "object or name is longer than key-max-bytes ({})",
@@ -164,6 +169,36 @@ errors! {
     HashNotInteger = "ERR", "hash value is not an integer",
         "The field of a map is to be incremented and holds no integer",
         "Set the field to an integer, or use another field";
+    HashNotFloat = "ERR", "hash value is not a float",
+        "The field of a hash is to be incremented and holds no number",
+        "Set the field to a number, or use another field";
+    Infinite = "ERR", "value is NaN or Infinity",
+        "HINCRBYFLOAT is to add an infinity", "Send a finite number";
+    NegativeExpire = "ERR", "invalid expire time, must be >= 0",
+        "A deadline of a field is negative", "Send 0 or more";
+    FieldsMissing = "ERR", "Mandatory argument FIELDS is missing or not at the right position",
+        "A command about fields with deadlines lacks the word FIELDS where it belongs",
+        "Send FIELDS, how many fields there are, and the fields, after the options";
+    FieldsGreater = "ERR", "Parameter `numFields` should be greater than 0",
+        "HEXPIRE or its like is told of no field", "Send how many fields follow";
+    FieldsPositive = "ERR", "Number of fields must be a positive integer",
+        "A command is told of no field", "Send how many fields follow";
+    FieldsMatch = "ERR", "The `numfields` parameter must match the number of arguments",
+        "More fields follow than are announced, or fewer", "Send how many fields follow";
+    FieldsInvalid = "ERR", "invalid number of fields",
+        "HSETEX is told of no field", "Send how many fields follow";
+    UnknownArgument(word) = "ERR", "unknown argument: {}",
+        "HSETEX has an option that there is not", "Compare with the syntax in docs/commands.md";
+    FieldConditions = "ERR", "Only one of FXX or FNX arguments can be specified",
+        "HSETEX has two conditions", "Send one of them";
+    FieldExpiries = "ERR", "Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified",
+        "HSETEX has two deadlines", "Send one of them";
+    NumKeys = "ERR", "numkeys should be greater than 0",
+        "A command is told of no key", "Send how many keys follow";
+    KeysBeyondArgs = "ERR", "Number of keys can't be greater than number of args",
+        "Fewer keys follow than are announced", "Send how many keys follow";
+    NegativeLimit = "ERR", "LIMIT can't be negative",
+        "LIMIT is no number from 0 on", "Send a number; 0 is no limit";
     OutOfMemory = "OOM", "command not allowed when used memory > 'maxmemory'.",
         "Memory is full, and the command would need more",
         "Delete objects, or raise maxmemory";
@@ -236,8 +271,6 @@ errors! {
         "COUNT is not a positive integer", "Send 1 or more";
     WeightNotFloat = "ERR", "weight value is not a float",
         "A weight is not a number", "Send a number such as 0.5";
-    NotHyperLogLog = "WRONGTYPE", "Key is not a valid HyperLogLog string value.",
-        "A HyperLogLog command meets a string", "Use another key";
     // Bitmaps.
     BitOffset = "ERR", "bit offset is not an integer or out of range",
         "The offset of a bit is not an integer, negative, or beyond 512 MiB", "Send 0 to 4294967295";

@@ -141,6 +141,21 @@ pub(crate) fn write<K: Kind, R>(
     with_key(cx, key, |locked, _| locked.write::<K, R>(update))
 }
 
+/// Updates the state of type `K` of a key that is there; none if it is absent, and nothing is made.
+///
+/// # Errors
+/// If the key is something else.
+pub(crate) fn modify<K: Kind, R>(
+    cx: &mut Context<'_>,
+    key: &[u8],
+    update: impl FnOnce(&mut K::State, &Moment<'_>, &mut Mint<'_>, Option<&mut DeltaOf<K>>) -> R,
+) -> Result<Option<R>, CommandError> {
+    with_key(cx, key, |locked, _| match locked.state::<K>()? {
+        None => Ok(None),
+        Some(_) => locked.write::<K, R>(update).map(Some),
+    })
+}
+
 /// Reads a floating-point number as Redis does: an infinity is one, NaN is none.
 ///
 /// # Errors

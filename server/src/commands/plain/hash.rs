@@ -4,10 +4,11 @@ use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row};
 use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::Shown;
-use miso_store::crdt::plain::{FOREVER, Refused};
+use miso_store::crdt::plain::{FOREVER, Refused, fixed};
 use miso_store::crdt::{Value, kind};
 
-use super::access::{with_key, write};
+use super::access::{float, modify, with_key, write};
+use crate::commands::access::check_key;
 use crate::commands::redis::hash::print;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
@@ -72,6 +73,18 @@ pub(crate) const HASHES: &[Command] = &[
             .summary("Adds to the integer of a field; an absent one counts from 0")
             .reply("Integer: the new value"),
         hincrby,
+    ),
+    Command::new(
+        Row::command("HINCRBYFLOAT")
+            .args(&[KEY.read_written(), FIELD, Arg::double("increment")])
+            .group(Group::Hash)
+            .writes()
+            .fast()
+            .merges("the sum, in fixed point, so that all nodes print the same digits")
+            .summary("Adds to the number of a field; an absent one counts from 0")
+            .reply("Bulk string: the new value")
+            .example(&[("HINCRBYFLOAT user:7 balance 0.5", "\"0.5\"")]),
+        hincrbyfloat,
     ),
     Command::new(
         Row::command("HDEL")
@@ -152,20 +165,57 @@ fn hincrby(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn hdel(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let gone = with_key(cx, &args[1], |locked, _| {
-        if locked.state::<kind::PlainHash>()?.is_none() {
-            return Ok(0);
-        }
-        locked.write::<kind::PlainHash, _>(|hash, moment, mint, mut change| {
-            let mut gone = 0;
-            for field in args.tail(2).iter() {
-                gone += i64::from(hash.remove(field, moment, mint, change.as_deref_mut()));
+fn hincrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let (key, field, amount) = (&args[1], &args[2], &args[3]);
+    let number = float(amount)?;
+    if number.is_infinite() {
+        return Err(CommandError::Infinite);
+    }
+    check_key(cx, key)?;
+    with_key(cx, key, |locked, reply| {
+        if let Ok(units) = fixed::parse(amount) {
+            let sum = locked.write::<kind::PlainHash, _>(|hash, moment, mint, change| {
+                hash.add_decimal((field, units), moment, mint, change)
+            })?;
+            match sum {
+                Ok(sum) => {
+                    reply.bulk(&fixed::print(sum));
+                    return Ok(());
+                }
+                // A number beyond the fixed point: see below.
+                Err(Refused::NotFloat | Refused::Overflow) => {}
+                Err(refused) => return Err(refused.into()),
             }
-            gone
-        })
+        }
+        // Too large to add up exactly: the sum is set, which decides here.
+        let at = locked.at();
+        let hash = locked.state::<kind::PlainHash>()?;
+        let old = hash.and_then(|hash| hash.get(field, at.now, at.writers));
+        let until = hash.and_then(|hash| hash.field_deadline(field, at.now, at.writers));
+        let old = old.map_or(Ok(0.0), |old| float(&old).map_err(|_| CommandError::HashNotFloat))?;
+        let sum = old + number;
+        if !sum.is_finite() {
+            return Err(CommandError::IncrementNaN);
+        }
+        let text = format!("{sum}");
+        locked.write::<kind::PlainHash, _>(|hash, moment, mint, change| {
+            let field = (field, text.as_bytes(), until.unwrap_or(FOREVER));
+            hash.set(field, moment, mint, change);
+        })?;
+        reply.bulk(text.as_bytes());
+        Ok(())
+    })
+}
+
+fn hdel(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let gone = modify::<kind::PlainHash, _>(cx, &args[1], |hash, moment, mint, mut change| {
+        let mut gone = 0;
+        for field in args.tail(2).iter() {
+            gone += i64::from(hash.remove(field, moment, mint, change.as_deref_mut()));
+        }
+        gone
     })?;
-    cx.reply.integer(gone);
+    cx.reply.integer(gone.unwrap_or(0));
     Ok(())
 }
 

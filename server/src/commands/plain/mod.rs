@@ -29,12 +29,15 @@ pub(super) mod geo;
 pub(super) mod geo_search;
 pub(super) mod geohash;
 pub(super) mod hash;
+pub(super) mod hash_expiry;
+pub(super) mod hash_fields;
 pub(super) mod hll;
 pub(super) mod increx;
 pub(super) mod keys;
 pub(super) mod lcs;
 pub(super) mod refused;
 pub(super) mod set;
+pub(super) mod set_ops;
 pub(super) mod string;
 pub(super) mod string_many;
 pub(super) mod string_parts;
@@ -58,7 +61,10 @@ pub(super) const GROUPS: &[&[Command]] = &[
     increx::INCREX,
     lcs::LCS,
     hash::HASHES,
+    hash_expiry::FIELD_DEADLINES,
+    hash_fields::FIELDS,
     set::SETS,
+    set_ops::SET_OPERATIONS,
     bitmap::BITMAPS,
     bitfield::BITFIELDS,
     zset::SORTED_SETS,

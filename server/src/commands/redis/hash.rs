@@ -15,7 +15,7 @@ use miso_store::{Object, Shown};
 use crate::commands::args::Words;
 use crate::commands::crdt::set::REPEATS_MAX;
 use crate::commands::plain::access::{At, with_key};
-use crate::commands::scan::{COUNT, CURSOR, MATCH, Scan, ScanReply};
+use crate::commands::scan::{COUNT, CURSOR, Extra, MATCH, Scan, ScanReply};
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
@@ -96,14 +96,14 @@ pub(crate) const HASH: &[Command] = &[
     ),
     Command::new(
         Row::command("HSCAN")
-            .args(&[KEY, CURSOR, MATCH, COUNT])
+            .args(&[KEY, CURSOR, MATCH, COUNT, Arg::token("NOVALUES").optional()])
             .group(Group::Hash)
             .reads()
             .complexity(WALKS)
             .summary("Walks the fields of a hash, or the names of an object, step by step")
             .reply(
                 "Array of the cursor to go on from (0 at the end) and names and \
-                 values in turn",
+                 values in turn, with NOVALUES names alone",
             ),
         hscan,
     ),
@@ -286,8 +286,16 @@ fn hrandfield(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     let mut words = Words::from(args, 2);
     let count = if words.is_empty() { None } else { Some(words.integer()?) };
     let with_values = words.token("WITHVALUES");
+    if count == Some(i64::MIN) {
+        return Err(CommandError::OutOfLong);
+    }
     words.end()?;
-    if count.is_some_and(|count| count < 0 && count.unsigned_abs() > REPEATS_MAX) {
+    let too_many = |count: i64| match count {
+        ..0 => count.unsigned_abs() > REPEATS_MAX,
+        // As many pairs would be more than a reply counts.
+        _ => with_values && count > i64::MAX / 2,
+    };
+    if count.is_some_and(too_many) {
         return Err(CommandError::OutOfRange);
     }
     let mut all = fields(cx, args)?;
@@ -320,31 +328,42 @@ fn hrandfield(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
 }
 
 fn hscan(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let scan = Scan::parse(args, 2, false)?;
+    let scan = Scan::parse_with(args, 2, Extra::NoValues);
+    if let Err(CommandError::InvalidCursor) = scan {
+        return Err(CommandError::InvalidCursor);
+    }
     view(cx, args, |view, at, reply: &mut Reply<'_>| {
         let mut found = ScanReply::new();
-        let cursor = match view {
-            None => 0,
-            Some(View::Hash(hash)) => {
+        let cursor = match (view, scan) {
+            // Redis does not look at the options then.
+            (None, _) => 0,
+            (_, Err(error)) => return Err(error),
+            (Some(View::Hash(hash)), Ok(scan)) => {
                 let mut names = Vec::new();
                 let range = (scan.cursor, scan.count);
                 let cursor = hash.scan(range, at.now, at.writers, |name, _| {
                     names.extend(scan.matches(name).then(|| Box::<[u8]>::from(name)));
                 });
                 for name in &names {
-                    let value = hash.get(name, at.now, at.writers).unwrap_or_default();
                     found.push(name, reply);
-                    found.push(&value, reply);
+                    if !scan.no_values {
+                        let value = hash.get(name, at.now, at.writers).unwrap_or_default();
+                        found.push(&value, reply);
+                    }
                 }
                 cursor
             }
-            Some(View::Object(object)) => object.scan(scan.cursor, scan.count, |name, slot| {
-                if let (true, Some(value)) = (scan.matches(name), slot.value()) {
+            (Some(View::Object(object)), Ok(scan)) => {
+                object.scan(scan.cursor, scan.count, |name, slot| {
+                    let (true, Some(value)) = (scan.matches(name), slot.value()) else { return };
                     found.push(name, reply);
-                    found.push(&print(value, at.writers), reply);
-                }
-            }),
+                    if !scan.no_values {
+                        found.push(&print(value, at.writers), reply);
+                    }
+                })
+            }
         };
         found.reply(cursor, reply);
-    })
+        Ok(())
+    })?
 }
