@@ -34,6 +34,7 @@ pub(super) mod string;
 pub(super) mod string_many;
 pub(super) mod string_parts;
 pub(super) mod ttl;
+pub(super) mod values;
 pub(super) mod zset;
 
 use crate::engine::command::Command;
@@ -49,6 +50,7 @@ pub(super) const GROUPS: &[&[Command]] = &[
     string_parts::STRINGS,
     increx::INCREX,
     lcs::LCS,
+    values::VALUES,
     hash::HASHES,
     set::SETS,
     zset::SORTED_SETS,
