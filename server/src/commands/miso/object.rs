@@ -204,11 +204,13 @@ fn entries(counter: &Counter, writers: &Writers, reply: &mut Reply<'_>) {
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let (object, name) = (&args[1], &args[2]);
     let found = cx.with_shard(object, |shard, hash, reply| {
-        let Some(slot) = shard.slot(hash, object, name) else {
+        let now = shard.function().now();
+        let slot = shard.slot(hash, object, name);
+        let found = slot.and_then(|slot| Some((slot, slot.value_at(now, shard.writers())?)));
+        let Some((slot, value)) = found else {
             reply.null();
             return false;
         };
-        let value = slot.value().expect("an absent slot is not found");
         let counter = match value {
             Value::GCounter(counter) | Value::PnCounter(counter) => Some(counter),
             _ => None,
@@ -237,11 +239,17 @@ fn describe(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             reply.null();
             return false;
         };
-        let mut names: Vec<(&[u8], &Slot)> = held.iter().collect();
-        names.sort_unstable_by_key(|(name, _)| *name);
+        let now = shard.function().now();
+        let there = |(name, slot)| Some((name, slot, Slot::value_at(slot, now, shard.writers())?));
+        let mut names: Vec<(&[u8], &Slot, &Value)> = held.iter().filter_map(there).collect();
+        // What has expired is absent, also while its memory is not taken back yet.
+        if names.is_empty() {
+            reply.null();
+            return false;
+        }
+        names.sort_unstable_by_key(|(name, ..)| *name);
         reply.map(names.len());
-        for (name, slot) in names {
-            let value = slot.value().expect("absent names are not iterated");
+        for (name, slot, value) in names {
             reply.bulk(name);
             reply.map(6);
             head(slot, reply);
@@ -258,7 +266,9 @@ fn describe(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 
 fn kind(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let name = with_shard(cx, &args[1], |shard, hash| {
-        shard.slot(hash, &args[1], &args[2]).and_then(Slot::value).map(|value| value.kind().name())
+        let (now, writers) = (shard.function().now(), shard.writers());
+        let slot = shard.slot(hash, &args[1], &args[2]);
+        slot.and_then(|slot| slot.value_at(now, writers)).map(|value| value.kind().name())
     });
     cx.reply.simple(name.unwrap_or("none"));
     Ok(())
@@ -293,7 +303,10 @@ fn exists_in(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         usize::from(exists(cx, object))
     } else {
         with_shard(cx, object, |shard, hash| {
-            args.tail(2).iter().filter(|name| shard.slot(hash, object, name).is_some()).count()
+            let (now, writers) = (shard.function().now(), shard.writers());
+            let there = |slot: &Slot| slot.value_at(now, writers).is_some();
+            let is_there = |name: &&[u8]| shard.slot(hash, object, name).is_some_and(there);
+            args.tail(2).iter().filter(is_there).count()
         })
     };
     cx.reply.integer(there as i64);

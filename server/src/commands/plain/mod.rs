@@ -42,6 +42,7 @@ pub(super) mod string;
 pub(super) mod string_many;
 pub(super) mod string_parts;
 pub(super) mod ttl;
+pub(super) mod values;
 pub(super) mod zset;
 pub(super) mod zset_ops;
 pub(super) mod zset_range;
@@ -60,6 +61,7 @@ pub(super) const GROUPS: &[&[Command]] = &[
     string_parts::STRINGS,
     increx::INCREX,
     lcs::LCS,
+    values::VALUES,
     hash::HASHES,
     hash_expiry::FIELD_DEADLINES,
     hash_fields::FIELDS,

@@ -8,6 +8,7 @@ use miso_protocol::request::Args;
 use super::rows::PLAIN;
 use crate::allocator::used_bytes;
 use crate::commands::args::Words;
+use crate::commands::plain::access::with_key;
 use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
@@ -66,9 +67,12 @@ fn memory_usage(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError
             return Err(CommandError::Syntax);
         }
     }
-    let bytes = cx.with_shard(id, |shard, hash, _| {
-        shard.object(hash, id).map(|object| id.len() + 32 + object.heap_bytes())
-    });
+    let bytes = with_key(cx, id, |locked, _| {
+        // A key that has expired is absent, also while its memory is not taken back yet.
+        let shown = locked.shard.shown(locked.hash, id, locked.now);
+        let object = shown.and_then(|_| locked.shard.object(locked.hash, id));
+        Ok(object.map(|object| id.len() + 32 + object.heap_bytes()))
+    })?;
     match bytes {
         Some(bytes) => cx.reply.integer(bytes as i64),
         None => cx.reply.null(),
