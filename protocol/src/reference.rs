@@ -134,8 +134,7 @@ pub fn compatibility(table: &Table) -> String {
         (
             "Decides here",
             "What these answer and do follows from what this node knows at that moment; another node may \
-             decide otherwise at the same time. What both wrote merges. `local-decisions refuse` turns \
-             them off.",
+             decide otherwise at the same time. What both wrote merges.",
             |merging| merging == Merging::DecidesHere,
         ),
         (

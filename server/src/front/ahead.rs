@@ -83,7 +83,11 @@ impl Ahead {
                     std::mem::swap(parser, &mut command.parsed);
                     return (count, Stop::Incomplete);
                 }
-                Err(error) => return (count, Stop::Error(error)),
+                Err(error) => {
+                    // What it has read is no command: the next connection must not find it here.
+                    command.parsed = Parser::new();
+                    return (count, Stop::Error(error));
+                }
             }
         }
         (window, Stop::Full)
