@@ -579,7 +579,7 @@ fn places_are_set_and_searched() {
 
 /// Waits until what `second` writes has a later time than what was written on `first`.
 fn later(first: &mut Session, second: &mut Session) {
-    let mut time = |session: &mut Session| {
+    let time = |session: &mut Session| {
         let parts = session.run("TIME").items();
         let n = |at: usize| parts[at].text().parse::<u64>().expect("a number");
         n(0) * 1_000 + n(1) / 1_000
