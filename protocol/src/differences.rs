@@ -42,7 +42,7 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         name: "hyperloglog",
         commands: "GET, SET GET, APPEND, INCR and others of strings, on a HyperLogLog",
-        here: "WRONGTYPE",
+        here: "WRONGTYPE; MGET answers nil, LCS that the key holds no string",
         redis: "Takes it for the string that holds its registers",
         reason: "A HyperLogLog merges register by register; a string that anything may write into could not",
     },

@@ -73,7 +73,8 @@ fn a_connection_that_changes_its_function_waits_again() {
     let cluster = Cluster::with(3, &flags);
     for round in 0..10 {
         let (empty, full) = (format!("empty{round}"), format!("full{round}"));
-        cluster.session_of(0, &full).script("GCOUNTER.ADD o c 3 => 3");
+        // The other node that holds it by then is one that may be asked.
+        cluster.session_of(0, &full).script("GCOUNTER.ADD o c 3 => 3\nWAIT 1 20000 => *");
         wait_for_rest(&cluster, 3, &full);
         let mut wire = cluster.node(1).wire();
         wire.ask(&format!("AUTH {empty} -"));

@@ -126,6 +126,9 @@ errors! {
     OutOfLong = "ERR",
         "value is out of range, value must between -9223372036854775807 and 9223372036854775807",
         "A count of random elements is the least 64-bit integer", "Send a smaller count";
+    OutOfInt = "ERR",
+        "value is out of range, value must between -2147483648 and 2147483647",
+        "COPY's database does not fit 32 bits", "There is one database: leave DB out, or say 0";
     NotPositive = "ERR", "value is out of range, must be positive",
         "A count is negative", "Send 0 or more";
     NotZeroOrOne = "ERR", "value is out of range, value must between 0 and 1",
@@ -263,10 +266,6 @@ errors! {
         "WITHSCORES with a range of members", "Leave it out: all scores there are the same";
     NoInputKeys(command) = "ERR", "at least 1 input key is needed for '{}' command",
         "numkeys is not positive", "Send how many keys follow";
-    NumKeysNotPositive = "ERR", "numkeys should be greater than 0",
-        "numkeys is not a positive integer", "Send how many keys follow";
-    LimitNegative = "ERR", "LIMIT can't be negative",
-        "LIMIT is not an integer from 0 on", "Send 0 for no limit, or more";
     CountNotPositive = "ERR", "count should be greater than 0",
         "COUNT is not a positive integer", "Send 1 or more";
     WeightNotFloat = "ERR", "weight value is not a float",
@@ -415,8 +414,6 @@ errors! {
     NoScript = "NOSCRIPT", "No matching script. Please use EVAL.",
         "EVALSHA of a script that is not known", "Send EVAL, or the script's commands";
     ScriptNegativeKeys = "ERR", "Number of keys can't be negative", "EVAL with a negative numkeys", "Send 0 or more";
-    ScriptKeys = "ERR", "Number of keys can't be greater than number of args",
-        "EVAL with a numkeys beyond its words", "Count the keys";
     ScriptWords = "ERR", "the script reads more keys or arguments than it is given",
         "A known script with too few words", "Send what its text reads";
     // HTTP.

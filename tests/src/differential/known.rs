@@ -43,7 +43,9 @@ const KNOWN: &[Known] = &[
         effect: Effect::Stays,
         met: |met| {
             let sees = |word: &Vec<u8>| word.starts_with(b"0x");
-            let number = met.ours.text.ends_with(b"a valid float") && !met.theirs.is_error();
+            let refused = [&b"a valid float"[..], b"not a float"];
+            let number = refused.iter().any(|end| met.ours.text.ends_with(end));
+            let number = number && !met.theirs.is_error();
             number && (met.words.iter().any(sees) || met.name.ends_with("FLOAT"))
         },
     },
@@ -57,7 +59,9 @@ const KNOWN: &[Known] = &[
         effect: Effect::Stays,
         met: |met| {
             let of_sketch = |word: &Vec<u8>| word.len() == 2 && word[0] == b'p';
-            met.ours.text.starts_with(b"WRONGTYPE") && met.words.iter().any(of_sketch)
+            let reads = ["LCS", "MGET"].contains(&&*met.name);
+            let otherwise = reads || met.ours.text.starts_with(b"WRONGTYPE");
+            otherwise && met.words.iter().any(of_sketch)
         },
     },
 ];

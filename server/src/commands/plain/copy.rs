@@ -230,8 +230,10 @@ fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             there = There::Replaced;
         } else if words.token("DB") {
             // There is one database.
-            if words.integer()? != 0 {
-                return Err(CommandError::InvalidIndex);
+            match i32::try_from(words.integer()?) {
+                Ok(0) => {}
+                Ok(_) => return Err(CommandError::InvalidIndex),
+                Err(_) => return Err(CommandError::OutOfInt),
             }
         } else {
             return Err(CommandError::Syntax);

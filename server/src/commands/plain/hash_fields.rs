@@ -33,8 +33,8 @@ pub(crate) const FIELDS: &[Command] = &[
             .summary("The values of fields of a hash; sets their deadlines, or takes them away")
             .reply("Array of bulk strings and nils")
             .example(&[
-                ("HSET session:7 token x", "(integer) 1"),
-                ("HGETEX session:7 EX 60 FIELDS 1 token", "1) \"x\""),
+                ("HSET session:8 token x", "(integer) 1"),
+                ("HGETEX session:8 EX 60 FIELDS 1 token", "1) \"x\""),
             ]),
         hgetex,
     ),
@@ -68,7 +68,7 @@ pub(crate) const FIELDS: &[Command] = &[
                 "Sets fields of a hash with a deadline; FNX if none of them is there, FXX if all",
             )
             .reply("Integer: 1, or 0 if the condition does not hold")
-            .example(&[("HSETEX session:7 EX 60 FIELDS 1 token x", "(integer) 1")]),
+            .example(&[("HSETEX session:9 EX 60 FIELDS 1 token x", "(integer) 1")]),
         hsetex,
     ),
     Command::new(

@@ -212,7 +212,7 @@ impl<'a> Inputs<'a> {
                 && let Some(limit) = words.option("LIMIT")?
             {
                 let limit = parse_i64(limit).filter(|limit| *limit >= 0);
-                match limit.ok_or(CommandError::LimitNegative)?.unsigned_abs() as usize {
+                match limit.ok_or(CommandError::NegativeLimit)?.unsigned_abs() as usize {
                     0 => inputs.limit = usize::MAX,
                     limit => inputs.limit = limit,
                 }

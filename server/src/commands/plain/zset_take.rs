@@ -139,7 +139,7 @@ fn pop(cx: &mut Context<'_>, args: Args<'_>, greatest: bool) -> Result<(), Comma
 /// Reads `numkeys key [key ...]` at the word `at`: the keys, and the place after them.
 fn counted(args: Args<'_>, at: usize) -> Result<(std::ops::Range<usize>, usize), CommandError> {
     let count = args.get(at).and_then(parse_i64).filter(|count| *count > 0);
-    let count = count.ok_or(CommandError::NumKeysNotPositive)?.unsigned_abs() as usize;
+    let count = count.ok_or(CommandError::NumKeys)?.unsigned_abs() as usize;
     let end = count.saturating_add(at + 1);
     if end >= args.len() { Err(CommandError::Syntax) } else { Ok((at + 1..end, end)) }
 }

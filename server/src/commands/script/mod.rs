@@ -71,7 +71,7 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, script: &Script) -> Result<(), Comm
     let count = integer::parse_i64(&args[2]).ok_or(CommandError::NotInteger)?;
     let count = usize::try_from(count).map_err(|_| CommandError::ScriptNegativeKeys)?;
     if count > args.len() - 3 {
-        return Err(CommandError::ScriptKeys);
+        return Err(CommandError::KeysBeyondArgs);
     }
     let keys = OwnedArgs::from_parts(&args.iter().skip(3).take(count).collect::<Vec<_>>());
     let words = Words { keys: keys.as_args(), args: args.tail(3 + count) };
