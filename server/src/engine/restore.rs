@@ -73,6 +73,8 @@ pub(crate) fn fetch_missing(
         return None;
     }
     session.fetched = true;
+    // The question must not overtake the word that the function begins here, which may be due later.
+    node.registry.flush();
     let (node, name) = (Arc::clone(node), Bytes::copy_from_slice(function.name()));
     let mut keys = touched.keys;
     keys.sort_unstable();

@@ -144,9 +144,8 @@ pub(super) struct Commands {
 impl Commands {
     /// Those of `groups` that are known to version `has` of Redis, and that our node `serves`.
     pub(super) fn new(groups: &[Group], has: (u8, u8), serves: impl Fn(&str) -> bool) -> Commands {
-        let served = |row: &&Parsed| {
-            row.lines.iter().flat_map(|(line, _)| line.names()).all(|name| serves(name))
-        };
+        let served =
+            |row: &&Parsed| row.lines.iter().flat_map(|(line, _)| line.names()).all(&serves);
         let of_groups = PARSED.iter().filter(|row| groups.contains(&row.group) && row.since <= has);
         let rows: Vec<_> = of_groups.filter(served).collect();
         let weight = rows.iter().map(|row| row.weight).sum();
