@@ -17,6 +17,8 @@ struct Knew {
     vector: Vec<(ReplicaId, u64)>,
     /// Whether it was linked with the node that begins.
     linked: bool,
+    /// Whether it waited for no first read of its own.
+    current: bool,
 }
 
 /// A function that has begun on a node, and whose first read is waited for.
@@ -70,14 +72,15 @@ impl World {
             let host = &self.hosts[other];
             let knew = host.store.find(name).map_or_else(Vec::new, |known| known.vector());
             let linked = linked.contains(&host.replica);
-            Knew { at: other, life: host.life, vector: knew, linked }
+            let current = host.store.find(name).is_some_and(|known| !known.restoring());
+            Knew { at: other, life: host.life, vector: knew, linked, current }
         };
         carry.into_iter().map(knows).collect()
     }
 
     /// A first read on a node that could reach one that ran or held the function, is current and can still
     /// be reached, is never older than what one such node knew at its beginning. It may be one that came in
-    /// reach only since.
+    /// reach only since, or one that was current and in reach then and has left since.
     pub(super) fn check_first_read(&mut self, read: &FirstRead) {
         if self.hosts[read.at].life != read.life {
             return;
@@ -96,7 +99,11 @@ impl World {
         let function = self.hosts[read.at].store.function(&read.function);
         assert!(
             !here.iter().any(|knew| knew.linked)
-                || here.iter().any(|knew| function.covers(&knew.vector)),
+                || here.iter().any(|knew| function.covers(&knew.vector))
+                || read
+                    .carriers
+                    .iter()
+                    .any(|knew| knew.linked && knew.current && function.covers(&knew.vector)),
             "n{} reads {:?} older than what {here:?} knew",
             read.at,
             read.function,

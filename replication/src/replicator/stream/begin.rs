@@ -163,8 +163,6 @@ impl Stream {
     /// Answers once the data here is current.
     pub(in crate::replicator) fn current(&mut self, turn: &mut Turn<'_>, current: Current) {
         match &self.first_read {
-            // The question has overtaken the word that the function begins here: it waits for that.
-            None if !self.carries => self.questions.current(current),
             None => turn.answer(current.id, Answer::Reached(true)),
             Some(read) if read.is_in_vain() => turn.answer(current.id, Answer::Reached(false)),
             Some(_) => self.questions.current(current),
