@@ -1,7 +1,7 @@
 //! Copies: which functions this node holds for others, so that `function-copies` nodes have each.
 //!
 //! A function is *carried* by the nodes that run it and by those that hold it: full replicas without
-//! clients. [`placement`](crate::placement) names the holders. A node that is not named any more, or
+//! clients. [`crate::placement`] names the holders. A node that is not named any more, or
 //! that ends a function with data, holds it until those that are named know all that it knows.
 
 use std::collections::{BTreeMap, BTreeSet};

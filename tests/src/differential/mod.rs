@@ -1,10 +1,10 @@
 //! The differential test: random commands, good and bad, on our node and on a real `redis-server`, and the
 //! same replies from both, to the byte where Redis defines their order.
 //!
-//! - [`groups`] are the commands, as lines with gaps; [`grammar`] reads lines, [`words`] fills gaps.
-//! - [`play`] sends pipelines to both servers; [`reply`] reads what comes back; [`compare`] says what of it
-//!   must be the same; [`known`] which differences docs/compatibility.md lists.
-//! - [`shrink`] drops what a difference does not need.
+//! - `groups` are the commands, as lines with gaps; `grammar` reads lines, `words` fills gaps.
+//! - `play` sends pipelines to both servers; `reply` reads what comes back; `compare` says what of it
+//!   must be the same; `known` which differences docs/compatibility.md lists.
+//! - `shrink` drops what a difference does not need.
 //!
 //! A case is some hundred commands on empty servers and a look at all keys after them. Each case has a seed.
 
