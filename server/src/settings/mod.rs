@@ -212,6 +212,7 @@ macro_rules! settings {
             }
         }
 
+        #[allow(rustdoc::bare_urls, reason = "summaries are plain text, for --help too")]
         impl Settings {
             $(
                 #[doc = $summary]
