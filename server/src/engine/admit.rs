@@ -72,7 +72,7 @@ pub(super) fn admit(
         Ok(Some(Turn::Wait(wait))) => return Admission::Wait(After::RetryWhen(wait)),
         Err(error) => return Admission::Refuse(error),
     };
-    if restore::may_wait(session)
+    if restore::may_wait(session, node.table.may_touch(found.number))
         && let Some(wait) = restore::fetch_missing(node, session, found.leaf(), args)
     {
         return Admission::Wait(After::RetryWhen(wait));

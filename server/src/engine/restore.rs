@@ -33,9 +33,13 @@ struct Touched {
     keyspace: bool,
 }
 
-/// Whether a command may have to wait for what it touches. One load once a session has a function.
-pub(crate) fn may_wait(session: &mut Session) -> bool {
-    let may = session.function.as_ref().is_none_or(|function| function.restoring());
+/// Whether a command may have to wait for what it touches; `touches` says whether it may touch anything. One
+/// load once a session has a function.
+pub(crate) fn may_wait(session: &mut Session, touches: bool) -> bool {
+    let may = match &session.function {
+        Some(function) => function.restoring(),
+        None => touches || session.transaction.is_some(),
+    };
     // What has waited runs now: the mark is not for a later command, nor for another function.
     session.fetched &= may;
     may
