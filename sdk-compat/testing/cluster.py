@@ -130,6 +130,8 @@ class Cluster:
                 each.clients.drop()
         else:
             raise ValueError(f"unknown line: {verb} {' '.join(words)}")
+        # An aborted connection is closed in the loop's next turn, ahead of this: only then is the line done.
+        await asyncio.sleep(0)
 
 
 async def main(count, flags):
