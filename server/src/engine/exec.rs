@@ -1,5 +1,6 @@
 //! EXEC: runs what a transaction has queued, with nothing in between.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -11,13 +12,18 @@ use crate::engine::admit::check;
 use crate::engine::call::{Batch, call, monitor};
 use crate::engine::command::Handlers;
 use crate::engine::context::Context;
+use crate::engine::error::CommandError;
 use crate::engine::session::{Queued, Transaction};
+use crate::engine::spans;
 use crate::engine::wait::{After, Answering, Wait};
 
 /// Runs the queued commands, and writes their replies as an array, or nil if a watched object has
 /// changed.
-pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
-    let Some(transaction) = cx.session.take_transaction() else { return };
+///
+/// # Errors
+/// If it reaches a database that cannot begin here, or deletes in one that pauses deletes.
+pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) -> Result<(), CommandError> {
+    let Some(transaction) = cx.session.take_transaction() else { return Ok(()) };
     cx.after = After::Continue;
     if transaction.queued.is_empty() {
         let dirty = cx.session.dirty.load(Ordering::Acquire);
@@ -27,19 +33,39 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
         } else {
             cx.reply.array(0)
         }
-        return;
+        return Ok(());
     }
+    let ran = run(handlers, cx, &transaction);
+    cx.session.unwatch();
+    ran
+}
+
+fn run(
+    handlers: &Handlers,
+    cx: &mut Context<'_>,
+    transaction: &Transaction,
+) -> Result<(), CommandError> {
     let function = cx.function();
-    let shards = shards(&transaction, &function);
+    let (mut others, mut deleting) = (BTreeMap::new(), Vec::new());
+    if transaction.spans {
+        others = spans::reached(cx, transaction)?;
+        if transaction.resets {
+            deleting = spans::begin_deletes(others.values())?;
+        }
+    }
+    let mut current = cx.session.database();
     let node = cx.node;
     let worker = cx.worker;
     // Held from before the watch is checked until the last command has run.
-    let held = Held::shards(&function, shards);
+    let (held, beside) = if others.is_empty() {
+        (Held::shards(&function, shards(transaction, &function)), None)
+    } else {
+        let (held, beside) = spans::hold((current, &function), &others);
+        (held, Some(Box::new(beside)))
+    };
     if cx.session.dirty.load(Ordering::Acquire) {
-        drop(held);
-        cx.session.unwatch();
         cx.reply.null_array();
-        return;
+        return Ok(());
     }
     let start = cx.reply.out.len();
     cx.reply.array(transaction.queued.len());
@@ -59,9 +85,11 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
             after: After::Continue,
             worker,
             held: Some(held),
+            beside,
         };
         for queued in &transaction.queued {
             call_queued(handlers, &mut inner, queued, &mut batch);
+            spans::follow(&mut inner, &mut current);
             // A command that would wait answers at once in a transaction, as in Redis.
             match std::mem::take(&mut inner.after) {
                 After::Sleep(_, reply) => inner.reply.out.extend_from_slice(reply),
@@ -86,7 +114,8 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
         after = After::Wait(Wait::soon(assemble(made, awaited)));
     }
     cx.after = after;
-    cx.session.unwatch();
+    drop(deleting);
+    Ok(())
 }
 
 /// The shards of all objects that the queued commands are about; all shards if one of the commands

@@ -7,11 +7,13 @@ pub(crate) mod admit;
 pub(crate) mod call;
 pub(crate) mod command;
 pub(crate) mod context;
+pub(crate) mod databases;
 pub(crate) mod error;
 mod exec;
 pub(crate) mod find;
 mod restore;
 pub(crate) mod session;
+pub(crate) mod spans;
 mod thaw;
 pub(crate) mod wait;
 
@@ -113,13 +115,13 @@ impl Engine {
         session.client.set_last_command(found.number, found.sub.map(|(at, _)| at));
         let limit = if batch.reply_limit == 0 { usize::MAX } else { batch.reply_limit };
         let reply = Reply::new(out, session.resp).limited(limit);
-        let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None };
+        let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None, beside: None };
         let run = self.handlers.get(found.number, found.sub.map(|(at, _)| at));
         if found.is_exec() {
             call(&mut cx, &found, args, batch, |cx, args| {
                 run(cx, args)?;
                 if matches!(cx.after, After::Exec) {
-                    exec::exec(&self.handlers, cx);
+                    exec::exec(&self.handlers, cx)?;
                 }
                 Ok(())
             });
@@ -188,6 +190,7 @@ fn queue(
     transaction.bytes += bytes;
     transaction.writes |= found.leaf().access == Access::Write;
     transaction.resets |= found.leaf().flags.has(Flags::RESETS);
+    transaction.spans |= found.leaf().flags.has(Flags::DATABASES);
     transaction.grows |= found.leaf().all_flags().has(Flags::DENYOOM);
     transaction.queued.push(Queued { found: *found, args: args.to_owned() });
     session.client.about.lock().multi = transaction.queued.len() as i64;

@@ -130,6 +130,11 @@ impl Node {
         client.line(self.uptime_ms(), &command)
     }
 
+    /// Whether a function is here, or there is room for one more.
+    pub(crate) fn has_room(&self, function: &[u8]) -> bool {
+        self.store.count() < self.settings.max_functions() || self.store.find(function).is_some()
+    }
+
     /// Milliseconds since the start.
     pub(crate) fn uptime_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)

@@ -54,8 +54,11 @@ impl Monitors {
     ) {
         let micros = unix_micros();
         let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-        let mut line = format!("+{seconds}.{micros:06} [0 {}", client.address);
-        let function = client.about.lock().function.clone();
+        let (function, database) = {
+            let about = client.about.lock();
+            (about.function.clone(), about.database)
+        };
+        let mut line = format!("+{seconds}.{micros:06} [{database} {}", client.address);
         if *function != *settings.default_function().as_bytes() {
             line.push(' ');
             line.push_str(&names::escape(&function));

@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use miso_protocol::names;
 use miso_store::journal::SyncPolicy;
 use parking_lot::RwLock;
 
@@ -444,6 +445,10 @@ settings! {
         count(0, 86_400, "seconds", |n| Duration::from_secs(n.unsigned_abs())), "60",
         "How long a function stays registered after its last connection",
     );
+    databases: Integer<u32> = start(
+        "databases", count(1, names::DATABASES_MAX as i64, "databases", |n| n as u32), "16",
+        "Databases of each function, from which SELECT chooses; each is replicated as a function of its own",
+    );
     max_functions: Integer<usize> = any(
         "max-functions", count(1, 10_000_000, "functions", |n| n as usize), "100000",
         "Most functions that begin on this node; commands of one more are refused",
@@ -465,7 +470,6 @@ settings! {
     =>
     fixed("save", "");
     fixed(APPEND_ONLY, "no");
-    fixed("databases", "1");
     fixed("replica-read-only", "yes");
     fixed("slave-read-only", "yes");
     fixed("io-threads", "1");
