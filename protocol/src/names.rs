@@ -142,7 +142,9 @@ mod tests {
             assert_eq!(split_database(&name), (function, database));
             assert_eq!(check_stored(&name), Ok(()));
         }
-        for name in [&b"cart#"[..], b"cart#0", b"cart#01", b"cart#1024", b"cart#x", b"cart#+1", b"#"] {
+        for name in
+            [&b"cart#"[..], b"cart#0", b"cart#01", b"cart#1024", b"cart#x", b"cart#+1", b"#"]
+        {
             assert_eq!(split_database(name), (name, 0));
             assert_eq!(check_stored(name), Err(BadName::Byte(b'#')));
         }

@@ -43,7 +43,8 @@ fn commands_show_their_database_to_monitor() {
     // SELECT itself is shown in the database that it leaves, as in Redis.
     for (database, command) in [(0, "\"SELECT\" \"5\""), (5, "\"SET\" \"k\" \"v\"")] {
         let line = watcher.read().expect("a line").text();
-        let is_shown = line.contains(&format!(" [{database} 127.0.0.1:")) && line.ends_with(command);
+        let is_shown =
+            line.contains(&format!(" [{database} 127.0.0.1:")) && line.ends_with(command);
         assert!(is_shown, "{line}");
     }
 }
@@ -131,8 +132,12 @@ fn flushdb_clears_one_database_and_flushall_those_of_the_function() {
     let mut other = node.session_of("shop", Resp::V2);
     other.script("SET k v => OK\nSELECT 1 => OK\nSET k v => OK");
     let fill = "SELECT 0 => OK\nSET k 0 => OK\nSELECT 1 => OK\nSET k 1 => OK\nSELECT 2 => OK\nSET k 2 => OK";
-    s.script(&format!("{fill}\nSELECT 1 => OK\nFLUSHDB => OK\nDBSIZE => 0\nSELECT 2 => OK\nGET k => \"2\""));
-    s.script(&format!("{fill}\nSELECT 1 => OK\nFLUSHALL ASYNC => OK\nDBSIZE => 0\nSELECT 2 => OK\nDBSIZE => 0"));
+    s.script(&format!(
+        "{fill}\nSELECT 1 => OK\nFLUSHDB => OK\nDBSIZE => 0\nSELECT 2 => OK\nGET k => \"2\""
+    ));
+    s.script(&format!(
+        "{fill}\nSELECT 1 => OK\nFLUSHALL ASYNC => OK\nDBSIZE => 0\nSELECT 2 => OK\nDBSIZE => 0"
+    ));
     s.script("SELECT 0 => OK\nDBSIZE => 0");
     other.script("GET k => \"v\"\nSELECT 0 => OK\nGET k => \"v\"");
 }
@@ -171,7 +176,9 @@ fn a_bound_user_has_the_databases_of_its_function_and_sees_no_others() {
     let mut bound = node.wire();
     assert!(!bound.ask("AUTH shop pw").is_error());
     let mut s = Session::open(&node.url("shop:pw"), Resp::V2).expect("it authenticates");
-    s.script("SELECT 1 => OK\nGET k => nil\nSET k mine => OK\nAUTH shop pw => OK\nGET k => \"mine\"");
+    s.script(
+        "SELECT 1 => OK\nGET k => nil\nSET k mine => OK\nAUTH shop pw => OK\nGET k => \"mine\"",
+    );
     let functions = s.run("MISO.FUNCTIONS").to_string();
     assert!(functions.contains("\"shop#1\"") && !functions.contains("default"), "{functions}");
     let token = s.run("MISO.TOKEN").text();

@@ -9,7 +9,7 @@ use miso_protocol::reply::Reply;
 use miso_store::{Function, Held};
 
 use crate::engine::admit::check;
-use crate::engine::call::{Batch, call, monitor};
+use crate::engine::call::{Batch, call_shown};
 use crate::engine::command::Handlers;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
@@ -140,9 +140,8 @@ fn call_queued(handlers: &Handlers, cx: &mut Context<'_>, queued: &Queued, batch
     match check(cx.node, cx.session, found, args) {
         Ok(()) => {
             cx.reply.resp = cx.session.resp;
-            monitor(cx.node, &cx.session.client, found, args);
             let run = handlers.get(found.number, found.sub.map(|(at, _)| at));
-            call(cx, found, args, batch, run);
+            call_shown(cx, found, args, batch, run);
         }
         Err(error) => cx.reply.error(error.line()),
     }

@@ -9,6 +9,7 @@ pub(crate) mod command;
 pub(crate) mod context;
 pub(crate) mod databases;
 pub(crate) mod error;
+mod events;
 mod exec;
 pub(crate) mod find;
 mod restore;
@@ -27,7 +28,7 @@ use crate::node::Node;
 use crate::node::stats::Worker;
 
 use admit::{Admission, admit};
-use call::{Batch, call, monitor};
+use call::{Batch, call, call_shown, monitor};
 use command::Handlers;
 use context::Context;
 use error::CommandError;
@@ -115,7 +116,15 @@ impl Engine {
         session.client.set_last_command(found.number, found.sub.map(|(at, _)| at));
         let limit = if batch.reply_limit == 0 { usize::MAX } else { batch.reply_limit };
         let reply = Reply::new(out, session.resp).limited(limit);
-        let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None, beside: None };
+        let mut cx = Context {
+            node,
+            session,
+            reply,
+            after: After::Continue,
+            worker,
+            held: None,
+            beside: None,
+        };
         let run = self.handlers.get(found.number, found.sub.map(|(at, _)| at));
         if found.is_exec() {
             call(&mut cx, &found, args, batch, |cx, args| {
@@ -128,8 +137,7 @@ impl Engine {
             // EXEC is shown after the commands that it runs.
             monitor(node, &cx.session.client, &found, args);
         } else {
-            monitor(node, &cx.session.client, &found, args);
-            call(&mut cx, &found, args, batch, run);
+            call_shown(&mut cx, &found, args, batch, run);
         }
         batch.wrote |= write;
         if write && let Some(function) = &cx.session.function {

@@ -69,7 +69,9 @@ pub(crate) fn fetch_missing(
         Some(transaction) if !transaction.broken => {
             for queued in &transaction.queued {
                 let args = queued.args.as_args();
-                if transaction.spans && let Some(chosen) = databases::selected(node, queued) {
+                if transaction.spans
+                    && let Some(chosen) = databases::selected(node, queued)
+                {
                     database = chosen;
                 }
                 touched.entry(database).or_default().add(queued.found.leaf(), args);

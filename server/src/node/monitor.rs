@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use miso_protocol::names;
 use miso_protocol::request::Args;
@@ -21,26 +21,49 @@ pub(crate) const REDACTED: &[u8] = b"(redacted)";
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
-    any: AtomicBool,
+    /// What looks at commands: [`CLIENTS`] and [`EVENTS`].
+    taps: AtomicU8,
 }
+
+/// There are clients that monitor.
+const CLIENTS: u8 = 1;
+/// Keyspace events are wanted.
+const EVENTS: u8 = 2;
 
 impl Monitors {
     pub(crate) fn add(&self, client: &Arc<Client>) {
         let mut clients = self.clients.write();
         clients.insert(client.id, Arc::clone(client));
-        self.any.store(true, Ordering::Relaxed);
+        self.taps.fetch_or(CLIENTS, Ordering::Relaxed);
     }
 
     pub(crate) fn remove(&self, client: u64) {
         let mut clients = self.clients.write();
         clients.remove(&client);
-        self.any.store(!clients.is_empty(), Ordering::Relaxed);
+        if clients.is_empty() {
+            self.taps.fetch_and(!CLIENTS, Ordering::Relaxed);
+        }
     }
 
-    /// Whether any client monitors. One relaxed load, for every command.
+    /// Says whether keyspace events are wanted, so that commands are looked at.
+    pub(crate) fn set_events(&self, wanted: bool) {
+        if wanted {
+            self.taps.fetch_or(EVENTS, Ordering::Relaxed);
+        } else {
+            self.taps.fetch_and(!EVENTS, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether anything looks at commands: clients that monitor, or keyspace events. One relaxed load, for
+    /// every command.
     #[inline]
+    pub(crate) fn is_tapped(&self) -> bool {
+        self.taps.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether any client monitors.
     pub(crate) fn any(&self) -> bool {
-        self.any.load(Ordering::Relaxed)
+        self.taps.load(Ordering::Relaxed) & CLIENTS != 0
     }
 
     /// Sends a command of `client` to all clients that monitor, without the words at `secrets`. A

@@ -13,6 +13,7 @@ pub(crate) mod cli;
 pub(crate) mod file;
 mod http;
 pub(crate) mod kind;
+pub(crate) mod notify;
 pub(crate) mod reference;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use kind::{
     LimitsByClass, LogFormat, MDNS, Mdns, Name, OutputLimit, Path, PeerPort, PeerPortRule, Peers,
     Rule, SYNC_POLICIES, TLS_VERSIONS, Text, Time, TlsVersions, YesNo,
 };
+use notify::EventClasses;
 
 /// Commands flagged FAST are timed one by one if `slowlog-log-slower-than` is below this many
 /// microseconds.
@@ -69,6 +71,8 @@ pub(crate) enum Effect {
     Tls,
     /// Set the default user's password.
     Password,
+    /// Have commands looked at that keyspace events may tell of.
+    Events,
 }
 
 /// One setting.
@@ -465,6 +469,10 @@ settings! {
         "latency-monitor-threshold", count(0, NO_BOUND, "milliseconds", |n| n), "0",
         "Time from which LATENCY keeps an event; 0: none",
     );
+    notify: EventClasses = any(
+        "notify-keyspace-events", EventClasses, "",
+        "Keyspace events that are published to the function's clients, in Redis's letters; none: off",
+    ).then(Effect::Events);
     log_level: Choice<tracing::Level> = start("loglevel", LOG_LEVELS, "info", "Least level of log lines");
     log_format: Choice<LogFormat> = start("logformat", LOG_FORMATS, "text", "Format of log lines");
     =>
@@ -473,7 +481,6 @@ settings! {
     fixed("replica-read-only", "yes");
     fixed("slave-read-only", "yes");
     fixed("io-threads", "1");
-    fixed("notify-keyspace-events", "");
     fixed("cluster-enabled", "no");
     fixed("daemonize", "no");
     fixed("lazyfree-lazy-eviction", "no");

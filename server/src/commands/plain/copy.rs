@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row};
 use miso_protocol::request::Args;
-use miso_store::{Held, Shown};
 use miso_store::crdt::plain::hll::Registers;
 use miso_store::crdt::plain::items::Mode;
 use miso_store::crdt::plain::{FOREVER, deadline};
 use miso_store::crdt::{Value, kind};
+use miso_store::{Held, Shown};
 
 use super::access::Locked;
 use super::string::put;

@@ -11,7 +11,8 @@ const LISTS: &str = "lists are not served yet: what is pushed on two nodes has n
 const STREAMS: &str = "streams are not served yet: ids of two nodes have no one order";
 const SCRIPTS: &str = "scripts do not merge";
 const DUMPS: &str = "a dump is in Redis's own format";
-const MOVES: &str = "databases are replicated apart, so no key moves between two as one: COPY it, and DEL it";
+const MOVES: &str =
+    "databases are replicated apart, so no key moves between two as one: COPY it, and DEL it";
 const SWAPS: &str = "databases are replicated apart, so two do not trade places as one";
 
 /// Whatever its words.
