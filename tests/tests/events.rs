@@ -16,24 +16,18 @@ fn next(wire: &mut Wire) -> String {
     channel.trim_start_matches("__keyevent@").replacen("0__:", "", 1) + " " + &key
 }
 
-/// The events of some commands, until that of the last one, which deletes `end`.
+/// The events of some commands.
 fn events(node: &Node, classes: &str, commands: &str) -> Vec<String> {
     let mut session = node.session();
     session.script(&format!("CONFIG SET notify-keyspace-events {classes} => OK"));
+    session.script("FLUSHALL => OK");
     let mut wire = listener(node);
     for line in commands.lines().map(str::trim).filter(|line| !line.is_empty()) {
         session.run(line);
     }
-    session.script("SET end 1 => OK\nDEL end => 1");
-    let mut all = Vec::new();
-    loop {
-        let event = next(&mut wire);
-        if event == "set end" {
-            assert_eq!(next(&mut wire), "del end");
-            return all;
-        }
-        all.push(event);
-    }
+    session.script("PUBLISH __keyevent@0__:no more => 1");
+    let all = std::iter::repeat_with(|| next(&mut wire));
+    all.take_while(|event| event != "no more").collect()
 }
 
 const COMMANDS: &str = "
@@ -143,6 +137,9 @@ const COMMANDS: &str = "
     SELECT 0
     DEL q
     DEL s2
+    SADD t4 x
+    SADD t5 x
+    SMOVE t4 t5 x
     EXEC
 ";
 
@@ -177,7 +174,6 @@ fn new_keys_and_keys_that_are_missed_are_told_of_if_that_is_asked_for() {
             "del a",
             "new a",
             "set a",
-            "new end"
         ]
     );
 }

@@ -1,6 +1,7 @@
 // What applications do with hashes and sorted sets: carts, leaderboards, sessions as Spring keeps them.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createClient } from "redis";
 import { twoNodes, until } from "./nodes.js";
 
 test("a shopping cart: what is put in on both nodes while apart is all there, and counted together", async (t) => {
@@ -69,4 +70,22 @@ test("sessions as hashes with a deadline: both nodes see each end", async (t) =>
     await until(() => events.includes("del session:2"), "the end by DEL");
   }
   assert.deepEqual(await right.hGetAll("session:1"), {});
+});
+
+test("databases: a client that chooses one by its options or its URL finds it on both nodes", async (t) => {
+  const nodes = await twoNodes(t);
+  const open = async (options) => {
+    const client = createClient(options);
+    client.on("error", () => {});
+    await client.connect();
+    t.after(() => client.destroy());
+    return client;
+  };
+  const left = await open({ url: nodes.url(0), database: 2 });
+  const right = await open({ url: `${nodes.url(1)}/2` });
+  await left.set("k", "two");
+  await until(async () => (await right.get("k")) === "two", "the key in the other node's database");
+  assert.equal(await (await nodes.client(1)).get("k"), null);
+  await right.select(0);
+  assert.equal(await right.get("k"), null);
 });

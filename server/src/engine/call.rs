@@ -62,8 +62,23 @@ pub(super) fn call_shown(
     if !cx.node.monitors.is_tapped() {
         return call(cx, found, args, batch, run);
     }
+    if let Err(error) = check_decision(cx.node, found, args) {
+        return call(cx, found, args, batch, |_, _| Err(error));
+    }
     monitor(cx.node, &cx.session.client, found, args);
     events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+}
+
+/// Refuses a command that decides here, if `local-decisions` says so.
+pub(super) fn check_decision(
+    node: &Node,
+    found: &Resolved,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    if node.monitors.refuses_decisions() && found.leaf().decides(args) {
+        return Err(CommandError::DecidesHere(found.name().into()));
+    }
+    Ok(())
 }
 
 /// Shows a command to the clients that monitor. One relaxed load while there is none.

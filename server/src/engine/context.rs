@@ -24,6 +24,10 @@ pub(crate) fn check_name(what: &str, name: &[u8]) -> Result<(), CommandError> {
     names::check(name).map_err(bad)
 }
 
+/// What EXEC holds of databases, by number.
+#[allow(clippy::box_collection, reason = "one word in what is made for every command")]
+pub(crate) type Beside<'a> = Box<BTreeMap<u32, Held<'a>>>;
+
 /// What a command's handler works with.
 pub(crate) struct Context<'a> {
     pub(crate) node: &'a Arc<Node>,
@@ -34,7 +38,7 @@ pub(crate) struct Context<'a> {
     /// The shards that EXEC holds while its commands run.
     pub(crate) held: Option<Held<'a>>,
     /// What EXEC holds of other databases, by number; none unless its commands reach others.
-    pub(crate) beside: Option<Box<BTreeMap<u32, Held<'a>>>>,
+    pub(crate) beside: Option<Beside<'a>>,
 }
 
 impl Context<'_> {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use miso_protocol::command::{Access, Group, KeyFlags, Row};
 use miso_protocol::request::Args;
 use miso_store::Hearing;
+use miso_store::crdt::kind;
 
 use crate::engine::context::Context;
 use crate::settings::notify::Events;
@@ -48,6 +49,8 @@ pub(super) fn tell(
             before.push(Before { key: key.word.into(), flags: key.flags, was });
         }
     }
+    // SMOVE to a set that has the member already adds it again: that is told of the first key alone.
+    let had = row.name == "SMOVE" && args.len() == 4 && is_member(cx, &args[2], &args[3]);
     let start = cx.reply.out.len();
     let hearing = Hearing::begin();
     run(cx);
@@ -71,7 +74,8 @@ pub(super) fn tell(
         };
         let reply = cx.reply.out.get(start..).unwrap_or_default();
         // What was there already is added again, so that it outlasts a removal that is not known yet.
-        if matches!(row.name, "SADD" | "PFADD") && says(reply, 0) {
+        let repeats = matches!(row.name, "SADD" | "PFADD") && says(reply, 0);
+        if repeats || (had && !change.is_first) {
             continue;
         }
         for (class, event) in events(row, args, change, reply) {
@@ -85,6 +89,15 @@ fn is_there(cx: &mut Context<'_>, key: &[u8]) -> bool {
     cx.with_shard(key, |shard, hash, _| {
         let now = shard.function().now();
         shard.shown(hash, key, now).is_some()
+    })
+}
+
+/// Whether a set has a member.
+fn is_member(cx: &mut Context<'_>, key: &[u8], member: &[u8]) -> bool {
+    cx.with_shard(key, |shard, hash, _| {
+        let now = shard.function().now();
+        let set = shard.plain::<kind::PlainSet>(hash, key, now).ok().flatten();
+        set.is_some_and(|set| set.contains(member, now, shard.writers()))
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use miso_protocol::command::Access;
+use miso_protocol::command::{Access, KeyFlags};
 use miso_protocol::reply::Reply;
 use miso_store::{Function, Held};
 
@@ -127,8 +127,13 @@ fn shards(transaction: &Transaction, function: &Function) -> Vec<usize> {
         if row.access != Access::None && !row.has_keys() {
             return (0..function.shards()).collect();
         }
-        let keys = row.keys(queued.args.as_args());
-        shards.extend(keys.map(|key| function.shard_index(key.word)));
+        for key in row.keys(queued.args.as_args()) {
+            // SORT reads keys that no word names.
+            if key.flags.has(KeyFlags::INCOMPLETE) {
+                return (0..function.shards()).collect();
+            }
+            shards.push(function.shard_index(key.word));
+        }
     }
     shards
 }

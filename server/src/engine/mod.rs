@@ -28,7 +28,7 @@ use crate::node::Node;
 use crate::node::stats::Worker;
 
 use admit::{Admission, admit};
-use call::{Batch, call, call_shown, monitor};
+use call::{Batch, call, call_shown, check_decision, monitor};
 use command::Handlers;
 use context::Context;
 use error::CommandError;
@@ -189,7 +189,7 @@ fn queue(
     } else if transaction.bytes + bytes > limit {
         Some(CommandError::TransactionTooLong)
     } else {
-        None
+        check_decision(node, found, args).err()
     };
     if let Some(error) = error {
         transaction.broken = true;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use miso_protocol::command::{Access, ArgKind, Flags, NAME, Row};
+use miso_protocol::command::{Access, ArgKind, Flags, KeyFlags, NAME, Row};
 use miso_protocol::request::Args;
 use miso_replication::Ask;
 use miso_store::Function;
@@ -130,8 +130,11 @@ impl Touched {
             _ => None,
         };
         let before = self.keys.len();
-        let keys = row.keys(args);
-        self.keys.extend(keys.map(|key| (Bytes::copy_from_slice(key.word), name.clone())));
+        for key in row.keys(args) {
+            // SORT reads keys that no word names.
+            self.keyspace |= key.flags.has(KeyFlags::INCOMPLETE);
+            self.keys.push((Bytes::copy_from_slice(key.word), name.clone()));
+        }
         self.keyspace |= self.keys.len() == before && row.access != Access::None;
     }
 }

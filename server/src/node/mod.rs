@@ -88,6 +88,7 @@ impl Node {
         let store = Arc::new(store);
         let monitors = Monitors::default();
         monitors.set_events(settings.notify().any());
+        monitors.set_refusing(settings.refuses_decisions());
         Node {
             pubsub: PubSub::new(Arc::clone(&store)),
             store,

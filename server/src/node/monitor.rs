@@ -21,7 +21,7 @@ pub(crate) const REDACTED: &[u8] = b"(redacted)";
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
-    /// What looks at commands: [`CLIENTS`] and [`EVENTS`].
+    /// What looks at commands: [`CLIENTS`], [`EVENTS`] and [`DECISIONS`].
     taps: AtomicU8,
 }
 
@@ -29,6 +29,8 @@ pub(crate) struct Monitors {
 const CLIENTS: u8 = 1;
 /// Keyspace events are wanted.
 const EVENTS: u8 = 2;
+/// Commands that decide here are refused.
+const DECISIONS: u8 = 4;
 
 impl Monitors {
     pub(crate) fn add(&self, client: &Arc<Client>) {
@@ -54,7 +56,21 @@ impl Monitors {
         }
     }
 
-    /// Whether anything looks at commands: clients that monitor, or keyspace events. One relaxed load, for
+    /// Says whether commands that decide here are refused.
+    pub(crate) fn set_refusing(&self, refusing: bool) {
+        if refusing {
+            self.taps.fetch_or(DECISIONS, Ordering::Relaxed);
+        } else {
+            self.taps.fetch_and(!DECISIONS, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether commands that decide here are refused.
+    pub(crate) fn refuses_decisions(&self) -> bool {
+        self.taps.load(Ordering::Relaxed) & DECISIONS != 0
+    }
+
+    /// Whether anything looks at commands: clients that monitor, keyspace events, or `local-decisions`. One relaxed load, for
     /// every command.
     #[inline]
     pub(crate) fn is_tapped(&self) -> bool {

@@ -31,7 +31,7 @@ use kind::{
     LimitsByClass, LogFormat, MDNS, Mdns, Name, OutputLimit, Path, PeerPort, PeerPortRule, Peers,
     Rule, SYNC_POLICIES, TLS_VERSIONS, Text, Time, TlsVersions, YesNo,
 };
-use notify::EventClasses;
+use notify::{DECISIONS, EventClasses};
 
 /// Commands flagged FAST are timed one by one if `slowlog-log-slower-than` is below this many
 /// microseconds.
@@ -73,6 +73,8 @@ pub(crate) enum Effect {
     Password,
     /// Have commands looked at that keyspace events may tell of.
     Events,
+    /// Refuse commands that decide here, or let them run.
+    Decisions,
 }
 
 /// One setting.
@@ -469,6 +471,10 @@ settings! {
         "latency-monitor-threshold", count(0, NO_BOUND, "milliseconds", |n| n), "0",
         "Time from which LATENCY keeps an event; 0: none",
     );
+    refuses_decisions: Choice<bool> = any(
+        "local-decisions", DECISIONS, "allow",
+        "allow, or refuse commands whose answer is one node's view, such as SETNX and SPOP",
+    ).then(Effect::Decisions);
     notify: EventClasses = any(
         "notify-keyspace-events", EventClasses, "",
         "Keyspace events that are published to the function's clients, in Redis's letters; none: off",

@@ -1,8 +1,8 @@
-//! Which keyspace events are published: `notify-keyspace-events`, in Redis's letters.
+//! What looks at commands: `notify-keyspace-events`, in Redis's letters, and `local-decisions`.
 
 use std::sync::atomic::AtomicU64;
 
-use super::kind::{Kind, Packed, Rule};
+use super::kind::{Choice, Kind, Packed, Rule};
 
 /// Classes of keyspace events, and the channels that they are published to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -119,6 +119,9 @@ impl Kind for EventClasses {
         Events::parse(normal)
     }
 }
+
+/// What `local-decisions` may say: whether commands that decide here are refused.
+pub(crate) const DECISIONS: Choice<bool> = Choice(&[("allow", false), ("refuse", true)]);
 
 #[cfg(test)]
 mod tests {

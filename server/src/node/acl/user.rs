@@ -301,6 +301,11 @@ impl User {
             })
     }
 
+    /// Whether it may read any object.
+    pub(crate) fn may_read_all_keys(&self) -> bool {
+        self.all_keys || self.keys.iter().any(|allowed| allowed.read && &*allowed.pattern == b"*")
+    }
+
     /// Whether it may listen to a channel, or to a pattern of channels. What a pattern brings of other
     /// functions is left out when it is published.
     pub(crate) fn may_listen(&self, kind: ChannelKind, channel: &[u8]) -> bool {
