@@ -50,6 +50,18 @@ impl Observer for StoreObserver {
             node.object_changed(function.name(), object, name, kind);
         }
     }
+
+    fn merged(&self, function: &Function, key: &[u8], was: bool) {
+        if let Some(node) = self.0.upgrade() {
+            node.tell_merged(function, key, was);
+        }
+    }
+
+    fn expired(&self, function: &Function, key: &[u8], _: Type) {
+        if let Some(node) = self.0.upgrade() {
+            node.tell_expired(function, key);
+        }
+    }
 }
 
 /// Passes on what the registry tells.
