@@ -60,7 +60,7 @@ impl Function {
         if !self.is_due() {
             return found;
         }
-        let now = self.now();
+        let (now, lead) = (self.now(), self.clock_lead());
         // Raised first: what is noted from now on lowers it again.
         self.first_deadline.store(u64::MAX, Ordering::Relaxed);
         for which in 0..self.shards() {
@@ -70,6 +70,10 @@ impl Function {
                 let Some((at, hash, due)) = shard.take_due(now) else { break };
                 match due {
                     Due::Told => told.extend(shard.tell((at, hash), now)),
+                    // By the clocks of the others it is not over yet, and they may still use it.
+                    Due::Reclaimed if at.saturating_add(lead) > now => {
+                        shard.note_due(at.saturating_add(lead), hash, Due::Reclaimed);
+                    }
                     // While another node adopts counts, nothing is deleted.
                     Due::Reclaimed => match self.begin_delete() {
                         Some(_deleting) => shard.reclaim(hash, now),

@@ -205,6 +205,11 @@ impl Function {
         self.clock.tick()
     }
 
+    /// By how many milliseconds this node's clock is ahead of those of all other nodes.
+    pub(crate) fn clock_lead(&self) -> u64 {
+        self.clock.lead()
+    }
+
     /// All that is known here of the function.
     #[must_use]
     pub fn context(&self) -> Context {
