@@ -44,7 +44,7 @@ impl Function {
     /// counted.
     #[must_use]
     pub fn deadline_count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().deadlines.len()).sum()
+        self.shards.each().map(|shard| shard.deadlines.len()).sum()
     }
 
     /// Whether something may be due for keys that have expired.
@@ -65,7 +65,7 @@ impl Function {
         self.first_deadline.store(u64::MAX, Ordering::Relaxed);
         for which in 0..self.shards() {
             let mut told = Vec::new();
-            let mut shard = self.lock(which);
+            let Some(mut shard) = self.lock_made(which) else { continue };
             for _ in 0..TURN {
                 let Some((at, hash, due)) = shard.take_due(now) else { break };
                 match due {
