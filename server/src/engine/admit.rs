@@ -59,12 +59,11 @@ pub(super) fn admit(
     if let Err(error) = check_memory(node, session, found) {
         return Admission::Refuse(error);
     }
-    if let Err(error) = check_disk(node, session, found) {
+    if write && let Err(error) = check_disk(node, session, found) {
         return Admission::Refuse(error);
     }
     let flags = found.leaf().flags;
-    let pauses = !flags.has(Flags::IMMEDIATE) || found.is_exec();
-    if node.clients.is_paused(write) && pauses && !found.row.flags.has(Flags::NEVER_PAUSED) {
+    if node.clients.is_paused(write) && may_pause(found) {
         return Admission::Wait(After::RetryAfterPause);
     }
     let resets = match &session.transaction {
@@ -86,6 +85,12 @@ pub(super) fn admit(
         return Admission::Queue;
     }
     Admission::Run(deleting)
+}
+
+#[cold]
+fn may_pause(found: &Resolved) -> bool {
+    let pauses = !found.leaf().flags.has(Flags::IMMEDIATE) || found.is_exec();
+    pauses && !found.row.flags.has(Flags::NEVER_PAUSED)
 }
 
 /// Checks authentication, ACL rules and the subscribed state.
@@ -164,7 +169,7 @@ fn check_growth(session: &Session, found: &Resolved) -> Result<(), CommandError>
     if refused { Err(CommandError::OutOfMemory) } else { Ok(()) }
 }
 
-/// Refuses a command that writes while the journal does not accept records.
+/// Refuses a command that writes while the journal does not accept records; asked of those that write or publish.
 fn check_disk(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
     let writes = match &session.transaction {
         Some(transaction) if found.is_exec() => transaction.writes,

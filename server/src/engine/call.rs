@@ -76,9 +76,20 @@ pub(super) fn call_shown(
     batch: &mut Batch,
     run: Handler,
 ) {
-    if !cx.node.monitors.is_tapped() {
-        return call(cx, found, args, batch, run);
+    if cx.node.monitors.is_tapped() {
+        return call_tapped(cx, found, args, batch, run);
     }
+    call(cx, found, args, batch, run);
+}
+
+#[cold]
+fn call_tapped(
+    cx: &mut Context<'_>,
+    found: &Resolved,
+    args: Args<'_>,
+    batch: &mut Batch,
+    run: Handler,
+) {
     if let Err(error) = check_decision(cx.node, found, args) {
         return call(cx, found, args, batch, |_, _| Err(error));
     }

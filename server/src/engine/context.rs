@@ -24,9 +24,13 @@ pub(crate) fn check_name(what: &str, name: &[u8]) -> Result<(), CommandError> {
     names::check(name).map_err(bad)
 }
 
-/// What EXEC holds of databases, by number.
-#[allow(clippy::box_collection, reason = "one word in what is made for every command")]
-pub(crate) type Beside<'a> = Box<BTreeMap<u32, Held<'a>>>;
+/// What EXEC holds while its commands run.
+pub(crate) struct Holds<'a> {
+    /// Shards of the database that the commands work on.
+    pub(crate) own: Held<'a>,
+    /// Those of other databases, by number; none unless the commands reach others.
+    pub(crate) beside: Option<BTreeMap<u32, Held<'a>>>,
+}
 
 /// What a command's handler works with.
 pub(crate) struct Context<'a> {
@@ -35,10 +39,8 @@ pub(crate) struct Context<'a> {
     pub(crate) reply: Reply<'a>,
     pub(crate) after: After,
     pub(crate) worker: &'a Worker,
-    /// The shards that EXEC holds while its commands run.
-    pub(crate) held: Option<Held<'a>>,
-    /// What EXEC holds of other databases, by number; none unless its commands reach others.
-    pub(crate) beside: Option<Beside<'a>>,
+    /// What EXEC holds while its commands run. One field: a context is made for every command.
+    pub(crate) held: Option<Holds<'a>>,
 }
 
 impl Context<'_> {
@@ -106,7 +108,7 @@ impl Context<'_> {
         work: impl FnOnce(&mut ShardGuard<'_>, u64, &mut Reply<'_>) -> R,
     ) -> R {
         let hash = miso_store::hash(object);
-        if let Some(held) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = &mut self.held {
             let shard = held.function().shard_of(hash);
             let reply = &mut self.reply;
             return held.with(shard, |guard| work(guard, hash, reply));
@@ -134,7 +136,7 @@ impl Context<'_> {
         keys: impl Iterator<Item = &'k [u8]>,
         work: impl FnOnce(&mut Held<'_>) -> R,
     ) -> R {
-        if let Some(held) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = &mut self.held {
             return work(held);
         }
         let function = self.function();
@@ -144,7 +146,7 @@ impl Context<'_> {
 
     /// Works on all of the function with all its shards locked; the changes are journaled as one.
     pub(crate) fn with_all<R>(&mut self, work: impl FnOnce(&mut Held<'_>) -> R) -> R {
-        if let Some(held) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = &mut self.held {
             return work(held);
         }
         let function = self.function();
@@ -156,7 +158,7 @@ impl Context<'_> {
         &mut self,
         work: impl FnOnce(&mut Held<'_>, &mut Reply<'_>) -> R,
     ) -> R {
-        if let Some(held) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = &mut self.held {
             return work(held, &mut self.reply);
         }
         let function = self.function();

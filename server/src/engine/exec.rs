@@ -11,7 +11,7 @@ use miso_store::{Function, Held};
 use crate::engine::admit::check;
 use crate::engine::call::{Batch, call_shown};
 use crate::engine::command::Handlers;
-use crate::engine::context::Context;
+use crate::engine::context::{Context, Holds};
 use crate::engine::error::CommandError;
 use crate::engine::session::{Queued, Transaction};
 use crate::engine::spans;
@@ -61,7 +61,7 @@ fn run(
         (Held::shards(&function, shards(transaction, &function)), None)
     } else {
         let (held, beside) = spans::hold((current, &function), &others);
-        (held, Some(Box::new(beside)))
+        (held, Some(beside))
     };
     if cx.session.dirty.load(Ordering::Acquire) {
         cx.reply.null_array();
@@ -84,8 +84,7 @@ fn run(
             reply,
             after: After::Continue,
             worker,
-            held: Some(held),
-            beside,
+            held: Some(Holds { own: held, beside }),
         };
         for queued in &transaction.queued {
             call_queued(handlers, &mut inner, queued, &mut batch);

@@ -115,15 +115,7 @@ impl Engine {
         worker.total.add(1);
         session.client.set_last_command(found.number, found.sub.map(|(at, _)| at));
         let reply = Reply::new(out, session.resp).limited(batch.reply_limit());
-        let mut cx = Context {
-            node,
-            session,
-            reply,
-            after: After::Continue,
-            worker,
-            held: None,
-            beside: None,
-        };
+        let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None };
         let run = self.handlers.get(found.number, found.sub.map(|(at, _)| at));
         if found.is_exec() {
             call(&mut cx, &found, args, batch, |cx, args| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use miso_store::{Deleting, Function, Held};
 
-use crate::engine::context::Context;
+use crate::engine::context::{Context, Holds};
 use crate::engine::databases::selected;
 use crate::engine::error::CommandError;
 use crate::engine::session::Transaction;
@@ -80,11 +80,10 @@ pub(super) fn follow(cx: &mut Context<'_>, current: &mut u32) {
     if chosen == *current {
         return;
     }
-    if let Some(beside) = &mut cx.beside
+    if let Some(Holds { own, beside: Some(beside) }) = &mut cx.held
         && let Some(held) = beside.remove(&chosen)
-        && let Some(left) = cx.held.replace(held)
     {
-        beside.insert(*current, left);
+        beside.insert(*current, std::mem::replace(own, held));
         *current = chosen;
     }
 }

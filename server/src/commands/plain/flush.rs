@@ -1,5 +1,7 @@
 //! FLUSHDB and FLUSHALL: a delete of all keys that this node has seen, of a database or of all of a function.
 
+use std::collections::BTreeMap;
+
 use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
 use miso_protocol::request::Args;
 use miso_store::Held;
@@ -49,9 +51,9 @@ fn flush_database(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErr
 
 fn flush_all(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     check_mode(args)?;
-    if let Some(beside) = &mut cx.beside {
-        beside.values_mut().for_each(flush);
-    } else if cx.held.is_none() {
+    if let Some(held) = &mut cx.held {
+        held.beside.iter_mut().flat_map(BTreeMap::values_mut).for_each(flush);
+    } else {
         let others = spans::others(cx)?;
         let _deleting = spans::begin_deletes(others.values())?;
         others.values().for_each(|function| flush(&mut spans::hold_all(function)));
