@@ -83,6 +83,9 @@ impl Function {
             drop(shard);
             found.keys += told.len() as u64;
             told.iter().for_each(|(key, kind)| self.tell_expired(key, *kind));
+            if self.is_followed() {
+                told.iter().for_each(|(key, kind)| self.note_changed(key, b"", *kind));
+            }
         }
         found
     }
