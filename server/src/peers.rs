@@ -50,6 +50,12 @@ impl Observer for StoreObserver {
             node.object_changed(function.name(), object, name, kind);
         }
     }
+
+    fn followed(&self, function: &Function) {
+        if let Some(node) = self.0.upgrade() {
+            node.feeds.wake(function.name());
+        }
+    }
 }
 
 /// Passes on what the registry tells.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use miso_protocol::command::Flags;
+use miso_protocol::command::{Access, Flags};
 use miso_protocol::request::Args;
 
 use crate::engine::context::Context;
@@ -58,6 +58,12 @@ pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args
 #[cold]
 fn show(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
     let flags = found.leaf().flags;
+    if node.top.is_watched()
+        && found.leaf().access == Access::Write
+        && let Some(key) = found.leaf().keys(args).next()
+    {
+        node.top.note(&client.about.lock().function, key.word);
+    }
     if !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
         node.monitors.tell(client, args, &found.secrets(args), &node.settings);
     }

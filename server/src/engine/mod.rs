@@ -9,6 +9,7 @@ pub(crate) mod command;
 pub(crate) mod context;
 pub(crate) mod error;
 mod exec;
+pub(crate) mod feed;
 pub(crate) mod find;
 mod restore;
 pub(crate) mod session;

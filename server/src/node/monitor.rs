@@ -21,6 +21,8 @@ pub(crate) const REDACTED: &[u8] = b"(redacted)";
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
+    /// Whether the page that shows the most written objects is open.
+    sampled: AtomicBool,
     any: AtomicBool,
 }
 
@@ -34,10 +36,18 @@ impl Monitors {
     pub(crate) fn remove(&self, client: u64) {
         let mut clients = self.clients.write();
         clients.remove(&client);
-        self.any.store(!clients.is_empty(), Ordering::Relaxed);
+        let sampled = self.sampled.load(Ordering::Relaxed);
+        self.any.store(sampled || !clients.is_empty(), Ordering::Relaxed);
     }
 
-    /// Whether any client monitors. One relaxed load, for every command.
+    /// Has commands shown that are counted, or not any more.
+    pub(crate) fn sample(&self, sampled: bool) {
+        let clients = self.clients.write();
+        self.sampled.store(sampled, Ordering::Relaxed);
+        self.any.store(sampled || !clients.is_empty(), Ordering::Relaxed);
+    }
+
+    /// Whether a client monitors or commands are counted. One relaxed load, for every command.
     #[inline]
     pub(crate) fn any(&self) -> bool {
         self.any.load(Ordering::Relaxed)
@@ -52,6 +62,9 @@ impl Monitors {
         secrets: &[usize],
         settings: &Settings,
     ) {
+        if self.clients.read().is_empty() {
+            return;
+        }
         let micros = unix_micros();
         let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
         let mut line = format!("+{seconds}.{micros:06} [0 {}", client.address);

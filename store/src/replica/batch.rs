@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use miso_crdt::{Changes, DecodeError, ReplicaId, SEQ_MAX, Type, Writer};
+use miso_crdt::{Changes, DecodeError, ReplicaId, SEQ_MAX, Writer};
 
 use crate::durable::records;
 use crate::function::Function;
@@ -66,7 +66,6 @@ impl Function {
         let known = self.known();
         let (mut changes, mut removals) = (Changes::new(), Changes::new());
         let is_followed = self.is_followed();
-        let mut changed: Vec<(Box<[u8]>, Box<[u8]>, Type)> = Vec::new();
         for (shard, taken) in self.shards.iter().zip(taken) {
             if taken.is_empty() {
                 continue;
@@ -75,7 +74,7 @@ impl Function {
             shard.collect_changes(LOCAL, taken, |shard, object, name, delta| {
                 changes.push(object, name, delta);
                 if is_followed {
-                    changed.push((object.into(), name.into(), delta.kind()));
+                    self.note_changed(object, name, delta.kind());
                 }
                 if let Some(gone) =
                     shard.note_removals((&known, last), (LOCAL, last), object, name, delta)
@@ -87,7 +86,7 @@ impl Function {
         joining.sent = last;
         self.log_removals(&mut joining, (LOCAL, last), removals);
         if is_followed {
-            self.note_all(changed.iter().map(|(object, name, kind)| (&**object, &**name, *kind)));
+            self.tell_followed();
         }
         let count = changes.len();
         let message = Bytes::from(changes.finish(&joining.writers));

@@ -197,9 +197,8 @@ impl Function {
         let (epoch, last, reached) = {
             let log = self.changes.lock();
             let log = log.as_ref()?;
-            let reached = |place: &&FeedPlace| {
-                place.epoch == log.epoch() && log.reaches(place.position)
-            };
+            let reached =
+                |place: &&FeedPlace| place.epoch == log.epoch() && log.reaches(place.position);
             let reached = place.as_ref().filter(reached);
             if let Some(place) = reached.filter(|place| !place.walks()) {
                 let now = || self.vector_under(&joining);
@@ -237,12 +236,7 @@ impl Function {
 
     /// About `count` values that are there under other events than `known`, from `cursor` on, and the
     /// cursor to go on from, 0 at the end.
-    fn walk_changes(
-        &self,
-        known: &Context,
-        mut cursor: u64,
-        count: usize,
-    ) -> (Vec<FeedKey>, u64) {
+    fn walk_changes(&self, known: &Context, mut cursor: u64, count: usize) -> (Vec<FeedKey>, u64) {
         let bits = self.shards.len().trailing_zeros();
         let mut keys = Vec::new();
         let mut seen = 0;
@@ -273,16 +267,17 @@ impl Function {
         (keys, cursor)
     }
 
-    /// Notes for readers that a value has changed.
+    /// Notes for readers that a value has changed. The observer is to be told afterwards.
     pub(crate) fn note_changed(&self, object: &[u8], name: &[u8], kind: Type) {
-        self.note_all(std::iter::once((object, name, kind)));
+        let mut key = Vec::new();
+        pending::key(object, name, kind, &mut key);
+        if let Some(log) = self.changes.lock().as_mut() {
+            log.note(&key);
+        }
     }
 
     /// Notes for readers that values have changed, and tells the observer that they have.
-    pub(crate) fn note_all<'a>(
-        &self,
-        changed: impl Iterator<Item = (&'a [u8], &'a [u8], Type)>,
-    ) {
+    pub(crate) fn note_all<'a>(&self, changed: impl Iterator<Item = (&'a [u8], &'a [u8], Type)>) {
         let mut room = Vec::new();
         if let Some(log) = self.changes.lock().as_mut() {
             for (object, name, kind) in changed {

@@ -175,7 +175,8 @@ fn an_event_that_may_still_grow_is_told_again() {
     function.follow(1);
     put(&function, b"o1", b"x");
     // A token covers what no batch has told of; the set takes more under such events.
-    let mut reader = Reader { cursor: FeedCursor { known: function.token(), place: None }, ..Reader::default() };
+    let mut reader =
+        Reader { cursor: FeedCursor { known: function.token(), place: None }, ..Reader::default() };
     reader.read_all(&function, 10);
     put(&function, b"o1", b"y");
     function.take_batch();
