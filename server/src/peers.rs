@@ -56,6 +56,18 @@ impl Observer for StoreObserver {
             node.feeds.wake(function.name());
         }
     }
+
+    fn merged(&self, function: &Function, key: &[u8], was: bool) {
+        if let Some(node) = self.0.upgrade() {
+            node.tell_merged(function, key, was);
+        }
+    }
+
+    fn expired(&self, function: &Function, key: &[u8], _: Type) {
+        if let Some(node) = self.0.upgrade() {
+            node.tell_expired(function, key);
+        }
+    }
 }
 
 /// Passes on what the registry tells.

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use miso_protocol::command::{Access, Flags};
 use miso_protocol::request::Args;
 
+use crate::engine::command::Handler;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
+use crate::engine::events;
 use crate::engine::find::Resolved;
 use crate::engine::wait::After;
 use crate::node::Node;
@@ -47,6 +49,44 @@ impl Batch {
     }
 }
 
+/// Runs a command, and shows it to the clients that monitor and to those that listen to keyspace events. One
+/// relaxed load more than [`call`] while there is none.
+#[inline]
+pub(super) fn call_shown(
+    cx: &mut Context<'_>,
+    found: &Resolved,
+    args: Args<'_>,
+    batch: &mut Batch,
+    run: Handler,
+) {
+    if !cx.node.monitors.is_tapped() {
+        return call(cx, found, args, batch, run);
+    }
+    if let Err(error) = check_decision(cx.node, found, args) {
+        return call(cx, found, args, batch, |_, _| Err(error));
+    }
+    monitor(cx.node, &cx.session.client, found, args);
+    if found.leaf().access == Access::Write
+        && cx.node.top.is_watched()
+        && let Some(key) = found.leaf().keys(args).next()
+    {
+        cx.node.top.note(cx.function_name(), key.word);
+    }
+    events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+}
+
+/// Refuses a command that decides here, if `local-decisions` says so.
+pub(super) fn check_decision(
+    node: &Node,
+    found: &Resolved,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    if node.monitors.refuses_decisions() && found.leaf().decides(args) {
+        return Err(CommandError::DecidesHere(found.name().into()));
+    }
+    Ok(())
+}
+
 /// Shows a command to the clients that monitor. One relaxed load while there is none.
 #[inline]
 pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
@@ -58,12 +98,6 @@ pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args
 #[cold]
 fn show(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
     let flags = found.leaf().flags;
-    if node.top.is_watched()
-        && found.leaf().access == Access::Write
-        && let Some(key) = found.leaf().keys(args).next()
-    {
-        node.top.note(&client.about.lock().function, key.word);
-    }
     if !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
         node.monitors.tell(client, args, &found.secrets(args), &node.settings);
     }

@@ -4,6 +4,7 @@
 pub(crate) mod acl;
 pub(crate) mod attempts;
 pub(crate) mod clients;
+mod events;
 pub(crate) mod feed;
 pub(crate) mod latency;
 pub(crate) mod monitor;
@@ -38,7 +39,7 @@ use clients::{Client, Clients};
 use feed::Feeds;
 use latency::Latency;
 use monitor::Monitors;
-use pubsub::PubSub;
+use pubsub::{Audience, PubSub};
 use registry::Registry;
 use saving::Saving;
 use slowlog::SlowLog;
@@ -91,6 +92,9 @@ impl Node {
         let acl = Acl::new(&table, settings.requirepass().as_bytes());
         let stats = Stats::new(&table);
         let store = Arc::new(store);
+        let monitors = Monitors::default();
+        monitors.set_events(settings.notify().any());
+        monitors.set_refusing(settings.refuses_decisions());
         Node {
             pubsub: PubSub::new(Arc::clone(&store)),
             store,
@@ -104,7 +108,7 @@ impl Node {
             clients: Clients::default(),
             registry: Arc::default(),
             feeds: Feeds::default(),
-            monitors: Monitors::default(),
+            monitors,
             top: Top::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),
@@ -138,6 +142,11 @@ impl Node {
         client.line(self.uptime_ms(), &command)
     }
 
+    /// Whether a function is here, or there is room for one more.
+    pub(crate) fn has_room(&self, function: &[u8]) -> bool {
+        self.store.count() < self.settings.max_functions() || self.store.find(function).is_some()
+    }
+
     /// Milliseconds since the start.
     pub(crate) fn uptime_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
@@ -154,7 +163,7 @@ impl Node {
     pub(crate) fn object_changed(&self, function: &[u8], object: &[u8], name: &[u8], kind: Type) {
         let channel = [CHANGES, function, b":", object].concat();
         let message = [name, b" ", kind.name().as_bytes()].concat();
-        self.pubsub.publish(&channel, &message, Some(function), &self.settings);
+        self.pubsub.publish(&channel, &message, Audience::MayHearOf(function), &self.settings);
     }
 
     /// Closes the connections that have lost rights by a change of users, as Redis does: those of users

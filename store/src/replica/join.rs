@@ -43,7 +43,7 @@ impl Function {
         let mut gone = Changes::new();
         let known = self.known();
         let (listened, followed) = (self.hooks.listened(), self.is_followed());
-        let mut heard: Vec<(usize, Type)> = Vec::new();
+        let mut heard: Vec<(usize, Type, bool)> = Vec::new();
         // What has gone elsewhere may never have been here, and readers may have heard of it all the same.
         let mut noted: Vec<usize> = Vec::new();
         let mut by_shard: Vec<(usize, u64, usize)> = (0..)
@@ -81,6 +81,7 @@ impl Function {
                 let (object, name) = (&*change.object, &*change.name);
                 let seen = (&*known, self.seq());
                 let counted = (&mut objects, &mut deadlines);
+                let was = listened && shard.shown(*hash, object, self.now()).is_some();
                 let changed = shard.join(counted, seen, *hash, change, claim);
                 let removed =
                     shard.note_removals((&known, self.seq()), event, object, name, &change.delta);
@@ -94,7 +95,7 @@ impl Function {
                     joined.changed += 1;
                     shard.changed(object);
                     if listened {
-                        heard.push((*at, change.delta.kind()));
+                        heard.push((*at, change.delta.kind(), was));
                     }
                 }
             }
@@ -108,8 +109,12 @@ impl Function {
             let noted = noted.iter().map(|at| &changes[*at]);
             self.note_all(noted.map(|c| (&*c.object, &*c.name, c.delta.kind())));
         }
-        for (at, kind) in heard {
-            self.tell_changed(&changes[at].object, &changes[at].name, kind);
+        for (at, kind, was) in heard {
+            let change = &changes[at];
+            self.tell_changed(&change.object, &change.name, kind);
+            if kind.is_plain() {
+                self.tell_merged(&change.object, was);
+            }
         }
         (joined, gone)
     }

@@ -66,7 +66,7 @@ pub(super) fn open(
     let word = |name: &str| query_word(query, name).map_err(CommandError::from);
     let session = &mut speaker.session;
     check_command(&node, session.user.as_deref(), "MISO.FEED")?;
-    let own: Cow<'_, [u8]> = session.function_name.to_vec().into();
+    let own: Cow<'_, [u8]> = session.function_name().to_vec().into();
     let name = word("function")?.unwrap_or(own);
     if let Some(bound) = session.user.as_ref().and_then(|user| user.function())
         && *bound != *name
@@ -83,7 +83,7 @@ pub(super) fn open(
     let cursor = cursor(&name, after.as_deref().unwrap_or(b"$"))?;
     let count = word("count")?.map_or(Ok(COUNT_DEFAULT), |text| count(&text))?;
     // It runs here as long as its reader is there.
-    if *session.function_name != *name {
+    if *session.function_name() != *name {
         session.set_function(&name);
     }
     let function = session.function();

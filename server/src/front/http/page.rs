@@ -94,7 +94,7 @@ pub(super) fn open(
     let function = query_word(query, "function")?.map(std::borrow::Cow::into_owned);
     let object = query_word(query, "object")?.map(std::borrow::Cow::into_owned);
     node.top.watch(true);
-    node.monitors.sample(true);
+    node.monitors.set_sampling(true);
     Ok(Box::new(Live {
         node: Arc::clone(node),
         opened: function.zip(object),
@@ -107,7 +107,7 @@ pub(super) fn open(
 impl Drop for Live {
     fn drop(&mut self) {
         self.node.top.watch(false);
-        self.node.monitors.sample(self.node.top.is_watched());
+        self.node.monitors.set_sampling(self.node.top.is_watched());
     }
 }
 
