@@ -242,18 +242,19 @@ impl Function {
         let mut seen = 0;
         while keys.len() < count && seen < MOST {
             let which = (cursor & (self.shards.len() as u64 - 1)) as usize;
-            let shard = self.shards[which].lock();
             let turn = TURN.min(count - keys.len());
-            let order = shard.objects().scan(cursor >> bits, turn, |object, held| {
-                for (name, slot) in held.all() {
-                    let values = slot.values().iter();
-                    let new = values.filter(|value| !value.since(known).is_empty());
-                    keys.extend(new.map(|value| FeedKey {
-                        object: object.into(),
-                        name: name.into(),
-                        kind: value.kind(),
-                    }));
-                }
+            let order = self.shards.made(which).map_or(0, |shard| {
+                shard.objects().scan(cursor >> bits, turn, |object, held| {
+                    for (name, slot) in held.all() {
+                        let values = slot.values().iter();
+                        let new = values.filter(|value| !value.since(known).is_empty());
+                        keys.extend(new.map(|value| FeedKey {
+                            object: object.into(),
+                            name: name.into(),
+                            kind: value.kind(),
+                        }));
+                    }
+                })
             });
             seen += turn;
             cursor = order << bits | which as u64;
