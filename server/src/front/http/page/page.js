@@ -74,7 +74,7 @@ function drawMap(nodes) {
   });
   const put = (node, x, y, kind) => {
     parts.push(drawn('circle', { cx: x, cy: y, r: 16, class: `dot ${kind}` }));
-    parts.push(drawn('text', { x, y: y + 33 }, node.name.length > 24 ? `${node.name.slice(0, 23)}…` : node.name));
+    parts.push(drawn('text', { x, y: y < height / 2 ? y - 24 : y + 33 }, node.name.length > 24 ? `${node.name.slice(0, 23)}…` : node.name));
   };
   others.forEach((node, n) => put(node, ...at(n), node.state === 'alive' ? '' : 'gone'));
   put(self, width / 2, height / 2, 'self');
