@@ -5,6 +5,7 @@ pub(crate) mod acl;
 pub(crate) mod attempts;
 pub(crate) mod clients;
 mod events;
+pub(crate) mod feed;
 pub(crate) mod latency;
 pub(crate) mod monitor;
 pub(crate) mod pubsub;
@@ -13,6 +14,7 @@ pub(crate) mod saving;
 pub(crate) mod slowlog;
 pub(crate) mod stats;
 pub(crate) mod subscriptions;
+pub(crate) mod top;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -34,6 +36,7 @@ use crate::tls::Tls;
 use acl::Acl;
 use attempts::Attempts;
 use clients::{Client, Clients};
+use feed::Feeds;
 use latency::Latency;
 use monitor::Monitors;
 use pubsub::{Audience, PubSub};
@@ -42,6 +45,7 @@ use saving::Saving;
 use slowlog::SlowLog;
 use stats::{PeerBytes, Stats};
 use subscriptions::CHANGES;
+use top::Top;
 
 /// The version of Redis that HELLO and INFO report, for clients that choose what to send by it.
 pub(crate) const REDIS_VERSION: &str = "7.4.0";
@@ -64,7 +68,9 @@ pub(crate) struct Node {
     pub(crate) clients: Clients,
     pub(crate) registry: Arc<Registry>,
     pub(crate) pubsub: PubSub,
+    pub(crate) feeds: Feeds,
     pub(crate) monitors: Monitors,
+    pub(crate) top: Top,
     pub(crate) slowlog: SlowLog,
     pub(crate) latency: Latency,
     pub(crate) stats: Stats,
@@ -101,7 +107,9 @@ impl Node {
             attempts: Attempts::default(),
             clients: Clients::default(),
             registry: Arc::default(),
+            feeds: Feeds::default(),
             monitors,
+            top: Top::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),
             stats,
@@ -200,6 +208,8 @@ impl Node {
         // What has lapsed is announced to the other nodes, and a function without any data is forgotten.
         self.registry.lapse(Instant::now(), self.settings.function_linger());
         self.registry.release_ended(|function| self.store.forget_unused(function));
+        self.top.tick();
+        self.feeds.tick(Instant::now(), self.peers.get().is_none());
         self.tls.warn(unix_ms() / 1000);
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
         let clients = self.clients.list();

@@ -21,7 +21,7 @@ pub(crate) const REDACTED: &[u8] = b"(redacted)";
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
-    /// What looks at commands: [`CLIENTS`], [`EVENTS`] and [`DECISIONS`].
+    /// What looks at commands: [`CLIENTS`], [`EVENTS`], [`DECISIONS`] and [`SAMPLES`].
     taps: AtomicU8,
 }
 
@@ -31,6 +31,8 @@ const CLIENTS: u8 = 1;
 const EVENTS: u8 = 2;
 /// Commands that decide here are refused.
 const DECISIONS: u8 = 4;
+/// Writes are sampled, for the live page.
+const SAMPLES: u8 = 8;
 
 impl Monitors {
     pub(crate) fn add(&self, client: &Arc<Client>) {
@@ -62,6 +64,15 @@ impl Monitors {
             self.taps.fetch_or(DECISIONS, Ordering::Relaxed);
         } else {
             self.taps.fetch_and(!DECISIONS, Ordering::Relaxed);
+        }
+    }
+
+    /// Says whether writes are sampled.
+    pub(crate) fn set_sampling(&self, wanted: bool) {
+        if wanted {
+            self.taps.fetch_or(SAMPLES, Ordering::Relaxed);
+        } else {
+            self.taps.fetch_and(!SAMPLES, Ordering::Relaxed);
         }
     }
 
