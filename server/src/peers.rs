@@ -50,6 +50,12 @@ impl Observer for StoreObserver {
             node.object_changed(function.name(), object, name, kind);
         }
     }
+
+    fn expired(&self, function: &Function, key: &[u8], _: Type) {
+        if let Some(node) = self.0.upgrade() {
+            node.key_changed(function.name(), key);
+        }
+    }
 }
 
 /// Passes on what the registry tells.

@@ -47,7 +47,8 @@ impl Batch {
     }
 }
 
-/// Shows a command to the clients that monitor. One relaxed load while there is none.
+/// Shows a command to the clients that monitor, and notes what it reads for those that cache. One relaxed
+/// load while there is none.
 #[inline]
 pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
     if node.monitors.any() {
@@ -57,8 +58,11 @@ pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args
 
 #[cold]
 fn show(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
+    if node.monitors.tracked() {
+        node.tracking.before(client, found.leaf(), args, (&node.clients, &node.settings));
+    }
     let flags = found.leaf().flags;
-    if !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
+    if node.monitors.monitored() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
         node.monitors.tell(client, args, &found.secrets(args), &node.settings);
     }
 }

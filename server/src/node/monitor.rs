@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use miso_protocol::names;
 use miso_protocol::request::Args;
@@ -21,26 +21,53 @@ pub(crate) const REDACTED: &[u8] = b"(redacted)";
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
-    any: AtomicBool,
+    /// Of [`MONITORED`] and [`TRACKED`].
+    any: AtomicU8,
 }
+
+/// Some client monitors.
+const MONITORED: u8 = 1;
+/// Some client caches: see [`Tracking`](crate::node::tracking::Tracking).
+const TRACKED: u8 = 2;
 
 impl Monitors {
     pub(crate) fn add(&self, client: &Arc<Client>) {
         let mut clients = self.clients.write();
         clients.insert(client.id, Arc::clone(client));
-        self.any.store(true, Ordering::Relaxed);
+        self.any.fetch_or(MONITORED, Ordering::Relaxed);
     }
 
     pub(crate) fn remove(&self, client: u64) {
         let mut clients = self.clients.write();
         clients.remove(&client);
-        self.any.store(!clients.is_empty(), Ordering::Relaxed);
+        if clients.is_empty() {
+            self.any.fetch_and(!MONITORED, Ordering::Relaxed);
+        }
     }
 
-    /// Whether any client monitors. One relaxed load, for every command.
+    /// Says whether any client caches.
+    pub(crate) fn set_tracked(&self, tracked: bool) {
+        if tracked {
+            self.any.fetch_or(TRACKED, Ordering::Relaxed);
+        } else {
+            self.any.fetch_and(!TRACKED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether any client monitors.
+    pub(crate) fn monitored(&self) -> bool {
+        self.any.load(Ordering::Relaxed) & MONITORED != 0
+    }
+
+    /// Whether any client caches.
+    pub(crate) fn tracked(&self) -> bool {
+        self.any.load(Ordering::Relaxed) & TRACKED != 0
+    }
+
+    /// Whether any client monitors or caches. One relaxed load, for every command.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.any.load(Ordering::Relaxed)
+        self.any.load(Ordering::Relaxed) != 0
     }
 
     /// Sends a command of `client` to all clients that monitor, without the words at `secrets`. A

@@ -272,7 +272,7 @@ impl Network {
                 let note = self.readable(&note);
                 self.say(format!("{name} warns: {note}"));
             }
-            Effect::Note(Note::Fatal(note) | Note::Outdated(note)) => {
+            Effect::Note(Note::Fatal(note) | Note::Outdated(note) | Note::Forgotten(note)) => {
                 let note = self.readable(&note);
                 self.say(format!("{name} must end: {note}"));
                 self.stop(at);
