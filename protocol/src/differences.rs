@@ -46,4 +46,25 @@ pub const DIFFERENCES: &[Difference] = &[
         redis: "Takes it for the string that holds its registers",
         reason: "A HyperLogLog merges register by register; a string that anything may write into could not",
     },
+    Difference {
+        name: "digits of places",
+        commands: "GEOPOS, GEOSEARCH and GEORADIUS with WITHCOORD",
+        here: "Coordinates with 17 digits after the point, as in Redis 7: 13.36138933897018433",
+        redis: "As few digits as tell the same number: 13.361389338970184",
+        reason: "The same number; clients of Redis 7 compare texts",
+    },
+    Difference {
+        name: "digits of ZSCAN",
+        commands: "ZSCAN",
+        here: "A score in as few digits as tell it, as all other commands print it: -9.6",
+        redis: "17 digits while the set is small: -9.5999999999999996",
+        reason: "The same number; one set has one form, however it is kept",
+    },
+    Difference {
+        name: "zero",
+        commands: "ZUNION, ZINTER, ZUNIONSTORE and others that multiply or add scores",
+        here: "0",
+        redis: "-0, where 0 was multiplied by a negative weight",
+        reason: "Scores are sums that nodes make in any order: they have one zero",
+    },
 ];

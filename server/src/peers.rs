@@ -51,9 +51,16 @@ impl Observer for StoreObserver {
         }
     }
 
+    fn merged(&self, function: &Function, key: &[u8], was: bool) {
+        if let Some(node) = self.0.upgrade() {
+            node.tell_merged(function, key, was);
+        }
+    }
+
     fn expired(&self, function: &Function, key: &[u8], _: Type) {
         if let Some(node) = self.0.upgrade() {
             node.key_changed(function.name(), key);
+            node.tell_expired(function, key);
         }
     }
 }

@@ -23,6 +23,10 @@ pub trait Observer: Send + Sync + Debug {
     /// somebody listens ([`Store::listen`](crate::Store::listen)), after the shard was unlocked.
     fn changed(&self, function: &Function, object: &[u8], name: &[u8], kind: Type);
 
+    /// A plain key has changed by what a peer sent; `was` says whether it was there before. Called as
+    /// [`Observer::changed`].
+    fn merged(&self, _function: &Function, _key: &[u8], _was: bool) {}
+
     /// A key has expired, as this node sees it. Called once for each deadline, after the shard was
     /// unlocked.
     fn expired(&self, _function: &Function, _key: &[u8], _kind: Type) {}
@@ -231,6 +235,14 @@ impl Function {
     pub(crate) fn tell_changed(&self, object: &[u8], name: &[u8], kind: Type) {
         if let Some(observer) = self.hooks.observer.get() {
             observer.changed(self, object, name, kind);
+        }
+    }
+
+    /// Tells the observer that a plain key has changed by what a peer sent. To be called without a lock of a
+    /// shard.
+    pub(crate) fn tell_merged(&self, key: &[u8], was: bool) {
+        if let Some(observer) = self.hooks.observer.get() {
+            observer.merged(self, key, was);
         }
     }
 

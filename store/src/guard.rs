@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::deadlines::Due;
 use crate::function::Function;
+use crate::heard;
 use crate::joining::LOCAL;
 use crate::mint::Mint;
 use crate::object::{Object, WrongType};
@@ -50,6 +51,9 @@ impl<'a> Changes<'a> {
     #[cold]
     fn keep(&mut self, object: &[u8], name: &[u8], kind: Type) {
         self.all.get_or_insert_default().push((object.into(), name.into(), kind));
+        if kind.is_plain() {
+            heard::note(self.function.name(), object);
+        }
     }
 
     /// Moves here what `guard` has noted.

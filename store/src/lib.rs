@@ -18,7 +18,7 @@
 //! store                                   all functions of a node
 //! replica, retire, held, expiry           a function among others; several shards at once
 //! plain                                   plain keys: what is there at a moment
-//! guard, mint                             what is done under a shard's lock
+//! guard, heard, mint                      what is done under a shard's lock
 //! function                                shards, sequence, causal context
 //! shard                                   objects, and what of them has changed
 //! durable/{writes, records}, joining      bytes of records; what replication keeps
@@ -31,6 +31,7 @@ mod durable;
 mod expiry;
 mod function;
 mod guard;
+mod heard;
 mod held;
 mod joining;
 pub mod journal;
@@ -51,6 +52,7 @@ pub use durable::{Recovery, check, recover, repair};
 pub use expiry::Expired;
 pub use function::{Function, Observer};
 pub use guard::ShardGuard;
+pub use heard::{HeardKey, Hearing};
 pub use held::Held;
 pub use joining::{Refused, Retirement, Vector};
 pub use mint::Mint;

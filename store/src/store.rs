@@ -81,6 +81,12 @@ impl Store {
         self.hooks.listen(listened);
     }
 
+    /// Whether somebody listens.
+    #[must_use]
+    pub fn is_listened_to(&self) -> bool {
+        self.hooks.listened()
+    }
+
     /// The journal; none if the store is in memory alone.
     #[must_use]
     pub fn journal(&self) -> Option<&Journal> {

@@ -8,7 +8,7 @@ use miso_tests::{Node, Resp};
 fn same(lines: &str) {
     for resp in Resp::BOTH {
         let miso = Node::start();
-        let redis = Node::redis(&["--databases", "1"]);
+        let redis = Node::redis(&[]);
         let (mut ours, mut theirs) = (miso.wire(), redis.wire());
         if resp == Resp::V3 {
             ours.ask("HELLO 3");

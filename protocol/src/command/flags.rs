@@ -179,6 +179,8 @@ bits! {
         /// Only its subcommands can be run; set for a parent whose subcommands the table is given
         /// beside the row. See [`Table::with_subcommands`](super::Table::with_subcommands).
         PARENT = 24 "",
+        /// Reaches other databases than its connection's: EXEC holds them, too.
+        DATABASES = 25 "",
     }
 }
 

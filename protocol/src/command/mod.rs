@@ -58,7 +58,7 @@ mod walk;
 pub use arg::{Access, Arg, ArgKind, NAME, OBJECT, Secret};
 pub use flags::{Categories, Flags, Group, KeyFlags};
 pub use keys::{Begin, Find, Key, KeySpec, Keys, Spec};
-pub use merging::Merging;
+pub use merging::{Deciding, Merging, Until};
 pub use row::Row;
 pub use table::Table;
 

@@ -2,7 +2,8 @@
 
 use super::arg::{Access, Arg};
 use super::flags::{Categories, Flags, Group};
-use super::merging::Merging;
+use super::merging::{Deciding, Merging};
+use crate::request::Args;
 
 /// All there is to know of a command, but for what it does.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,8 @@ pub struct Row {
     pub merging: Option<Merging>,
     /// More about how it merges, where that needs saying: `the sum, always exact`.
     pub merge_note: &'static str,
+    /// Options with which it decides here although it merges otherwise.
+    pub deciding: Option<Deciding>,
     /// What it does, in a sentence without its stop.
     pub summary: &'static str,
     /// What it answers.
@@ -50,11 +53,19 @@ impl Row {
         complexity: "O(1)",
         merging: None,
         merge_note: "",
+        deciding: None,
         summary: "",
         reply: "",
         example: &[],
         is_subcommand: false,
     };
+
+    /// Whether a command of these words decides here: see [`Merging::DecidesHere`].
+    #[must_use]
+    pub fn decides(&self, args: Args<'_>) -> bool {
+        self.merging() == Merging::DecidesHere
+            || self.deciding.is_some_and(|with| with.is_met(args))
+    }
 
     /// Redis's arity: how many words, the name counted; negative if that is the least.
     #[must_use]

@@ -412,7 +412,7 @@ fn told_of(functions: &BTreeMap<Bytes, Vec<Bytes>>) -> Vec<FunctionRecord> {
         room = room.checked_sub(bytes)?;
         Some(())
     };
-    let named = functions.iter().filter(|(function, _)| names::is_name(function));
+    let named = functions.iter().filter(|(function, _)| names::check_stored(function).is_ok());
     let mut told = Vec::new();
     for (function, replicas) in named.take(FUNCTIONS_MAX) {
         if fits(function.len() + RECORD_OVERHEAD).is_some() {

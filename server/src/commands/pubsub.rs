@@ -10,6 +10,7 @@ use super::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
+use crate::node::pubsub::Audience;
 use crate::node::subscriptions::ChannelKind;
 
 const FLAGS: Flags = Flags::PUBSUB.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
@@ -234,7 +235,7 @@ fn publish(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<()
     let node = Arc::clone(cx.node);
     let got = match kind {
         ChannelKind::Shard => node.pubsub.publish_sharded(&args[1], &args[2], &node.settings),
-        _ => node.pubsub.publish(&args[1], &args[2], None, &node.settings),
+        _ => node.pubsub.publish(&args[1], &args[2], Audience::All, &node.settings),
     };
     cx.reply.integer(got as i64);
     Ok(())

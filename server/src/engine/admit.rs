@@ -123,7 +123,7 @@ fn check_beginning(node: &Node, session: &Session, found: &Resolved) -> Result<(
     if !session.names_function && node.settings.require_function() {
         return Err(CommandError::FunctionRequired);
     }
-    check_room(node, &session.function_name)
+    check_room(node, session.function_name())
 }
 
 /// Checks that a function is here, or that there is room for one more.
@@ -131,11 +131,10 @@ fn check_beginning(node: &Node, session: &Session, found: &Resolved) -> Result<(
 /// # Errors
 /// If it is new and there are `max-functions` already.
 pub(crate) fn check_room(node: &Node, function: &[u8]) -> Result<(), CommandError> {
-    let max = node.settings.max_functions();
-    if node.store.count() < max || node.store.find(function).is_some() {
+    if node.has_room(function) {
         return Ok(());
     }
-    Err(CommandError::TooManyFunctions(max.to_string().into()))
+    Err(CommandError::TooManyFunctions(node.settings.max_functions().to_string().into()))
 }
 
 /// Refuses a command that takes memory while `maxmemory` is exceeded. Within MULTI that is each command

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use miso_protocol::command::Flags;
 use miso_protocol::request::Args;
 
+use crate::engine::command::Handler;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
+use crate::engine::events;
 use crate::engine::find::Resolved;
 use crate::engine::wait::After;
 use crate::node::Node;
@@ -47,8 +49,47 @@ impl Batch {
     }
 }
 
-/// Shows a command to the clients that monitor, and notes what it reads for those that cache. One relaxed
-/// load while there is none.
+/// Runs a command, and shows it to the clients that monitor, that cache what they read, and that listen to
+/// keyspace events. One relaxed load more than [`call`] while there is none.
+#[inline]
+pub(super) fn call_shown(
+    cx: &mut Context<'_>,
+    found: &Resolved,
+    args: Args<'_>,
+    batch: &mut Batch,
+    run: Handler,
+) {
+    if !cx.node.monitors.is_tapped() {
+        return call(cx, found, args, batch, run);
+    }
+    if let Err(error) = check_decision(cx.node, found, args) {
+        return call(cx, found, args, batch, |_, _| Err(error));
+    }
+    track(cx.node, &cx.session.client, found, args);
+    monitor(cx.node, &cx.session.client, found, args);
+    events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+}
+
+/// Notes what a command is about to read, for the clients that cache.
+pub(super) fn track(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
+    if node.monitors.tracked() {
+        node.tracking.before(client, found.leaf(), args, (&node.clients, &node.settings));
+    }
+}
+
+/// Refuses a command that decides here, if `local-decisions` says so.
+pub(super) fn check_decision(
+    node: &Node,
+    found: &Resolved,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    if node.monitors.refuses_decisions() && found.leaf().decides(args) {
+        return Err(CommandError::DecidesHere(found.name().into()));
+    }
+    Ok(())
+}
+
+/// Shows a command to the clients that monitor. One relaxed load while there is none.
 #[inline]
 pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
     if node.monitors.any() {
@@ -58,11 +99,8 @@ pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args
 
 #[cold]
 fn show(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
-    if node.monitors.tracked() {
-        node.tracking.before(client, found.leaf(), args, (&node.clients, &node.settings));
-    }
     let flags = found.leaf().flags;
-    if node.monitors.monitored() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
+    if !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
         node.monitors.tell(client, args, &found.secrets(args), &node.settings);
     }
 }

@@ -128,7 +128,7 @@ errors! {
         "A count of random elements is the least 64-bit integer", "Send a smaller count";
     OutOfInt = "ERR",
         "value is out of range, value must between -2147483648 and 2147483647",
-        "COPY's database does not fit 32 bits", "There is one database: leave DB out, or say 0";
+        "The number of a database does not fit 32 bits", "Send a number below the setting databases";
     NotPositive = "ERR", "value is out of range, must be positive",
         "A count is negative", "Send 0 or more";
     NotZeroOrOne = "ERR", "value is out of range, value must between 0 and 1",
@@ -374,7 +374,20 @@ errors! {
     HelloSyntax(option) = "ERR", "Syntax error in HELLO option '{}'",
         "HELLO has an unknown option", "Use AUTH and SETNAME";
     InvalidIndex = "ERR", "DB index is out of range",
-        "SELECT of another database than 0: there is one", "Use functions in place of databases";
+        "There is no database of this number", "Raise the setting databases, or use a function in its place";
+    BitopSources(name) = "ERR", "BITOP {} must be called with at least two source keys.",
+        "BITOP DIFF, DIFF1 or ANDOR of one key", "Send two source keys or more";
+    SortStore = "ERR", "'sort' with STORE is not served: its result is a list, and lists are not served yet",
+        "SORT .. STORE", "Leave STORE out, and keep what is answered with ZADD or SADD";
+    SortNumber = "ERR", "One or more scores can't be converted into double",
+        "SORT without ALPHA of what is no number", "Say ALPHA, or BY a key that holds a number";
+    SortDenied(option) = "ERR", "{} option of SORT denied due to insufficient ACL permissions",
+        "SORT with BY or GET by a user who may not read all keys", "Give the user the right to read all keys: %R~*";
+    DecidesHere(name) = "ERR", "'{}' is refused by local-decisions: what it does follows from what this node alone knows; see docs/compatibility.md",
+        "A command, or an option such as NX, that decides here while local-decisions is refuse",
+        "Use a command that merges, or set local-decisions allow";
+    CopyInMulti = "ERR", "COPY to another database is not served within MULTI",
+        "COPY .. DB n within a transaction", "Send it before MULTI or after EXEC";
     NoCluster = "ERR", "This instance has cluster support disabled",
         "A command of Redis Cluster", "Use a client without cluster mode; MISO.NODES lists the nodes";
     SubscribedOnly(command) = "ERR",

@@ -1,23 +1,29 @@
 //! EXEC: runs what a transaction has queued, with nothing in between.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use miso_protocol::command::Access;
+use miso_protocol::command::{Access, KeyFlags};
 use miso_protocol::reply::Reply;
 use miso_store::{Function, Held};
 
 use crate::engine::admit::check;
-use crate::engine::call::{Batch, call, monitor};
+use crate::engine::call::{Batch, call_shown};
 use crate::engine::command::Handlers;
 use crate::engine::context::Context;
+use crate::engine::error::CommandError;
 use crate::engine::session::{Queued, Transaction};
+use crate::engine::spans;
 use crate::engine::wait::{After, Answering, Wait};
 
 /// Runs the queued commands, and writes their replies as an array, or nil if a watched object has
 /// changed.
-pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
-    let Some(transaction) = cx.session.take_transaction() else { return };
+///
+/// # Errors
+/// If it reaches a database that cannot begin here, or deletes in one that pauses deletes.
+pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) -> Result<(), CommandError> {
+    let Some(transaction) = cx.session.take_transaction() else { return Ok(()) };
     cx.after = After::Continue;
     if transaction.queued.is_empty() {
         let dirty = cx.session.dirty.load(Ordering::Acquire);
@@ -27,19 +33,39 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
         } else {
             cx.reply.array(0)
         }
-        return;
+        return Ok(());
     }
+    let ran = run(handlers, cx, &transaction);
+    cx.session.unwatch();
+    ran
+}
+
+fn run(
+    handlers: &Handlers,
+    cx: &mut Context<'_>,
+    transaction: &Transaction,
+) -> Result<(), CommandError> {
     let function = cx.function();
-    let shards = shards(&transaction, &function);
+    let (mut others, mut deleting) = (BTreeMap::new(), Vec::new());
+    if transaction.spans {
+        others = spans::reached(cx, transaction)?;
+        if transaction.resets {
+            deleting = spans::begin_deletes(others.values())?;
+        }
+    }
+    let mut current = cx.session.database();
     let node = cx.node;
     let worker = cx.worker;
     // Held from before the watch is checked until the last command has run.
-    let held = Held::shards(&function, shards);
+    let (held, beside) = if others.is_empty() {
+        (Held::shards(&function, shards(transaction, &function)), None)
+    } else {
+        let (held, beside) = spans::hold((current, &function), &others);
+        (held, Some(Box::new(beside)))
+    };
     if cx.session.dirty.load(Ordering::Acquire) {
-        drop(held);
-        cx.session.unwatch();
         cx.reply.null_array();
-        return;
+        return Ok(());
     }
     let start = cx.reply.out.len();
     cx.reply.array(transaction.queued.len());
@@ -59,9 +85,11 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
             after: After::Continue,
             worker,
             held: Some(held),
+            beside,
         };
         for queued in &transaction.queued {
             call_queued(handlers, &mut inner, queued, &mut batch);
+            spans::follow(&mut inner, &mut current);
             // A command that would wait answers at once in a transaction, as in Redis.
             match std::mem::take(&mut inner.after) {
                 After::Sleep(_, reply) => inner.reply.out.extend_from_slice(reply),
@@ -86,7 +114,8 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
         after = After::Wait(Wait::soon(assemble(made, awaited)));
     }
     cx.after = after;
-    cx.session.unwatch();
+    drop(deleting);
+    Ok(())
 }
 
 /// The shards of all objects that the queued commands are about; all shards if one of the commands
@@ -98,8 +127,13 @@ fn shards(transaction: &Transaction, function: &Function) -> Vec<usize> {
         if row.access != Access::None && !row.has_keys() {
             return (0..function.shards()).collect();
         }
-        let keys = row.keys(queued.args.as_args());
-        shards.extend(keys.map(|key| function.shard_index(key.word)));
+        for key in row.keys(queued.args.as_args()) {
+            // SORT reads keys that no word names.
+            if key.flags.has(KeyFlags::INCOMPLETE) {
+                return (0..function.shards()).collect();
+            }
+            shards.push(function.shard_index(key.word));
+        }
     }
     shards
 }
@@ -111,9 +145,8 @@ fn call_queued(handlers: &Handlers, cx: &mut Context<'_>, queued: &Queued, batch
     match check(cx.node, cx.session, found, args) {
         Ok(()) => {
             cx.reply.resp = cx.session.resp;
-            monitor(cx.node, &cx.session.client, found, args);
             let run = handlers.get(found.number, found.sub.map(|(at, _)| at));
-            call(cx, found, args, batch, run);
+            call_shown(cx, found, args, batch, run);
         }
         Err(error) => cx.reply.error(error.line()),
     }

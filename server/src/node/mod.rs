@@ -4,6 +4,7 @@
 pub(crate) mod acl;
 pub(crate) mod attempts;
 pub(crate) mod clients;
+mod events;
 pub(crate) mod latency;
 pub(crate) mod monitor;
 pub(crate) mod pubsub;
@@ -20,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use miso_protocol::command::Table;
+use miso_protocol::names;
 use miso_replication::shell::Handle;
 use miso_store::Store;
 use miso_store::crdt::Type;
@@ -36,7 +38,7 @@ use attempts::Attempts;
 use clients::{Client, Clients};
 use latency::Latency;
 use monitor::Monitors;
-use pubsub::PubSub;
+use pubsub::{Audience, PubSub};
 use registry::Registry;
 use saving::Saving;
 use slowlog::SlowLog;
@@ -88,6 +90,9 @@ impl Node {
         let acl = Acl::new(&table, settings.requirepass().as_bytes());
         let stats = Stats::new(&table);
         let store = Arc::new(store);
+        let monitors = Monitors::default();
+        monitors.set_events(settings.notify().any());
+        monitors.set_refusing(settings.refuses_decisions());
         Node {
             pubsub: PubSub::new(Arc::clone(&store)),
             store,
@@ -100,7 +105,7 @@ impl Node {
             attempts: Attempts::default(),
             clients: Clients::default(),
             registry: Arc::default(),
-            monitors: Monitors::default(),
+            monitors,
             tracking: Tracking::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),
@@ -134,6 +139,11 @@ impl Node {
         client.line(self.uptime_ms(), &command)
     }
 
+    /// Whether a function is here, or there is room for one more.
+    pub(crate) fn has_room(&self, function: &[u8]) -> bool {
+        self.store.count() < self.settings.max_functions() || self.store.find(function).is_some()
+    }
+
     /// Milliseconds since the start.
     pub(crate) fn uptime_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
@@ -151,13 +161,15 @@ impl Node {
         self.key_changed(function, object);
         let channel = [CHANGES, function, b":", object].concat();
         let message = [name, b" ", kind.name().as_bytes()].concat();
-        self.pubsub.publish(&channel, &message, Some(function), &self.settings);
+        self.pubsub.publish(&channel, &message, Audience::MayHearOf(function), &self.settings);
     }
 
-    /// Tells the clients that may have cached a key that it has changed, or expired.
+    /// Tells the clients that may have cached a key that it has changed, or expired. As in Redis they are not
+    /// told of which database it is.
     pub(crate) fn key_changed(&self, function: &[u8], key: &[u8]) {
         if self.monitors.tracked() {
-            self.tracking.changed(function, key, (&self.clients, &self.settings));
+            let (owner, _) = names::split_database(function);
+            self.tracking.changed(owner, key, (&self.clients, &self.settings));
         }
     }
 

@@ -17,6 +17,27 @@ type Listeners = BTreeMap<u64, Arc<Client>>;
 
 type Table = HashMap<Box<[u8]>, Listeners>;
 
+/// Which subscribers a message is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Audience<'a> {
+    /// All.
+    All,
+    /// Those whose user is not bound to another function than this one.
+    MayHearOf(&'a [u8]),
+    /// Those that speak for this function.
+    Clients(&'a [u8]),
+}
+
+impl Audience<'_> {
+    fn has(self, client: &Client) -> bool {
+        match self {
+            Audience::All => true,
+            Audience::MayHearOf(function) => client.may_hear_of(function),
+            Audience::Clients(owner) => *client.about.lock().function == *owner,
+        }
+    }
+}
+
 /// All subscriptions of this node.
 #[derive(Debug)]
 pub(crate) struct PubSub {
@@ -47,6 +68,11 @@ impl PubSub {
         self.change(ChannelKind::Channel, |_| {});
     }
 
+    /// Whether any client is subscribed to a channel or a pattern.
+    pub(crate) fn is_listened_to(&self) -> bool {
+        self.store.is_listened_to()
+    }
+
     pub(crate) fn subscribe(&self, kind: ChannelKind, channel: &[u8], client: &Arc<Client>) {
         self.change(kind, |table| {
             table.entry(Box::from(channel)).or_default().insert(client.id, Arc::clone(client));
@@ -65,19 +91,19 @@ impl PubSub {
     }
 
     /// Sends `message` to all subscribers of `channel`, and of patterns that match it. Returns to how
-    /// many. What tells of a change in `function` is not sent to users who are bound to another one.
+    /// many.
     pub(crate) fn publish(
         &self,
         channel: &[u8],
         message: &[u8],
-        function: Option<&[u8]>,
+        to: Audience<'_>,
         settings: &Settings,
     ) -> usize {
         let tables = self.tables.read();
         let limit = settings.output_limit(true);
         let mut got = 0;
         let mut send = |client: &Client, parts: &[&[u8]]| {
-            if function.is_none_or(|function| client.may_hear_of(function)) {
+            if to.has(client) {
                 got += 1;
                 client.send(&push(client, parts), limit);
             }

@@ -43,7 +43,7 @@ impl Function {
         let mut gone = Changes::new();
         let known = self.known();
         let listened = self.hooks.listened();
-        let mut heard: Vec<(usize, Type)> = Vec::new();
+        let mut heard: Vec<(usize, Type, bool)> = Vec::new();
         let mut by_shard: Vec<(usize, u64, usize)> = (0..)
             .zip(&changes)
             .map(|(at, change)| {
@@ -79,6 +79,7 @@ impl Function {
                 let (object, name) = (&*change.object, &*change.name);
                 let seen = (&*known, self.seq());
                 let counted = (&mut objects, &mut deadlines);
+                let was = listened && shard.shown(*hash, object, self.now()).is_some();
                 let changed = shard.join(counted, seen, *hash, change, claim);
                 if let Some(removed) =
                     shard.note_removals((&known, self.seq()), event, object, name, &change.delta)
@@ -89,7 +90,7 @@ impl Function {
                     joined.changed += 1;
                     shard.changed(object);
                     if listened {
-                        heard.push((*at, change.delta.kind()));
+                        heard.push((*at, change.delta.kind(), was));
                     }
                 }
             }
@@ -99,8 +100,12 @@ impl Function {
             // All at once: others that join want to count, too.
             self.count_objects(objects);
         }
-        for (at, kind) in heard {
-            self.tell_changed(&changes[at].object, &changes[at].name, kind);
+        for (at, kind, was) in heard {
+            let change = &changes[at];
+            self.tell_changed(&change.object, &change.name, kind);
+            if kind.is_plain() {
+                self.tell_merged(&change.object, was);
+            }
         }
         (joined, gone)
     }

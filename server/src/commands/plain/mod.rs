@@ -38,6 +38,7 @@ pub(super) mod lcs;
 pub(super) mod refused;
 pub(super) mod set;
 pub(super) mod set_ops;
+pub(super) mod sort;
 pub(super) mod string;
 pub(super) mod string_many;
 pub(super) mod string_parts;
@@ -76,5 +77,6 @@ pub(super) const GROUPS: &[&[Command]] = &[
     geo::PLACES,
     geo_search::SEARCHES,
     hll::HYPERLOGLOGS,
+    sort::SORTS,
     refused::REFUSED,
 ];

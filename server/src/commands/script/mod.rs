@@ -115,6 +115,7 @@ fn run_held(
         after: After::Continue,
         worker: cx.worker,
         held: Some(held),
+        beside: None,
     };
     (script.run)(&mut Caller { cx: &mut inner }, words)
 }

@@ -1,21 +1,31 @@
 //! Keyspace and Miso: objects, functions, and the other nodes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use miso_protocol::names;
 use miso_replication::Liveness;
 
 use super::parts::{Kind, Reading, Row, Unit, Value, column, counter, gauge, label, only};
 use crate::observe::row::{Family, Thing};
 
-fn objects(r: &Reading<'_>) -> u64 {
-    r.node.store.functions().iter().map(|function| function.object_count() as u64).sum()
+/// The keys of each database that has any, in all functions: its number, keys, and keys with a deadline.
+fn keyspace(r: &Reading<'_>) -> Vec<(Vec<u8>, Vec<Value>)> {
+    let mut all = BTreeMap::<u32, (u64, u64)>::new();
+    for function in r.node.store.functions() {
+        let (keys, expires) = all.entry(names::split_database(function.name()).1).or_default();
+        *keys += function.object_count() as u64;
+        *expires += function.deadline_count() as u64;
+    }
+    let there = all.into_iter().filter(|(_, (keys, _))| *keys > 0);
+    let shown = there.map(|(database, (keys, expires))| {
+        let values = vec![Value::Count(keys), Value::Count(expires), Value::Count(0)];
+        (database.to_string().into_bytes(), values)
+    });
+    shown.collect()
 }
 
-fn deadlines(r: &Reading<'_>) -> u64 {
-    r.node.store.functions().iter().map(|function| function.deadline_count() as u64).sum()
-}
-
-/// The keyspace: there is one database.
+/// The keyspace, by database.
 pub(super) const KEYSPACE: &[Row] = &[Row::Family(Family {
     prefix: "db",
     label: "db",
@@ -36,13 +46,7 @@ pub(super) const KEYSPACE: &[Row] = &[Row::Family(Family {
         ),
         column("avg_ttl", Kind::None, "", Unit::None, "0: not measured"),
     ],
-    read: |r| match objects(r) {
-        0 => Vec::new(),
-        n => vec![(
-            b"0".to_vec(),
-            vec![Value::Count(n), Value::Count(deadlines(r)), Value::Count(0)],
-        )],
-    },
+    read: keyspace,
 })];
 
 /// What is this server's own.
