@@ -115,7 +115,8 @@ fn nobody_speaks_for_a_node_that_is_linked() {
 fn no_number_ends_a_node() {
     for secret in [None, Some(SECRET)] {
         let node = Node::with(&flags(secret));
-        node.session().run("GCOUNTER.ADD o n 1");
+        let mut session = node.session();
+        session.run("GCOUNTER.ADD o n 1");
         let own = replica(&node);
         let extreme = [1, 2, 1 << 31, 1 << 47, (1 << 48) - 1, 1 << 48, u64::MAX];
         for (round, number) in (0..).zip(extreme) {
@@ -166,13 +167,15 @@ fn no_number_ends_a_node() {
             ] {
                 let mut liar = member(&node, secret, &format!("liar-{round}"), LIAR + round);
                 let _ = liar.say(body);
-                liar.hear(Duration::from_millis(10));
+                liar.hear(Duration::from_millis(60));
             }
             node.assert_alive();
         }
-        node.session().script("GCOUNTER.ADD o n 1 => 2");
-        assert!(figure(&node, "miso_writer_conflicts") > 0);
-        assert!(node.log().lines().count() < 120, "{}", node.log());
+        session.script("GCOUNTER.ADD o n 1 => 2");
+        assert!(figure(&node, "miso_writer_conflicts") > 0, "{}", node.log());
+        let log = node.log();
+        let is_loud = |line: &&str| line.contains(" WARN ") || line.contains("ERROR");
+        assert!(log.lines().filter(is_loud).count() < 60, "{log}");
     }
 }
 
@@ -218,7 +221,8 @@ fn a_record_retires_no_node_that_is_away() {
 #[test]
 fn what_is_short_on_the_wire_takes_no_memory() {
     let node = Node::with(&[]);
-    node.session().run("GCOUNTER.ADD o n 1");
+    let mut session = node.session();
+    session.run("GCOUNTER.ADD o n 1");
     let writers = Writers::of(ReplicaId(LIAR));
     let mut changes = Changes::new();
     let mut object = vec![b'x'; 1 << 20];
@@ -242,7 +246,8 @@ fn what_is_short_on_the_wire_takes_no_memory() {
 #[test]
 fn invented_writers_keep_no_node_out() {
     let one = Node::with(&[]);
-    one.session().run("GCOUNTER.ADD o n 1");
+    let mut session = one.session();
+    session.run("GCOUNTER.ADD o n 1");
     for number in 0..8_u64 {
         let mut liar = member(&one, None, &format!("liar-{number}"), LIAR + number);
         let writers: Vec<u64> = (0..8_000).map(|id| (1 << 20) * (number + 1) + id).collect();

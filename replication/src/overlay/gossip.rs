@@ -222,7 +222,9 @@ impl Overlay {
         let has_left = self.liveness(now, &record.node) == Liveness::Left;
         let known = self.table.get(&record.node).map(|known| known.replica);
         let is_retired = record.retired && has_left;
-        self.forget_up_to(now, &record.node, record.generation, is_retired);
+        // Up to what is known of it: a record of the greatest generation must not keep out all that follow.
+        let generation = self.table.get(&record.node).map_or(0, |known| known.generation);
+        self.forget_up_to(now, &record.node, generation.min(record.generation), is_retired);
         let is_its_own = known.is_none_or(|known| known == record.replica);
         if !record.retired || !is_its_own || !self.table.is_gone(&record.node, record.generation) {
             return;

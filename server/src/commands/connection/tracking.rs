@@ -50,11 +50,11 @@ fn options(cx: &Context<'_>, args: Args<'_>) -> Result<Options, CommandError> {
 fn add_prefixes(new: &mut Vec<Box<[u8]>>, before: &[Box<[u8]>]) -> Result<(), CommandError> {
     let mut all: Vec<Box<[u8]>> = before.to_vec();
     for prefix in new.drain(..) {
-        let overlaps = |other: &&Box<[u8]>| {
-            **other != prefix && (other.starts_with(&prefix) || prefix.starts_with(other))
+        let overlaps = |other: &&[u8]| {
+            *other != &*prefix && (other.starts_with(&prefix) || prefix.starts_with(other))
         };
-        if let Some(other) = all.iter().find(overlaps) {
-            return Err(CommandError::PrefixOverlaps((&*prefix).into(), (&**other).into()));
+        if let Some(other) = all.iter().map(|other| &**other).find(overlaps) {
+            return Err(CommandError::PrefixOverlaps((&*prefix).into(), other.into()));
         }
         if !all.contains(&prefix) {
             all.push(prefix);
