@@ -47,6 +47,13 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "A HyperLogLog merges register by register; a string that anything may write into could not",
     },
     Difference {
+        name: "no places",
+        commands: "GEOSEARCH, GEORADIUS and others, on a sorted set with scores that GEOADD has not made",
+        here: "Takes each score for a place as well as it can",
+        redis: "The same in another way",
+        reason: "An infinity or a fraction is no place; what it is taken for is undefined",
+    },
+    Difference {
         name: "digits of places",
         commands: "GEOPOS, GEOSEARCH and GEORADIUS with WITHCOORD",
         here: "Coordinates with 17 digits after the point, as in Redis 7: 13.36138933897018433",
@@ -59,6 +66,13 @@ pub const DIFFERENCES: &[Difference] = &[
         here: "A score in as few digits as tell it, as all other commands print it: -9.6",
         redis: "17 digits while the set is small: -9.5999999999999996",
         reason: "The same number; one set has one form, however it is kept",
+    },
+    Difference {
+        name: "names",
+        commands: "ZRANGEBYLEX, ZLEXCOUNT, ZREMRANGEBYLEX, ZRANGE BYLEX, where scores differ",
+        here: "The members from the first that is within to the last",
+        redis: "Other members: it is undefined",
+        reason: "Ranges by name are for members of one score",
     },
     Difference {
         name: "zero",

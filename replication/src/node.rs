@@ -136,6 +136,7 @@ pub struct Node {
     overlay: Overlay,
     replicator: Replicator,
     copies: Copies,
+    store: Arc<Store>,
     /// What the server says that runs here.
     functions: BTreeMap<Bytes, Vec<Bytes>>,
     leaving: Option<AskId>,
@@ -155,7 +156,8 @@ impl Node {
         Self {
             overlay: Overlay::new(config.overlay),
             replicator: Replicator::new(Arc::clone(&store), config.replicator),
-            copies: Copies::new(config.copies, own, store),
+            copies: Copies::new(config.copies, own, Arc::clone(&store)),
+            store,
             functions: BTreeMap::new(),
             leaving: None,
             moving: None,
@@ -372,6 +374,7 @@ impl Node {
         while let Some(event) = self.overlay.event() {
             match event {
                 Event::Up(peer, link) => {
+                    self.store.set_clock_lead(self.overlay.clock_lead());
                     self.replicator.peer_up(now, peer, link, out);
                     if let Some((name, _)) = self.overlay.others().find(|(_, id)| *id == peer) {
                         self.copies.up(now, peer, name);

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use miso_crdt::{Context, Dot, Type, Writer, Writers};
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex};
 
 use crate::config::{Config, HybridClock};
 use crate::durable::records;
 use crate::joining::{Joining, LOCAL};
 use crate::journal::Journal;
 use crate::shard::Shard;
+use crate::shard::lazy::Shards;
 
 /// What the rest of a node hears from its store.
 pub trait Observer: Send + Sync + Debug {
@@ -90,7 +91,7 @@ pub struct Function {
     name: Box<[u8]>,
     /// What the journal's records of what is done here begin with.
     writes_head: Box<[u8]>,
-    pub(crate) shards: Box<[Mutex<Shard>]>,
+    pub(crate) shards: Shards,
     /// The number of the local writer's newest event. One sequence for all CRDTs of the function,
     /// so that a vector says all that a node knows of it.
     seq: CachePadded<AtomicU64>,
@@ -125,13 +126,12 @@ impl Function {
     ) -> Arc<Function> {
         assert!(config.shards.is_power_of_two() && config.shards <= 64, "shards: 1, 2, 4 … 64");
         let writers = Writers::of(config.replica);
-        let shared = Arc::new(writers.clone());
-        let shard = || Mutex::new(Shard::new(Arc::clone(&shared)));
+        let shards = Shards::new(config.shards, Arc::new(writers.clone()));
         let function = Arc::new_cyclic(|me| Function {
             me: Weak::clone(me),
             name: Box::from(name),
             writes_head: records::writes_head(name, config.replica),
-            shards: (0..config.shards).map(|_| shard()).collect(),
+            shards,
             seq: CachePadded(AtomicU64::new(0)),
             objects: CachePadded(AtomicUsize::new(0)),
             clock,
@@ -205,6 +205,11 @@ impl Function {
         self.clock.tick()
     }
 
+    /// By how many milliseconds this node's clock is ahead of those of all other nodes.
+    pub(crate) fn clock_lead(&self) -> u64 {
+        self.clock.lead()
+    }
+
     /// All that is known here of the function.
     #[must_use]
     pub fn context(&self) -> Context {
@@ -236,6 +241,12 @@ impl Function {
         if let Some(observer) = self.hooks.observer.get() {
             observer.changed(self, object, name, kind);
         }
+    }
+
+    /// Locks a shard, without what a [`ShardGuard`](crate::ShardGuard) does for commands.
+    #[inline]
+    pub(crate) fn shard(&self, which: usize) -> MappedMutexGuard<'_, Shard> {
+        self.shards.lock(which, || self.seq())
     }
 
     /// Tells the observer that a plain key has changed by what a peer sent. To be called without a lock of a
@@ -286,7 +297,9 @@ impl Function {
     /// [`Table::prefetch_bucket`]: miso_crdt::Table::prefetch_bucket
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
-        self.shards[self.shard_of(hash)].lock().objects.prefetch_bucket(hash);
+        if let Some(shard) = self.shards.made(self.shard_of(hash)) {
+            shard.objects.prefetch_bucket(hash);
+        }
     }
 
     /// The second step; see [`Table::prefetch_key`].
@@ -294,16 +307,20 @@ impl Function {
     /// [`Table::prefetch_key`]: miso_crdt::Table::prefetch_key
     #[inline]
     pub fn prefetch_object(&self, hash: u64) {
-        self.shards[self.shard_of(hash)].lock().objects.prefetch_key(hash);
+        if let Some(shard) = self.shards.made(self.shard_of(hash)) {
+            shard.objects.prefetch_key(hash);
+        }
     }
 
     /// Sets `flag` when `object` next changes.
     pub fn watch(&self, object: &[u8], flag: &Arc<AtomicBool>) {
-        self.shards[self.shard_index(object)].lock().watch(object, flag);
+        self.shard(self.shard_index(object)).watch(object, flag);
     }
 
     /// Takes back [`Function::watch`].
     pub fn unwatch(&self, object: &[u8], flag: &Arc<AtomicBool>) {
-        self.shards[self.shard_index(object)].lock().unwatch(object, flag);
+        if let Some(mut shard) = self.shards.made(self.shard_index(object)) {
+            shard.unwatch(object, flag);
+        }
     }
 }

@@ -109,6 +109,12 @@ impl Store {
         all
     }
 
+    /// Says by how many milliseconds this node's clock is ahead of those of all other nodes that are known. What has
+    /// expired by it alone is left to them: its memory is taken back that much later.
+    pub fn set_clock_lead(&self, lead: u64) {
+        self.clock.set_lead(lead);
+    }
+
     /// Looks after keys that have expired, in all functions: see [`Function::expire`]. To be called a
     /// few times a second.
     pub fn expire(&self) -> Expired {

@@ -220,3 +220,32 @@ fn stock_tools_choose_a_database() {
     let mut s = Session::open(&url, Resp::V3).expect("it connects");
     s.script("GET k => \"v\"");
 }
+
+#[test]
+fn channels_belong_to_the_function_and_not_to_a_database() {
+    let node = Node::start();
+    let (mut own, mut foreign) = (node.wire(), node.wire());
+    own.ask("SELECT 3");
+    foreign.ask("AUTH shop x");
+    for wire in [&mut own, &mut foreign] {
+        assert!(!wire.ask("SUBSCRIBE news").is_error());
+        wire.ask("PSUBSCRIBE n*");
+        wire.ask("SSUBSCRIBE shard");
+    }
+    let mut s = node.session();
+    s.script(
+        "PUBSUB NUMSUB news => [\"news\", 1]\nPUBSUB NUMPAT => 1\nPUBSUB CHANNELS => [\"news\"]\n\
+         PUBLISH news first => 2\nSPUBLISH shard second => 1",
+    );
+    node.session_of("other", Resp::V2).script(
+        "PUBLISH news x => 0\nPUBSUB CHANNELS => []\nPUBSUB NUMPAT => 0\nPUBSUB SHARDNUMSUB shard => [\"shard\", 0]",
+    );
+    node.session_of("shop", Resp::V2).script("PUBLISH news theirs => 2");
+    for (wire, text) in [(&mut own, "first"), (&mut foreign, "theirs")] {
+        for _ in 0..2 {
+            let heard = wire.read().expect("a message").to_string();
+            assert!(heard.contains(text), "{heard}");
+        }
+    }
+    assert!(own.read().expect("a message").to_string().contains("second"));
+}

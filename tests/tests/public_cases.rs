@@ -1,9 +1,23 @@
 //! What went wrong with counters, deadlines and collections in other systems, as their users and auditors told it in
 //! public, played on real nodes.
 
-use miso_tests::{Cluster, Frame, Session, Way, agree, all_say, wait_until};
+use miso_tests::{Cluster, Frame, Node, Session, Way, agree, all_say, wait_until};
 use redis::Value;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The library that gives a process another time.
+fn faketime() -> String {
+    let found = [
+        "/usr/lib/x86_64-linux-gnu/faketime",
+        "/usr/lib/aarch64-linux-gnu/faketime",
+        "/usr/local/lib/faketime",
+    ]
+    .map(|directory| format!("{directory}/libfaketimeMT.so.1"))
+    .into_iter()
+    .find(|path| Path::new(path).exists());
+    found.expect("libfaketime, which `cargo xtask test` installs")
+}
 
 /// Runs on each of two nodes while they cannot hear each other.
 fn apart(cluster: &Cluster, s: &mut [Session], first: &str, second: &str) {
@@ -182,6 +196,29 @@ fn audit_a_slow_peer_gets_100_000_writes_at_full_speed() {
     };
     agree("the counts", &mut s, sum, |sum| sum == (0..50_000i64).sum::<i64>().to_string());
     cluster.net().heal();
+}
+
+/// The audit: clocks are not checked. Here a node whose clock is ten years ahead sees keys expire by it, but takes
+/// nothing that the others still see.
+#[test]
+fn audit_a_clock_years_ahead_does_not_end_the_keys_of_others() {
+    let honest = Node::with(&["--data-dir", "none"]);
+    let port = honest.session().run("CONFIG GET peer-port").field("peer-port").expect("a port");
+    let seed = format!("127.0.0.1:{}", port.text());
+    let ahead = Node::with_environment(
+        &["--data-dir", "none", "--join", &seed],
+        &[("LD_PRELOAD", &faketime()), ("FAKETIME", "+10y"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")],
+    );
+    let mut s = [honest.session(), ahead.session()];
+    s[0].script("SET k v EX 100000 => OK\nHSET h f v => 1\nEXPIRE h 100000 => 1\nSET last 1 => OK");
+    all_say(&mut s, "GET last", "\"1\"");
+    s[1].script("GET k => nil\nEXISTS k h => 0");
+    // Memory is taken back two to five seconds after a deadline.
+    let end = Instant::now() + Duration::from_secs(7);
+    while Instant::now() < end {
+        s[0].script("GET k => \"v\"\nHGET h f => \"v\"");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// A hosted multi-region service has no deadlines at all.

@@ -307,6 +307,13 @@ impl Overlay {
         true
     }
 
+    /// By how many milliseconds this node's clock is ahead of those of all others that have said theirs; 0 if one
+    /// is not late against it, or none is known.
+    pub(crate) fn clock_lead(&self) -> u64 {
+        let drifts = self.nodes.values().filter_map(|node| node.drift_ms);
+        drifts.map(|drift| drift.min(0).unsigned_abs()).min().unwrap_or(0)
+    }
+
     /// By how many milliseconds a peer's clock is ahead of this node's; none if it does not say.
     fn drift(&self, now: Time, clock: u64) -> Option<i64> {
         let here = self.clock(now);

@@ -1,6 +1,7 @@
 // What applications do with hashes and sorted sets: carts, leaderboards, sessions as Spring keeps them.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { twoNodes, until } from "./nodes.js";
 
@@ -88,4 +89,18 @@ test("databases: a client that chooses one by its options or its URL finds it on
   assert.equal(await (await nodes.client(1)).get("k"), null);
   await right.select(0);
   assert.equal(await right.get("k"), null);
+});
+
+test("databases: ioredis, and a transaction that chooses one", async (t) => {
+  const nodes = await twoNodes(t);
+  const clients = [new Redis(nodes.url(0), { db: 2 }), new Redis(`${nodes.url(1)}/2`), new Redis(nodes.url(1))];
+  t.after(() => clients.forEach((client) => client.disconnect()));
+  const [left, right, other] = clients;
+  await left.set("k", "two");
+  await until(async () => (await right.get("k")) === "two", "the key in the other node's database");
+  assert.equal(await other.get("k"), null);
+  const replies = await right.multi().select(3).set("k", "three").get("k").exec();
+  assert.deepEqual(replies.map(([, reply]) => reply), ["OK", "OK", "three"]);
+  await left.select(3);
+  await until(async () => (await left.get("k")) === "three", "what the transaction wrote");
 });

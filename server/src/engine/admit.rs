@@ -50,11 +50,16 @@ pub(super) fn admit(
     write: bool,
     args: Args<'_>,
 ) -> Admission {
-    let checked = check(node, session, found, args)
-        .and_then(|()| check_function(node, session, found))
-        .and_then(|()| check_memory(node, session, found))
-        .and_then(|()| check_disk(node, session, found));
-    if let Err(error) = checked {
+    if let Err(error) = check(node, session, found, args) {
+        return Admission::Refuse(error);
+    }
+    if let Err(error) = check_function(node, session, found) {
+        return Admission::Refuse(error);
+    }
+    if let Err(error) = check_memory(node, session, found) {
+        return Admission::Refuse(error);
+    }
+    if let Err(error) = check_disk(node, session, found) {
         return Admission::Refuse(error);
     }
     let flags = found.leaf().flags;
@@ -84,6 +89,7 @@ pub(super) fn admit(
 }
 
 /// Checks authentication, ACL rules and the subscribed state.
+#[inline]
 pub(crate) fn check(
     node: &Node,
     session: &Session,
@@ -139,11 +145,17 @@ pub(crate) fn check_room(node: &Node, function: &[u8]) -> Result<(), CommandErro
 
 /// Refuses a command that takes memory while `maxmemory` is exceeded. Within MULTI that is each command
 /// that would be queued, and EXEC if one of the queued commands takes memory.
+#[inline]
 fn check_memory(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
     let max = node.settings.maxmemory();
     if max == 0 || crate::allocator::used_bytes() <= max {
         return Ok(());
     }
+    check_growth(session, found)
+}
+
+#[cold]
+fn check_growth(session: &Session, found: &Resolved) -> Result<(), CommandError> {
     let refused = match &session.transaction {
         Some(transaction) if found.is_exec() => transaction.grows,
         Some(_) => !found.leaf().flags.has(Flags::IMMEDIATE),

@@ -17,17 +17,34 @@ use crate::node::stats::Worker;
 
 /// The counts of one batch of commands. FAST commands are not timed one by one: they share the time of
 /// the batch that the others have not taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Batch {
     fast: Vec<(u16, u64)>,
     timed: Duration,
     /// Whether a command in it may have written.
     pub(crate) wrote: bool,
-    /// The most bytes that its replies may take together, set by the caller; 0: no limit.
-    pub(crate) reply_limit: usize,
+    /// The most bytes that its replies may take together.
+    reply_limit: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch { fast: Vec::new(), timed: Duration::ZERO, wrote: false, reply_limit: usize::MAX }
+    }
 }
 
 impl Batch {
+    /// Sets the most bytes that its replies may take together; 0: no limit.
+    pub(crate) fn limit_replies(&mut self, bytes: usize) {
+        self.reply_limit = if bytes == 0 { usize::MAX } else { bytes };
+    }
+
+    /// The most bytes that its replies may take together.
+    #[inline]
+    pub(super) fn reply_limit(&self) -> usize {
+        self.reply_limit
+    }
+
     fn count(&mut self, slot: u16) {
         match self.fast.iter_mut().find(|(known, _)| *known == slot) {
             Some((_, calls)) => *calls += 1,
@@ -105,6 +122,15 @@ fn show(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
     }
 }
 
+/// Replies with the error of a command, whose reply began at `start`.
+#[cold]
+fn fail(cx: &mut Context<'_>, found: &Resolved, start: usize, error: &CommandError) {
+    cx.reply.out.truncate(start);
+    cx.reply.error(error.line());
+    cx.worker.command(found.slot).failed.add(1);
+    cx.node.stats.error(error.code());
+}
+
 /// Runs a command, and counts and times it. The reply is what `run` writes, or its error.
 pub(super) fn call(
     cx: &mut Context<'_>,
@@ -126,10 +152,7 @@ pub(super) fn call(
         );
         cx.after = After::Close;
     } else if let Err(error) = result {
-        cx.reply.out.truncate(start);
-        cx.reply.error(error.line());
-        cx.worker.command(found.slot).failed.add(1);
-        cx.node.stats.error(error.code());
+        fail(cx, found, start, &error);
     }
     match began {
         None => batch.count(found.slot),

@@ -114,8 +114,7 @@ impl Engine {
         };
         worker.total.add(1);
         session.client.set_last_command(found.number, found.sub.map(|(at, _)| at));
-        let limit = if batch.reply_limit == 0 { usize::MAX } else { batch.reply_limit };
-        let reply = Reply::new(out, session.resp).limited(limit);
+        let reply = Reply::new(out, session.resp).limited(batch.reply_limit());
         let mut cx = Context {
             node,
             session,

@@ -231,11 +231,14 @@ impl Session {
 
     /// Looks its user up again if any user changed. Returns false if the user is gone: then the session
     /// is to end.
+    #[inline]
     pub(crate) fn refresh_user(&mut self) -> bool {
         let generation = self.node.acl.generation();
-        if generation == self.generation {
-            return true;
-        }
+        generation == self.generation || self.refresh_user_to(generation)
+    }
+
+    #[cold]
+    fn refresh_user_to(&mut self, generation: u64) -> bool {
         self.generation = generation;
         let user = match &self.user {
             // The default user may need no password any more.

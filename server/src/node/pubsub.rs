@@ -20,8 +20,6 @@ type Table = HashMap<Box<[u8]>, Listeners>;
 /// Which subscribers a message is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Audience<'a> {
-    /// All.
-    All,
     /// Those whose user is not bound to another function than this one.
     MayHearOf(&'a [u8]),
     /// Those that speak for this function.
@@ -31,7 +29,6 @@ pub(crate) enum Audience<'a> {
 impl Audience<'_> {
     fn has(self, client: &Client) -> bool {
         match self {
-            Audience::All => true,
             Audience::MayHearOf(function) => client.may_hear_of(function),
             Audience::Clients(owner) => *client.about.lock().function == *owner,
         }
@@ -136,32 +133,42 @@ impl PubSub {
         refused.into_values().collect()
     }
 
-    /// Sends `message` to all subscribers of a shard channel. Returns to how many.
+    /// Sends `message` to the subscribers of a shard channel. Returns to how many.
     pub(crate) fn publish_sharded(
         &self,
         channel: &[u8],
         message: &[u8],
+        to: Audience<'_>,
         settings: &Settings,
     ) -> usize {
         let tables = self.tables.read();
         let limit = settings.output_limit(true);
         let listeners = listeners(&tables, ChannelKind::Shard, channel);
+        let listeners = listeners.filter(|client| to.has(client));
         let send = |client: &Arc<Client>| {
             client.send(&push(client, &[b"smessage", channel, message]), limit);
         };
         listeners.inspect(|client| send(client)).count()
     }
 
-    /// The channels of a kind that have a subscriber and match.
-    pub(crate) fn channels(&self, kind: ChannelKind, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
-        let tables = self.tables.read();
+    /// The channels of a kind that have a subscriber in the function `owner` and match.
+    pub(crate) fn channels(
+        &self,
+        kind: ChannelKind,
+        pattern: Option<&[u8]>,
+        owner: &[u8],
+    ) -> Vec<Box<[u8]>> {
+        let (tables, to) = (self.tables.read(), Audience::Clients(owner));
         let wanted = |channel: &[u8]| pattern.is_none_or(|p| glob::matches(p, channel, false));
-        tables.of(kind).keys().filter(|channel| wanted(channel)).cloned().collect()
+        let heard = |all: &Listeners| all.values().any(|client| to.has(client));
+        let all = tables.of(kind).iter().filter(|(channel, all)| wanted(channel) && heard(all));
+        all.map(|(channel, _)| channel.clone()).collect()
     }
 
-    /// How many clients are subscribed to `channel` by its name.
-    pub(crate) fn listeners(&self, kind: ChannelKind, channel: &[u8]) -> usize {
-        listeners(&self.tables.read(), kind, channel).count()
+    /// How many clients of the function `owner` are subscribed to `channel` by its name.
+    pub(crate) fn listeners(&self, kind: ChannelKind, channel: &[u8], owner: &[u8]) -> usize {
+        let to = Audience::Clients(owner);
+        listeners(&self.tables.read(), kind, channel).filter(|client| to.has(client)).count()
     }
 
     /// How many channels, patterns and shard channels have a subscriber.

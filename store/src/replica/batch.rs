@@ -11,6 +11,7 @@ use crate::joining::{Joining, LOCAL, Refused};
 use crate::removals::Removals;
 use crate::replica::join::Joined;
 use crate::shard::join::Claim;
+use crate::shard::lazy::Place;
 
 /// A batch of the local writer's: its events `first ..= last`, and nothing else.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,12 +31,12 @@ impl Function {
     pub fn track(&self) {
         let mut joining = self.joining.lock();
         // One cut: an event is before the start in all shards, or in none.
-        let mut shards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
-        if shards.iter().all(|shard| shard.tracked) {
+        let mut places = self.shards.all();
+        if !self.shards.track(&places) {
             return;
         }
         let seq = self.seq();
-        shards.iter_mut().for_each(|shard| {
+        places.iter_mut().filter_map(|place| place.as_mut()).for_each(|shard| {
             shard.track(seq);
             // What was deleted while nobody asked was noted nowhere.
             shard.find_floors();
@@ -54,9 +55,10 @@ impl Function {
         // range would lose it for good with a batch that is lost, since the next range says nothing
         // of it. Under the locks nothing is done but to set the gathered changes aside.
         let (last, taken) = {
-            let mut shards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
+            let mut places = self.shards.all();
             let last = self.seq();
-            let taken: Vec<_> = shards.iter_mut().map(|shard| shard.cut(last)).collect();
+            let cut = |place: &mut Place<'_>| place.as_mut().map(|shard| shard.cut(last));
+            let taken: Vec<_> = places.iter_mut().map(cut).collect();
             (last, taken)
         };
         let first = joining.sent + 1;
@@ -65,11 +67,9 @@ impl Function {
         }
         let known = self.known();
         let (mut changes, mut removals) = (Changes::new(), Changes::new());
-        for (shard, taken) in self.shards.iter().zip(taken) {
-            if taken.is_empty() {
-                continue;
-            }
-            let mut shard = shard.lock();
+        for (which, taken) in taken.into_iter().enumerate() {
+            let Some(taken) = taken.filter(|taken| !taken.is_empty()) else { continue };
+            let mut shard = self.shard(which);
             shard.collect_changes(LOCAL, taken, |shard, object, name, delta| {
                 changes.push(object, name, delta);
                 if let Some(gone) =

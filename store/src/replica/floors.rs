@@ -53,8 +53,7 @@ impl Function {
                 || silent.seen(update)
                 || joining.summaries.get(&writer).is_some_and(|summary| summary.seen(reset))
         };
-        for shard in &self.shards {
-            let mut shard = shard.lock();
+        for mut shard in self.shards.each() {
             if !shard.floored.is_empty() {
                 shard.collect(applied);
             }

@@ -55,7 +55,7 @@ impl Function {
         by_shard.sort_unstable();
         let mut rest = by_shard.as_slice();
         while let Some((which, ..)) = rest.first().copied() {
-            let mut shard = self.shards[which].lock();
+            let mut shard = self.shard(which);
             let mut left = TURN;
             let mut prefetched = 0;
             let mut before: Option<&[u8]> = None;

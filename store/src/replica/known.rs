@@ -103,13 +103,13 @@ impl Function {
     /// How many values are known of beyond the vector: removals that came before what they remove.
     #[must_use]
     pub fn ahead_count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().ahead.len()).sum()
+        self.shards.each().map(|shard| shard.ahead.len()).sum()
     }
 
     /// How many counters and maps keep floors, until summaries of their writers cover them.
     #[must_use]
     pub fn floored_count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().floored.len()).sum()
+        self.shards.each().map(|shard| shard.floored.len()).sum()
     }
 
     /// Reads a message, and makes the writers that it names known to all shards.
@@ -126,8 +126,7 @@ impl Function {
     pub(crate) fn share_writers(&self, joining: &mut Joining) {
         if joining.writers.len() > joining.shared {
             joining.shared = joining.writers.len();
-            let shared = Arc::new(joining.writers.clone());
-            self.shards.iter().for_each(|shard| shard.lock().set_writers(Arc::clone(&shared)));
+            self.shards.set_writers(&Arc::new(joining.writers.clone()));
         }
     }
 

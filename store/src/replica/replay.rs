@@ -107,7 +107,7 @@ impl Function {
         joining.log.lacks(LOCAL, self.seq());
         known.vector().for_each(|(writer, seq)| joining.log.lacks(writer, seq));
         // Peers may have seen all of it.
-        self.shards.iter().for_each(|shard| shard.lock().flushed = self.seq());
+        self.shards.each().for_each(|mut shard| shard.flushed = self.seq());
         drop(joining);
         self.tidy();
         self.collect();

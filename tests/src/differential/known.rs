@@ -54,7 +54,8 @@ const KNOWN: &[Known] = &[
             ];
             let number = refused.iter().any(|end| met.ours.text.ends_with(end));
             let place = met.theirs.text.starts_with(b"ERR invalid longitude");
-            let number = number && (place || !met.theirs.is_error());
+            let other = met.theirs.text.starts_with(b"WRONGTYPE");
+            let number = number && (place || other || !met.theirs.is_error());
             number && (met.words.iter().any(sees) || met.name.ends_with("FLOAT"))
         },
     },
@@ -74,6 +75,15 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        name: "no places",
+        effect: Effect::Stays,
+        met: |met| {
+            let of_places = |word: &Vec<u8>| matches!(&word[..], b"g1" | b"g2");
+            let is_answer = !met.ours.is_error() && !met.theirs.is_error();
+            met.name.starts_with("GEO") && is_answer && !met.words.iter().any(of_places)
+        },
+    },
+    Known {
         name: "digits of places",
         effect: Effect::Passes,
         met: |met| met.name.starts_with("GEO") && numbers_alike(met.ours, met.theirs),
@@ -82,6 +92,15 @@ const KNOWN: &[Known] = &[
         name: "digits of ZSCAN",
         effect: Effect::Passes,
         met: |met| met.name == "ZSCAN" && scans_alike(met.ours, met.theirs),
+    },
+    Known {
+        name: "names",
+        effect: Effect::Stays,
+        met: |met| {
+            let by_name = met.words.iter().any(|word| word.eq_ignore_ascii_case(b"BYLEX"));
+            let is_lexical = |word: &Vec<u8>| matches!(&word[..], b"l1" | b"l2");
+            (by_name || met.name.contains("LEX")) && !met.words.iter().any(is_lexical)
+        },
     },
     Known {
         name: "zero",

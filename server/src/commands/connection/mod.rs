@@ -177,7 +177,7 @@ fn ping(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         cx.reply.bulk(message.unwrap_or_default());
     } else {
         match message {
-            None => cx.reply.simple("PONG"),
+            None => cx.reply.pong(),
             Some(message) => cx.reply.bulk(message),
         }
     }

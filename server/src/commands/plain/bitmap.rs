@@ -205,13 +205,13 @@ fn count(bytes: &[u8], (first, last): (usize, usize)) -> usize {
 }
 
 fn bitcount(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if !matches!(args.len(), 2 | 4 | 5) {
+        return Err(CommandError::Syntax);
+    }
     let mut words = Words::from(args, 2);
     let (ends, by_bit) = if words.is_empty() {
         ((0, -1), false)
     } else {
-        if args.len() == 3 {
-            return Err(CommandError::Syntax);
-        }
         ((words.integer()?, words.integer()?), by_bit(&mut words)?)
     };
     read::<kind::PlainString>(cx, &args[1], |string, at, reply| {

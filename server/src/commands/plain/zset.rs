@@ -258,6 +258,11 @@ fn zadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn zincrby(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    // As in Redis, which reads it as ZADD.
+    let options = ["NX", "XX", "GT", "LT", "CH", "INCR"];
+    if options.iter().any(|option| args[2].eq_ignore_ascii_case(option.as_bytes())) {
+        return Err(CommandError::Syntax);
+    }
     let amount = float(&args[2])?;
     check_key(cx, &args[1])?;
     with_key(cx, &args[1], |locked, reply| {
