@@ -272,9 +272,15 @@ impl Network {
                 let note = self.readable(&note);
                 self.say(format!("{name} warns: {note}"));
             }
-            Effect::Note(Note::Fatal(note) | Note::Outdated(note) | Note::Forgotten(note)) => {
+            Effect::Note(Note::Fatal(note) | Note::Outdated(note)) => {
                 let note = self.readable(&note);
                 self.say(format!("{name} must end: {note}"));
+                self.stop(at);
+            }
+            // Its operator ends it, to start it anew.
+            Effect::Note(Note::Forgotten(note)) => {
+                let note = self.readable(&note);
+                self.say(format!("{name} is told: {note}"));
                 self.stop(at);
             }
         }
