@@ -20,8 +20,6 @@ use super::{
 };
 use crate::{Effect, Fault, LinkId, Liveness, Note, Role, Time};
 
-/// A node is retired by the word of others once it was silent for this many times `node-timeout`.
-const RETIRED_AFTER: u32 = 10;
 /// The most former incarnations that are remembered of one node.
 const FORMER_MAX: usize = 1024;
 /// The most of all nodes together.
@@ -219,48 +217,24 @@ impl Overlay {
         {
             return;
         }
-        let has_left = self.liveness(now, &record.node) == Liveness::Left;
-        let known = self.table.get(&record.node).map(|known| known.replica);
-        let is_retired = record.retired && has_left;
+        let known = self.table.get(&record.node).map(|known| (known.replica, known.generation));
         // Up to what is known of it: a record of the greatest generation must not keep out all that follow.
-        let generation = self.table.get(&record.node).map_or(0, |known| known.generation);
-        self.forget_up_to(now, &record.node, generation.min(record.generation), is_retired);
-        let is_its_own = known.is_none_or(|known| known == record.replica);
-        if !record.retired || !is_its_own || !self.table.is_gone(&record.node, record.generation) {
-            return;
-        }
-        if is_retired || self.table.forgotten(&record.node).is_none() {
-            self.retired_elsewhere(&record.node, record.replica);
-        } else {
-            self.table.say_retired(&record.node);
-            self.retire_those_said(now);
-        }
-    }
-
-    /// An operator has said at another node that a node will not come back.
-    fn retired_elsewhere(&mut self, name: &str, replica: u64) {
-        // Time alone may have forgotten it here.
-        self.table.retire(name);
-        let is_anothers = self.table.others(&self.config.node).any(|(_, id)| id == replica);
-        let replica = ReplicaId(replica);
-        if !is_anothers && !self.is_linked(replica) {
-            self.events.push_back(Event::Retired { replica, here: false });
-        }
-    }
-
-    /// Retires the nodes of which others have said for some time that an operator does so. What a node that
-    /// comes back has counted meanwhile is locked out then, so one that was here lately, and did not say
-    /// goodbye, may be merely away.
-    pub(super) fn retire_those_said(&mut self, now: Time) {
-        let long = self.config.node_timeout * RETIRED_AFTER;
-        for (name, replica) in self.table.said_retired(now, long) {
-            self.retired_elsewhere(&name, replica);
+        let generation = known.map_or(0, |(_, generation)| generation).min(record.generation);
+        self.forget_up_to(now, &record.node, generation, record.retired);
+        let is_its_own = known.is_none_or(|(replica, _)| replica == record.replica);
+        if record.retired && is_its_own && self.table.is_gone(&record.node, record.generation) {
+            // Time alone may have forgotten it here.
+            self.table.retire(&record.node);
+            let replica = ReplicaId(record.replica);
+            let is_anothers = self.table.others(&self.config.node).any(|(_, id)| id == replica.0);
+            if !is_anothers && !self.is_linked(replica) {
+                self.events.push_back(Event::Retired { replica, here: false });
+            }
         }
     }
 
     pub(super) fn forget_up_to(&mut self, now: Time, node: &str, generation: u64, retired: bool) {
-        let heard = self.nodes.get(node).map_or(now, |node| node.heard);
-        if let Some(record) = self.table.forget((now, heard), node, generation, retired) {
+        if let Some(record) = self.table.forget(now, node, generation, retired) {
             self.nodes.remove(node);
             self.gone(ReplicaId(record.replica));
         }

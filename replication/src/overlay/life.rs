@@ -81,7 +81,6 @@ impl Overlay {
             self.note_liveness(now, &name, out);
             self.forget_if_long_dead(now, &name);
         }
-        self.retire_those_said(now);
         self.table.expire(now, self.config.forget_after);
     }
 

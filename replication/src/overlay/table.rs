@@ -27,13 +27,9 @@ pub(super) struct Table {
 struct Forgotten {
     generation: u64,
     since: Time,
-    /// When it was last heard of.
-    heard: Time,
     replica: u64,
     /// An operator has said that it does not come back.
     retired: bool,
-    /// A peer says that an operator has said so.
-    is_said: bool,
 }
 
 /// What became of a record.
@@ -86,7 +82,7 @@ impl Table {
     /// Forgets a node, up to a generation. What was known of it comes back.
     pub(super) fn forget(
         &mut self,
-        (now, heard): (Time, Time),
+        now: Time,
         node: &str,
         generation: u64,
         retired: bool,
@@ -97,8 +93,7 @@ impl Table {
         }
         let record = self.remove(node)?;
         let replica = record.replica;
-        let since = now;
-        let forgotten = Forgotten { generation, since, heard, replica, retired, is_said: false };
+        let forgotten = Forgotten { generation, since: now, replica, retired };
         if self.forgotten.len() >= NODES_MAX {
             self.forgotten.pop_first();
         }
@@ -117,21 +112,6 @@ impl Table {
     pub(super) fn retire(&mut self, node: &str) -> Option<NodeRecord> {
         self.forgotten.get_mut(node)?.retired = true;
         self.forgotten(node)
-    }
-
-    /// A peer says of a node that is forgotten that an operator does not expect it back.
-    pub(super) fn say_retired(&mut self, node: &str) {
-        self.forgotten.get_mut(node).into_iter().for_each(|forgotten| forgotten.is_said = true);
-    }
-
-    /// The nodes, with their incarnations, of which peers say that, and of which nothing was heard for `long`.
-    pub(super) fn said_retired(&self, now: Time, long: Duration) -> Vec<(String, u64)> {
-        let is_due = |(name, forgotten): &(&String, &Forgotten)| {
-            let waits = forgotten.is_said && !forgotten.retired;
-            waits && now.since(forgotten.heard) >= long && !self.records.contains_key(*name)
-        };
-        let due = self.forgotten.iter().filter(is_due);
-        due.map(|(name, forgotten)| (name.clone(), forgotten.replica)).collect()
     }
 
     /// Whether a node is not known, nor was in a later generation.
