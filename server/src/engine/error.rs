@@ -425,6 +425,9 @@ errors! {
         "CLIENT TRACKING ON once more, with another of OPTIN and OPTOUT", "Send CLIENT TRACKING OFF first";
     PrefixOverlaps(prefix, other) = "ERR",
         "Prefix '{}' overlaps with an existing prefix '{}'. Prefixes for a single client must not overlap.",
+        "CLIENT TRACKING with a prefix that begins with one of before, or the other way round", "Leave the longer one out";
+    PrefixesOverlap(prefix, other) = "ERR",
+        "Prefix '{}' overlaps with another provided prefix '{}'. Prefixes for a single client must not overlap.",
         "CLIENT TRACKING with prefixes of which one begins with another", "Leave the longer one out";
     CachingOff = "ERR",
         "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",

@@ -121,7 +121,8 @@ impl Tracking {
         let mut state = self.0.lock();
         let Some(tracked) = state.clients.get_mut(&client.id) else { return };
         // CLIENT CACHING is about what follows it, a whole transaction too.
-        let is_about_it = matches!(row.name, "CACHING" | "MULTI" | "EXEC");
+        let is_about_it =
+            matches!(row.name, "CACHING" | "TRACKINGINFO" | "GETREDIR" | "MULTI" | "EXEC");
         let caching = if is_about_it { None } else { tracked.caching.take() };
         let wants = match &tracked.options {
             Options { broadcast: Some(_), .. } => false,

@@ -48,19 +48,18 @@ fn options(cx: &Context<'_>, args: Args<'_>) -> Result<Options, CommandError> {
 
 /// Adds the prefixes that were asked for before, and checks that none begins with another.
 fn add_prefixes(new: &mut Vec<Box<[u8]>>, before: &[Box<[u8]>]) -> Result<(), CommandError> {
-    let mut all: Vec<Box<[u8]>> = before.to_vec();
-    for prefix in new.drain(..) {
-        let overlaps = |other: &&[u8]| {
-            *other != &*prefix && (other.starts_with(&prefix) || prefix.starts_with(other))
-        };
-        if let Some(other) = all.iter().map(|other| &**other).find(overlaps) {
-            return Err(CommandError::PrefixOverlaps((&*prefix).into(), other.into()));
+    let overlap = |a: &[u8], b: &[u8]| a != b && (a.starts_with(b) || b.starts_with(a));
+    for (at, prefix) in new.iter().enumerate() {
+        if let Some(other) = before.iter().find(|other| overlap(prefix, other)) {
+            return Err(CommandError::PrefixOverlaps((&**prefix).into(), (&**other).into()));
         }
-        if !all.contains(&prefix) {
-            all.push(prefix);
+        if let Some(other) = new[at + 1..].iter().find(|other| overlap(prefix, other)) {
+            return Err(CommandError::PrefixesOverlap((&**prefix).into(), (&**other).into()));
         }
     }
-    *new = all;
+    new.extend_from_slice(before);
+    new.sort_unstable();
+    new.dedup();
     Ok(())
 }
 
