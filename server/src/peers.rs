@@ -51,6 +51,12 @@ impl Observer for StoreObserver {
         }
     }
 
+    fn followed(&self, function: &Function) {
+        if let Some(node) = self.0.upgrade() {
+            node.feeds.wake(function.name());
+        }
+    }
+
     fn merged(&self, function: &Function, key: &[u8], was: bool) {
         if let Some(node) = self.0.upgrade() {
             node.tell_merged(function, key, was);

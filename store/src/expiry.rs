@@ -87,6 +87,9 @@ impl Function {
             drop(shard);
             found.keys += told.len() as u64;
             told.iter().for_each(|(key, kind)| self.tell_expired(key, *kind));
+            if self.is_followed() && !told.is_empty() {
+                self.note_all(told.iter().map(|(key, kind)| (&**key, &b""[..], *kind)));
+            }
         }
         found
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use miso_crdt::{Context, Dot, Type, Writer, Writers};
 use parking_lot::{MappedMutexGuard, Mutex};
 
+use crate::changelog::ChangeLog;
 use crate::config::{Config, HybridClock};
 use crate::durable::records;
 use crate::joining::{Joining, LOCAL};
@@ -31,6 +32,10 @@ pub trait Observer: Send + Sync + Debug {
     /// A key has expired, as this node sees it. Called once for each deadline, after the shard was
     /// unlocked.
     fn expired(&self, _function: &Function, _key: &[u8], _kind: Type) {}
+
+    /// There is something to read for those that follow the function ([`Function::follow`]). May be called
+    /// under the lock of what a function knows, so it must not wait, and must not ask the function.
+    fn followed(&self, _function: &Function) {}
 }
 
 /// What all functions of a store share: the observer and the journal.
@@ -109,6 +114,10 @@ pub struct Function {
     pub(crate) joining: Mutex<Joining>,
     /// Which of others' events are applied. Shared, so that it is read without copying.
     pub(crate) vector: Mutex<Arc<Context>>,
+    /// Which values have changed, while somebody follows the function. Locked last of all.
+    pub(crate) changes: Mutex<Option<Box<ChangeLog>>>,
+    /// Whether there is a change log. Only what gathers and joins changes asks.
+    pub(crate) followed: AtomicBool,
     /// How many bytes the removal log may take.
     pub(crate) log_limit: usize,
     /// When the first key of any shard may have expired, in milliseconds.
@@ -142,6 +151,8 @@ impl Function {
             dirty: AtomicBool::new(false),
             joining: Mutex::new(Joining::new(writers)),
             vector: Mutex::default(),
+            changes: Mutex::default(),
+            followed: AtomicBool::new(false),
             log_limit: config.removal_log_bytes,
             first_deadline: AtomicU64::new(u64::MAX),
             turn: config.replica.0,
@@ -233,6 +244,13 @@ impl Function {
     pub(crate) fn tell_expired(&self, key: &[u8], kind: Type) {
         if let Some(observer) = self.hooks.observer.get() {
             observer.expired(self, key, kind);
+        }
+    }
+
+    /// Tells the observer that there is something to read for those that follow the function.
+    pub(crate) fn tell_followed(&self) {
+        if let Some(observer) = self.hooks.observer.get() {
+            observer.followed(self);
         }
     }
 

@@ -359,6 +359,13 @@ impl<'a> ShardGuard<'a> {
         self.changes.note(object, name, kind);
     }
 
+    /// From now on all that was done counts as shown to others: what is read next goes to a reader that must
+    /// hear of it if it is taken back.
+    pub fn show(&mut self) {
+        let seq = self.function.seq();
+        self.shard.show(seq);
+    }
+
     /// Notes that a key may expire at `at`.
     pub(crate) fn note_deadline(&mut self, hash: u64, at: u64) {
         self.function.note_deadline(&mut self.shard.deadlines, hash, at);

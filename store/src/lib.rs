@@ -22,9 +22,10 @@
 //! function                                shards, sequence, causal context
 //! shard                                   objects, and what of them has changed
 //! durable/{writes, records}, joining      bytes of records; what replication keeps
-//! object, pending, removals, deadlines, config, journal
+//! object, pending, removals, changelog, deadlines, config, journal
 //! ```
 
+mod changelog;
 mod config;
 mod deadlines;
 mod durable;
@@ -60,7 +61,9 @@ pub use miso_crdt as crdt;
 pub use miso_crdt::table::{hash, seed_hashes};
 pub use object::{Names, Object, Slot, WrongType};
 pub use plain::{Misfit, Shown};
-pub use replica::{Buckets, Joined, Named, Outgoing};
+pub use replica::{
+    Buckets, FeedChanges, FeedCursor, FeedGoal, FeedKey, FeedPlace, Joined, Named, Outgoing,
+};
 pub use retire::Deleting;
 pub use shard::Shard;
 pub use store::Store;

@@ -49,7 +49,7 @@ use self::timers::{Due, Timers};
 use self::turn::Common;
 use crate::{Answer, Ask, AskId, Effect, Fault, FunctionView, LinkId, Time, payload};
 
-pub use self::config::{Bugs, Config, Counts, Lag};
+pub use self::config::{Bugs, Config, Counts, Lag, PROPAGATION_BUCKETS, Propagation};
 
 /// Streams, syncs and what is asked about them. See the module.
 #[derive(Debug)]

@@ -33,6 +33,7 @@ const GROUPS: &[&[Command]] = &[
     miso::object::OBJECTS,
     miso::function::FUNCTIONS,
     miso::node::NODES,
+    miso::feed::FEED,
     redis::hash::HASH,
     connection::CONNECTION,
     transaction::TRANSACTIONS,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use miso_protocol::command::Flags;
+use miso_protocol::command::{Access, Flags};
 use miso_protocol::request::Args;
 
 use crate::engine::command::Handler;
@@ -84,6 +84,12 @@ pub(super) fn call_shown(
     }
     track(cx.node, &cx.session.client, found, args);
     monitor(cx.node, &cx.session.client, found, args);
+    if found.leaf().access == Access::Write
+        && cx.node.top.is_watched()
+        && let Some(key) = found.leaf().keys(args).next()
+    {
+        cx.node.top.note(cx.function_name(), key.word);
+    }
     events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
 }
 

@@ -317,6 +317,9 @@ errors! {
         "DECRBY of the least integer", "Use INCRBY";
     IncrementNaN = "ERR", "increment would produce NaN or Infinity",
         "A float is incremented beyond what it can hold", "Send a smaller number";
+    FeedCursor = "ERR", "invalid cursor, expected 0, $, or one of MISO.FEED or MISO.TOKEN for this function",
+        "MISO.FEED was sent a cursor that none of these gave, or one of another function",
+        "Begin with 0, and then send the cursor of the last answer";
     InvalidToken = "ERR", "invalid token, expected one of MISO.TOKEN",
         "A token is damaged or was never given out", "Send the reply of MISO.TOKEN as it is";
     // Nodes and the disk.
@@ -485,6 +488,7 @@ errors! {
     HttpSync = "TRYAGAIN", "this node does not know yet what the sync token covers (http-sync-timeout)",
         "A request has the sync token of another node's answer, and its updates do not come in time",
         "Send it again a little later, or to the node that gave the token";
+    HttpNoPage = "ERR", "the live page is off", "http-page is no", "Set http-page to yes";
     HttpSlow = "ERR", "the body did not come in time", "The body of an HTTP request comes too slowly", "Send it faster";
     HttpConnections = "ERR", "max number of HTTP connections reached",
         "There are http-max-connections connections; this one is closed",

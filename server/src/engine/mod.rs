@@ -11,6 +11,7 @@ pub(crate) mod databases;
 pub(crate) mod error;
 mod events;
 mod exec;
+pub(crate) mod feed;
 pub(crate) mod find;
 mod restore;
 pub(crate) mod session;

@@ -5,6 +5,7 @@ pub(crate) mod acl;
 pub(crate) mod attempts;
 pub(crate) mod clients;
 mod events;
+pub(crate) mod feed;
 pub(crate) mod latency;
 pub(crate) mod monitor;
 pub(crate) mod pubsub;
@@ -13,6 +14,7 @@ pub(crate) mod saving;
 pub(crate) mod slowlog;
 pub(crate) mod stats;
 pub(crate) mod subscriptions;
+pub(crate) mod top;
 pub(crate) mod tracking;
 
 use std::collections::BTreeSet;
@@ -36,6 +38,7 @@ use crate::tls::Tls;
 use acl::Acl;
 use attempts::Attempts;
 use clients::{Client, Clients};
+use feed::Feeds;
 use latency::Latency;
 use monitor::Monitors;
 use pubsub::{Audience, PubSub};
@@ -44,6 +47,7 @@ use saving::Saving;
 use slowlog::SlowLog;
 use stats::{PeerBytes, Stats};
 use subscriptions::CHANGES;
+use top::Top;
 use tracking::Tracking;
 
 /// The version of Redis that HELLO and INFO report, for clients that choose what to send by it.
@@ -67,7 +71,9 @@ pub(crate) struct Node {
     pub(crate) clients: Clients,
     pub(crate) registry: Arc<Registry>,
     pub(crate) pubsub: PubSub,
+    pub(crate) feeds: Feeds,
     pub(crate) monitors: Monitors,
+    pub(crate) top: Top,
     pub(crate) tracking: Tracking,
     pub(crate) slowlog: SlowLog,
     pub(crate) latency: Latency,
@@ -105,7 +111,9 @@ impl Node {
             attempts: Attempts::default(),
             clients: Clients::default(),
             registry: Arc::default(),
+            feeds: Feeds::default(),
             monitors,
+            top: Top::default(),
             tracking: Tracking::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),
@@ -230,6 +238,8 @@ impl Node {
         // What has lapsed is announced to the other nodes, and a function without any data is forgotten.
         self.registry.lapse(Instant::now(), self.settings.function_linger());
         self.registry.release_ended(|function| self.store.forget_unused(function));
+        self.top.tick();
+        self.feeds.tick(Instant::now(), self.peers.get().is_none());
         self.tls.warn(unix_ms() / 1000);
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
         let clients = self.clients.list();

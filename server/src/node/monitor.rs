@@ -21,7 +21,7 @@ pub(crate) const REDACTED: &[u8] = b"(redacted)";
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
-    /// What looks at commands: [`CLIENTS`], [`EVENTS`], [`DECISIONS`] and [`TRACKED`].
+    /// What looks at commands: [`CLIENTS`], [`EVENTS`], [`DECISIONS`], [`SAMPLES`] and [`TRACKED`].
     taps: AtomicU8,
 }
 
@@ -31,8 +31,10 @@ const CLIENTS: u8 = 1;
 const EVENTS: u8 = 2;
 /// Commands that decide here are refused.
 const DECISIONS: u8 = 4;
+/// Writes are sampled, for the live page.
+const SAMPLES: u8 = 8;
 /// Some client caches: see [`Tracking`](crate::node::tracking::Tracking).
-const TRACKED: u8 = 8;
+const TRACKED: u8 = 16;
 
 impl Monitors {
     pub(crate) fn add(&self, client: &Arc<Client>) {
@@ -78,6 +80,15 @@ impl Monitors {
             self.taps.fetch_or(DECISIONS, Ordering::Relaxed);
         } else {
             self.taps.fetch_and(!DECISIONS, Ordering::Relaxed);
+        }
+    }
+
+    /// Says whether writes are sampled.
+    pub(crate) fn set_sampling(&self, wanted: bool) {
+        if wanted {
+            self.taps.fetch_or(SAMPLES, Ordering::Relaxed);
+        } else {
+            self.taps.fetch_and(!SAMPLES, Ordering::Relaxed);
         }
     }
 

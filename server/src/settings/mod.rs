@@ -401,6 +401,10 @@ settings! {
         "http-port", OptionalPort, "none",
         "Port to listen on for HTTP: REST in Upstash's dialect, health and metrics; 0: any free port; none: no HTTP",
     );
+    http_page: YesNo = any(
+        "http-page", YesNo, "yes",
+        "Whether the live page is served at / on the HTTP port",
+    );
     http_bind: Addresses = start(
         "http-bind", Addresses, "127.0.0.1", "Addresses to listen on for HTTP",
     );

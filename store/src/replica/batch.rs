@@ -67,11 +67,15 @@ impl Function {
         }
         let known = self.known();
         let (mut changes, mut removals) = (Changes::new(), Changes::new());
+        let is_followed = self.is_followed();
         for (which, taken) in taken.into_iter().enumerate() {
             let Some(taken) = taken.filter(|taken| !taken.is_empty()) else { continue };
             let mut shard = self.shard(which);
             shard.collect_changes(LOCAL, taken, |shard, object, name, delta| {
                 changes.push(object, name, delta);
+                if is_followed {
+                    self.note_changed(object, name, delta.kind());
+                }
                 if let Some(gone) =
                     shard.note_removals((&known, last), (LOCAL, last), object, name, delta)
                 {
@@ -81,6 +85,9 @@ impl Function {
         }
         joining.sent = last;
         self.log_removals(&mut joining, (LOCAL, last), removals);
+        if is_followed {
+            self.tell_followed();
+        }
         let count = changes.len();
         let message = Bytes::from(changes.finish(&joining.writers));
         Some(Outgoing { first, last, changes: count, message })

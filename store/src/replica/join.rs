@@ -42,8 +42,10 @@ impl Function {
         let mut joined = Joined { named: changes.len(), changed: 0 };
         let mut gone = Changes::new();
         let known = self.known();
-        let listened = self.hooks.listened();
+        let (listened, followed) = (self.hooks.listened(), self.is_followed());
         let mut heard: Vec<(usize, Type, bool)> = Vec::new();
+        // What has gone elsewhere may never have been here, and readers may have heard of it all the same.
+        let mut noted: Vec<usize> = Vec::new();
         let mut by_shard: Vec<(usize, u64, usize)> = (0..)
             .zip(&changes)
             .map(|(at, change)| {
@@ -81,9 +83,12 @@ impl Function {
                 let counted = (&mut objects, &mut deadlines);
                 let was = listened && shard.shown(*hash, object, self.now()).is_some();
                 let changed = shard.join(counted, seen, *hash, change, claim);
-                if let Some(removed) =
-                    shard.note_removals((&known, self.seq()), event, object, name, &change.delta)
-                {
+                let removed =
+                    shard.note_removals((&known, self.seq()), event, object, name, &change.delta);
+                if followed && (changed || removed.is_some()) {
+                    noted.push(*at);
+                }
+                if let Some(removed) = removed {
                     gone.push(object, name, &removed);
                 }
                 if changed {
@@ -99,6 +104,10 @@ impl Function {
             }
             // All at once: others that join want to count, too.
             self.count_objects(objects);
+        }
+        if !noted.is_empty() {
+            let noted = noted.iter().map(|at| &changes[*at]);
+            self.note_all(noted.map(|c| (&*c.object, &*c.name, c.delta.kind())));
         }
         for (at, kind, was) in heard {
             let change = &changes[at];

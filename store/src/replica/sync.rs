@@ -161,13 +161,19 @@ impl Function {
             records::known(journal, self.name(), vector);
         }
         let known = self.known();
+        let mut lost = false;
         for (writer, seq) in context.vector().filter(|(writer, _)| *writer != LOCAL) {
             if seq > known.upto(writer) {
                 if !complete {
                     joining.log.lacks(writer, seq);
+                    lost = true;
                 }
                 self.raise(writer, seq);
             }
+        }
+        // What a part of the sync took away before somebody followed is in no log.
+        if lost {
+            self.lose_changes();
         }
         drop(joining);
         self.tidy();

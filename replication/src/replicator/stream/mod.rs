@@ -399,7 +399,11 @@ impl Stream {
     pub(super) fn on_ack(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, ack: &Ack) {
         let sent = self.function.sent();
         if let Some(target) = self.peers.get_mut(&peer) {
+            let (before, now) = (target.acked(), turn.now());
             target.acknowledged(ack.last.min(sent), ack.durable);
+            for at in self.unacknowledged.sent_at(before, target.acked()) {
+                turn.counts().propagation.took(now.since(at));
+            }
         }
         self.trim(turn);
         self.check_waits(turn);

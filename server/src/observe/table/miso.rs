@@ -6,8 +6,8 @@ use std::time::Duration;
 use miso_protocol::names;
 use miso_replication::Liveness;
 
-use super::parts::{Kind, Reading, Row, Unit, Value, column, counter, gauge, label, only};
-use crate::observe::row::{Family, Thing};
+use super::parts::{Kind, Metric, Reading, Row, Unit, Value, column, counter, gauge, label, only};
+use crate::observe::row::{Family, Thing, Times};
 
 /// The keys of each database that has any, in all functions: its number, keys, and keys with a deadline.
 fn keyspace(r: &Reading<'_>) -> Vec<(Vec<u8>, Vec<Value>)> {
@@ -284,7 +284,22 @@ pub(super) const MISO: &[Row] = &[
     ),
     PEERS,
     FUNCTIONS,
+    PROPAGATION,
 ];
+
+/// How long it takes until other nodes have what is written here.
+const PROPAGATION: Row = Row::Times(Times {
+    prefix: "miso_propagation_usec_",
+    label: "to",
+    metric: Metric {
+        kind: Kind::Histogram,
+        name: "miso_propagation_seconds",
+        unit: Unit::Seconds,
+        help: "How long a node took to acknowledge a batch of writes, from when it was sent first; INFO shows \
+               percentiles, in microseconds",
+    },
+    read: |r| vec![("peers", r.propagation())],
+});
 
 /// Each of the other nodes; INFO shows the largest lag only.
 const PEERS: Row = Row::Family(Family {
