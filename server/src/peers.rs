@@ -65,6 +65,7 @@ impl Observer for StoreObserver {
 
     fn expired(&self, function: &Function, key: &[u8], _: Type) {
         if let Some(node) = self.0.upgrade() {
+            node.key_changed(function.name(), key);
             node.tell_expired(function, key);
         }
     }

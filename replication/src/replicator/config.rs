@@ -10,6 +10,8 @@ use miso_store::crdt::ReplicaId;
 pub struct Config {
     /// The incarnation as which this node writes.
     pub replica: ReplicaId,
+    /// Which process of this node it is: greater with each start.
+    pub life: u64,
     /// How long changes are gathered before they are sent; 0: not at all.
     pub interval: Duration,
     /// The most bytes of batches that a function keeps for peers that have not acknowledged them.
@@ -55,6 +57,7 @@ impl Config {
     pub fn new(replica: ReplicaId) -> Config {
         Config {
             replica,
+            life: 0,
             interval: Duration::from_millis(5),
             queue_bytes: 16 << 20,
             early_bytes: 16 << 20,
@@ -133,4 +136,6 @@ pub struct Counts {
     pub first_reads_in_vain: u64,
     /// How long peers took to acknowledge what they were sent.
     pub propagation: Propagation,
+    /// Things that two nodes say of the events of one of them, and that cannot both be true.
+    pub conflicts: u64,
 }

@@ -27,6 +27,7 @@ mod stream;
 mod target;
 mod timers;
 mod turn;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -419,6 +420,7 @@ impl Replicator {
         };
         let turn = &mut self.common.turn(now, out);
         let more = stream.on_batch(turn, peer, batch, self.pulls.of(name))?;
+        self.pulls.word_came(turn, stream)?;
         if batch.urgent {
             turn.acknowledge(name);
         }
@@ -458,6 +460,7 @@ impl Replicator {
         let turn = &mut self.common.turn(now, out);
         let Some(stream) = self.streams.get_mut(name) else { return Ok(()) };
         let heard = stream.on_summary(turn, peer, summary, self.pulls.of(name))?;
+        self.pulls.word_came(turn, stream)?;
         if heard == Heard::Differs {
             // Each takes from the other what it has.
             self.pulls.pull_different(turn, stream, peer);
@@ -734,7 +737,7 @@ impl Replicator {
             }
             Due::Current => stream.waited_in_vain(turn),
             Due::FirstRead => stream.ask_first_read_again(turn),
-            Due::Pull => self.pulls.give_up(turn, stream),
+            Due::Pull => self.pulls.timed_out(turn, stream),
             Due::Compare => self.pulls.compare_as_asked(turn, stream),
             Due::Retry => self.pulls.retry(turn, stream),
             Due::Wait => stream.check_waits(turn),
@@ -745,7 +748,7 @@ impl Replicator {
             Due::Lack => {
                 stream.looked_for_lacks();
                 // The one that knows most of what is missing tells it.
-                if let Some(peer) = stream.best_informed() {
+                if let Some(peer) = stream.best_informed(turn.now()) {
                     self.pulls.pull(turn, stream, peer);
                 }
             }

@@ -66,8 +66,8 @@ impl Batch {
     }
 }
 
-/// Runs a command, and shows it to the clients that monitor and to those that listen to keyspace events. One
-/// relaxed load more than [`call`] while there is none.
+/// Runs a command, and shows it to the clients that monitor, that cache what they read, and that listen to
+/// keyspace events. One relaxed load more than [`call`] while there is none.
 #[inline]
 pub(super) fn call_shown(
     cx: &mut Context<'_>,
@@ -93,6 +93,7 @@ fn call_tapped(
     if let Err(error) = check_decision(cx.node, found, args) {
         return call(cx, found, args, batch, |_, _| Err(error));
     }
+    track(cx.node, &cx.session.client, found, args);
     monitor(cx.node, &cx.session.client, found, args);
     if found.leaf().access == Access::Write
         && cx.node.top.is_watched()
@@ -101,6 +102,13 @@ fn call_tapped(
         cx.node.top.note(cx.function_name(), key.word);
     }
     events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+}
+
+/// Notes what a command is about to read, for the clients that cache.
+pub(super) fn track(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
+    if node.monitors.tracked() {
+        node.tracking.before(client, found.leaf(), args, (&node.clients, &node.settings));
+    }
 }
 
 /// Refuses a command that decides here, if `local-decisions` says so.

@@ -410,11 +410,35 @@ errors! {
     NoUser(name) = "ERR", "No such user '{}'", "CLIENT KILL USER of an unknown user", "See ACL USERS";
     PauseMode = "ERR", "CLIENT PAUSE mode must be WRITE or ALL", "CLIENT PAUSE has another mode", "Use WRITE or ALL";
     UnblockReason = "ERR", "CLIENT UNBLOCK reason should be TIMEOUT or ERROR", "CLIENT UNBLOCK has another reason", "Use TIMEOUT or ERROR";
-    NoTracking = "ERR", "client tracking is not supported by this server",
-        "CLIENT TRACKING ON", "Do not cache on the client, or subscribe to changes of objects";
+    RedirectTwice = "ERR", "A client can only redirect to a single other client",
+        "CLIENT TRACKING names REDIRECT twice", "Name one client";
+    RedirectNobody = "ERR", "The client ID you want redirect to does not exist",
+        "CLIENT TRACKING REDIRECT to a client that is not there", "Send an id of CLIENT LIST";
+    PrefixWithoutBroadcast = "ERR", "PREFIX option requires BCAST mode to be enabled",
+        "CLIENT TRACKING PREFIX without BCAST", "Add BCAST";
+    OptInBroadcast = "ERR", "OPTIN and OPTOUT are not compatible with BCAST",
+        "CLIENT TRACKING BCAST with OPTIN or OPTOUT", "Leave one out";
+    OptInAndOut = "ERR", "You can't specify both OPTIN mode and OPTOUT mode",
+        "CLIENT TRACKING with OPTIN and OPTOUT", "Leave one out";
+    SwitchBroadcast = "ERR",
+        "You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a different mode.",
+        "CLIENT TRACKING ON once more, with or without BCAST as it was not", "Send CLIENT TRACKING OFF first";
+    SwitchOpt = "ERR",
+        "You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode.",
+        "CLIENT TRACKING ON once more, with another of OPTIN and OPTOUT", "Send CLIENT TRACKING OFF first";
+    PrefixOverlaps(prefix, other) = "ERR",
+        "Prefix '{}' overlaps with an existing prefix '{}'. Prefixes for a single client must not overlap.",
+        "CLIENT TRACKING with a prefix that begins with one of before, or the other way round", "Leave the longer one out";
+    PrefixesOverlap(prefix, other) = "ERR",
+        "Prefix '{}' overlaps with another provided prefix '{}'. Prefixes for a single client must not overlap.",
+        "CLIENT TRACKING with prefixes of which one begins with another", "Leave the longer one out";
     CachingOff = "ERR",
         "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-        "CLIENT CACHING without tracking", "There is no tracking: leave it out";
+        "CLIENT CACHING without CLIENT TRACKING ON", "Send CLIENT TRACKING ON OPTIN or OPTOUT first";
+    CachingYes = "ERR", "CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.",
+        "CLIENT CACHING YES without OPTIN", "Leave it out: what is read is tracked";
+    CachingNo = "ERR", "CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.",
+        "CLIENT CACHING NO without OPTOUT", "Leave it out: what is read is not tracked";
     Unblocked = "UNBLOCKED", "client unblocked via CLIENT UNBLOCK",
         "CLIENT UNBLOCK ended the command's wait with an error", "Send the command again";
     MaxClients = "ERR", "max number of clients reached",

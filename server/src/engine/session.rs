@@ -277,6 +277,9 @@ impl Session {
         if std::mem::take(&mut self.monitors) {
             node.monitors.remove(self.client.id);
         }
+        if node.monitors.tracked() && self.client.about.lock().tracking.is_some() {
+            node.track(&self.client, None);
+        }
     }
 
     /// Ends MULTI, and returns what is queued; none outside of MULTI.

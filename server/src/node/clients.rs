@@ -33,6 +33,8 @@ pub(crate) struct About {
     pub(crate) multi: i64,
     pub(crate) watched: usize,
     pub(crate) monitors: bool,
+    /// If it caches: the client that is told in its place or 0, and whether it hears of all keys.
+    pub(crate) tracking: Option<(u64, bool)>,
     pub(crate) no_evict: bool,
     pub(crate) no_touch: bool,
 }
@@ -283,6 +285,8 @@ impl Client {
             ('P', about.subscriptions.sum() > 0),
             ('x', about.multi >= 0),
             ('b', self.is_blocked()),
+            ('t', about.tracking.is_some()),
+            ('B', about.tracking.is_some_and(|(_, broadcast)| broadcast)),
             ('e', about.no_evict),
             ('T', about.no_touch),
         ] {
@@ -301,7 +305,7 @@ impl Client {
             line,
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={idle} flags={flags} db={} sub={} \
              psub={} ssub={} multi={} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 obl=0 oll=0 \
-             omem={unread} tot-mem={} events=r cmd={command} user={} redir=-1 resp={} lib-name={} \
+             omem={unread} tot-mem={} events=r cmd={command} user={} redir={} resp={} lib-name={} \
              lib-ver={} function={}",
             self.id,
             self.address,
@@ -317,6 +321,7 @@ impl Client {
             self.unparsed.load(Ordering::Relaxed),
             self.memory_with(&about, outbox),
             names::escape(&about.user),
+            about.tracking.map_or(-1, |(redirect, _)| redirect as i64),
             about.resp,
             text(&about.lib_name),
             text(&about.lib_ver),

@@ -15,6 +15,7 @@ pub(crate) mod slowlog;
 pub(crate) mod stats;
 pub(crate) mod subscriptions;
 pub(crate) mod top;
+pub(crate) mod tracking;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -22,6 +23,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use miso_protocol::command::Table;
+use miso_protocol::names;
 use miso_replication::shell::Handle;
 use miso_store::Store;
 use miso_store::crdt::Type;
@@ -46,6 +48,7 @@ use slowlog::SlowLog;
 use stats::{PeerBytes, Stats};
 use subscriptions::CHANGES;
 use top::Top;
+use tracking::Tracking;
 
 /// The version of Redis that HELLO and INFO report, for clients that choose what to send by it.
 pub(crate) const REDIS_VERSION: &str = "7.4.0";
@@ -71,6 +74,7 @@ pub(crate) struct Node {
     pub(crate) feeds: Feeds,
     pub(crate) monitors: Monitors,
     pub(crate) top: Top,
+    pub(crate) tracking: Tracking,
     pub(crate) slowlog: SlowLog,
     pub(crate) latency: Latency,
     pub(crate) stats: Stats,
@@ -110,6 +114,7 @@ impl Node {
             feeds: Feeds::default(),
             monitors,
             top: Top::default(),
+            tracking: Tracking::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),
             stats,
@@ -161,9 +166,34 @@ impl Node {
 
     /// Publishes that a name of an object changed, to the clients that listen to that object.
     pub(crate) fn object_changed(&self, function: &[u8], object: &[u8], name: &[u8], kind: Type) {
+        self.key_changed(function, object);
         let channel = [CHANGES, function, b":", object].concat();
         let message = [name, b" ", kind.name().as_bytes()].concat();
         self.pubsub.publish(&channel, &message, Audience::MayHearOf(function), &self.settings);
+    }
+
+    /// Tells the clients that may have cached a key that it has changed, or expired. As in Redis they are not
+    /// told of which database it is.
+    pub(crate) fn key_changed(&self, function: &[u8], key: &[u8]) {
+        if self.monitors.tracked() {
+            let (owner, _) = names::split_database(function);
+            self.tracking.changed(owner, key, (&self.clients, &self.settings));
+        }
+    }
+
+    /// A client begins to cache, or goes on with other options; none: it ends that.
+    pub(crate) fn track(&self, client: &Arc<Client>, options: Option<tracking::Options>) {
+        client.about.lock().tracking =
+            options.as_ref().map(|it| (it.redirect.unwrap_or(0), it.broadcast.is_some()));
+        let any = match options {
+            Some(options) => {
+                self.tracking.begin(client, options);
+                true
+            }
+            None => self.tracking.end(client.id),
+        };
+        self.monitors.set_tracked(any);
+        self.pubsub.set_tracked(any);
     }
 
     /// Closes the connections that have lost rights by a change of users, as Redis does: those of users

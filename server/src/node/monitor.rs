@@ -21,7 +21,7 @@ pub(crate) const REDACTED: &[u8] = b"(redacted)";
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
-    /// What looks at commands: [`CLIENTS`], [`EVENTS`], [`DECISIONS`] and [`SAMPLES`].
+    /// What looks at commands: [`CLIENTS`], [`EVENTS`], [`DECISIONS`], [`SAMPLES`] and [`TRACKED`].
     taps: AtomicU8,
 }
 
@@ -33,6 +33,8 @@ const EVENTS: u8 = 2;
 const DECISIONS: u8 = 4;
 /// Writes are sampled, for the live page.
 const SAMPLES: u8 = 8;
+/// Some client caches: see [`Tracking`](crate::node::tracking::Tracking).
+const TRACKED: u8 = 16;
 
 impl Monitors {
     pub(crate) fn add(&self, client: &Arc<Client>) {
@@ -58,6 +60,20 @@ impl Monitors {
         }
     }
 
+    /// Says whether any client caches.
+    pub(crate) fn set_tracked(&self, tracked: bool) {
+        if tracked {
+            self.taps.fetch_or(TRACKED, Ordering::Relaxed);
+        } else {
+            self.taps.fetch_and(!TRACKED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether any client caches.
+    pub(crate) fn tracked(&self) -> bool {
+        self.taps.load(Ordering::Relaxed) & TRACKED != 0
+    }
+
     /// Says whether commands that decide here are refused.
     pub(crate) fn set_refusing(&self, refusing: bool) {
         if refusing {
@@ -81,8 +97,8 @@ impl Monitors {
         self.taps.load(Ordering::Relaxed) & DECISIONS != 0
     }
 
-    /// Whether anything looks at commands: clients that monitor, keyspace events, or `local-decisions`. One relaxed load, for
-    /// every command.
+    /// Whether anything looks at commands: clients that monitor or cache, keyspace events, or `local-decisions`. One
+    /// relaxed load, for every command.
     #[inline]
     pub(crate) fn is_tapped(&self) -> bool {
         self.taps.load(Ordering::Relaxed) != 0

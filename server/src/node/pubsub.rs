@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use miso_protocol::glob;
 use miso_protocol::reply::{Reply, Resp};
@@ -38,13 +39,15 @@ impl Audience<'_> {
 #[derive(Debug)]
 pub(crate) struct PubSub {
     tables: RwLock<PerKind<Table>>,
-    /// Is told whether any client is subscribed to a channel or a pattern.
+    /// Is told whether any client is subscribed to a channel or a pattern, or caches.
     store: Arc<Store>,
+    /// Whether any client caches.
+    tracked: AtomicBool,
 }
 
 impl PubSub {
     pub(crate) fn new(store: Arc<Store>) -> PubSub {
-        PubSub { tables: RwLock::default(), store }
+        PubSub { tables: RwLock::default(), store, tracked: AtomicBool::new(false) }
     }
 
     fn change(&self, kind: ChannelKind, change: impl FnOnce(&mut Table)) {
@@ -53,7 +56,13 @@ impl PubSub {
         // Changes of objects are published to channels and patterns, not to shard channels.
         let plain = [ChannelKind::Channel, ChannelKind::Pattern];
         let listened = plain.iter().any(|kind| !tables.of(*kind).is_empty());
-        self.store.listen(listened);
+        self.store.listen(listened || self.tracked.load(Ordering::Relaxed));
+    }
+
+    /// Says whether any client caches: it is to be told of changes, too.
+    pub(crate) fn set_tracked(&self, tracked: bool) {
+        self.tracked.store(tracked, Ordering::Relaxed);
+        self.change(ChannelKind::Channel, |_| {});
     }
 
     /// Whether any client is subscribed to a channel or a pattern.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use miso_crdt::{Changes, DecodeError, ReplicaId, SEQ_MAX, Writer};
+use miso_crdt::{Changes, Dot, ReplicaId, SEQ_MAX, Writer};
 
 use crate::durable::records;
 use crate::function::Function;
@@ -108,18 +108,33 @@ impl Function {
     /// Joins a batch: all events `first ..= last` of `origin`.
     ///
     /// # Errors
-    /// If it is known, does not follow what is known, or is malformed; then nothing was changed.
+    /// If it is known, does not follow what is known, or is malformed; then nothing was changed. It is
+    /// malformed, too, if it adds what is no event of `origin` in its range: nodes that hear of the event
+    /// otherwise would differ for good.
     pub fn join_batch(
         &self,
         id: ReplicaId,
         (first, last): (u64, u64),
         message: &[u8],
     ) -> Result<Joined, Refused> {
+        self.join_any_batch(id, (first, last), message, |(dot, origin)| {
+            dot.writer() == origin && (first..=last).contains(&dot.seq())
+        })
+    }
+
+    /// As [`Function::join_batch`], of a batch whose additions are all `right`.
+    pub(crate) fn join_any_batch(
+        &self,
+        id: ReplicaId,
+        (first, last): (u64, u64),
+        message: &[u8],
+        right: impl Fn((Dot, Writer)) -> bool,
+    ) -> Result<Joined, Refused> {
         if first == 0 || first > last || last > SEQ_MAX {
             return Err(Refused::Malformed("range"));
         }
         let mut joining = self.joining.lock();
-        let origin = joining.writers.intern(id).ok_or(DecodeError::TooManyWriters)?;
+        let origin = joining.intern(id)?;
         if origin == LOCAL {
             return Err(Refused::Malformed("origin: it is this node"));
         }
@@ -135,6 +150,12 @@ impl Function {
         }
         self.share_writers(&mut joining);
         let changes = self.read(&mut joining, message)?;
+        let mut all_right = true;
+        let mut check = |dot| all_right &= right((dot, origin));
+        changes.iter().for_each(|change| change.delta.each_added(&mut check));
+        if !all_right {
+            return Err(Refused::Malformed("event of a change"));
+        }
         let (joined, gone) = self.join(&joining, changes, Claim::Delta, (origin, last));
         if let Some(journal) = self.hooks.journal() {
             records::batch(journal, self.name(), id, (first, last), message);

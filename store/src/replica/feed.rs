@@ -325,7 +325,7 @@ fn gone(joining: &mut MutexGuard<'_, Joining>, known: &Context, keys: &mut Vec<F
         for Change { object, name, delta } in changes {
             pending::key(&object, &name, delta.kind(), &mut key);
             if seen.insert(key.clone()) {
-                keys.push(FeedKey { object, name, kind: delta.kind() });
+                keys.push(FeedKey { object: Box::from(&*object), name, kind: delta.kind() });
             }
         }
     }

@@ -13,7 +13,8 @@ impl Function {
     /// If the vector is malformed.
     pub fn heard_summary(&self, from: ReplicaId, vector: &Vector) -> Result<bool, Refused> {
         let mut joining = self.joining.lock();
-        let context = self.context_of(&mut joining, vector)?;
+        // Of a writer that is not known here nothing is stored that waits for the peer.
+        let context = Function::known_of(&joining, vector)?;
         let Some(writer) = joining.writers.index(from).filter(|writer| *writer != LOCAL) else {
             return Ok(false);
         };

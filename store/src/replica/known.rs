@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use miso_crdt::batch;
-use miso_crdt::{Change, Context, DecodeError, ReplicaId, SEQ_MAX, Writer};
+use miso_crdt::{Change, Context, ReplicaId, SEQ_MAX, Writer};
 
 use crate::function::Function;
 use crate::joining::{Joining, LOCAL, Refused, Vector};
@@ -71,6 +70,24 @@ impl Function {
         self.lacks(vector).is_empty()
     }
 
+    /// The own events that this process has found in the journal: it has made those after them itself.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.joining.lock().begun
+    }
+
+    /// What is taken from now on, until this is said of another, is of this peer: each may make known a
+    /// bounded number of writers besides itself.
+    pub fn take_from(&self, peer: ReplicaId) {
+        self.joining.lock().take_from(peer);
+    }
+
+    /// How many writers are known here.
+    #[must_use]
+    pub fn writer_count(&self) -> usize {
+        self.joining.lock().writers.len()
+    }
+
     /// The newest own event that a batch has told of.
     #[must_use]
     pub fn sent(&self) -> u64 {
@@ -101,7 +118,7 @@ impl Function {
         joining: &mut Joining,
         message: &[u8],
     ) -> Result<Vec<Change>, Refused> {
-        let changes = batch::read(message, LONGEST, &mut joining.writers)?;
+        let changes = joining.read(message, LONGEST)?;
         self.share_writers(joining);
         Ok(changes)
     }
@@ -111,6 +128,20 @@ impl Function {
             joining.shared = joining.writers.len();
             self.shards.set_writers(&Arc::new(joining.writers.clone()));
         }
+    }
+
+    /// A vector of a peer in local numbers, without the writers that are not known here.
+    pub(crate) fn known_of(joining: &Joining, vector: &Vector) -> Result<Context, Refused> {
+        let mut context = Context::new();
+        for (id, seq) in vector {
+            if *seq > SEQ_MAX {
+                return Err(Refused::Malformed("sequence number"));
+            }
+            if let Some(writer) = joining.writers.index(*id) {
+                context.raise(writer, *seq);
+            }
+        }
+        Ok(context)
     }
 
     /// A vector of a peer in local numbers.
@@ -124,7 +155,7 @@ impl Function {
             if *seq > SEQ_MAX {
                 return Err(Refused::Malformed("sequence number"));
             }
-            let writer = joining.writers.intern(*id).ok_or(DecodeError::TooManyWriters)?;
+            let writer = joining.intern(*id)?;
             context.raise(writer, *seq);
         }
         self.share_writers(joining);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use miso_crdt::batch::digest_of;
-use miso_crdt::{Change, Changes, DecodeError, Delta, ReplicaId, SEQ_MAX, Type};
+use miso_crdt::{Change, Changes, Delta, ReplicaId, SEQ_MAX, Type};
 
 use crate::durable::records;
 use crate::function::Function;
@@ -53,7 +53,7 @@ impl Function {
             return Err(Refused::Malformed("sequence number"));
         }
         let mut joining = self.joining.lock();
-        let origin = joining.writers.intern(origin).ok_or(DecodeError::TooManyWriters)?;
+        let origin = joining.intern(origin)?;
         self.share_writers(&mut joining);
         let changes = self.read(&mut joining, message)?;
         self.journal_part(None, message);

@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod command;
 mod rows;
+mod tracking;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -248,6 +248,13 @@ pub(super) const MISO: &[Row] = &[
         |r| Value::Count(r.counters().faults),
     ),
     counter(
+        "miso_writer_conflicts",
+        "miso_writer_conflicts",
+        Unit::None,
+        "Times that two nodes said of the events of one of them what cannot both be true: see the log",
+        |r| Value::Count(r.counters().replicator.conflicts),
+    ),
+    counter(
         "miso_peer_unknown",
         "miso_peer_unknown_messages",
         Unit::None,
