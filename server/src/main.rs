@@ -101,9 +101,10 @@ fn run(settings: Settings) -> Result<(), String> {
     let front = Arc::new(Front::new(Engine::new(Arc::clone(&node), handlers)));
     node.saving.recovered(&recovered);
     load_acl(&node)?;
-    node.tls.load(&node.settings)?;
     let listeners = listener::bind(&node)?;
     let http_listeners = http::bind(&node)?;
+    // The node's name may follow its port.
+    peers::load_tls(&node)?;
     durability::start(&node).map_err(|error| format!("cannot start: {error}"))?;
     peers::start(&node)?;
     let threads = node.settings.threads();
@@ -189,7 +190,7 @@ async fn until_stopped(
             _ = step.tick(), if balanced => front.balance.look(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => match node.tls.load(&node.settings) {
+            _ = hangup.recv() => match peers::load_tls(node) {
                 Ok(()) => tracing::info!("read the certificates again"),
                 Err(error) => tracing::warn!("the certificates stay as they were: {error}"),
             },

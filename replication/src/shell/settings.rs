@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::encryption::Encryption;
 use crate::node;
 
 /// The settings of a node's shell.
@@ -15,6 +16,8 @@ pub struct Settings {
     pub join: Vec<String>,
     /// Whether to announce and find nodes by mDNS, and how.
     pub mdns: Option<Mdns>,
+    /// Whether links have TLS.
+    pub encryption: Encryption,
     /// A link for which more bytes wait is cut off.
     pub queue_bytes_max: usize,
     /// The node's addresses are those of its interfaces, and follow them.
@@ -39,6 +42,7 @@ impl Settings {
             node,
             join: Vec::new(),
             mdns: None,
+            encryption: Encryption::default(),
             queue_bytes_max: 64 << 20,
             follow_addresses: false,
         }

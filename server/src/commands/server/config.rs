@@ -126,7 +126,7 @@ fn apply(node: &Node, effect: Effect) -> Result<(), CommandError> {
             }
         }
         Effect::Tls => {
-            let loaded = node.tls.load(&node.settings);
+            let loaded = crate::peers::load_tls(node);
             loaded.map_err(|error| CommandError::Failed(error.into()))?;
         }
         Effect::Decisions => node.monitors.set_refusing(node.settings.refuses_decisions()),
