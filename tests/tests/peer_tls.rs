@@ -73,7 +73,7 @@ fn says(node: &Node, what: &str) {
 }
 
 fn are_linked(nodes: &[&Node]) -> bool {
-    nodes.iter().all(|node| node.info("miso_peer_links") == (nodes.len() - 1).to_string())
+    nodes.iter().all(|node| node.info("miso_links") == (nodes.len() - 1).to_string())
 }
 
 /// Passes connections on, and keeps what goes over them.
@@ -143,9 +143,9 @@ fn what_nodes_say_can_be_read_without_tls_alone() {
         let b = start("b", &["--join", &tap.address]);
         let mut all = [a.session(), b.session()];
         all[0].script(&format!("MVREG.SET o n '{TEXT}' => OK"));
-        all_say(&mut all, "MVREG.VALUE o n", TEXT);
+        all_say(&mut all, "MVREG.VALUE o n", &format!("{TEXT:?}"));
         all[1].script(&format!("MVREG.SET p n '{TEXT}' => OK"));
-        all_say(&mut all, "MVREG.VALUE p n", TEXT);
+        all_say(&mut all, "MVREG.VALUE p n", &format!("{TEXT:?}"));
         assert_eq!(tap.has_heard(TEXT), is_readable, "{by}");
         assert_eq!(a.log().contains("by TLS as a"), !is_readable, "{by}: {}", a.log());
     }

@@ -159,9 +159,6 @@ impl Metered {
 
     /// Says something to an end that is refused, as far as that needs no waiting.
     pub(super) fn say(&self, bytes: &[u8]) {
-        // What has come and is not read would end the connection before the other end reads this.
-        let mut rest = [0; 4096];
-        let _ = self.socket.try_read(&mut rest);
         let _ = self.socket.try_write(bytes);
     }
 

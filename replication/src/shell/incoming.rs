@@ -20,7 +20,7 @@ use tonic::transport::server::Connected;
 
 use super::encryption::{Encryption, Known};
 use super::flow::{Flow, Metered};
-use super::wire::{Accepting, Refused, Wire};
+use super::wire::{Accepting, Refused};
 
 /// The most connections, more than there can be nodes in a table.
 const CONNECTIONS_MAX: usize = 8192;
@@ -50,7 +50,6 @@ pub(super) struct Incoming {
 pub(super) struct Connection {
     socket: Accepting,
     flow: Flow,
-    refused: mpsc::Sender<Refused>,
     open: Open,
     from: IpAddr,
     links: Links,
@@ -154,9 +153,9 @@ impl Incoming {
     fn connection(&self, socket: Metered, from: IpAddr) -> Connection {
         let deadline = Box::pin(tokio::time::sleep(BECOME_A_LINK));
         let flow = socket.flow().clone();
-        let (open, refused) = (Arc::clone(&self.open), self.refused.clone());
-        let socket = Accepting::new(socket, self.encryption.get(), from);
-        Connection { socket, flow, refused, open, from, links: Links::default(), deadline }
+        let open = Arc::clone(&self.open);
+        let socket = Accepting::new(socket, self.encryption.get(), from, self.refused.clone());
+        Connection { socket, flow, open, from, links: Links::default(), deadline }
     }
 }
 
@@ -185,20 +184,6 @@ impl Connected for Connection {
     }
 }
 
-impl Connection {
-    /// The connection, once both ends agree on what they speak.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut Wire>>> {
-        match ready!(self.socket.poll_open(cx))? {
-            Ok(wire) => Poll::Ready(Ok(Pin::new(wire))),
-            Err(refused) => {
-                // The log has room for some of many.
-                let _ = self.refused.try_send(refused);
-                Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
-            }
-        }
-    }
-}
-
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -212,7 +197,7 @@ impl AsyncRead for Connection {
             let next = tokio::time::Instant::now() + BECOME_A_LINK;
             self.deadline.as_mut().reset(next);
         }
-        ready!(self.poll_open(cx))?.poll_read(cx, buffer)
+        ready!(self.socket.poll_open(cx))?.poll_read(cx, buffer)
     }
 }
 
@@ -222,15 +207,15 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_open(cx))?.poll_write(cx, bytes)
+        ready!(self.socket.poll_open(cx))?.poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_open(cx))?.poll_flush(cx)
+        ready!(self.socket.poll_open(cx))?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_open(cx))?.poll_shutdown(cx)
+        ready!(self.socket.poll_open(cx))?.poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -238,7 +223,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_open(cx))?.poll_write_vectored(cx, slices)
+        ready!(self.socket.poll_open(cx))?.poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -3,9 +3,10 @@
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
 use tokio_rustls::{Accept, TlsAcceptor, TlsStream};
 
 use super::encryption::{self, Ends, Known};
@@ -13,8 +14,9 @@ use super::flow::Metered;
 
 /// The first byte of a session of TLS.
 const HANDSHAKE: u8 = 0x16;
-/// A fatal alert of TLS 1.2, as all versions read it: protocol_version. It tells the other end what is spoken here.
-const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 70];
+/// Alerts as all versions of TLS read them, which tell the other end what is spoken here: protocol_version,
+/// and close_notify, since HTTP/2 looks at nothing below 9 bytes.
+const ALERTS: [u8; 14] = [0x15, 3, 3, 0, 2, 2, 70, 0x15, 3, 3, 0, 2, 1, 0];
 
 /// A connection on which both ends agree.
 pub(super) enum Wire {
@@ -28,6 +30,7 @@ pub(super) struct Accepting {
     ends: Option<Ends>,
     known: Known,
     from: IpAddr,
+    refused: mpsc::Sender<Refused>,
 }
 
 enum Stage {
@@ -35,7 +38,8 @@ enum Stage {
     Fresh(Metered),
     Agreeing(Box<Accept<Metered>>),
     Open(Wire),
-    /// The ends do not agree.
+    /// The other end is told that it speaks the wrong protocol. An end at once might overtake that.
+    Telling(Metered),
     Over,
 }
 
@@ -44,8 +48,14 @@ enum Stage {
 pub(super) struct Refused(pub(super) String);
 
 impl Accepting {
-    pub(super) fn new(socket: Metered, ends: Option<Ends>, from: IpAddr) -> Self {
-        Self { stage: Stage::Fresh(socket), ends, known: Known::default(), from }
+    /// `refused` is told why the ends do not agree, if they do not.
+    pub(super) fn new(
+        socket: Metered,
+        ends: Option<Ends>,
+        from: IpAddr,
+        refused: mpsc::Sender<Refused>,
+    ) -> Self {
+        Self { stage: Stage::Fresh(socket), ends, known: Known::default(), from, refused }
     }
 
     /// What is known of its session of TLS, if it has one, once a message came.
@@ -53,17 +63,14 @@ impl Accepting {
         &self.known
     }
 
-    /// The connection, once the ends agree. The inner error is this node's own decision, or TLS's.
-    pub(super) fn poll_open(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Result<&mut Wire, Refused>>> {
+    /// The connection, once the ends agree.
+    pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut Wire>>> {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Open(wire) => {
                     self.stage = Stage::Open(wire);
                     let Stage::Open(wire) = &mut self.stage else { unreachable!("it is open") };
-                    return Poll::Ready(Ok(Ok(wire)));
+                    return Poll::Ready(Ok(Pin::new(wire)));
                 }
                 Stage::Fresh(socket) => {
                     let first = match socket.poll_first(cx) {
@@ -73,10 +80,7 @@ impl Accepting {
                             return Poll::Pending;
                         }
                     };
-                    match self.begin(socket, first) {
-                        Ok(stage) => self.stage = stage,
-                        Err(refused) => return Poll::Ready(Ok(Err(refused))),
-                    }
+                    self.stage = self.begin(socket, first);
                 }
                 Stage::Agreeing(mut accept) => match Pin::new(&mut accept).poll(cx) {
                     Poll::Pending => {
@@ -86,7 +90,8 @@ impl Accepting {
                     Poll::Ready(Err(error)) => {
                         let reason =
                             format!("a node at {} does not agree on TLS: {error}", self.from);
-                        return Poll::Ready(Ok(Err(Refused(reason))));
+                        self.say_refused(reason);
+                        return Poll::Ready(Err(error));
                     }
                     Poll::Ready(Ok(stream)) => {
                         if let Some(ends) = &self.ends {
@@ -96,32 +101,50 @@ impl Accepting {
                         self.stage = Stage::Open(Wire::Encrypted(Box::new(stream.into())));
                     }
                 },
+                Stage::Telling(mut socket) => {
+                    let mut rest = [0; 4096];
+                    let mut rest = ReadBuf::new(&mut rest);
+                    let read = Pin::new(&mut socket).poll_read(cx, &mut rest);
+                    if read.is_pending() || !rest.filled().is_empty() {
+                        self.stage = Stage::Telling(socket);
+                    }
+                    ready!(read)?;
+                }
                 Stage::Over => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             }
         }
     }
 
     /// What follows the first byte; none: the other end has closed the connection.
-    fn begin(&self, socket: Metered, first: Option<u8>) -> Result<Stage, Refused> {
+    fn begin(&self, socket: Metered, first: Option<u8>) -> Stage {
         let from = self.from;
         match (&self.ends, first) {
             (Some(ends), Some(HANDSHAKE)) => {
                 let accept = TlsAcceptor::from(ends.server.clone()).accept(socket);
-                Ok(Stage::Agreeing(Box::new(accept)))
+                Stage::Agreeing(Box::new(accept))
             }
-            (None, Some(HANDSHAKE)) => Err(Refused(format!(
-                "a node at {from} speaks TLS, and this one does not: set peer-tls and its certificate, or \
-                 the cluster's secret, here too"
-            ))),
+            (None, Some(HANDSHAKE)) => {
+                self.say_refused(format!(
+                    "a node at {from} speaks TLS, and this one does not: set peer-tls and its certificate, \
+                     or the cluster's secret, here too"
+                ));
+                Stage::Over
+            }
             (Some(Ends { optional: false, .. }), Some(_)) => {
-                socket.say(&ALERT);
-                Err(Refused(format!(
+                self.say_refused(format!(
                     "a node at {from} speaks without TLS, and peer-tls wants it: set peer-tls and its \
                      certificate, or the cluster's secret, there too"
-                )))
+                ));
+                socket.say(&ALERTS);
+                Stage::Telling(socket)
             }
-            _ => Ok(Stage::Open(Wire::Plain(socket))),
+            _ => Stage::Open(Wire::Plain(socket)),
         }
+    }
+
+    fn say_refused(&self, reason: String) {
+        // The log has room for some of many.
+        let _ = self.refused.try_send(Refused(reason));
     }
 }
 
