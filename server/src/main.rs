@@ -103,6 +103,7 @@ fn run(settings: Settings) -> Result<(), String> {
     load_acl(&node)?;
     let listeners = listener::bind(&node)?;
     let http_listeners = http::bind(&node)?;
+    node.open_audit()?;
     // The node's name may follow its port.
     peers::load_tls(&node)?;
     durability::start(&node).map_err(|error| format!("cannot start: {error}"))?;
@@ -123,7 +124,7 @@ fn run(settings: Settings) -> Result<(), String> {
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         // A terminal that closes does not end the server, as it does not end Redis. Certificates are read
-        // again.
+        // again, and the audit log is opened again.
         let hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let mut listening = JoinSet::new();
         for Listening { socket, encrypted } in listeners {
@@ -164,6 +165,7 @@ fn run(settings: Settings) -> Result<(), String> {
         );
     }
     runtime.block_on(peers::leave(&node));
+    node.audit.close();
     durability::close(&node)
 }
 
@@ -190,10 +192,15 @@ async fn until_stopped(
             _ = step.tick(), if balanced => front.balance.look(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => match peers::load_tls(node) {
-                Ok(()) => tracing::info!("read the certificates again"),
-                Err(error) => tracing::warn!("the certificates stay as they were: {error}"),
-            },
+            _ = hangup.recv() => {
+                match peers::load_tls(node) {
+                    Ok(()) => tracing::info!("read the certificates again"),
+                    Err(error) => tracing::warn!("the certificates stay as they were: {error}"),
+                }
+                if let Err(error) = node.open_audit() {
+                    tracing::warn!("the audit log stays as it was: {error}");
+                }
+            }
             () = node.stop.notified() => {}
             () = &mut telling => {}
             reason = &mut fatal => return Err(reason),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use miso_protocol::names;
 use miso_replication::copies;
-use miso_replication::shell::{self, Handle, Mdns};
+use miso_replication::shell::{self, Handle, Mdns, Refusals};
 use miso_replication::{Answer, Ask, Liveness, NodeView, Time, node, overlay, replicator};
 use miso_store::crdt::Type;
 use miso_store::{Function, Observer};
@@ -124,6 +124,12 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
     let mut settings = shell::Settings::new(peer_bind, config);
     settings.join = node.settings.join();
     settings.encryption = links.clone();
+    let audited = Arc::downgrade(node);
+    settings.refused = Some(Refusals::new(move |why| {
+        if let Some(node) = audited.upgrade() {
+            node.audit.node_refused(why);
+        }
+    }));
     let is_mdns = match node.settings.mdns() {
         crate::settings::kind::Mdns::Yes => true,
         crate::settings::kind::Mdns::Auto => is_secured || cluster != DEFAULT_CLUSTER,

@@ -269,8 +269,9 @@ impl Overlay {
             Refusal { reason: reason.to_owned(), kind: kind.into(), addresses: addresses.to_vec() };
         out.push(send(vec![link], Body::Refusal(refusal)));
         self.refusals += 1;
-        let note = format!("refused a node: {reason}");
-        self.warn_seldom(now, &note.clone(), note, out);
+        if self.noted.take(now, &format!("refused a node: {reason}")) {
+            out.push(Effect::Note(Note::Refused(reason.to_owned())));
+        }
         self.close(now, link, reason, out);
     }
 

@@ -84,12 +84,6 @@ impl Endings {
         }
     }
 
-    fn warn(&mut self, reason: &str) {
-        if self.is_new(reason) {
-            tracing::warn!("refused a node: {reason}");
-        }
-    }
-
     /// Whether there is room for this reason, which was not logged lately.
     fn is_new(&mut self, reason: &str) -> bool {
         self.0.retain(|_, at| at.elapsed() < SAY_AGAIN);
@@ -208,7 +202,9 @@ impl Driver {
             Some(request) = self.requests.recv() => self.request(request),
             Some(Refused(reason)) = self.refused.recv() => {
                 self.refusals += 1;
-                self.endings.warn(&reason);
+                if self.endings.is_new(&reason) {
+                    self.say_refused(&reason);
+                }
             }
             () = mailbox.wake.notified() => {}
             () = tokio::time::sleep_until(until) => {}
@@ -389,6 +385,7 @@ impl Driver {
             }
             Effect::Note(Note::Info(note)) => tracing::info!("{note}"),
             Effect::Note(Note::Warn(note)) => tracing::warn!("{note}"),
+            Effect::Note(Note::Refused(reason)) => self.say_refused(&reason),
             Effect::Note(Note::Outdated(reason)) => {
                 self.renew();
                 tracing::error!("this node must end and start anew: {reason}");
@@ -402,6 +399,13 @@ impl Driver {
                 tracing::error!("this node must end: {reason}");
                 self.fatal.send_replace(Some(reason));
             }
+        }
+    }
+
+    fn say_refused(&self, reason: &str) {
+        tracing::warn!("refused a node: {reason}");
+        if let Some(refused) = &self.settings.refused {
+            refused.tell(reason);
         }
     }
 

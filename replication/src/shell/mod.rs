@@ -32,5 +32,5 @@ mod wire;
 pub use encryption::{Encryption, Ends, Names};
 pub use handle::Handle;
 pub use mailbox::Counters;
-pub use settings::{Mdns, Settings};
+pub use settings::{Mdns, Refusals, Settings};
 pub use start::start;

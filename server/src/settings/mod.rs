@@ -70,6 +70,8 @@ pub(crate) enum Effect {
     SyncPolicy,
     /// Load the certificates of TLS.
     Tls,
+    /// Open the audit log.
+    Audit,
     /// Set the default user's password.
     Password,
     /// Have commands looked at that keyspace events may tell of.
@@ -504,6 +506,10 @@ settings! {
         "notify-keyspace-events", EventClasses, "",
         "Keyspace events that are published to the function's clients, in Redis's letters; none: off",
     ).then(Effect::Events);
+    audit_log: Path = any(
+        "audit-log", Path { none: "" }, "",
+        "File to which logins, refusals and what is administered are written as JSON lines, or syslog; opened again by SIGHUP",
+    ).then(Effect::Audit);
     log_level: Choice<tracing::Level> = start("loglevel", LOG_LEVELS, "info", "Least level of log lines");
     log_format: Choice<LogFormat> = start("logformat", LOG_FORMATS, "text", "Format of log lines");
     =>

@@ -165,7 +165,8 @@ fn without_the_secret_nothing_goes_over() {
             assert!(world.nodes[&index].refusals() >= 5, "each is counted");
             assert!(!secured[index] || world.said_by(index).iter().all(is_of_the_gate));
         }
-        let warnings = world.notes.iter().filter(|(_, note)| matches!(note, Note::Warn(_))).count();
+        let is_warning = |note: &Note| matches!(note, Note::Warn(_) | Note::Refused(_));
+        let warnings = world.notes.iter().filter(|(_, note)| is_warning(note)).count();
         assert!(warnings <= 4, "{warnings} lines about one misconfigured node");
         assert!(world.said.len() < 150, "{}: it is tried ever more seldom", world.said.len());
         assert_eq!(world.fatals(), []);
