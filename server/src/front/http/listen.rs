@@ -10,7 +10,7 @@ use crate::engine::error::CommandError;
 use crate::front::Front;
 use crate::front::balance::Work;
 use crate::front::listener::{accept_each, open, prepare};
-use crate::node::Node;
+use crate::settings::Settings;
 
 /// What a connection is told for which there is no room.
 fn full() -> String {
@@ -22,28 +22,28 @@ fn full() -> String {
     )
 }
 
-/// Opens the sockets to listen on, all with the port of the first; none if HTTP is off.
+/// Opens the sockets to listen on, all with the port of the first; none if HTTP is off. Returns them and
+/// the port, 0 if there is none.
 ///
 /// # Errors
 /// If an address cannot be bound; says which, and what to do.
-pub(crate) fn bind(node: &Node) -> Result<Vec<std::net::TcpListener>, String> {
-    let mut listeners = Vec::new();
-    for mut address in node.settings.http_addresses() {
+pub(crate) fn bind(settings: &Settings) -> Result<(Vec<std::net::TcpListener>, u16), String> {
+    let (mut listeners, mut bound) = (Vec::new(), 0);
+    for mut address in settings.http_addresses() {
         if address.port() == 0 {
-            address.set_port(node.http_port.load(Ordering::Relaxed));
+            address.set_port(bound);
         }
-        let listener = open(address, node.settings.tcp_backlog()).map_err(|error| {
+        let listener = open(address, settings.tcp_backlog()).map_err(|error| {
             let expected = match error.kind() {
                 io::ErrorKind::AddrInUse => "a free port (--http-port)",
                 _ => "addresses of this host (--http-bind)",
             };
             format!("http-port: cannot listen on {address}: {error}; expected {expected}")
         })?;
-        let port = listener.local_addr().map_err(|error| error.to_string())?.port();
-        node.http_port.store(port, Ordering::Relaxed);
+        bound = listener.local_addr().map_err(|error| error.to_string())?.port();
         listeners.push(listener);
     }
-    Ok(listeners)
+    Ok((listeners, bound))
 }
 
 /// Accepts connections and hands them to the workers in turn.
