@@ -56,7 +56,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Of a reading that has not begun and goes over all of the directory at most `passes` times.
     fn new(disk: &Arc<RealDisk>, passes: u64) -> std::io::Result<Arc<Progress>> {
-        let total = disk.data_bytes()?.saturating_mul(passes);
+        let total = journal::data_bytes(&**disk)?.saturating_mul(passes);
         Ok(Arc::new(Progress { disk: Arc::clone(disk), total }))
     }
 
@@ -149,7 +149,7 @@ const REPAIR_PASSES: u64 = 6;
 /// If something is wrong with it.
 pub(crate) fn check(directory: &Path) -> Result<(), String> {
     let (name, disk) = existing(directory)?;
-    let report = shown(&name, &disk, CHECK_PASSES, |disk| looked_at(disk))?;
+    let report = shown(&name, &disk, CHECK_PASSES, looked_at)?;
     print(&report, &name);
     if report.is_sound() {
         Ok(())

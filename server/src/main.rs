@@ -92,7 +92,7 @@ fn start(start: Start) -> Result<(), String> {
 fn recover(
     settings: &Settings,
     resp: &[Listening],
-    http: &[std::net::TcpListener],
+    http: &[Listening],
 ) -> Result<(Store, RecoveredSummary), String> {
     let Some(opening) = durability::Opening::of(settings)? else {
         return Ok((durability::in_memory(settings), RecoveredSummary::default()));
@@ -115,13 +115,15 @@ fn run(settings: Settings) -> Result<(), String> {
     miso_store::seed_hashes(random::seed());
     let bare = allocator::used_bytes();
     let (listeners, port) = listener::bind(&settings)?;
-    let (http_listeners, http_port) = http::bind(&settings)?;
+    let http_listeners = http::bind(&settings)?;
     let (store, recovered) = recover(&settings, &listeners, &http_listeners)?;
     let with_data = allocator::used_bytes();
     let (table, handlers) = commands::table();
     let node = Arc::new(Node::new(settings, store, table));
     node.port.store(port, Ordering::Relaxed);
-    node.http_port.store(http_port, Ordering::Relaxed);
+    for (port, encrypted) in [(&node.http_port, false), (&node.http_tls_port, true)] {
+        port.store(listener::port_of(&http_listeners, encrypted), Ordering::Relaxed);
+    }
     let front = Arc::new(Front::new(Engine::new(Arc::clone(&node), handlers)));
     node.saving.recovered(&recovered);
     load_acl(&node)?;
@@ -154,12 +156,12 @@ fn run(settings: Settings) -> Result<(), String> {
             let by = if encrypted { " by TLS" } else { "" };
             tracing::info!("Ready to accept connections on {address}{by}");
         }
-        for listener in http_listeners {
-            let address = listener.local_addr().map_err(|error| error.to_string())?;
-            let listener =
-                tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
-            listening.spawn(http::accept(listener, Arc::clone(&front)));
-            tracing::info!("Ready to accept HTTP connections on {address}");
+        for Listening { socket, encrypted } in http_listeners {
+            let address = socket.local_addr().map_err(|error| error.to_string())?;
+            let socket = tokio::net::TcpListener::from_std(socket).map_err(|e| e.to_string())?;
+            listening.spawn(http::accept(socket, encrypted, Arc::clone(&front)));
+            let by = if encrypted { " by TLS" } else { "" };
+            tracing::info!("Ready to accept HTTP connections on {address}{by}");
         }
         until_stopped(&front, [terminate, interrupt], hangup).await?;
         end_at_next_signal();

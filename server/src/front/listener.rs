@@ -31,6 +31,13 @@ pub(crate) struct Listening {
     pub(crate) encrypted: bool,
 }
 
+/// The port of the first of these sockets that is `encrypted`, or is not; 0 if there is none.
+pub(crate) fn port_of(listeners: &[Listening], encrypted: bool) -> u16 {
+    let mut fitting = listeners.iter().filter(|listening| listening.encrypted == encrypted);
+    let address = fitting.next().and_then(|listening| listening.socket.local_addr().ok());
+    address.map_or(0, |address| address.port())
+}
+
 /// Opens the sockets to listen on, all with the port of the first. Returns them and the port.
 ///
 /// # Errors

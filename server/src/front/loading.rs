@@ -41,12 +41,10 @@ impl Loading {
     /// If the system has no descriptors or threads left.
     pub(crate) fn begin(
         resp: &[Listening],
-        http: &[TcpListener],
+        http: &[Listening],
         progress: &Arc<Progress>,
     ) -> io::Result<Loading> {
-        let plain = resp.iter().filter(|listening| !listening.encrypted);
-        let resp = plain.map(|l| l.socket.try_clone()).collect::<io::Result<Vec<_>>>()?;
-        let http = http.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>()?;
+        let (resp, http) = (plain(resp)?, plain(http)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let progress = Arc::clone(progress);
         let (stop, stopped) = oneshot::channel();
@@ -58,6 +56,12 @@ impl Loading {
         std::thread::Builder::new().name("miso-loading".into()).spawn(work)?;
         Ok(Loading { _stop: stop })
     }
+}
+
+/// Second handles of the sockets that speak no TLS.
+fn plain(listeners: &[Listening]) -> io::Result<Vec<TcpListener>> {
+    let plain = listeners.iter().filter(|listening| !listening.encrypted);
+    plain.map(|listening| listening.socket.try_clone()).collect()
 }
 
 /// Answers all that connect until it is stopped.

@@ -14,8 +14,6 @@ use std::time::UNIX_EPOCH;
 use rustix::fs::{Access, AtFlags, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use super::directory::{Files, checkpoint_name, segment_name};
-
 /// What tells whether a directory is where it was, and whether the kernel is the one of last time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
@@ -118,22 +116,10 @@ impl RealDisk {
         Ok(RealDisk { path: path.to_owned(), directory, read: Arc::default() })
     }
 
-    /// How many bytes have been read from files: with [`RealDisk::data_bytes`], how far a recovery is.
+    /// How many bytes have been read from files: with [`data_bytes`](super::data_bytes), how far a recovery is.
     #[must_use]
     pub fn read_bytes(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
-    }
-
-    /// How many bytes the checkpoints and the log have by now.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
-    pub fn data_bytes(&self) -> io::Result<u64> {
-        let files = Files::list(self)?;
-        let checkpoints = files.checkpoints.iter().map(|first| checkpoint_name(*first));
-        let names = checkpoints.chain(files.segments.iter().map(|first| segment_name(*first)));
-        let sizes = names.map(|name| Ok(self.open_at(&name, OFlags::RDONLY)?.metadata()?.len()));
-        sizes.sum()
     }
 
     fn file(&self, file: File) -> Arc<dyn DiskFile> {
