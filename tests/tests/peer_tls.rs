@@ -168,7 +168,7 @@ fn both_ends_say_why_they_do_not_agree() {
     says(&plain, "refused a node: a node at 127.0.0.1 speaks TLS, and this one does not");
 
     let of_another_ca = others.node("c", &["--join", &there]);
-    says(&of_another_ca, "invalid peer certificate: UnknownIssuer");
+    says(&of_another_ca, "invalid peer certificate");
     says(&encrypted, "a node at 127.0.0.1 does not agree on TLS");
 
     let secret = ["--node-name", "y", "--cluster-secret", "another", "--join"];
@@ -269,7 +269,8 @@ fn without_an_agreement_a_connection_ends_soon() {
         stream.set_read_timeout(Some(miso_tests::DEADLINE)).expect("it can");
         let mut rest = Vec::new();
         let ended = stream.read_to_end(&mut rest);
-        assert!(ended.is_ok() || !ended.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock));
+        // An end by a reset is one, too.
+        assert!(!ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
     }
 }
 

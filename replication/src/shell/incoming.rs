@@ -20,7 +20,7 @@ use tonic::transport::server::Connected;
 
 use super::encryption::{Encryption, Known};
 use super::flow::{Flow, Metered};
-use super::wire::{Accepting, Refused};
+use super::wire::{Accepting, Refused, Wire};
 
 /// The most connections, more than there can be nodes in a table.
 const CONNECTIONS_MAX: usize = 8192;
@@ -184,19 +184,36 @@ impl Connected for Connection {
     }
 }
 
+impl Connection {
+    /// Ends a connection that has no link in time.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.deadline.as_mut().poll(cx).is_ready() {
+            if self.links.0.load(Ordering::Relaxed) == 0 {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let next = tokio::time::Instant::now() + BECOME_A_LINK;
+            self.deadline.as_mut().reset(next);
+        }
+        Ok(())
+    }
+
+    /// The connection for writing, once both ends agree on what they speak.
+    fn poll_to(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut Wire>>> {
+        if !self.socket.is_open() {
+            // HTTP/2 writes before it reads.
+            self.check(cx)?;
+        }
+        self.socket.poll_open(cx)
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.deadline.as_mut().poll(cx).is_ready() {
-            if self.links.0.load(Ordering::Relaxed) == 0 {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            let next = tokio::time::Instant::now() + BECOME_A_LINK;
-            self.deadline.as_mut().reset(next);
-        }
+        self.check(cx)?;
         ready!(self.socket.poll_open(cx))?.poll_read(cx, buffer)
     }
 }
@@ -207,15 +224,15 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.socket.poll_open(cx))?.poll_write(cx, bytes)
+        ready!(self.poll_to(cx))?.poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.socket.poll_open(cx))?.poll_flush(cx)
+        ready!(self.poll_to(cx))?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.socket.poll_open(cx))?.poll_shutdown(cx)
+        ready!(self.poll_to(cx))?.poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -223,7 +240,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.socket.poll_open(cx))?.poll_write_vectored(cx, slices)
+        ready!(self.poll_to(cx))?.poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

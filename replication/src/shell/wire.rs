@@ -63,6 +63,11 @@ impl Accepting {
         &self.known
     }
 
+    /// Whether both ends have agreed.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+
     /// The connection, once the ends agree.
     pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut Wire>>> {
         loop {
