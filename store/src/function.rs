@@ -11,6 +11,7 @@ use crate::config::{Config, HybridClock};
 use crate::durable::records;
 use crate::joining::{Joining, LOCAL};
 use crate::journal::Journal;
+use crate::once::state::{OnceLimits, OnceState};
 use crate::shard::Shard;
 
 /// What the rest of a node hears from its store.
@@ -37,6 +38,8 @@ pub(crate) struct Hooks {
     /// Whether changes are gathered from a function's first one on.
     tracked: AtomicBool,
     journal: OnceLock<Journal>,
+    /// Of writes that are to run once.
+    pub(crate) once: OnceLimits,
 }
 
 impl Hooks {
@@ -108,6 +111,8 @@ pub struct Function {
     pub(crate) log_limit: usize,
     /// When the first key of any shard may have expired, in milliseconds.
     pub(crate) first_deadline: AtomicU64,
+    /// What is known of writes that are to run once, beside their ids.
+    pub(crate) once: OnceState,
     /// How long after their deadlines this node takes back the memory of keys: see `expiry`.
     pub(crate) turn: u64,
 }
@@ -140,6 +145,7 @@ impl Function {
             vector: Mutex::default(),
             log_limit: config.removal_log_bytes,
             first_deadline: AtomicU64::new(u64::MAX),
+            once: OnceState::default(),
             turn: config.replica.0,
         });
         if function.hooks.tracked() {
@@ -216,6 +222,13 @@ impl Function {
             && !self.dirty.swap(true, Ordering::SeqCst)
             && let (Some(observer), Some(me)) = (self.hooks.observer.get(), self.me.upgrade())
         {
+            observer.wrote(&me);
+        }
+    }
+
+    /// Tells the observer that there is something to look after, whether or not anything is gathered.
+    pub(crate) fn wake(&self) {
+        if let (Some(observer), Some(me)) = (self.hooks.observer.get(), self.me.upgrade()) {
             observer.wrote(&me);
         }
     }

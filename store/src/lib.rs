@@ -16,13 +16,15 @@
 //! ```text
 //! durable/{checkpoint, recover, replay}   a store and its data directory
 //! store                                   all functions of a node
-//! replica, retire, held, expiry           a function among others; several shards at once
+//! replica, retire, expiry                 a function among others
+//! once/{settle, mod}                      writes that run once
+//! held                                    several shards at once
 //! plain                                   plain keys: what is there at a moment
 //! guard, mint                             what is done under a shard's lock
 //! function                                shards, sequence, causal context
 //! shard                                   objects, and what of them has changed
 //! durable/{writes, records}, joining      bytes of records; what replication keeps
-//! object, pending, removals, deadlines, config, journal
+//! object, pending, removals, deadlines, config, journal, once/{state, claim}
 //! ```
 
 mod config;
@@ -36,6 +38,7 @@ mod joining;
 pub mod journal;
 mod mint;
 mod object;
+mod once;
 mod pending;
 mod plain;
 mod removals;
@@ -57,6 +60,7 @@ pub use mint::Mint;
 pub use miso_crdt as crdt;
 pub use miso_crdt::table::{hash, seed_hashes};
 pub use object::{Names, Object, Slot, WrongType};
+pub use once::{ID_MAX, Once, Place, REPLY_MAX};
 pub use plain::{Misfit, Shown};
 pub use replica::{Buckets, Joined, Named, Outgoing};
 pub use retire::Deleting;

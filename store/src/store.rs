@@ -81,6 +81,18 @@ impl Store {
         self.hooks.listen(listened);
     }
 
+    /// Sets for how long at least the ids of writes that ran once are kept, in milliseconds, where a function
+    /// has no value of its own, and how many a function may have.
+    pub fn set_once_limits(&self, window_ms: u64, max: usize) {
+        self.hooks.once.set(window_ms, max);
+    }
+
+    /// Whether an id of a write that runs once was ever kept, in any function.
+    #[must_use]
+    pub fn has_once(&self) -> bool {
+        self.hooks.once.used.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// The journal; none if the store is in memory alone.
     #[must_use]
     pub fn journal(&self) -> Option<&Journal> {

@@ -19,6 +19,7 @@ mod config;
 mod ending;
 mod export;
 mod first_read;
+mod once;
 mod peers;
 mod pull;
 mod questions;
@@ -62,6 +63,8 @@ pub struct Replicator {
     exports: Exports,
     retiring: Retiring,
     endings: Endings,
+    /// When ids of writes that run once are looked after next.
+    tend_at: Time,
     /// Whether a link has gone since the endings were looked at.
     lost_a_link: bool,
 }
@@ -79,6 +82,7 @@ impl Replicator {
             exports: Exports::default(),
             retiring: Retiring::default(),
             endings: Endings::default(),
+            tend_at: Time::default(),
             lost_a_link: false,
         }
     }
@@ -749,13 +753,15 @@ impl Replicator {
                     self.pulls.pull(turn, stream, peer);
                 }
             }
+            Due::Once => stream.function().settle_once(),
             // Of the node: `tick`, `settle` and `begin_rounds` look for these in every turn.
             Due::Export
             | Due::Sync
             | Due::Drain
             | Due::Leave
             | Due::Retire
-            | Due::BeginRetiring => {}
+            | Due::BeginRetiring
+            | Due::TendOnce => {}
         }
     }
 
@@ -776,6 +782,8 @@ impl Replicator {
             Due::Summary => stream?.summary_at(),
             Due::Tidy => stream?.tidy_at(),
             Due::Lack => stream?.lack_at(),
+            Due::Once => stream?.function().once_is_unsettled().then(Time::default),
+            Due::TendOnce => self.common.store().has_once().then_some(self.tend_at),
             Due::Export => self.exports.next_at(),
             Due::Sync => self.pulls.asked_until(),
             Due::Drain => self.endings.drain_at(),
