@@ -813,7 +813,7 @@ mod tests {
         let sent = a.send();
         b.receive(&sent);
         c.receive(&sent);
-        let gone = |dot: Dot| dot.writer() == crate::Writer(0);
+        let gone = |dot: Dot| dot.writer() == Writer(0);
         assert!(b.edit(|map, events, change| map.adopt(gone, events, Some(change))));
         assert!(!b.state.counts(gone) && b.state.has_dead_entries());
         c.receive(&b.send());

@@ -1,6 +1,6 @@
 //! All functions of a node.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -82,9 +82,9 @@ impl Store {
     }
 
     /// Sets for how long at least the ids of writes that ran once are kept, in milliseconds, where a function
-    /// has no value of its own, and how many a function may have.
-    pub fn set_once_limits(&self, window_ms: u64, max: usize) {
-        self.hooks.once.set(window_ms, max);
+    /// has no value of its own, and by function; and how many ids a function may have.
+    pub fn set_once_limits(&self, windows_ms: (u64, BTreeMap<Box<[u8]>, u64>), max: usize) {
+        self.hooks.once.set(windows_ms, max);
     }
 
     /// Whether an id of a write that runs once was ever kept, in any function.

@@ -1,6 +1,7 @@
 //! A row of the table: what it states, and what follows from that by itself.
 
 use super::arg::{Access, Arg};
+use super::counting::Counting;
 use super::flags::{Categories, Flags, Group};
 use super::merging::Merging;
 
@@ -27,6 +28,8 @@ pub struct Row {
     pub merging: Option<Merging>,
     /// More about how it merges, where that needs saying: `the sum, always exact`.
     pub merge_note: &'static str,
+    /// What it counts: see [`Row::count_places`].
+    pub counts: Counting,
     /// What it does, in a sentence without its stop.
     pub summary: &'static str,
     /// What it answers.
@@ -50,6 +53,7 @@ impl Row {
         complexity: "O(1)",
         merging: None,
         merge_note: "",
+        counts: Counting::Nothing,
         summary: "",
         reply: "",
         example: &[],

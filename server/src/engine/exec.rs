@@ -5,19 +5,23 @@ use std::time::Instant;
 
 use miso_protocol::command::Access;
 use miso_protocol::reply::Reply;
+use miso_protocol::request::Args;
 use miso_store::{Function, Held};
 
 use crate::engine::admit::check;
 use crate::engine::call::{Batch, call, monitor};
 use crate::engine::command::Handlers;
 use crate::engine::context::Context;
+use crate::engine::error::CommandError;
+use crate::engine::find::Resolved;
+use crate::engine::once;
 use crate::engine::session::{Queued, Transaction};
 use crate::engine::wait::{After, Answering, Wait};
 
 /// Runs the queued commands, and writes their replies as an array, or nil if a watched object has
 /// changed.
-pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
-    let Some(transaction) = cx.session.take_transaction() else { return };
+pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) -> Result<(), CommandError> {
+    let Some(transaction) = cx.session.take_transaction() else { return Ok(()) };
     cx.after = After::Continue;
     if transaction.queued.is_empty() {
         let dirty = cx.session.dirty.load(Ordering::Acquire);
@@ -27,19 +31,33 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
         } else {
             cx.reply.array(0)
         }
-        return;
+        return Ok(());
     }
     let function = cx.function();
     let shards = shards(&transaction, &function);
     let node = cx.node;
     let worker = cx.worker;
     // Held from before the watch is checked until the last command has run.
-    let held = Held::shards(&function, shards);
+    let mut held = Held::shards(&function, shards);
+    let mut once = None;
+    if let Some(id) = &transaction.once {
+        if let Some(known) = once::known(&mut held, id) {
+            drop(held);
+            cx.session.unwatch();
+            once::reply(cx, &known);
+            return Ok(());
+        }
+        let places = transaction
+            .queued
+            .iter()
+            .flat_map(|queued| once::places(queued.found.leaf(), queued.args.as_args()));
+        once = Some(once::begin(cx, &mut held, id, places)?);
+    }
     if cx.session.dirty.load(Ordering::Acquire) {
         drop(held);
         cx.session.unwatch();
         cx.reply.null_array();
-        return;
+        return Ok(());
     }
     let start = cx.reply.out.len();
     cx.reply.array(transaction.queued.len());
@@ -71,6 +89,7 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
                 After::Close => after = After::Close,
                 After::Continue
                 | After::Refused
+                | After::Once
                 | After::Exec
                 | After::RetryAfterPause
                 | After::RetryWhen(_) => {}
@@ -78,6 +97,9 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
         }
         batch.finish(began.elapsed(), worker);
         is_over = inner.reply.is_over();
+        if let (Some(once), Some(held)) = (once, &mut inner.held) {
+            once::end(held, once, inner.reply.resp, &inner.reply.out[start..]);
+        }
     }
     cx.reply.note_over(is_over);
     cx.reply.resp = cx.session.resp;
@@ -87,21 +109,35 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) {
     }
     cx.after = after;
     cx.session.unwatch();
+    Ok(())
 }
 
 /// The shards of all objects that the queued commands are about; all shards if one of the commands
 /// walks objects or deletes all.
 fn shards(transaction: &Transaction, function: &Function) -> Vec<usize> {
     let mut shards = Vec::new();
+    shards.extend(transaction.once.as_ref().map(|id| function.once_shard(id)));
     for queued in &transaction.queued {
-        let row = queued.found.leaf();
-        if row.access != Access::None && !row.has_keys() {
+        if !add_shards(&queued.found, queued.args.as_args(), function, &mut shards) {
             return (0..function.shards()).collect();
         }
-        let keys = row.keys(queued.args.as_args());
-        shards.extend(keys.map(|key| function.shard_index(key.word)));
     }
     shards
+}
+
+/// Adds the shards of a command's objects; false if it is about all of them.
+pub(super) fn add_shards(
+    found: &Resolved,
+    args: Args<'_>,
+    function: &Function,
+    shards: &mut Vec<usize>,
+) -> bool {
+    let row = found.leaf();
+    if row.access != Access::None && !row.has_keys() {
+        return false;
+    }
+    shards.extend(row.keys(args).map(|key| function.shard_index(key.word)));
+    true
 }
 
 /// Runs a queued command.

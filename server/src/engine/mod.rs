@@ -10,6 +10,7 @@ pub(crate) mod context;
 pub(crate) mod error;
 mod exec;
 pub(crate) mod find;
+pub(crate) mod once;
 mod restore;
 pub(crate) mod session;
 mod thaw;
@@ -115,13 +116,14 @@ impl Engine {
         let reply = Reply::new(out, session.resp).limited(limit);
         let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None };
         let run = self.handlers.get(found.number, found.sub.map(|(at, _)| at));
-        if found.is_exec() {
+        if found.runs_others() {
             call(&mut cx, &found, args, batch, |cx, args| {
                 run(cx, args)?;
-                if matches!(cx.after, After::Exec) {
-                    exec::exec(&self.handlers, cx);
+                match cx.after {
+                    After::Exec => exec::exec(&self.handlers, cx),
+                    After::Once => once::run(&self.handlers, cx, args),
+                    _ => Ok(()),
                 }
-                Ok(())
             });
             // EXEC is shown after the commands that it runs.
             monitor(node, &cx.session.client, &found, args);
@@ -176,6 +178,8 @@ fn queue(
     let bytes: usize = args.iter().map(|arg| arg.len() + 8).sum();
     let error = if found.leaf().flags.has(Flags::NO_MULTI) {
         Some(CommandError::NotInMulti)
+    } else if let Some(error) = once::check_queued(transaction, found, args) {
+        Some(error)
     } else if transaction.bytes + bytes > limit {
         Some(CommandError::TransactionTooLong)
     } else {

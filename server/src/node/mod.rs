@@ -85,7 +85,7 @@ impl Node {
         let acl = Acl::new(&table, settings.requirepass().as_bytes());
         let stats = Stats::new(&table);
         let store = Arc::new(store);
-        Node {
+        let node = Node {
             pubsub: PubSub::new(Arc::clone(&store)),
             store,
             peers: OnceLock::new(),
@@ -109,7 +109,19 @@ impl Node {
             saving: Saving::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
-        }
+        };
+        node.set_once_limits();
+        node
+    }
+
+    /// Tells the store how long ids of writes that ran once are kept, and how many.
+    pub(crate) fn set_once_limits(&self) {
+        let windows = self.settings.once_window();
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let named = windows.named.iter();
+        let named = named.map(|(function, time)| (function.as_bytes().into(), ms(*time)));
+        self.store
+            .set_once_limits((ms(windows.default), named.collect()), self.settings.once_max());
     }
 
     /// This node's name.

@@ -160,24 +160,22 @@ impl Function {
         self.once.count.load(Ordering::Relaxed)
     }
 
+    /// How many bytes the ids take, with what is kept of their writes. Linear in their number.
+    #[must_use]
+    pub fn once_bytes(&self) -> usize {
+        (0..BUCKETS).map(|bucket| self.in_bucket(bucket, miso_crdt::Crdt::heap_bytes)).sum()
+    }
+
     /// Whether there is room for another id.
     #[must_use]
     pub fn once_has_room(&self) -> bool {
         self.once_count() < self.hooks.once.max()
     }
 
-    /// Sets for how long ids are kept at least, in milliseconds; none: as all functions.
-    pub fn set_once_window(&self, window_ms: Option<u64>) {
-        self.once.window_ms.store(window_ms.unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
     /// For how long ids are kept at least, in milliseconds.
     #[must_use]
     pub fn once_window(&self) -> u64 {
-        match self.once.window_ms.load(Ordering::Relaxed) {
-            u64::MAX => self.hooks.once.window_ms(),
-            own => own,
-        }
+        self.hooks.once.window_ms(self.name())
     }
 
     /// What the write `id` answered; none if it is not known to have run.

@@ -58,7 +58,11 @@ impl Function {
         self.once.watched.lock().extend(kept);
     }
 
-    fn in_bucket<R: Default>(&self, bucket: u8, look: impl FnOnce(&miso_crdt::OnceIds) -> R) -> R {
+    pub(super) fn in_bucket<R: Default>(
+        &self,
+        bucket: u8,
+        look: impl FnOnce(&miso_crdt::OnceIds) -> R,
+    ) -> R {
         let object = object(bucket);
         let shard = self.lock(self.shard_index(&object));
         shard.once_ids(&object).map(look).unwrap_or_default()

@@ -1,14 +1,16 @@
 //! What is kept of writes that run once beside their ids: limits, a number, and what is to be looked at.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 /// The limits of all functions.
 #[derive(Debug)]
 pub(crate) struct OnceLimits {
-    window_ms: AtomicU64,
+    /// How long ids are kept at least, in milliseconds: where a function has no value of its own, and by
+    /// function.
+    windows_ms: RwLock<(u64, BTreeMap<Box<[u8]>, u64>)>,
     max: AtomicUsize,
     /// Whether any function has had an id.
     pub(crate) used: AtomicBool,
@@ -17,7 +19,7 @@ pub(crate) struct OnceLimits {
 impl Default for OnceLimits {
     fn default() -> OnceLimits {
         OnceLimits {
-            window_ms: AtomicU64::new(15 * 60 * 1_000),
+            windows_ms: RwLock::new((15 * 60 * 1_000, BTreeMap::new())),
             max: AtomicUsize::new(1_000_000),
             used: AtomicBool::new(false),
         }
@@ -25,13 +27,14 @@ impl Default for OnceLimits {
 }
 
 impl OnceLimits {
-    pub(crate) fn set(&self, window_ms: u64, max: usize) {
-        self.window_ms.store(window_ms, Ordering::Relaxed);
+    pub(crate) fn set(&self, windows_ms: (u64, BTreeMap<Box<[u8]>, u64>), max: usize) {
+        *self.windows_ms.write() = windows_ms;
         self.max.store(max, Ordering::Relaxed);
     }
 
-    pub(crate) fn window_ms(&self) -> u64 {
-        self.window_ms.load(Ordering::Relaxed)
+    pub(crate) fn window_ms(&self, function: &[u8]) -> u64 {
+        let windows = self.windows_ms.read();
+        windows.1.get(function).copied().unwrap_or(windows.0)
     }
 
     pub(crate) fn max(&self) -> usize {
@@ -40,10 +43,8 @@ impl OnceLimits {
 }
 
 /// What a function keeps.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct OnceState {
-    /// Its own window; `u64::MAX` if it has none.
-    pub(crate) window_ms: AtomicU64,
     /// How many ids there are.
     pub(crate) count: AtomicUsize,
     /// Ids that peers have told of, and ids of which a claim of this node lost.
@@ -52,18 +53,6 @@ pub(crate) struct OnceState {
     pub(crate) joined: AtomicBool,
     /// The next bucket that is looked through for ids to forget.
     pub(crate) next: AtomicUsize,
-}
-
-impl Default for OnceState {
-    fn default() -> OnceState {
-        OnceState {
-            window_ms: AtomicU64::new(u64::MAX),
-            count: AtomicUsize::new(0),
-            watched: Mutex::default(),
-            joined: AtomicBool::new(false),
-            next: AtomicUsize::new(0),
-        }
-    }
 }
 
 impl OnceState {

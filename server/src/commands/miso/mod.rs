@@ -3,4 +3,5 @@
 pub(super) mod function;
 pub(super) mod node;
 pub(super) mod object;
+pub(super) mod once;
 pub(crate) mod token;

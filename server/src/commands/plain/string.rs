@@ -1,6 +1,6 @@
 //! Strings, and counters in them.
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Counting, Flags, Group, Row};
 use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::Shown;
@@ -52,6 +52,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("INCR")
+            .counts(Counting::Key)
             .args(&[KEY.read_written()])
             .group(Group::String)
             .writes()
@@ -64,6 +65,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("INCRBY")
+            .counts(Counting::Key)
             .args(&[KEY.read_written(), Arg::integer("increment")])
             .group(Group::String)
             .writes()
@@ -75,6 +77,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("DECR")
+            .counts(Counting::Key)
             .args(&[KEY.read_written()])
             .group(Group::String)
             .writes()
@@ -86,6 +89,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("DECRBY")
+            .counts(Counting::Key)
             .args(&[KEY.read_written(), Arg::integer("decrement")])
             .group(Group::String)
             .writes()
@@ -97,6 +101,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("INCRBYFLOAT")
+            .counts(Counting::Key)
             .args(&[KEY.read_written(), Arg::double("increment")])
             .group(Group::String)
             .writes()

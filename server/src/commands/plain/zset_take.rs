@@ -28,6 +28,7 @@ const POP: &[Arg] = &[KEY.with_key_flags(TAKEN), Arg::integer("count").optional(
 /// A row that pops.
 const fn popping(name: &'static str, args: &'static [Arg], summary: &'static str) -> Row {
     Row::command(name)
+        .flags(Flags::NOT_ONCE)
         .args(args)
         .group(Group::SortedSet)
         .deletes()
