@@ -65,6 +65,9 @@ pub struct Replicator {
     endings: Endings,
     /// When ids of writes that run once are looked after next.
     tend_at: Time,
+    /// The nodes that were there then, and how often in a row they were the same and all linked.
+    here: Vec<ReplicaId>,
+    calm: u32,
     /// Whether a link has gone since the endings were looked at.
     lost_a_link: bool,
 }
@@ -83,6 +86,8 @@ impl Replicator {
             retiring: Retiring::default(),
             endings: Endings::default(),
             tend_at: Time::default(),
+            here: Vec::new(),
+            calm: 0,
             lost_a_link: false,
         }
     }

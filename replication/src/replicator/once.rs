@@ -8,10 +8,15 @@ use miso_store::crdt::ReplicaId;
 use super::Replicator;
 use super::peers::Peers;
 use super::stream::Stream;
+use super::target::Target;
 use crate::Time;
 
 /// How often ids are looked after.
 const EVERY: Duration = Duration::from_millis(250);
+
+/// How often in a row all must have been here before ids are forgotten: a node that has come back says
+/// what it knows first.
+const CALM: u32 = 8;
 
 impl Replicator {
     /// Whether [`Replicator::tend_once`] is due.
@@ -26,6 +31,11 @@ impl Replicator {
         self.tend_at = now + EVERY;
         let peers = self.common.peers();
         let all_here = others.iter().all(|(_, id)| peers.link(*id).is_some());
+        let them: Vec<ReplicaId> = others.iter().map(|(_, id)| *id).collect();
+        let as_before = all_here && self.here == them;
+        self.calm = if as_before { self.calm.saturating_add(1) } else { 0 };
+        self.here = them;
+        let all_here = self.calm >= CALM || (all_here && others.is_empty());
         for stream in self.streams.values().filter(|stream| stream.function().has_once()) {
             let heard = if all_here { heard(stream, peers, others) } else { None };
             stream.function().tend_once(heard.as_deref());
@@ -33,20 +43,24 @@ impl Replicator {
     }
 }
 
-/// What all nodes that carry a function have announced; none if one has announced nothing, or more of its
-/// own than is known here. A node that does not carry it hears all of it before it serves it.
+/// What all nodes that carry a function have announced; none if one that has ever announced anything has
+/// more of its own than is known here, or one that carries it has announced nothing. A node that does not
+/// carry it hears all of it before it serves it.
 fn heard(
     stream: &Stream,
     peers: &Peers,
     others: &[(&str, ReplicaId)],
 ) -> Option<Vec<(ReplicaId, Vector)>> {
-    let carrying = others.iter().filter(|(_, id)| peers.carries(*id, stream.name()));
-    carrying
-        .map(|(_, id)| {
-            let vector = stream.target(*id)?.summary();
-            let own = vector.iter().find(|(of, _)| of == id).map_or(0, |(_, seq)| *seq);
-            (!vector.is_empty() && stream.function().upto(*id) >= own)
-                .then(|| (*id, vector.clone()))
-        })
-        .collect()
+    let mut heard = Vec::new();
+    for (_, id) in others {
+        let vector = stream.target(*id).map(Target::summary).filter(|vector| !vector.is_empty());
+        let own = vector.and_then(|vector| vector.iter().find(|(of, _)| of == id));
+        if stream.function().upto(*id) < own.map_or(0, |(_, seq)| *seq) {
+            return None;
+        }
+        if peers.carries(*id, stream.name()) {
+            heard.push((*id, vector?.clone()));
+        }
+    }
+    Some(heard)
 }

@@ -12,7 +12,7 @@ pub(crate) mod state;
 
 use std::sync::atomic::Ordering;
 
-use miso_crdt::{Dot, OnceIds, Tally, Type, Value, Writer, Writers, batch, kind};
+use miso_crdt::{Context, Dot, OnceIds, Seen, Tally, Type, Value, Writer, Writers, batch, kind};
 
 use self::claim::{Claim, Line};
 use crate::function::Function;
@@ -87,10 +87,15 @@ impl Shard {
         claims.len() > 1 || claims.iter().any(|claim| Claim::head(claim.bytes()).1)
     }
 
-    /// The claims of an id, in an object of ids.
-    fn claims(&self, object: &[u8], id: &[u8]) -> Vec<(Dot, Claim)> {
-        let claims = self.once_ids(object).map_or(&[][..], |ids| ids.claims(id));
-        claims.iter().map(|c| (c.header().dot, Claim::decode(c.bytes()))).collect()
+    /// The claims of an id that count, in an object of ids, and whether there are others: a claim counts
+    /// once all is here that its writer did before. A part of a sync may bring one earlier, and what it
+    /// counted not, and its writer may be gone.
+    fn claims(&self, object: &[u8], id: &[u8], known: &Context) -> (Vec<(Dot, Claim)>, bool) {
+        let all = self.once_ids(object).map_or(&[][..], |ids| ids.claims(id));
+        let counting = all.iter().filter(|claim| counts(claim.header().dot, known));
+        let claims: Vec<_> = counting.map(|c| (c.header().dot, Claim::decode(c.bytes()))).collect();
+        let more = claims.len() < all.len();
+        (claims, more)
     }
 
     /// The values under a place.
@@ -185,9 +190,18 @@ impl Function {
     }
 }
 
-fn reply_of(shard: &Shard, id: &[u8]) -> Option<Box<[u8]>> {
-    let ids = shard.once_ids(&object_of(id))?;
-    let claims = ids.claims(id).iter();
+/// Whether a claim counts where `known` is known of others.
+fn counts(dot: Dot, known: &Context) -> bool {
+    dot.writer() == LOCAL || known.seen(dot)
+}
+
+fn reply_of(shard: &ShardGuard<'_>, id: &[u8]) -> Option<Box<[u8]>> {
+    let claims = shard.once_ids(&object_of(id))?.claims(id);
+    if claims.is_empty() {
+        return None;
+    }
+    let known = shard.function().known();
+    let claims = claims.iter().filter(|claim| counts(claim.header().dot, &known));
     let first = claims.min_by_key(|claim| {
         rank(claim.header().dot, Claim::head(claim.bytes()), shard.writers())
     })?;

@@ -69,17 +69,19 @@ impl Function {
     }
 
     /// Holds the shards of an id and of what its claims counted.
-    fn hold_claims(&self, id: &[u8]) -> (Held<'_>, Vec<(Dot, Claim)>) {
+    /// Answers the claims that count, and whether there are others.
+    fn hold_claims(&self, id: &[u8]) -> (Held<'_>, Vec<(Dot, Claim)>, bool) {
         let bucket = object_of(id);
         let mut shards = vec![self.shard_index(&bucket)];
-        let claims = self.lock(shards[0]).claims(&bucket, id);
+        let known = self.known();
+        let (claims, _) = self.lock(shards[0]).claims(&bucket, id, &known);
         let lines = claims.iter().flat_map(|(_, claim)| &claim.lines);
         shards.extend(lines.map(|line| self.shard_index(&line.object)));
         let mut held = Held::shards(self, shards);
         // What came meanwhile is looked at when it is settled itself.
-        let now = held.with_object(&bucket, |shard, _| shard.claims(&bucket, id));
-        let known = |dot: &Dot| claims.iter().any(|(known, _)| known == dot);
-        (held, now.into_iter().filter(|(dot, _)| known(dot)).collect())
+        let (now, more) = held.with_object(&bucket, |shard, _| shard.claims(&bucket, id, &known));
+        let held_too = |dot: &Dot| claims.iter().any(|(known, _)| known == dot);
+        (held, now.into_iter().filter(|(dot, _)| held_too(dot)).collect(), more)
     }
 
     /// Takes back this node's run of a write if another counts; whether the id is to be looked at again.
@@ -88,7 +90,7 @@ impl Function {
         if !self.lock(self.shard_index(&object)).is_disputed(&object, id) {
             return false;
         }
-        let (mut held, claims) = self.hold_claims(id);
+        let (mut held, claims, more) = self.hold_claims(id);
         let writers = held.with_object(&object_of(id), |shard, _| shard.shared_writers());
         let Some((dot, mut claim)) = claims.iter().find(|(dot, _)| dot.writer() == LOCAL).cloned()
         else {
@@ -96,7 +98,7 @@ impl Function {
         };
         let loses = loses(&claims, dot, &writers);
         if !claim.lost && !loses {
-            return false;
+            return more;
         }
         let changed = held.take_back(&mut claim.lines, dot);
         if changed || !claim.lost {
@@ -120,7 +122,7 @@ impl Function {
                 ids.iter().filter(|(_, claims)| dead(claims)).map(|(id, _)| id.into()).collect()
             });
             for id in ids {
-                let (mut held, claims) = self.hold_claims(&id);
+                let (mut held, claims, _) = self.hold_claims(&id);
                 let writers = held.with_object(&object_of(&id), |shard, _| shard.shared_writers());
                 for (dot, claim) in &claims {
                     if gone.seen(*dot) && (claim.lost || loses(&claims, *dot, &writers)) {
