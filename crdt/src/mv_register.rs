@@ -101,18 +101,19 @@ impl MvRegister {
         *self = MvRegister::One(new);
     }
 
-    /// Takes away the value of one write, `old`, and puts `new` in its place, if there is one; others stay.
+    /// Takes away the value of one write, `old`, if one is named, and puts `new` in its place, if there is one;
+    /// others stay.
     pub(crate) fn swap<E: Events>(
         &mut self,
-        old: Dot,
+        old: Option<Dot>,
         new: Option<&[u8]>,
         events: &mut E,
         mut change: Option<&mut RegisterDelta>,
     ) {
         let stamp = Stamp { dot: events.next(), time: events.time() };
         let mut values = self.take();
-        values.retain(|value| value.header().dot != old);
-        if let Some(change) = &mut change {
+        values.retain(|value| Some(value.header().dot) != old);
+        if let (Some(change), Some(old)) = (&mut change, old) {
             if !events.unsent(old) {
                 change.removed.insert(old);
             }

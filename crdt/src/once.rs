@@ -27,7 +27,7 @@ impl OnceIds {
         self.0.fields().get(id).map_or(&[], |field| field.register.stamped())
     }
 
-    /// Notes the first claim of `id`: there must be none here.
+    /// Notes a claim of `id`, beside those that are there.
     pub fn claim<E: Events>(
         &mut self,
         id: &[u8],
@@ -35,7 +35,7 @@ impl OnceIds {
         events: &mut E,
         change: Option<&mut OnceDelta>,
     ) {
-        self.0.set(id, claim, events, change.map(|change| &mut change.0));
+        self.0.put(id, claim, events, change.map(|change| &mut change.0));
     }
 
     /// Takes the claim away that was made by `old`, and puts `new` in its place, if there is one; whether
@@ -188,9 +188,7 @@ mod tests {
         };
         match *edit {
             Edit::Claim(id, n) => {
-                if site.state.claims(&[id]).is_empty() {
-                    site.edit(|ids, events, change| ids.claim(&[id], &[n], events, Some(change)));
-                }
+                site.edit(|ids, events, change| ids.claim(&[id], &[n], events, Some(change)));
             }
             Edit::Replace(id, n) => {
                 if let Some(old) = first(site, id) {

@@ -228,6 +228,20 @@ impl OrMap {
         Ok(sum)
     }
 
+    /// Puts `value` into `field` beside what is there.
+    pub(crate) fn put<E: Events>(
+        &mut self,
+        field: &[u8],
+        value: &[u8],
+        events: &mut E,
+        change: Option<&mut MapDelta>,
+    ) {
+        let (held, _) = self.fields.get_or_insert_with(field, Field::default);
+        self.live += usize::from(held.is_absent());
+        let noted = change.map(|change| &mut change.touch(field).register);
+        held.register.swap(None, Some(value), events, noted);
+    }
+
     /// Takes away what the write `old` put into `field`, and puts `new` in its place, if there is one;
     /// whether it was there. What other writes put there stays.
     pub(crate) fn swap<E: Events>(
@@ -242,7 +256,7 @@ impl OrMap {
             return false;
         }
         let noted = change.as_mut().map(|change| &mut change.touch(field).register);
-        held.register.swap(old, new, events, noted);
+        held.register.swap(Some(old), new, events, noted);
         self.live -= usize::from(held.is_absent());
         if held.is_blank() {
             self.fields.remove(field);

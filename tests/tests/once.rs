@@ -10,7 +10,7 @@ fn a_repeat_changes_nothing_and_answers_what_the_first_one_did() {
     let node = Node::start();
     let long = "i".repeat(65);
     node.session().script(&format!(
-        "
+        r#"
         MISO.ONCE a GCOUNTER.ADD o n 2 => 2
         GCOUNTER.ADD o n => 3
         MISO.ONCE a GCOUNTER.ADD o n 2 => 2
@@ -35,7 +35,7 @@ fn a_repeat_changes_nothing_and_answers_what_the_first_one_did() {
         MISO.ONCE f SET k v => OK
         MISO.ONCE f SET k w => OK
         GET k => "v"
-        "
+        "#
     ));
     let mut other = node.session_of("another", Resp::V2);
     other.script("MISO.ONCE a GCOUNTER.ADD o n 2 => 2");
@@ -46,7 +46,7 @@ fn a_repeat_changes_nothing_and_answers_what_the_first_one_did() {
 fn a_transaction_runs_once() {
     let node = Node::start();
     node.session().script(
-        "
+        r#"
         MISO.ONCE t MULTI => OK
         INCR k => QUEUED
         GCOUNTER.ADD o n 3 => QUEUED
@@ -60,7 +60,7 @@ fn a_transaction_runs_once() {
         GET k => -ERR once: 'get' changes no data...
         EXEC => -EXECABORT Transaction discarded...
         MISO.ONCE u => nil
-        ",
+        "#,
     );
 }
 
@@ -69,14 +69,14 @@ fn ids_beyond_the_most_are_refused_until_their_window_is_over() {
     let node = Node::with(&["--once-max", "2", "--once-window", "1h"]);
     let mut session = node.session();
     session.script(
-        "
+        r#"
         MISO.ONCE a INCR k => 1
         MISO.ONCE b INCR k => 2
         MISO.ONCE c INCR k => -ERR once: 2 ids are kept...
         MISO.ONCE a INCR k => 1
         GET k => "2"
         CONFIG SET once-window 0 => OK
-        ",
+        "#,
     );
     assert_eq!(node.info("once_refused"), "1");
     wait_until("ids are forgotten", || session.run("MISO.ONCE a") == Frame::Null);
@@ -93,7 +93,7 @@ fn increments_on_two_nodes_that_are_apart_count_once() {
     cluster.isolate(0);
     for session in &mut s {
         session.script(
-            "
+            r#"
             MISO.ONCE a GCOUNTER.ADD o g 3 => 3
             MISO.ONCE b PNCOUNTER.SUB o p 4 => -4
             MISO.ONCE c ORMAP.INCRBY o m f 7 => 7
@@ -101,7 +101,7 @@ fn increments_on_two_nodes_that_are_apart_count_once() {
             MISO.ONCE e HINCRBY h f 2 => 2
             MISO.ONCE f ZINCRBY z 1.5 m => "1.5"
             MISO.ONCE g HINCRBYFLOAT h x 0.25 => "0.25"
-            ",
+            "#,
         );
     }
     cluster.net().heal();

@@ -267,6 +267,7 @@ impl Held<'_> {
                 });
             debug_assert!(noted.is_ok(), "hidden values stand beside all others");
         });
+        // One that was there already, and does not count yet, is counted twice until ids come again.
         function.once.count.fetch_add(1, Ordering::Relaxed);
         if !function.hooks.once.used.swap(true, Ordering::Relaxed) {
             function.wake();
