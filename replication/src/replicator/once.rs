@@ -51,6 +51,10 @@ fn heard(
     peers: &Peers,
     others: &[(&str, ReplicaId)],
 ) -> Option<Vec<(ReplicaId, Vector)>> {
+    // A node that has just started may not know yet who else there is.
+    if others.is_empty() && stream.function().token().len() > 1 {
+        return None;
+    }
     let mut heard = Vec::new();
     for (_, id) in others {
         let vector = stream.target(*id).map(Target::summary).filter(|vector| !vector.is_empty());
