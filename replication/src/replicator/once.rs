@@ -26,8 +26,9 @@ impl Replicator {
     }
 
     /// Looks after the ids of writes that run once. `others`: all nodes but this one that are not
-    /// forgotten, their names and incarnations.
-    pub fn tend_once(&mut self, now: Time, others: &[(&str, ReplicaId)]) {
+    /// forgotten, their names and incarnations. `awaiting`: whether there are others that this node has not
+    /// met yet.
+    pub fn tend_once(&mut self, now: Time, others: &[(&str, ReplicaId)], awaiting: bool) {
         self.tend_at = now + EVERY;
         let peers = self.common.peers();
         let all_here = others.iter().all(|(_, id)| peers.link(*id).is_some());
@@ -35,7 +36,7 @@ impl Replicator {
         let as_before = all_here && self.here == them;
         self.calm = if as_before { self.calm.saturating_add(1) } else { 0 };
         self.here = them;
-        let all_here = self.calm >= CALM || (all_here && others.is_empty());
+        let all_here = !awaiting && (self.calm >= CALM || (all_here && others.is_empty()));
         for stream in self.streams.values().filter(|stream| stream.function().has_once()) {
             let heard = if all_here { heard(stream, peers, others) } else { None };
             stream.function().tend_once(heard.as_deref());
