@@ -108,7 +108,7 @@ fn increments_on_two_nodes_that_are_apart_count_once() {
     let expected = [
         ("GCOUNTER.GET o g", "3"),
         ("PNCOUNTER.GET o p", "-4"),
-        ("ORMAP.GET o m f", "7"),
+        ("ORMAP.GET o m f", "\"7\""),
         ("GET k", "\"15\""),
         ("HGET h f", "\"2\""),
         ("ZSCORE z m", "\"1.5\""),
