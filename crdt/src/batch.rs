@@ -9,6 +9,7 @@
 //! unknown version or type refuses the whole message: nothing of it has been applied then.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::Delta;
@@ -22,8 +23,8 @@ pub const TAG: u8 = 0;
 /// A changed value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// The object.
-    pub object: Box<[u8]>,
+    /// The object; changes of one object share its id.
+    pub object: Arc<[u8]>,
     /// The name in it.
     pub name: Box<[u8]>,
     /// What changed. Also says the type.
@@ -87,8 +88,7 @@ impl Changes {
 ///
 /// # Errors
 /// If it is anything else; then `writers` are as they were. Takes memory in proportion to the
-/// message, objects' ids excepted: sharing a prefix, each may be as long as the first, which
-/// `longest` bounds.
+/// message: see [`Decoder::charge`].
 pub fn read(
     message: &[u8],
     longest: usize,
@@ -107,7 +107,7 @@ pub fn read(
 pub struct Reading<'a> {
     from: Decoder<'a>,
     /// The object of the change before.
-    object: Vec<u8>,
+    object: Arc<[u8]>,
     longest: usize,
 }
 
@@ -123,7 +123,7 @@ impl<'a> Reading<'a> {
     ) -> Result<Reading<'a>, DecodeError> {
         let known = writers.len();
         let opened = Decoder::open(message, writers).and_then(|(tag, from)| match tag {
-            TAG => Ok(Reading { from, object: Vec::new(), longest }),
+            TAG => Ok(Reading { from, object: Arc::default(), longest }),
             tag => Err(DecodeError::Type(tag)),
         });
         if opened.is_err() {
@@ -145,17 +145,20 @@ impl<'a> Reading<'a> {
         if shared > object.len() {
             return Err(DecodeError::Invalid("shared prefix"));
         }
-        object.truncate(shared);
-        object.extend_from_slice(from.bytes()?);
-        if object.len() > *longest {
+        let more = from.bytes()?;
+        if shared + more.len() > *longest {
             return Err(DecodeError::Invalid("object's id"));
+        }
+        if shared < object.len() || !more.is_empty() {
+            from.charge(shared)?;
+            *object = object[..shared].iter().chain(more).copied().collect();
         }
         let name = from.boxed()?;
         if name.len() > *longest {
             return Err(DecodeError::Invalid("name"));
         }
         let delta = Delta::decode_from(from)?;
-        Ok(Some(Change { object: Box::from(object.as_slice()), name, delta }))
+        Ok(Some(Change { object: Arc::clone(object), name, delta }))
     }
 
     fn all(mut self) -> Result<Vec<Change>, DecodeError> {

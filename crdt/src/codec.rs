@@ -191,6 +191,17 @@ pub struct Decoder<'a> {
     table: Vec<Writer>,
     /// How many writers of the table have been named so far.
     named: usize,
+    /// How many bytes of memory may still be taken for what the message says in short.
+    room: usize,
+}
+
+/// What a message may take in memory beyond its own size: this many bytes, and this many times its size.
+/// What correct nodes say in short takes far less.
+const ROOM: usize = 64 << 20;
+const ROOM_TIMES: usize = 64;
+
+fn room(message: &[u8]) -> usize {
+    message.len().saturating_mul(ROOM_TIMES).saturating_add(ROOM)
 }
 
 impl<'a> Decoder<'a> {
@@ -203,7 +214,8 @@ impl<'a> Decoder<'a> {
         message: &'a [u8],
         writers: &mut Writers,
     ) -> Result<(u8, Decoder<'a>), DecodeError> {
-        let mut decoder = Decoder { rest: message, table: Vec::new(), named: 0 };
+        let mut decoder =
+            Decoder { rest: message, table: Vec::new(), named: 0, room: room(message) };
         let version = decoder.byte()?;
         if version != VERSION {
             return Err(DecodeError::Version(version));
@@ -323,13 +335,26 @@ impl<'a> Decoder<'a> {
         Ok(dots)
     }
 
+    /// Counts `bytes` of memory that the message says in short: an id of which it repeats nothing but a
+    /// length, a vector that has room for all writers before the one that it names.
+    ///
+    /// # Errors
+    /// If that is more than a message of its size may take.
+    pub fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        self.room = self.room.checked_sub(bytes).ok_or(DecodeError::Invalid("size in memory"))?;
+        Ok(())
+    }
+
     /// A context.
     ///
     /// # Errors
     /// As [`Decoder::dot`].
     pub fn context(&mut self) -> Result<Context, DecodeError> {
         let mut context = Context::new();
-        for dot in self.dots()? {
+        let vector = self.dots()?;
+        let width = vector.iter().map(|dot| usize::from(dot.writer().0) + 1).max();
+        self.charge(width.unwrap_or(0) * size_of::<u64>())?;
+        for dot in vector {
             context.raise(dot.writer(), dot.seq());
         }
         for dot in self.dots()? {
@@ -392,7 +417,7 @@ mod tests {
     use super::*;
 
     fn decoder(rest: &[u8]) -> Decoder<'_> {
-        Decoder { rest, table: Vec::new(), named: 0 }
+        Decoder { rest, table: Vec::new(), named: 0, room: room(rest) }
     }
 
     proptest! {

@@ -181,8 +181,8 @@ impl Writers {
         (0u16..).map(Writer).zip(self.ids.iter().copied())
     }
 
-    /// Forgets the writers met since `len` were known: nothing names them yet.
-    pub(crate) fn truncate(&mut self, len: usize) {
+    /// Forgets the writers met since `len` were known: nothing may name them yet.
+    pub fn truncate(&mut self, len: usize) {
         for id in self.ids.drain(len.min(self.ids.len())..) {
             self.indexes.remove(&id);
         }

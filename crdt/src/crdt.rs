@@ -80,6 +80,11 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// state that goes out must cover it. `tests/model.rs` shows what else a replicator must keep.
     fn learn(delta: &Self::Delta, context: &mut Context);
 
+    /// Tells `each` the event of every update that `delta` adds, where those can only be its author's: what
+    /// it says of others' updates, which is what a delete has seen of them, is not told. Of a type whose
+    /// changes repeat others' updates nothing is.
+    fn each_added(_delta: &Self::Delta, _each: &mut impl FnMut(Dot)) {}
+
     /// What `writer` has counted, if this is a counter: all that there is to tell of its updates.
     fn counted(&self, _writer: Writer) -> Option<Entry> {
         None
@@ -249,6 +254,10 @@ impl<T: Crdt> Crdt for Box<T> {
 
     fn learn(delta: &T::Delta, context: &mut Context) {
         T::learn(delta, context);
+    }
+
+    fn each_added(delta: &T::Delta, each: &mut impl FnMut(Dot)) {
+        T::each_added(delta, each);
     }
 
     fn prefetch(&self, delta: &T::Delta) {

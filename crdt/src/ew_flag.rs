@@ -109,6 +109,10 @@ impl Crdt for EwFlag {
         FlagDelta { touch: delta.touch.removals(), cleared: delta.cleared.clone() }
     }
 
+    fn each_added(delta: &FlagDelta, each: &mut impl FnMut(Dot)) {
+        delta.touch.added.iter().for_each(each);
+    }
+
     fn learn(delta: &FlagDelta, context: &mut Context) {
         delta.touch.learn(context);
         delta.cleared.iter().for_each(|cleared| context.join(cleared));

@@ -246,6 +246,10 @@ impl RegisterDelta {
         }
     }
 
+    pub(crate) fn each_added(&self, each: &mut impl FnMut(Dot)) {
+        self.added.iter().for_each(|value| each(value.header().dot));
+    }
+
     pub(crate) fn learn(&self, context: &mut Context) {
         self.added.iter().for_each(|value| context.insert(value.header().dot));
         self.removed.iter().for_each(|dot| context.insert(dot));
@@ -319,6 +323,10 @@ impl Crdt for MvRegister {
 
     fn removals(delta: &RegisterDelta) -> RegisterDelta {
         delta.removals()
+    }
+
+    fn each_added(delta: &RegisterDelta, each: &mut impl FnMut(Dot)) {
+        delta.each_added(each);
     }
 
     fn learn(delta: &RegisterDelta, context: &mut Context) {

@@ -534,6 +534,13 @@ impl Crdt for OrMap {
         }
     }
 
+    fn each_added(delta: &MapDelta, each: &mut impl FnMut(Dot)) {
+        for (_, field) in delta.touched.iter() {
+            field.register.each_added(each);
+            field.counter.each_added(each);
+        }
+    }
+
     fn learn(delta: &MapDelta, context: &mut Context) {
         delta.touched.iter().for_each(|(_, field)| field.register.learn(context));
         delta.cleared.iter().for_each(|cleared| context.join(cleared));

@@ -274,6 +274,10 @@ impl Crdt for Set {
         }
     }
 
+    fn each_added(delta: &SetDelta, each: &mut impl FnMut(Dot)) {
+        delta.touched.iter().flat_map(|(_, touch)| touch.added.iter()).for_each(each);
+    }
+
     fn learn(delta: &SetDelta, context: &mut Context) {
         delta.touched.iter().for_each(|(_, touch)| touch.learn(context));
         delta.cleared.iter().for_each(|cleared| context.join(cleared));

@@ -289,6 +289,13 @@ macro_rules! types {
                 match self { $(Delta::$name(delta) => <$state as Crdt>::learn(delta, context),)* }
             }
 
+            /// As [`Crdt::each_added`].
+            pub fn each_added(&self, each: &mut impl FnMut(Dot)) {
+                match self {
+                    $(Delta::$name(delta) => <$state as Crdt>::each_added(delta, each),)*
+                }
+            }
+
             /// The message that says it; see [`codec`].
             #[must_use]
             pub fn encode(&self, writers: &Writers) -> Vec<u8> {

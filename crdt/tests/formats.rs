@@ -398,7 +398,7 @@ fn what_earlier_builds_wrote_is_read() {
             assert_eq!(read.len(), count);
             for change in read {
                 let [object, name] =
-                    [change.object, change.name].map(|n| String::from_utf8(n.into()));
+                    [&*change.object, &*change.name].map(|n| String::from_utf8(n.into()));
                 let name = format!("{}.{}", object.expect("a text"), name.expect("a text"));
                 assert_eq!(Some(&change.delta), deltas.get(&name), "{name}");
             }

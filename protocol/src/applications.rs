@@ -52,4 +52,14 @@ pub const APPLICATIONS: &[Application] = &[
         uses: "HSET, HINCRBY, HDEL, HGETALL, HLEN, EXPIRE, DEL",
         beyond: "",
     },
+    Application {
+        name: "A leaderboard",
+        uses: "ZADD GT, ZINCRBY, ZREVRANK, ZRANGE REV and BYSCORE, ZCARD",
+        beyond: "",
+    },
+    Application {
+        name: "Sessions as Spring Session keeps them",
+        uses: "HSET, HGETALL, PEXPIRE, DEL, MULTI, keyspace events of `del` and `expired`",
+        beyond: "Its `RedisIndexedSessionRepository` is not run here, only the commands that it sends",
+    },
 ];

@@ -10,6 +10,9 @@ use std::fmt;
 /// The longest name, in bytes.
 pub const NAME_MAX: usize = 256;
 
+/// How many databases a function has at most.
+pub const DATABASES_MAX: u32 = 1024;
+
 /// What is wrong with a name. Shown as a part of an error, after what the name is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadName {
@@ -39,6 +42,43 @@ pub fn check(name: &[u8]) -> Result<(), BadName> {
         Some(byte) => Err(BadName::Byte(*byte)),
         None => Ok(()),
     }
+}
+
+/// The name under which a database of a function is stored and replicated: the function's own for 0,
+/// `function#n` for others. Clients cannot say such a name, since a name has no `#`.
+#[must_use]
+pub fn with_database(function: &[u8], database: u32) -> Cow<'_, [u8]> {
+    match database {
+        0 => Cow::Borrowed(function),
+        n => Cow::Owned([function, b"#", n.to_string().as_bytes()].concat()),
+    }
+}
+
+/// The function and the database that a stored name is of: what [`with_database`] was given.
+#[must_use]
+pub fn split_database(name: &[u8]) -> (&[u8], u32) {
+    let parts = || {
+        let at = name.iter().rposition(|byte| *byte == b'#')?;
+        let digits = name.get(at + 1..).filter(|digits| digits.first() != Some(&b'0'))?;
+        let plain = digits.iter().all(u8::is_ascii_digit);
+        let number = std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()?;
+        (1..DATABASES_MAX).contains(&number).then_some((&name[..at], number))
+    };
+    parts().unwrap_or((name, 0))
+}
+
+/// The function whose database this is.
+#[must_use]
+pub fn owner(name: &[u8]) -> &[u8] {
+    split_database(name).0
+}
+
+/// Checks the name under which a function, or a database of it, is stored and replicated.
+///
+/// # Errors
+/// The first rule that the function's name breaks.
+pub fn check_stored(name: &[u8]) -> Result<(), BadName> {
+    check(owner(name))
 }
 
 /// Whether this may be a name.
@@ -93,6 +133,23 @@ mod tests {
         for byte in [0, b'\r', b'\n', b' ', b'#', 0x7f, 0x80, 0xff] {
             assert_eq!(check(&[b'a', byte]), Err(BadName::Byte(byte)));
         }
+    }
+
+    #[test]
+    fn a_database_is_stored_under_a_name_of_its_own() {
+        for (function, database) in [(&b"cart"[..], 0), (b"cart", 1), (b"a", 15), (b"a", 1023)] {
+            let name = with_database(function, database);
+            assert_eq!(split_database(&name), (function, database));
+            assert_eq!(check_stored(&name), Ok(()));
+        }
+        for name in
+            [&b"cart#"[..], b"cart#0", b"cart#01", b"cart#1024", b"cart#x", b"cart#+1", b"#"]
+        {
+            assert_eq!(split_database(name), (name, 0));
+            assert_eq!(check_stored(name), Err(BadName::Byte(b'#')));
+        }
+        assert_eq!(check_stored(b"a#1#2"), Err(BadName::Byte(b'#')));
+        assert_eq!(check_stored(b"#1"), Err(BadName::Empty));
     }
 
     #[test]

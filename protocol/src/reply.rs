@@ -84,6 +84,11 @@ impl Reply<'_> {
         self.out.extend_from_slice(b"+OK\r\n");
     }
 
+    /// `+PONG`.
+    pub fn pong(&mut self) {
+        self.out.extend_from_slice(b"+PONG\r\n");
+    }
+
     /// A simple string; must hold no line break.
     pub fn simple(&mut self, text: &str) {
         self.out.push(b'+');
@@ -103,13 +108,26 @@ impl Reply<'_> {
     /// An integer.
     pub fn integer(&mut self, n: i64) {
         // Most integers are flags and small counts.
-        if let digit @ 0..10 = n {
-            self.out.extend_from_slice(&[b':', b'0' + digit as u8, b'\r', b'\n']);
-            return;
+        let digit = |n: u64| b'0' + n as u8;
+        match (n, n.unsigned_abs()) {
+            (0.., one @ 0..10) => self.out.extend_from_slice(&[b':', digit(one), b'\r', b'\n']),
+            (_, one @ 0..10) => {
+                self.out.extend_from_slice(&[b':', b'-', digit(one), b'\r', b'\n']);
+            }
+            (0.., two @ 10..100) => {
+                let (tens, ones) = (digit(two / 10), digit(two % 10));
+                self.out.extend_from_slice(&[b':', tens, ones, b'\r', b'\n']);
+            }
+            (_, two @ 10..100) => {
+                let (tens, ones) = (digit(two / 10), digit(two % 10));
+                self.out.extend_from_slice(&[b':', b'-', tens, ones, b'\r', b'\n']);
+            }
+            _ => {
+                self.out.push(b':');
+                self.out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+                self.out.extend_from_slice(b"\r\n");
+            }
         }
-        self.out.push(b':');
-        self.out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
-        self.out.extend_from_slice(b"\r\n");
     }
 
     /// A bulk string.
@@ -270,9 +288,11 @@ mod tests {
     #[test]
     fn the_same_in_both() {
         same(|r| r.ok(), "+OK\r\n");
+        same(|r| r.pong(), "+PONG\r\n");
         same(|r| r.simple("none"), "+none\r\n");
         same(|r| r.error("ERR no"), "-ERR no\r\n");
         same(|r| r.integer(i64::MIN), ":-9223372036854775808\r\n");
+        (-1_000..1_000).for_each(|n| same(|r| r.integer(n), &format!(":{n}\r\n")));
         same(|r| r.bulk(b""), "$0\r\n\r\n");
         same(|r| r.bulk(b"a\r\nb"), "$4\r\na\r\nb\r\n");
         same(|r| r.bulk_display(""), "$0\r\n\r\n");

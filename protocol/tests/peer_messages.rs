@@ -13,7 +13,7 @@ use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{
     Ack, Batch, Challenge, Digest, Fetch, Fetched, FunctionRecord, Goodbye, Grant, Heartbeat,
     Hello, NodeRecord, Proof, Pull, Records, Refusal, Retire, Retired, State, Summary, VERSION,
-    Vector, frame, open, refusal, state,
+    Vector, Witness, frame, open, refusal, state,
 };
 
 /// A file for each version. The messages of versions 2 and 3 are those of version 1, with more types of data
@@ -129,7 +129,10 @@ fn about_changes() -> Vec<(&'static str, Body)> {
         changes: bytes("changes"),
         size: 4096,
         urgent: true,
+        witness: None,
     };
+    let witness = Witness { seq: 12, life: 1_700_000_000_001, mac: 0xa5a5_5a5a_0102_0304 };
+    let batch_with_witness = Batch { witness: Some(witness), ..batch.clone() };
     let summary = Summary {
         function: bytes("cart"),
         vector: vector(),
@@ -144,6 +147,11 @@ fn about_changes() -> Vec<(&'static str, Body)> {
         current: true,
         question: 70_000,
         answers: 300,
+        ..summary.clone()
+    };
+    let summary_with_witnesses = Summary {
+        mine: Some(witness),
+        yours: Some(Witness { seq: 300, ..witness }),
         ..summary.clone()
     };
     let pull = Pull {
@@ -174,6 +182,8 @@ fn about_changes() -> Vec<(&'static str, Body)> {
     let retired = Retired { function: bytes("cart"), by: 1, event: 8, writers: vector() };
     vec![
         ("batch", Body::Batch(batch)),
+        ("batch-with-witness", Body::Batch(batch_with_witness)),
+        ("summary-with-witnesses", Body::Summary(summary_with_witnesses)),
         ("ack", Body::Ack(Ack { function: bytes("cart"), last: 12, durable: 11 })),
         ("summary-question", Body::Summary(question)),
         ("summary", Body::Summary(summary)),

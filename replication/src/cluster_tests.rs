@@ -12,6 +12,8 @@ use crate::copies::{self, Hold};
 use crate::node::{self, Input, Node};
 use crate::{Answer, Ask, AskId, Effect, LinkId, Note, Role, Time, overlay, replicator};
 
+mod mutated;
+
 const F: &[u8] = b"f";
 const MS: u64 = 1_000_000;
 
@@ -32,6 +34,9 @@ struct Net {
     queue: VecDeque<(usize, Input)>,
     answers: BTreeMap<u64, Answer>,
     warnings: Vec<String>,
+    /// What nodes say on links that no node is at the other end of, and those that they have closed.
+    said: Vec<(usize, Bytes)>,
+    closed: BTreeSet<(usize, LinkId)>,
 }
 
 impl Net {
@@ -63,6 +68,8 @@ impl Net {
             queue: VecDeque::new(),
             answers: BTreeMap::new(),
             warnings: Vec::new(),
+            said: Vec::new(),
+            closed: BTreeSet::new(),
         };
         for a in 0..nodes {
             for b in a + 1..nodes {
@@ -143,6 +150,8 @@ impl Net {
                 if let Some((peer, link)) = self.links.remove(&(at, link)) {
                     self.links.remove(&(peer, link));
                     self.queue.push_back((peer, Input::LinkClosed { link }));
+                } else {
+                    self.closed.insert((at, link));
                 }
             }
             Effect::Answer { id, answer } => {
@@ -156,6 +165,8 @@ impl Net {
     fn send(&mut self, at: usize, link: LinkId, envelope: Bytes) {
         if let Some((peer, link)) = self.links.get(&(at, link)) {
             self.queue.push_back((*peer, Input::Received { link: *link, envelope }));
+        } else {
+            self.said.push((at, envelope));
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use miso_protocol::names;
 use miso_store::Store;
 use miso_store::crdt::ReplicaId;
 
@@ -274,7 +275,8 @@ impl Copies {
         match &self.config.hold {
             Hold::Nothing => false,
             Hold::Everything => true,
-            Hold::Named(names) => names.contains(name),
+            // A function is held with its databases.
+            Hold::Named(names) => names.iter().any(|held| **held == *names::owner(name)),
         }
     }
 

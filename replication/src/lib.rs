@@ -14,6 +14,7 @@ pub mod overlay;
 mod payload;
 pub mod placement;
 pub mod replicator;
+mod seldom;
 #[cfg(feature = "shell")]
 #[allow(clippy::disallowed_methods, reason = "the world is its business")]
 pub mod shell;
@@ -86,8 +87,11 @@ pub enum Note {
     /// This node must end: another one is what it claims to be.
     Fatal(String),
     /// This node must end, and come back as a new incarnation: peers know events of it that it does
-    /// not know itself, so its past was lost without being noticed.
+    /// not know itself, so its past was lost without being noticed. They have shown one of these events.
     Outdated(String),
+    /// An operator has forgotten this incarnation, says a peer: this node goes on, and is to be another one
+    /// at its next start.
+    Forgotten(String),
 }
 
 /// A peer's fault: its link is closed and counted, nothing else.

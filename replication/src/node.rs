@@ -1,6 +1,6 @@
 //! A node: the overlay and the replicator as one state machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +136,7 @@ pub struct Node {
     overlay: Overlay,
     replicator: Replicator,
     copies: Copies,
+    store: Arc<Store>,
     /// What the server says that runs here.
     functions: BTreeMap<Bytes, Vec<Bytes>>,
     leaving: Option<AskId>,
@@ -149,12 +150,14 @@ pub struct Node {
 impl Node {
     /// A node that knows no other node yet.
     #[must_use]
-    pub fn new(config: Config, store: Arc<Store>) -> Self {
+    pub fn new(mut config: Config, store: Arc<Store>) -> Self {
+        config.replicator.life = config.overlay.generation;
         let own = (config.overlay.replica, config.overlay.node.clone());
         Self {
             overlay: Overlay::new(config.overlay),
             replicator: Replicator::new(Arc::clone(&store), config.replicator),
-            copies: Copies::new(config.copies, own, store),
+            copies: Copies::new(config.copies, own, Arc::clone(&store)),
+            store,
             functions: BTreeMap::new(),
             leaving: None,
             moving: None,
@@ -302,6 +305,13 @@ impl Node {
                 }
                 Ok(())
             }
+            // Nor was one retired that is a node here, linked or away: a peer that says so lies.
+            Body::Retired(told) if self.knows_any(told.writers.iter().flat_map(|v| &v.writers)) => {
+                let note =
+                    "a peer says that a node is retired which nobody has forgotten: not believed";
+                self.overlay.warn_seldom(now, note, note.into(), out);
+                Ok(())
+            }
             body => match self.overlay.peer(link) {
                 Some(peer) => self.replicator.received(now, peer, body, out),
                 None => Err(Fault("its first message is not Hello".into())),
@@ -310,8 +320,9 @@ impl Node {
     }
 
     /// Whether one of these is a node of the table.
-    fn knows_any(&self, writers: &[u64]) -> bool {
-        self.overlay.others().any(|(_, id)| writers.contains(&id.0))
+    fn knows_any<'a>(&self, writers: impl IntoIterator<Item = &'a u64>) -> bool {
+        let nodes: BTreeSet<u64> = self.overlay.others().map(|(_, id)| id.0).collect();
+        writers.into_iter().any(|writer| nodes.contains(writer))
     }
 
     /// What runs here and what is held here is exchanged with peers, and nothing else.
@@ -368,6 +379,7 @@ impl Node {
         while let Some(event) = self.overlay.event() {
             match event {
                 Event::Up(peer, link) => {
+                    self.store.set_clock_lead(self.overlay.clock_lead());
                     self.replicator.peer_up(now, peer, link, out);
                     if let Some((name, _)) = self.overlay.others().find(|(_, id)| *id == peer) {
                         self.copies.up(now, peer, name);

@@ -50,6 +50,25 @@ impl Observer for StoreObserver {
             node.object_changed(function.name(), object, name, kind);
         }
     }
+
+    fn followed(&self, function: &Function) {
+        if let Some(node) = self.0.upgrade() {
+            node.feeds.wake(function.name());
+        }
+    }
+
+    fn merged(&self, function: &Function, key: &[u8], was: bool) {
+        if let Some(node) = self.0.upgrade() {
+            node.tell_merged(function, key, was);
+        }
+    }
+
+    fn expired(&self, function: &Function, key: &[u8], _: Type) {
+        if let Some(node) = self.0.upgrade() {
+            node.key_changed(function.name(), key);
+            node.tell_expired(function, key);
+        }
+    }
 }
 
 /// Passes on what the registry tells.

@@ -44,6 +44,8 @@ impl std::fmt::Debug for Config {
 pub(crate) struct HybridClock {
     last: AtomicU64,
     now_ms: Clock,
+    /// By how many milliseconds it is ahead of the clocks of all other nodes.
+    lead: AtomicU64,
 }
 
 impl std::fmt::Debug for HybridClock {
@@ -54,12 +56,20 @@ impl std::fmt::Debug for HybridClock {
 
 impl HybridClock {
     pub(crate) fn new(now_ms: Clock) -> HybridClock {
-        HybridClock { last: AtomicU64::new(0), now_ms }
+        HybridClock { last: AtomicU64::new(0), now_ms, lead: AtomicU64::new(0) }
     }
 
     /// The time in milliseconds, no earlier than that of any tick.
     pub(crate) fn now(&self) -> u64 {
         (self.now_ms)().max(self.last.load(Ordering::Relaxed) >> 16)
+    }
+
+    pub(crate) fn lead(&self) -> u64 {
+        self.lead.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_lead(&self, lead: u64) {
+        self.lead.store(lead, Ordering::Relaxed);
     }
 
     pub(crate) fn tick(&self) -> u64 {

@@ -44,7 +44,7 @@ impl Function {
     /// counted.
     #[must_use]
     pub fn deadline_count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().deadlines.len()).sum()
+        self.shards.each().map(|shard| shard.deadlines.len()).sum()
     }
 
     /// Whether something may be due for keys that have expired.
@@ -60,16 +60,20 @@ impl Function {
         if !self.is_due() {
             return found;
         }
-        let now = self.now();
+        let (now, lead) = (self.now(), self.clock_lead());
         // Raised first: what is noted from now on lowers it again.
         self.first_deadline.store(u64::MAX, Ordering::Relaxed);
         for which in 0..self.shards() {
             let mut told = Vec::new();
-            let mut shard = self.lock(which);
+            let Some(mut shard) = self.lock_made(which) else { continue };
             for _ in 0..TURN {
                 let Some((at, hash, due)) = shard.take_due(now) else { break };
                 match due {
                     Due::Told => told.extend(shard.tell((at, hash), now)),
+                    // By the clocks of the others it is not over yet, and they may still use it.
+                    Due::Reclaimed if at.saturating_add(lead) > now => {
+                        shard.note_due(at.saturating_add(lead), hash, Due::Reclaimed);
+                    }
                     // While another node adopts counts, nothing is deleted.
                     Due::Reclaimed => match self.begin_delete() {
                         Some(_deleting) => shard.reclaim(hash, now),
@@ -83,6 +87,9 @@ impl Function {
             drop(shard);
             found.keys += told.len() as u64;
             told.iter().for_each(|(key, kind)| self.tell_expired(key, *kind));
+            if self.is_followed() && !told.is_empty() {
+                self.note_all(told.iter().map(|(key, kind)| (&**key, &b""[..], *kind)));
+            }
         }
         found
     }

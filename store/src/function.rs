@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use miso_crdt::{Context, Dot, Type, Writer, Writers};
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex};
 
+use crate::changelog::ChangeLog;
 use crate::config::{Config, HybridClock};
 use crate::durable::records;
 use crate::joining::{Joining, LOCAL};
 use crate::journal::Journal;
 use crate::once::state::{OnceLimits, OnceState};
 use crate::shard::Shard;
+use crate::shard::lazy::Shards;
 
 /// What the rest of a node hears from its store.
 pub trait Observer: Send + Sync + Debug {
@@ -24,9 +26,17 @@ pub trait Observer: Send + Sync + Debug {
     /// somebody listens ([`Store::listen`](crate::Store::listen)), after the shard was unlocked.
     fn changed(&self, function: &Function, object: &[u8], name: &[u8], kind: Type);
 
+    /// A plain key has changed by what a peer sent; `was` says whether it was there before. Called as
+    /// [`Observer::changed`].
+    fn merged(&self, _function: &Function, _key: &[u8], _was: bool) {}
+
     /// A key has expired, as this node sees it. Called once for each deadline, after the shard was
     /// unlocked.
     fn expired(&self, _function: &Function, _key: &[u8], _kind: Type) {}
+
+    /// There is something to read for those that follow the function ([`Function::follow`]). May be called
+    /// under the lock of what a function knows, so it must not wait, and must not ask the function.
+    fn followed(&self, _function: &Function) {}
 }
 
 /// What all functions of a store share: the observer and the journal.
@@ -89,7 +99,7 @@ pub struct Function {
     name: Box<[u8]>,
     /// What the journal's records of what is done here begin with.
     writes_head: Box<[u8]>,
-    pub(crate) shards: Box<[Mutex<Shard>]>,
+    pub(crate) shards: Shards,
     /// The number of the local writer's newest event. One sequence for all CRDTs of the function,
     /// so that a vector says all that a node knows of it.
     seq: CachePadded<AtomicU64>,
@@ -107,6 +117,10 @@ pub struct Function {
     pub(crate) joining: Mutex<Joining>,
     /// Which of others' events are applied. Shared, so that it is read without copying.
     pub(crate) vector: Mutex<Arc<Context>>,
+    /// Which values have changed, while somebody follows the function. Locked last of all.
+    pub(crate) changes: Mutex<Option<Box<ChangeLog>>>,
+    /// Whether there is a change log. Only what gathers and joins changes asks.
+    pub(crate) followed: AtomicBool,
     /// How many bytes the removal log may take.
     pub(crate) log_limit: usize,
     /// When the first key of any shard may have expired, in milliseconds.
@@ -126,13 +140,12 @@ impl Function {
     ) -> Arc<Function> {
         assert!(config.shards.is_power_of_two() && config.shards <= 64, "shards: 1, 2, 4 … 64");
         let writers = Writers::of(config.replica);
-        let shared = Arc::new(writers.clone());
-        let shard = || Mutex::new(Shard::new(Arc::clone(&shared)));
+        let shards = Shards::new(config.shards, Arc::new(writers.clone()));
         let function = Arc::new_cyclic(|me| Function {
             me: Weak::clone(me),
             name: Box::from(name),
             writes_head: records::writes_head(name, config.replica),
-            shards: (0..config.shards).map(|_| shard()).collect(),
+            shards,
             seq: CachePadded(AtomicU64::new(0)),
             objects: CachePadded(AtomicUsize::new(0)),
             clock,
@@ -143,6 +156,8 @@ impl Function {
             dirty: AtomicBool::new(false),
             joining: Mutex::new(Joining::new(writers)),
             vector: Mutex::default(),
+            changes: Mutex::default(),
+            followed: AtomicBool::new(false),
             log_limit: config.removal_log_bytes,
             first_deadline: AtomicU64::new(u64::MAX),
             once: OnceState::default(),
@@ -207,6 +222,11 @@ impl Function {
         self.clock.tick()
     }
 
+    /// By how many milliseconds this node's clock is ahead of those of all other nodes.
+    pub(crate) fn clock_lead(&self) -> u64 {
+        self.clock.lead()
+    }
+
     /// All that is known here of the function.
     #[must_use]
     pub fn context(&self) -> Context {
@@ -240,10 +260,33 @@ impl Function {
         }
     }
 
+    /// Tells the observer that there is something to read for those that follow the function.
+    pub(crate) fn tell_followed(&self) {
+        if let Some(observer) = self.hooks.observer.get() {
+            observer.followed(self);
+        }
+    }
+
     /// Tells the observer that a value has changed. To be called without a lock of a shard.
     pub(crate) fn tell_changed(&self, object: &[u8], name: &[u8], kind: Type) {
-        if let Some(observer) = self.hooks.observer.get() {
+        if let Some(observer) = self.hooks.observer.get()
+            && !kind.is_hidden()
+        {
             observer.changed(self, object, name, kind);
+        }
+    }
+
+    /// Locks a shard, without what a [`ShardGuard`](crate::ShardGuard) does for commands.
+    #[inline]
+    pub(crate) fn shard(&self, which: usize) -> MappedMutexGuard<'_, Shard> {
+        self.shards.lock(which, || self.seq())
+    }
+
+    /// Tells the observer that a plain key has changed by what a peer sent. To be called without a lock of a
+    /// shard.
+    pub(crate) fn tell_merged(&self, key: &[u8], was: bool) {
+        if let Some(observer) = self.hooks.observer.get() {
+            observer.merged(self, key, was);
         }
     }
 
@@ -287,7 +330,9 @@ impl Function {
     /// [`Table::prefetch_bucket`]: miso_crdt::Table::prefetch_bucket
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
-        self.shards[self.shard_of(hash)].lock().objects.prefetch_bucket(hash);
+        if let Some(shard) = self.shards.made(self.shard_of(hash)) {
+            shard.objects.prefetch_bucket(hash);
+        }
     }
 
     /// The second step; see [`Table::prefetch_key`].
@@ -295,16 +340,20 @@ impl Function {
     /// [`Table::prefetch_key`]: miso_crdt::Table::prefetch_key
     #[inline]
     pub fn prefetch_object(&self, hash: u64) {
-        self.shards[self.shard_of(hash)].lock().objects.prefetch_key(hash);
+        if let Some(shard) = self.shards.made(self.shard_of(hash)) {
+            shard.objects.prefetch_key(hash);
+        }
     }
 
     /// Sets `flag` when `object` next changes.
     pub fn watch(&self, object: &[u8], flag: &Arc<AtomicBool>) {
-        self.shards[self.shard_index(object)].lock().watch(object, flag);
+        self.shard(self.shard_index(object)).watch(object, flag);
     }
 
     /// Takes back [`Function::watch`].
     pub fn unwatch(&self, object: &[u8], flag: &Arc<AtomicBool>) {
-        self.shards[self.shard_index(object)].lock().unwatch(object, flag);
+        if let Some(mut shard) = self.shards.made(self.shard_index(object)) {
+            shard.unwatch(object, flag);
+        }
     }
 }

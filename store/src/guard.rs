@@ -3,11 +3,12 @@
 use std::ops::Deref;
 
 use miso_crdt::{Crdt, Delta, Dot, Kind, Type, Value, Writers};
-use parking_lot::MutexGuard;
+use parking_lot::MappedMutexGuard;
 use smallvec::SmallVec;
 
 use crate::deadlines::Due;
 use crate::function::Function;
+use crate::heard;
 use crate::joining::LOCAL;
 use crate::mint::Mint;
 use crate::object::{Object, WrongType};
@@ -17,7 +18,7 @@ use crate::shard::{Presence, Shard};
 #[derive(Debug)]
 pub struct ShardGuard<'a> {
     function: &'a Function,
-    shard: MutexGuard<'a, Shard>,
+    shard: MappedMutexGuard<'a, Shard>,
     /// Fields are dropped in their order: the observer hears of changes after the shard is unlocked.
     changes: Changes<'a>,
 }
@@ -50,6 +51,9 @@ impl<'a> Changes<'a> {
     #[cold]
     fn keep(&mut self, object: &[u8], name: &[u8], kind: Type) {
         self.all.get_or_insert_default().push((object.into(), name.into(), kind));
+        if kind.is_plain() {
+            heard::note(self.function.name(), object);
+        }
     }
 
     /// Moves here what `guard` has noted.
@@ -95,14 +99,23 @@ impl Deref for ShardGuard<'_> {
 }
 
 impl Function {
+    /// Locks a shard if there may be something in it.
+    pub fn lock_made(&self, shard: usize) -> Option<ShardGuard<'_>> {
+        Some(ShardGuard::new(self, self.shards.made(shard)?))
+    }
+
     /// Locks a shard. A thread that takes several takes them in ascending order.
+    #[inline]
     pub fn lock(&self, shard: usize) -> ShardGuard<'_> {
-        ShardGuard::new(self, self.shards[shard].lock())
+        ShardGuard::new(self, self.shard(shard))
     }
 }
 
 impl<'a> ShardGuard<'a> {
-    pub(crate) fn new(function: &'a Function, shard: MutexGuard<'a, Shard>) -> ShardGuard<'a> {
+    pub(crate) fn new(
+        function: &'a Function,
+        shard: MappedMutexGuard<'a, Shard>,
+    ) -> ShardGuard<'a> {
         ShardGuard { function, shard, changes: Changes::of(function) }
     }
 
@@ -140,7 +153,7 @@ impl<'a> ShardGuard<'a> {
         let mut slot = held.get_or_insert(name, K::TYPE);
         let journal = self.function.hooks.journal();
         // Counters are noted by key alone, and only once an interval: see `Shard::collect_changes`.
-        let was_present = slot.value().is_some();
+        let was_present = slot.is_present_as::<K>();
         let counts = matches!(K::TYPE, Type::GCounter | Type::PnCounter);
         let mut mint = Mint::new(self.function, shard.flushed);
         if !K::TYPE.is_plain() && !new && !was_present && !name.is_empty() {
@@ -195,7 +208,7 @@ impl<'a> ShardGuard<'a> {
                 shard.pending.count(&mut shard.key, (object, name, K::TYPE));
             }
         }
-        let is_present = slot.value().is_some();
+        let is_present = slot.is_present_as::<K>();
         held.note_presence(was_present, is_present);
         let now = if blank && held.settle(name) {
             shard.objects.remove(object);
@@ -344,6 +357,13 @@ impl<'a> ShardGuard<'a> {
     /// Notes for the observer that a value has changed.
     pub(crate) fn note_change(&mut self, object: &[u8], name: &[u8], kind: Type) {
         self.changes.note(object, name, kind);
+    }
+
+    /// From now on all that was done counts as shown to others: what is read next goes to a reader that must
+    /// hear of it if it is taken back.
+    pub fn show(&mut self) {
+        let seq = self.function.seq();
+        self.shard.show(seq);
     }
 
     /// Notes that a key may expire at `at`.

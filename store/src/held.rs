@@ -67,6 +67,18 @@ impl<'a> Held<'a> {
         }
     }
 
+    /// As [`Held::with`], if there may be something in the shard.
+    fn with_made<R>(
+        &mut self,
+        shard: usize,
+        work: impl FnOnce(&mut ShardGuard<'_>) -> R,
+    ) -> Option<R> {
+        match self.guards.iter_mut().find(|(held, _)| *held == shard) {
+            Some((_, guard)) => Some(work(guard)),
+            None => self.function.lock_made(shard).map(|mut guard| work(&mut guard)),
+        }
+    }
+
     /// Works on the shard of `object`, with the object's hash.
     pub fn with_object<R>(
         &mut self,
@@ -94,7 +106,7 @@ impl<'a> Held<'a> {
         let mut left = count.max(1);
         loop {
             let mut seen = 0;
-            order = self.with(shard, |guard| {
+            let scanned = self.with_made(shard, |guard| {
                 guard.objects().scan(order, left, |key, object| {
                     seen += 1;
                     if let Some(shown) = shown(object, now, guard.writers()) {
@@ -102,6 +114,7 @@ impl<'a> Held<'a> {
                     }
                 })
             });
+            order = scanned.unwrap_or(0);
             left = left.saturating_sub(seen);
             if order == 0 {
                 shard += 1;
@@ -120,7 +133,7 @@ impl<'a> Held<'a> {
     pub fn random(&mut self, mut random: impl FnMut() -> u64) -> Option<Box<[u8]>> {
         let now = self.function.now();
         let sizes: Vec<usize> = (0..self.function.shards())
-            .map(|shard| self.with(shard, |guard| guard.present()))
+            .map(|shard| self.with_made(shard, |guard| guard.present()).unwrap_or(0))
             .collect();
         let total: usize = sizes.iter().sum();
         let mut place = (random() % total.max(1) as u64) as usize;

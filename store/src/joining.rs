@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use miso_crdt::{Context, DecodeError, ReplicaId, Writer, Writers};
+use miso_crdt::{Change, Context, DecodeError, ReplicaId, Writer, Writers, batch};
 
 use crate::removals::RemovalLog;
 
@@ -47,7 +47,19 @@ pub(crate) struct Joining {
     pub(crate) summaries: HashMap<Writer, Context>,
     /// The writers that will never count again.
     pub(crate) retired: Retired,
+    /// The peer whose messages are taken now; none if they are this node's own records.
+    from: Option<ReplicaId>,
+    /// How many writers each peer has made known here, those that are peers themselves aside.
+    introduced: HashMap<ReplicaId, usize>,
+    /// The local writer's last event that the journal had when this process began.
+    pub(crate) begun: u64,
 }
+
+/// The most writers that are known because peers speak of them. The rest is kept for those that come
+/// themselves, so that no invention keeps them out.
+const SPOKEN_OF_MAX: usize = 49_152;
+/// The most writers that one peer makes known.
+const INTRODUCED_MAX: usize = 8_192;
 
 impl Joining {
     pub(crate) fn new(writers: Writers) -> Joining {
@@ -59,7 +71,55 @@ impl Joining {
             log: RemovalLog::default(),
             summaries: HashMap::new(),
             retired: Retired::default(),
+            from: None,
+            introduced: HashMap::new(),
+            begun: 0,
         }
+    }
+
+    /// What is taken from now on is of this peer.
+    pub(crate) fn take_from(&mut self, peer: ReplicaId) {
+        self.from = Some(peer);
+    }
+
+    /// The index of a writer, if it is known or may become known.
+    pub(crate) fn intern(&mut self, id: ReplicaId) -> Result<Writer, DecodeError> {
+        if let Some(known) = self.writers.index(id) {
+            return Ok(known);
+        }
+        if self.from.is_some_and(|peer| peer != id) {
+            self.introduce(1)?;
+        }
+        self.writers.intern(id).ok_or(DecodeError::TooManyWriters)
+    }
+
+    /// Counts `new` writers of which the present peer speaks.
+    fn introduce(&mut self, new: usize) -> Result<(), DecodeError> {
+        let Some(peer) = self.from else { return Ok(()) };
+        let before = self.introduced.get(&peer).copied().unwrap_or(0);
+        if before + new > INTRODUCED_MAX || self.writers.len() + 1 > SPOKEN_OF_MAX {
+            return Err(DecodeError::TooManyWriters);
+        }
+        self.introduced.insert(peer, before + new);
+        Ok(())
+    }
+
+    /// Reads a message, interning its writers; if there are too many new ones, none.
+    pub(crate) fn read(
+        &mut self,
+        message: &[u8],
+        longest: usize,
+    ) -> Result<Vec<Change>, DecodeError> {
+        let known = self.writers.len();
+        let changes = batch::read(message, longest, &mut self.writers)?;
+        let new = self.writers.ids().skip(known).filter(|(_, id)| self.from != Some(*id)).count();
+        if new > 0
+            && let Err(error) = self.introduce(new)
+        {
+            self.writers.truncate(known);
+            return Err(error);
+        }
+        Ok(changes)
     }
 }
 

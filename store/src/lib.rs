@@ -20,19 +20,21 @@
 //! once/{settle, mod}                      writes that run once
 //! held                                    several shards at once
 //! plain                                   plain keys: what is there at a moment
-//! guard, mint                             what is done under a shard's lock
+//! guard, heard, mint                      what is done under a shard's lock
 //! function                                shards, sequence, causal context
 //! shard                                   objects, and what of them has changed
 //! durable/{writes, records}, joining      bytes of records; what replication keeps
-//! object, pending, removals, deadlines, config, journal, once/{state, claim}
+//! object, pending, removals, changelog, deadlines, config, journal, once/{state, claim}
 //! ```
 
+mod changelog;
 mod config;
 mod deadlines;
 mod durable;
 mod expiry;
 mod function;
 mod guard;
+mod heard;
 mod held;
 mod joining;
 pub mod journal;
@@ -54,6 +56,7 @@ pub use durable::{Recovery, check, recover, repair};
 pub use expiry::Expired;
 pub use function::{Function, Observer};
 pub use guard::ShardGuard;
+pub use heard::{HeardKey, Hearing};
 pub use held::Held;
 pub use joining::{Refused, Retirement, Vector};
 pub use mint::Mint;
@@ -62,7 +65,9 @@ pub use miso_crdt::table::{hash, seed_hashes};
 pub use object::{Names, Object, Slot, WrongType};
 pub use once::{ID_MAX, Once, Place, REPLY_MAX};
 pub use plain::{Misfit, Shown};
-pub use replica::{Buckets, Joined, Named, Outgoing};
+pub use replica::{
+    Buckets, FeedChanges, FeedCursor, FeedGoal, FeedKey, FeedPlace, Joined, Named, Outgoing,
+};
 pub use retire::Deleting;
 pub use shard::Shard;
 pub use store::Store;

@@ -109,6 +109,18 @@ impl Slot {
         self.values().iter().find(|value| !value.is_absent())
     }
 
+    /// Whether the name reads as present, if it likely holds a value of type `K` alone.
+    #[inline]
+    pub(crate) fn is_present_as<K: Kind>(&self) -> bool {
+        match self {
+            Slot::Single(value) => match K::of(value) {
+                Some(state) => !state.is_absent(),
+                None => !value.is_absent(),
+            },
+            Slot::Clash(_) => self.value().is_some(),
+        }
+    }
+
     /// The value that the name reads as at `now`: as [`Slot::value`], but of plain values, which may have
     /// expired, the newest that is there. So two nodes that hold the same and have the same time show the
     /// same.
@@ -146,12 +158,20 @@ impl Slot {
     }
 
     /// The state of type `K`, made empty if nothing of that type is there.
+    #[inline]
     pub(crate) fn write<K: Kind>(&mut self) -> Result<&mut K::State, WrongType> {
-        let fits = matches!(self, Slot::Single(value) if value.kind() == K::TYPE);
+        let fits = matches!(self, Slot::Single(value) if K::of(value).is_some());
         if !fits {
-            self.read::<K>()?;
-            self.make_room(K::TYPE);
+            return self.write_beside::<K>();
         }
+        let [value] = self.values_mut() else { unreachable!("it is a single one") };
+        Ok(K::of_mut(value).expect("it fits"))
+    }
+
+    #[cold]
+    fn write_beside<K: Kind>(&mut self) -> Result<&mut K::State, WrongType> {
+        self.read::<K>()?;
+        self.make_room(K::TYPE);
         let state = self.values_mut().iter_mut().find_map(K::of_mut);
         Ok(state.expect("room was made for the type"))
     }

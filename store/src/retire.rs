@@ -92,7 +92,7 @@ impl Function {
         for which in 0..self.shards() {
             let mut cursor = 0;
             loop {
-                let mut shard = self.lock(which);
+                let Some(mut shard) = self.lock_made(which) else { break };
                 let mut counted = Vec::new();
                 cursor = shard.objects().scan(cursor, TURN, |object, held| {
                     for (name, slot) in held.all() {

@@ -93,6 +93,12 @@ impl Store {
         self.hooks.once.used.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// Whether somebody listens.
+    #[must_use]
+    pub fn is_listened_to(&self) -> bool {
+        self.hooks.listened()
+    }
+
     /// The journal; none if the store is in memory alone.
     #[must_use]
     pub fn journal(&self) -> Option<&Journal> {
@@ -113,6 +119,12 @@ impl Store {
         let mut all: Vec<_> = self.functions.read().values().cloned().collect();
         all.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         all
+    }
+
+    /// Says by how many milliseconds this node's clock is ahead of those of all other nodes that are known. What has
+    /// expired by it alone is left to them: its memory is taken back that much later.
+    pub fn set_clock_lead(&self, lead: u64) {
+        self.clock.set_lead(lead);
     }
 
     /// Looks after keys that have expired, in all functions: see [`Function::expire`]. To be called a

@@ -57,6 +57,45 @@ fn functions_are_apart_and_reads_create_nothing() {
 }
 
 #[test]
+fn shards_are_made_when_something_is_written_to_them() {
+    let store = store();
+    let function = store.function(b"f");
+    let made = || function.shards.each().count();
+    function.track();
+    assert!(function.take_batch().is_none());
+    assert_eq!((Held::none(&function).scan(0, 100, |_, _, _| {}), made()), (0, 0));
+    add(&function, b"o", b"n", 1).expect("a counter");
+    assert_eq!(made(), 1);
+    // Each walk through the whole function passes the others by.
+    assert_eq!(taken(&function).len(), 1);
+    function.expire();
+    function.tidy();
+    function.collect();
+    assert_eq!(function.digests(8).iter().filter(|digest| **digest != 0).count(), 1);
+    assert!(Held::none(&function).random(|| 3).is_some());
+    assert_eq!((function.ahead_count(), function.floored_count(), made()), (0, 0, 1));
+}
+
+#[test]
+fn a_shard_that_is_made_late_gathers_changes_and_knows_all_writers() {
+    let (here, there) = (store(), Store::new(Config::new(ReplicaId(9), 4, Arc::new(|| 1))));
+    let (mine, others) = (here.function(b"f"), there.function(b"f"));
+    [&mine, &others].iter().for_each(|function| function.track());
+    add(&others, b"first", b"n", 1).expect("a counter");
+    let first = others.take_batch().expect("one change");
+    mine.join_batch(ReplicaId(9), (first.first, first.last), &first.message).expect("it fits");
+    for n in 0..64 {
+        add(&mine, format!("late{n}").as_bytes(), b"n", 1).expect("a counter");
+    }
+    assert_eq!(mine.shards.each().count(), 4);
+    assert!(mine.shards.each().all(|shard| shard.writers().index(ReplicaId(9)).is_some()));
+    assert_eq!(taken(&mine).len(), 64);
+    // Sent once: what is added to it now is a change of its own.
+    add(&mine, b"late0", b"n", 1).expect("a counter");
+    assert_eq!(taken(&mine).len(), 1);
+}
+
+#[test]
 fn a_name_has_one_type_and_deletion_frees_it() {
     let store = store();
     let function = store.function(b"f");

@@ -28,6 +28,9 @@ pub struct Peer {
     buffer: Vec<u8>,
     /// Data of streams, with the heads of gRPC messages.
     data: Vec<u8>,
+    /// Whether the node's settings have come. Until they are acknowledged it takes 64 KiB at a time, and ends
+    /// a connection that sends more than it has read: on a busy machine that is any that hurries.
+    is_settled: bool,
 }
 
 /// A Hello that a node of the default cluster accepts.
@@ -54,13 +57,15 @@ impl Peer {
         hello.extend(http2(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
         hello.extend(http2(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes()));
         socket.write_all(&hello)?;
-        Ok(Peer { socket, streams: 0, buffer: Vec::new(), data: Vec::new() })
+        Ok(Peer { socket, streams: 0, buffer: Vec::new(), data: Vec::new(), is_settled: false })
     }
 
     /// Connects and opens a stream.
     pub fn link(address: SocketAddr) -> Peer {
         let mut peer = Peer::connect(address).expect("a node listens for peers");
         peer.open().expect("it takes a stream");
+        let start = Instant::now();
+        while !peer.is_settled && start.elapsed() < DEADLINE && peer.read().is_some() {}
         peer
     }
 
@@ -149,19 +154,27 @@ impl Peer {
     /// Reads for a time what the node says on the first stream; none once it has closed the connection.
     pub fn hear(&mut self, time: Duration) -> Option<Vec<Body>> {
         let end = Instant::now() + time;
-        let mut buffer = [0; 64 << 10];
         let mut is_open = true;
         while is_open && Instant::now() < end {
-            match self.socket.read(&mut buffer) {
-                Ok(0) => is_open = false,
-                Ok(length) => self.buffer.extend(&buffer[..length]),
-                Err(error) if is_timeout(&error) => {}
-                Err(_) => is_open = false,
-            }
-            self.take_apart();
+            is_open = self.read().is_some();
         }
         let said = self.messages();
         (is_open || !said.is_empty()).then_some(said)
+    }
+
+    /// Reads what there is; none at the end of the connection.
+    fn read(&mut self) -> Option<()> {
+        let mut buffer = [0; 64 << 10];
+        let is_open = match self.socket.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(length) => {
+                self.buffer.extend(&buffer[..length]);
+                true
+            }
+            Err(error) => is_timeout(&error),
+        };
+        self.take_apart();
+        is_open.then_some(())
     }
 
     /// Waits until the node says something for which `wanted` holds.
@@ -205,6 +218,7 @@ impl Peer {
             match (frame[3], frame[4]) {
                 (DATA, _) => self.data.extend(&frame[9..]),
                 (SETTINGS, flags) if flags & ACK == 0 => {
+                    self.is_settled = true;
                     let _ = self.socket.write_all(&http2(SETTINGS, ACK, 0, &[]));
                 }
                 _ => {}

@@ -193,7 +193,7 @@ fn config() {
     s.script(
         r#"
         CONFIG GET appendonly => ["appendonly", "no"]
-        CONFIG GET databases => ["databases", "1"]
+        CONFIG GET databases => ["databases", "16"]
         CONFIG GET replica-read-only => *
         CONFIG GET slave-read-only => *
         CONFIG GET notify-keyspace-events => *

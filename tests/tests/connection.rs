@@ -102,8 +102,6 @@ fn client_names_and_lists() {
         b.ask("CLIENT MAINT_NOTIFICATIONS ON").to_string(),
         "-ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP."
     );
-    // Tracking is refused, so that clients go on without a cache.
-    assert!(b.ask("CLIENT TRACKING ON").is_error());
     b.assert_alive();
 }
 

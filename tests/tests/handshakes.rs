@@ -26,7 +26,7 @@ fn go_redis() {
         + CLIENT SETINFO LIB-NAME go-redis(,go1.25)
         + CLIENT SETINFO LIB-VER 9.14.0
         - CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type none
-        - CLIENT TRACKING ON
+        + CLIENT TRACKING ON
         + SELECT 0
         - READONLY
         + COMMAND

@@ -92,6 +92,14 @@ fn a_pipeline_answers_each_command_and_a_transaction_all_or_none() {
     let body = r#"[["GCOUNTER.ADD","o","n",1],["ECHO"],["SELECT",0],["MULTI"],[],["GCOUNTER.ADD","o","n"]]"#;
     let expected = r#"200 [{"result":1},{"error":"ERR wrong number of arguments for 'echo' command"},{"result":"OK"},{"error":"ERR Command is not available: 'MULTI'. See docs/http.md for details"},{"error":"ERR empty command"},{"result":2}]"#;
     assert_eq!(http.post("/pipeline", body).line(), expected);
+    // A database holds for the rest of its request.
+    let body = r#"[["SET","k","0"],["SELECT",1],["SET","k","1"]]"#;
+    let answer = http.post("/pipeline", body);
+    assert_eq!(answer.line(), r#"200 [{"result":"OK"},{"result":"OK"},{"result":"OK"}]"#);
+    assert_eq!(http.get("/get/k").line(), r#"200 {"result":"0"}"#);
+    let body = r#"[["SELECT",1],["GET","k"]]"#;
+    let expected = r#"200 [{"result":"OK"},{"result":"1"}]"#;
+    assert_eq!(http.post("/pipeline", body).line(), expected);
     assert_eq!(
         http.post("/pipeline", "[]").line(),
         r#"400 {"error":"ERR empty pipeline request"}"#

@@ -146,3 +146,75 @@ fn streams_are_for_those_who_may_listen_and_end_with_the_node() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     assert!(bound.is_closed());
 }
+
+#[test]
+fn the_page_has_its_parts_and_is_told_how_things_are() {
+    let cluster = Cluster::with(2, &["--http-port", "0"]);
+    cluster.wait_for_mesh();
+    let node = cluster.node(0);
+    let mut http = Http::connect(node.http_address());
+    for (path, kind, part) in [
+        ("/", "text/html; charset=utf-8", "<title>MISO</title>"),
+        ("/page.css", "text/css; charset=utf-8", "prefers-reduced-motion"),
+        ("/page.js", "text/javascript; charset=utf-8", "/events"),
+        ("/page.svg", "image/svg+xml", "<svg"),
+    ] {
+        let answer = http.get(path);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{path}");
+        assert!(answer.text().contains(part), "{path}");
+        let policy = answer.header("content-security-policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
+    }
+    node.session().script("GCOUNTER.ADD cart n 3 => 3");
+    let state = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+    let mut events = Stream::open(node, "/events?function=default&object=cart");
+    let other = cluster.node(1).session().run("MISO.NODE").field("name").expect("a name").text();
+    wait_until("the other node to have it all", || {
+        let state = state(&events.next());
+        assert_eq!(state["object"]["names"][0]["value"], "3", "{state}");
+        state["object"]["names"][0]["waits"][&other]["others"] == 0
+    });
+    let told = state(&events.next());
+    assert_eq!(
+        (told["nodes"][0]["self"].clone(), told["nodes"][1]["linked"].clone()),
+        (true.into(), true.into())
+    );
+    assert_eq!(told["functions"][0]["objects"], 1);
+    let taken: u64 =
+        told["propagation"].as_array().expect("buckets").iter().filter_map(|n| n.as_u64()).sum();
+    assert!(taken > 0, "{told}");
+    // Writes are sampled only while somebody looks.
+    wait_until("the object that is written most", || {
+        (0..50).for_each(|_| drop(node.session().run("GCOUNTER.ADD cart n 1")));
+        state(&events.next())["top"][0]["object"] == "cart"
+    });
+    let metrics = http.get("/metrics").text();
+    let count = metrics
+        .lines()
+        .find(|line| line.starts_with("miso_propagation_seconds_count{to=\"peers\"} "));
+    assert!(count.is_some_and(|line| !line.ends_with(" 0")), "{count:?}");
+    node.session().run("CONFIG SET http-page no");
+    assert_eq!(http.get("/").status, 404);
+    assert_eq!(http.get("/events").status, 404);
+}
+
+#[test]
+fn the_page_is_told_nothing_without_a_token() {
+    let node = Node::with(&["--http-port", "0", "--requirepass", "pw"]);
+    node.wire().ask("AUTH pw");
+    let mut http = Http::connect(node.http_address());
+    assert_eq!(http.get("/").status, 200, "it holds nothing");
+    assert_eq!(http.get("/events").status, 401);
+    let mut admin = node.wire();
+    admin.ask("AUTH pw");
+    admin.ask("ACL SETUSER bound on >pw +@all ~* function:shop");
+    for (token, status) in [("default:pw", 200), ("default:no", 401), ("bound:pw", 400)] {
+        let mut http = Http::connect(node.http_address()).with_token(token);
+        http.send("GET", "/events", &[], b"").expect("it is sent");
+        assert_eq!(
+            http.read(status != 200).map(|answer| answer.status).ok(),
+            Some(status),
+            "{token}"
+        );
+    }
+}

@@ -8,7 +8,7 @@ use miso_tests::{Node, Resp};
 fn same(lines: &str) {
     for resp in Resp::BOTH {
         let miso = Node::start();
-        let redis = Node::redis(&["--databases", "1"]);
+        let redis = Node::redis(&[]);
         let (mut ours, mut theirs) = (miso.wire(), redis.wire());
         if resp == Resp::V3 {
             ours.ask("HELLO 3");
@@ -199,6 +199,29 @@ fn clients() {
         CLIENT REPLY ON
         CLIENT TRACKINGINFO
         CLIENT GETREDIR
+        CLIENT TRACKING MAYBE
+        CLIENT TRACKING ON FOO
+        CLIENT TRACKING ON REDIRECT
+        CLIENT TRACKING ON REDIRECT 99999
+        CLIENT TRACKING ON PREFIX a
+        CLIENT TRACKING ON OPTIN OPTOUT
+        CLIENT TRACKING ON BCAST OPTIN
+        CLIENT CACHING YES
+        CLIENT TRACKING ON BCAST PREFIX user: PREFIX user:1
+        CLIENT TRACKING ON BCAST PREFIX user: PREFIX cart: NOLOOP
+        CLIENT TRACKINGINFO
+        CLIENT TRACKING ON
+        CLIENT TRACKING ON BCAST PREFIX user:1
+        CLIENT GETREDIR
+        CLIENT TRACKING OFF
+        CLIENT TRACKING ON OPTIN
+        CLIENT TRACKING ON OPTOUT
+        CLIENT CACHING NO
+        CLIENT CACHING MAYBE
+        CLIENT CACHING YES
+        CLIENT TRACKINGINFO
+        CLIENT TRACKING OFF
+        CLIENT TRACKINGINFO
         "#,
     );
 }

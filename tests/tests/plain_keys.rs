@@ -71,3 +71,56 @@ fn all_values_that_nodes_set_apart_can_be_read() {
     s[1].script("SET k c => OK\nMISO.VALUES k => [\"c\"]");
     all_say(&mut s, "MISO.VALUES k", "[\"c\"]");
 }
+
+#[test]
+fn members_are_sorted_by_other_keys_and_nothing_is_stored() {
+    let node = Node::start();
+    let mut s = node.session();
+    s.script(
+        "SADD t 1 2 3 => 3\nMSET w1 30 w2 20 w3 10 => OK\nHSET h1 n one => 1\nHSET h3 n three => 1\n\
+         SORT t BY w* GET # GET h*->n => [\"3\", \"three\", \"2\", nil, \"1\", \"one\"]\n\
+         SORT t DESC LIMIT 0 2 => [\"3\", \"2\"]\nSORT_RO t BY w* LIMIT 1 1 => [\"2\"]\n\
+         ZADD z 3 a 1 b 2 c => 3\nSORT z BY nosort DESC => [\"a\", \"c\", \"b\"]\n\
+         SORT z => -ERR One or more scores can't be converted into double\n\
+         SORT z ALPHA => [\"a\", \"b\", \"c\"]\nSORT absent => []\n\
+         SORT t STORE l => -ERR 'sort' with STORE is not served: its result is a list, and lists are not served yet\n\
+         SORT_RO t STORE l => -ERR syntax error\nSORT w1 => -WRONGTYPE...\n\
+         MULTI => OK\nSORT t BY w* => QUEUED\nSET w3 99 => QUEUED\nSORT t BY w* => QUEUED\n\
+         EXEC => [[\"3\", \"2\", \"1\"], OK, [\"2\", \"1\", \"3\"]]\n\
+         ACL SETUSER clerk on >pw +@all ~t => OK",
+    );
+    let mut clerk = node.wire();
+    clerk.ask("AUTH clerk pw");
+    for (line, answer) in [
+        ("SORT t BY w*", "-ERR BY option of SORT denied due to insufficient ACL permissions"),
+        ("SORT t GET w*", "-ERR GET option of SORT denied due to insufficient ACL permissions"),
+        ("SORT t", "[\"1\", \"2\", \"3\"]"),
+    ] {
+        assert_eq!(clerk.ask(line).to_string(), answer, "{line}");
+    }
+}
+
+/// Transactions that sort by keys which no word names hold all of the function: they wait for each other, and end.
+#[test]
+fn transactions_that_sort_by_other_keys_do_not_lock_each_other_out() {
+    let node = Node::start();
+    let mut s = node.session();
+    for n in 0..50 {
+        s.script(&format!("SADD t {n} => 1\nSET w{n} {n} => OK"));
+    }
+    std::thread::scope(|scope| {
+        for side in 0..4 {
+            let mut s = node.session();
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let key = (side * 13 + round) % 50;
+                    s.script(&format!(
+                        "MULTI => OK\nSET w{key} 1 => QUEUED\nSORT t BY w* LIMIT 0 1 => QUEUED\n\
+                         INCR n => QUEUED\nEXEC => *"
+                    ));
+                }
+            });
+        }
+    });
+    s.script("GET n => \"200\"");
+}

@@ -127,7 +127,7 @@ fn keys_are_renamed_copied_and_flushed() {
         COPY h3 x REPLACE => 1
         TTL x => 100
         COPY h3 h3 => -ERR source and destination objects are the same
-        COPY h3 y DB 3 => -ERR DB index is out of range
+        COPY h3 y DB 16 => -ERR DB index is out of range
         ZADD z 1 a 2 b => 2
         RENAME z x => OK
         ZRANGE x 0 -1 WITHSCORES => ["a", "1", "b", "2"]

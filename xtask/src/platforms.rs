@@ -18,7 +18,10 @@ const KUBERNETES: [&str; 2] = ["1.30.0", "1.37.0"];
 /// A part: its name, and what it does.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 2] = [("chart", chart), ("clients", clients)];
+const PARTS: [Part; 3] = [("chart", chart), ("clients", clients), ("page", page)];
+
+/// What a browser is called.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let names = PARTS.map(|(name, _)| name);
@@ -94,4 +97,21 @@ fn chart() -> Outcome {
 fn clients() -> Outcome {
     let line = program("python3").args(["sdk-compat/clients/run.py"]);
     line.env("MISO_SERVER", built("miso-server")).run()
+}
+
+/// The live page in a real browser, which leaves the picture of the README.
+fn page() -> Outcome {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = BROWSERS.iter().flat_map(|name| {
+        std::env::split_paths(&path).map(move |folder| folder.join(name)).collect::<Vec<_>>()
+    });
+    let Some(browser) = places.into_iter().find(|place| place.is_file()) else {
+        return Err(format!("no browser is installed; expected one of {}", BROWSERS.join(", ")));
+    };
+    let tests = root().join("tests/page");
+    if !program("npm").args(["ci", "--silent"]).folder(tests.clone()).run()? {
+        return Ok(false);
+    }
+    let line = program("node").args(["page.mjs"]).args([built("miso-server")]);
+    line.args([browser]).args([root().join("docs/pictures/page.png")]).folder(tests).run()
 }

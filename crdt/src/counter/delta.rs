@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::entry::Entry;
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Seen};
-use crate::dot::Writer;
+use crate::dot::{Dot, Writer};
 
 /// A change of a counter: entries, absolute, and what its sender knows to be gone.
 ///
@@ -64,6 +64,12 @@ impl CounterDelta {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.cleared.is_none()
+    }
+
+    /// As [`Crdt::each_added`](crate::Crdt::each_added): entries that no delete has seen.
+    pub(crate) fn each_added(&self, each: &mut impl FnMut(Dot)) {
+        let added = self.entries.iter().filter(|entry| entry.floor.is_none());
+        added.for_each(|entry| each(entry.dot));
     }
 
     pub(crate) fn removals(&self) -> CounterDelta {

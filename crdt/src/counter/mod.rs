@@ -519,6 +519,10 @@ impl Crdt for Counter {
         delta.removals()
     }
 
+    fn each_added(delta: &CounterDelta, each: &mut impl FnMut(Dot)) {
+        delta.each_added(each);
+    }
+
     fn learn(delta: &CounterDelta, context: &mut Context) {
         delta.cleared.iter().for_each(|cleared| context.join(cleared));
     }

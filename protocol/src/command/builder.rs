@@ -1,6 +1,6 @@
 //! Rows with named parts: `Row::command("SET").args(&[..]).writes().fast()`.
 
-use super::{Access, Arg, Categories, Flags, Group, Merging, Row};
+use super::{Access, Arg, Categories, Deciding, Flags, Group, Merging, Row, Until};
 
 impl Row {
     /// A command of this name, in upper case.
@@ -97,6 +97,17 @@ impl Row {
     #[must_use]
     pub const fn decides_here(self, note: &'static str) -> Row {
         Row { merging: Some(Merging::DecidesHere), merge_note: note, ..self }
+    }
+
+    /// The same, and it decides here if one of these options stands among its words from `from` on.
+    #[must_use]
+    pub const fn decides_with(
+        self,
+        options: &'static [&'static str],
+        from: usize,
+        until: Until,
+    ) -> Row {
+        Row { deciding: Some(Deciding { options, from, until }), ..self }
     }
 
     /// The same, and it is not served, for this reason: `scripts do not merge`.

@@ -183,13 +183,15 @@ bits! {
         /// Runs also while clients are paused, as CLIENT: otherwise nobody could end the pause.
         NEVER_PAUSED = 23 "",
         /// Runs the command that its arguments are: MISO.ONCE.
-        ONCE = 25 "",
+        ONCE = 26 "",
         /// Its reply may take more than a kilobyte, or what it takes, another node may take, too: it cannot
         /// run once.
-        NOT_ONCE = 26 "",
+        NOT_ONCE = 27 "",
         /// Only its subcommands can be run; set for a parent whose subcommands the table is given
         /// beside the row. See [`Table::with_subcommands`](super::Table::with_subcommands).
         PARENT = 24 "",
+        /// Reaches other databases than its connection's: EXEC holds them, too.
+        DATABASES = 25 "",
     }
 }
 

@@ -1,5 +1,7 @@
 //! How commands merge what nodes did while they could not hear each other.
 
+use crate::request::Args;
+
 /// What becomes of a command's effect when another node ran a command on the same key at the same time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Merging {
@@ -13,6 +15,44 @@ pub enum Merging {
     /// It is not served, because its effect could not merge; with the reason, a sentence without its
     /// first capital and its stop: `scripts do not merge`.
     Refused(&'static str),
+}
+
+/// Options with which a command that merges otherwise decides here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deciding {
+    /// The words, in upper case.
+    pub options: &'static [&'static str],
+    /// The first word of the command that may be one.
+    pub from: usize,
+    /// Where options end.
+    pub until: Until,
+}
+
+/// Where the options of a command end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Until {
+    /// With the command.
+    End,
+    /// At the word FIELDS.
+    Fields,
+    /// At the first number.
+    Number,
+}
+
+impl Deciding {
+    /// Whether the words of a command have one of the options.
+    #[must_use]
+    pub fn is_met(&self, args: Args<'_>) -> bool {
+        let ends = |word: &[u8]| match self.until {
+            Until::End => false,
+            Until::Fields => word.eq_ignore_ascii_case(b"FIELDS"),
+            Until::Number => {
+                std::str::from_utf8(word).is_ok_and(|word| word.parse::<f64>().is_ok())
+            }
+        };
+        let mut options = args.iter().skip(self.from).take_while(|word| !ends(word));
+        options.any(|word| self.options.iter().any(|o| word.eq_ignore_ascii_case(o.as_bytes())))
+    }
 }
 
 impl Merging {

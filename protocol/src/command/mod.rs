@@ -60,7 +60,7 @@ pub use arg::{Access, Arg, ArgKind, NAME, OBJECT, Secret};
 pub use counting::{CountPlace, Counting};
 pub use flags::{Categories, Flags, Group, KeyFlags};
 pub use keys::{Begin, Find, Key, KeySpec, Keys, Spec};
-pub use merging::Merging;
+pub use merging::{Deciding, Merging, Until};
 pub use row::Row;
 pub use table::Table;
 

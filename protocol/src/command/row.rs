@@ -3,7 +3,8 @@
 use super::arg::{Access, Arg};
 use super::counting::Counting;
 use super::flags::{Categories, Flags, Group};
-use super::merging::Merging;
+use super::merging::{Deciding, Merging};
+use crate::request::Args;
 
 /// All there is to know of a command, but for what it does.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,8 @@ pub struct Row {
     pub merge_note: &'static str,
     /// What it counts: see [`Row::count_places`].
     pub counts: Counting,
+    /// Options with which it decides here although it merges otherwise.
+    pub deciding: Option<Deciding>,
     /// What it does, in a sentence without its stop.
     pub summary: &'static str,
     /// What it answers.
@@ -54,11 +57,19 @@ impl Row {
         merging: None,
         merge_note: "",
         counts: Counting::Nothing,
+        deciding: None,
         summary: "",
         reply: "",
         example: &[],
         is_subcommand: false,
     };
+
+    /// Whether a command of these words decides here: see [`Merging::DecidesHere`].
+    #[must_use]
+    pub fn decides(&self, args: Args<'_>) -> bool {
+        self.merging() == Merging::DecidesHere
+            || self.deciding.is_some_and(|with| with.is_met(args))
+    }
 
     /// Redis's arity: how many words, the name counted; negative if that is the least.
     #[must_use]

@@ -207,9 +207,20 @@ pub fn path(path: &str, query: Option<&str>, body: &[u8]) -> Result<Commands, Ba
 /// # Errors
 /// If it is badly encoded.
 pub fn query_token(query: Option<&str>) -> Result<Option<Cow<'_, [u8]>>, BadRequest> {
+    query_word(query, TOKEN)
+}
+
+/// What a query says of a name; none if it does not.
+///
+/// # Errors
+/// If it is badly encoded.
+pub fn query_word<'a>(
+    query: Option<&'a str>,
+    wanted: &str,
+) -> Result<Option<Cow<'a, [u8]>>, BadRequest> {
     let mut pairs = query.unwrap_or_default().split('&');
     pairs
-        .find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == TOKEN))
+        .find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == wanted))
         .map(|(_, value)| decode_form(value))
         .transpose()
 }

@@ -27,7 +27,7 @@ pub(super) fn record(record: &NodeRecord) -> Result<(), Fault> {
     identity(&record.node, record.generation, &record.addresses)?;
     length("list of functions", record.functions.len(), FUNCTIONS_MAX)?;
     for function in &record.functions {
-        name("function", &function.function)?;
+        names::check_stored(&function.function).map_err(|bad| Fault(format!("function: {bad}")))?;
         length("list of replicas", function.replicas.len(), REPLICAS_MAX)?;
         for replica in &function.replicas {
             name("replica", replica)?;

@@ -217,9 +217,11 @@ impl Overlay {
         {
             return;
         }
-        let known = self.table.get(&record.node).map(|known| known.replica);
-        self.forget_up_to(now, &record.node, record.generation, record.retired);
-        let is_its_own = known.is_none_or(|known| known == record.replica);
+        let known = self.table.get(&record.node).map(|known| (known.replica, known.generation));
+        // Up to what is known of it: a record of the greatest generation must not keep out all that follow.
+        let generation = known.map_or(0, |(_, generation)| generation).min(record.generation);
+        self.forget_up_to(now, &record.node, generation, record.retired);
+        let is_its_own = known.is_none_or(|(replica, _)| replica == record.replica);
         if record.retired && is_its_own && self.table.is_gone(&record.node, record.generation) {
             // Time alone may have forgotten it here.
             self.table.retire(&record.node);
@@ -386,7 +388,7 @@ fn told_of(functions: &BTreeMap<Bytes, Vec<Bytes>>) -> Vec<FunctionRecord> {
         room = room.checked_sub(bytes)?;
         Some(())
     };
-    let named = functions.iter().filter(|(function, _)| names::is_name(function));
+    let named = functions.iter().filter(|(function, _)| names::check_stored(function).is_ok());
     let mut told = Vec::new();
     for (function, replicas) in named.take(FUNCTIONS_MAX) {
         if fits(function.len() + RECORD_OVERHEAD).is_some() {

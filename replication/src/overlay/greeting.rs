@@ -14,9 +14,7 @@ use sha2::Sha256;
 use super::check::NODES_MAX;
 use super::dial::{Redial, Source};
 use super::secret::{End, Gate, Nonce, Role};
-use super::{
-    DRIFT, Event, Link, NOTE_EVERY, NOTES_MAX, Node, Out, Overlay, Peer, check, close, send,
-};
+use super::{DRIFT, Event, Link, Node, Out, Overlay, Peer, check, close, send};
 use crate::{Effect, Fault, LinkId, Note, Time};
 
 /// The refusal of a link on which only one end asks for proof.
@@ -289,17 +287,9 @@ impl Overlay {
 
     /// Logs a warning, unless one with this key was logged a short time ago, or too many others were.
     pub(crate) fn warn_seldom(&mut self, now: Time, key: &str, note: String, out: &mut Out) {
-        if self.noted.get(key).is_some_and(|&last| now.since(last) < NOTE_EVERY) {
-            return;
+        if self.noted.take(now, key) {
+            out.push(Effect::Note(Note::Warn(note)));
         }
-        if self.noted.len() >= NOTES_MAX {
-            self.noted.retain(|_, last| now.since(*last) < NOTE_EVERY);
-        }
-        if self.noted.len() >= NOTES_MAX {
-            return;
-        }
-        self.noted.insert(key.to_owned(), now);
-        out.push(Effect::Note(Note::Warn(note)));
     }
 
     /// Makes room in a full table: of the nodes without a link, one that was never met goes, else the
@@ -315,6 +305,13 @@ impl Overlay {
             self.gone(ReplicaId(record.replica));
         }
         true
+    }
+
+    /// By how many milliseconds this node's clock is ahead of those of all others that have said theirs; 0 if one
+    /// is not late against it, or none is known.
+    pub(crate) fn clock_lead(&self) -> u64 {
+        let drifts = self.nodes.values().filter_map(|node| node.drift_ms);
+        drifts.map(|drift| drift.min(0).unsigned_abs()).min().unwrap_or(0)
     }
 
     /// By how many milliseconds a peer's clock is ahead of this node's; none if it does not say.

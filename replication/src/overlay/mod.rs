@@ -45,6 +45,7 @@ use self::random::Random;
 pub use self::secret::Secret;
 use self::secret::{Gate, Prover};
 use self::table::Table;
+use crate::seldom::Seldom;
 use crate::{AskId, Effect, Fault, LinkId, Liveness, Time};
 
 /// The most links that others have dialed and that have not said Hello yet. A further one takes the
@@ -67,10 +68,6 @@ const RECORD_BYTES_MAX: usize = 512 << 10;
 const RECORDS_BYTES: usize = 128 << 10;
 /// Changes of the own record are sent at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(20);
-/// The same refusal is logged at most this often.
-const NOTE_EVERY: Duration = Duration::from_secs(60);
-/// How many different refusals are told apart.
-const NOTES_MAX: usize = 64;
 /// How many heartbeats may be missing before a node is suspect.
 const SUSPECT_AFTER: u32 = 3;
 
@@ -171,7 +168,7 @@ pub struct Overlay {
     /// What it does with functions that it does not run.
     roles: BTreeMap<Bytes, function_record::Role>,
     /// Refusals that were logged, and when: a misconfigured node tries again and again.
-    noted: BTreeMap<String, Time>,
+    noted: Seldom,
     refusals: u64,
     /// For lines about nodes that come and go.
     lines: Bucket,
@@ -291,7 +288,7 @@ impl Overlay {
             told: None,
             untold: false,
             roles: BTreeMap::new(),
-            noted: BTreeMap::new(),
+            noted: Seldom::default(),
             refusals: 0,
             lines: Bucket::new(LINES_BURST, LINES_EVERY),
             joins: Vec::new(),

@@ -39,6 +39,13 @@ impl Unacknowledged {
         }
     }
 
+    /// When the batches were sent first that an acknowledgement up to `last` is about, after one up to
+    /// `before`.
+    pub(super) fn sent_at(&self, before: u64, last: u64) -> impl Iterator<Item = Time> {
+        let batches = self.batches.iter().skip_while(move |batch| batch.last <= before);
+        batches.take_while(move |batch| batch.last <= last).map(|batch| batch.at)
+    }
+
     /// The first event that is still here.
     pub(super) fn first(&self) -> Option<u64> {
         self.batches.front().map(|oldest| oldest.first)

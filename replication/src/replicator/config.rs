@@ -10,6 +10,8 @@ use miso_store::crdt::ReplicaId;
 pub struct Config {
     /// The incarnation as which this node writes.
     pub replica: ReplicaId,
+    /// Which process of this node it is: greater with each start.
+    pub life: u64,
     /// How long changes are gathered before they are sent; 0: not at all.
     pub interval: Duration,
     /// The most bytes of batches that a function keeps for peers that have not acknowledged them.
@@ -55,6 +57,7 @@ impl Config {
     pub fn new(replica: ReplicaId) -> Config {
         Config {
             replica,
+            life: 0,
             interval: Duration::from_millis(5),
             queue_bytes: 16 << 20,
             early_bytes: 16 << 20,
@@ -85,6 +88,27 @@ pub struct Lag {
     pub acknowledged: Vec<(Bytes, u64, u64)>,
 }
 
+/// How many buckets [`Propagation`] has.
+pub const PROPAGATION_BUCKETS: usize = 32;
+
+/// How long peers took to acknowledge batches: of each batch and peer, from the time it was sent first.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Propagation {
+    /// How many acknowledgements of a batch took up to 2^n microseconds, and more than half of that.
+    pub buckets: [u64; PROPAGATION_BUCKETS],
+    /// How many microseconds all of them took.
+    pub micros: u64,
+}
+
+impl Propagation {
+    pub(super) fn took(&mut self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let power = 64 - micros.saturating_sub(1).leading_zeros() as usize;
+        self.buckets[power.min(PROPAGATION_BUCKETS - 1)] += 1;
+        self.micros = self.micros.saturating_add(micros);
+    }
+}
+
 /// What replication has done since the start.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counts {
@@ -110,4 +134,8 @@ pub struct Counts {
     pub first_reads: u64,
     /// Those for which a command waited as long as it may, in vain.
     pub first_reads_in_vain: u64,
+    /// How long peers took to acknowledge what they were sent.
+    pub propagation: Propagation,
+    /// Things that two nodes say of the events of one of them, and that cannot both be true.
+    pub conflicts: u64,
 }

@@ -112,7 +112,10 @@ impl Export {
 
     /// The puller has taken the first `taken` parts.
     fn taken(&mut self, taken: u32, now: Time) -> Result<(), Fault> {
-        self.heard_at = now;
+        // One that takes nothing more has given up, whatever it says.
+        if self.part - (self.under_way.len() as u32) < taken {
+            self.heard_at = now;
+        }
         while self.part - (self.under_way.len() as u32) < taken {
             if self.under_way.pop_front().is_none() {
                 return Err(Fault("more parts taken than sent".into()));
@@ -213,7 +216,10 @@ impl Exports {
         self.exports.retain(|export| now.since(export.heard_at) < timeout);
         let mut export = Export::new(peer, link, pull, known, function.vector());
         export.heard_at = now;
-        if self.exports.len() >= turn.config().exports {
+        let of_peer = self.exports.iter().filter(|export| export.peer == peer).count();
+        // No peer takes all places: half of them, one at least.
+        let share = (turn.config().exports / 2).max(1);
+        if self.exports.len() >= turn.config().exports || of_peer >= share {
             export.send(turn, plain(Kind::Busy));
             return Ok(());
         }

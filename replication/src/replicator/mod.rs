@@ -28,6 +28,7 @@ mod stream;
 mod target;
 mod timers;
 mod turn;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,7 +50,7 @@ use self::timers::{Due, Timers};
 use self::turn::Common;
 use crate::{Answer, Ask, AskId, Effect, Fault, FunctionView, LinkId, Time, payload};
 
-pub use self::config::{Bugs, Config, Counts, Lag};
+pub use self::config::{Bugs, Config, Counts, Lag, PROPAGATION_BUCKETS, Propagation};
 
 /// Streams, syncs and what is asked about them. See the module.
 #[derive(Debug)]
@@ -428,6 +429,7 @@ impl Replicator {
         };
         let turn = &mut self.common.turn(now, out);
         let more = stream.on_batch(turn, peer, batch, self.pulls.of(name))?;
+        self.pulls.word_came(turn, stream)?;
         if batch.urgent {
             turn.acknowledge(name);
         }
@@ -467,6 +469,7 @@ impl Replicator {
         let turn = &mut self.common.turn(now, out);
         let Some(stream) = self.streams.get_mut(name) else { return Ok(()) };
         let heard = stream.on_summary(turn, peer, summary, self.pulls.of(name))?;
+        self.pulls.word_came(turn, stream)?;
         if heard == Heard::Differs {
             // Each takes from the other what it has.
             self.pulls.pull_different(turn, stream, peer);
@@ -743,7 +746,7 @@ impl Replicator {
             }
             Due::Current => stream.waited_in_vain(turn),
             Due::FirstRead => stream.ask_first_read_again(turn),
-            Due::Pull => self.pulls.give_up(turn, stream),
+            Due::Pull => self.pulls.timed_out(turn, stream),
             Due::Compare => self.pulls.compare_as_asked(turn, stream),
             Due::Retry => self.pulls.retry(turn, stream),
             Due::Wait => stream.check_waits(turn),
@@ -754,7 +757,7 @@ impl Replicator {
             Due::Lack => {
                 stream.looked_for_lacks();
                 // The one that knows most of what is missing tells it.
-                if let Some(peer) = stream.best_informed() {
+                if let Some(peer) = stream.best_informed(turn.now()) {
                     self.pulls.pull(turn, stream, peer);
                 }
             }

@@ -17,13 +17,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::state::Kind;
-use miso_protocol::peer::{Fetch, Fetched, Pull, State};
+use miso_protocol::peer::{self, Fetch, Fetched, Pull, State};
+use miso_store::crdt::DecodeError;
 use miso_store::crdt::ReplicaId;
-use miso_store::{Buckets, Function, Named, Vector};
+use miso_store::{Buckets, Function, Named, Refused, Vector};
 
 use super::export::BUCKETS;
 use super::questions::Fetching;
 use super::stream::{Pulling, Stream};
+use super::target::Target;
 use super::turn::{Turn, refused};
 use crate::{Answer, AskId, Fault, LinkId, Time, payload};
 
@@ -40,9 +42,40 @@ struct Sync {
     buckets: Option<Comparing>,
     /// The question that made it, if it was one.
     asked: Option<AskId>,
-    /// What the peer knew, once all parts are here, while objects are fetched again.
+    /// What the peer knew, once all parts are here, while objects are fetched again, and while other
+    /// nodes are asked whether what it says of them is so.
     done: Option<Vector>,
+    doubts: Doubts,
+    begun_at: Time,
 }
+
+/// A pull's peer says of other nodes that they have made events of which they have not told here: they
+/// are asked. Of a writer that is linked only its own word counts.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// Since when.
+    since: Option<Time>,
+    /// The questions to them.
+    asked: BTreeMap<ReplicaId, u64>,
+    /// They do not answer: they are as good as away.
+    are_over: bool,
+}
+
+/// What becomes of what a pull's peer says of others.
+enum Weighed {
+    Believed,
+    /// It depends on answers.
+    Awaits,
+    /// This writer has made fewer events than that, it says itself.
+    Denied(ReplicaId, u64),
+}
+
+/// From a peer that has said what another node denies nothing is pulled for this long.
+const DISTRUST: Duration = Duration::from_secs(60);
+
+/// A pull that takes longer is logged; and one that takes this much longer is given up.
+const LONG: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug, Default)]
 struct Comparing {
@@ -116,7 +149,11 @@ impl Pulls {
 
     /// When the pull of a function is given up if nothing more is heard.
     pub(super) fn timeout_at(&self, name: &Bytes, timeout: Duration) -> Option<Time> {
-        self.sync(name).map(|sync| sync.heard_at + timeout)
+        let until = |sync: &Sync| match sync.doubts.since {
+            Some(since) => since + timeout / 2,
+            None => sync.heard_at + timeout,
+        };
+        self.sync(name).map(until)
     }
 
     /// When a comparison that was asked for begins: at once, if no pull is under way.
@@ -158,7 +195,9 @@ impl Pulls {
             return;
         }
         let Some(target) = stream.target(peer) else { return };
-        let Some(summary) = target.heard() else { return };
+        let Some(summary) = target.heard().filter(|_| target.is_trusted(turn.now())) else {
+            return;
+        };
         let lacks = stream.function().lacks(summary);
         if lacks.is_empty() {
             return;
@@ -181,7 +220,7 @@ impl Pulls {
 
     /// As [`Pulls::compare`], with every peer.
     pub(super) fn compare_with_all(&mut self, turn: &mut Turn<'_>, stream: &mut Stream) {
-        for peer in stream.informed() {
+        for peer in stream.informed(turn.now()) {
             self.compare(turn, stream, peer);
         }
     }
@@ -220,8 +259,18 @@ impl Pulls {
             }
         };
         let heard_at = turn.now();
-        of.sync =
-            Some(Sync { id, peer, heard_at, part: 0, repaired: 0, buckets, asked, done: None });
+        of.sync = Some(Sync {
+            id,
+            peer,
+            heard_at,
+            part: 0,
+            repaired: 0,
+            buckets,
+            asked,
+            done: None,
+            doubts: Doubts::default(),
+            begun_at: heard_at,
+        });
         turn.counts().syncs += 1;
         let known = Some(payload::vector(&function.vector()));
         turn.send(
@@ -249,21 +298,41 @@ impl Pulls {
         }
         sync.part += 1;
         sync.heard_at = turn.now();
+        let lasts = turn.now().since(sync.begun_at);
+        if lasts > LONG {
+            turn.warn_seldom(&format!("long {peer:?}"), || {
+                format!(
+                    "a sync of function {} with peer {:016x} lasts {lasts:?}",
+                    stream.shown(),
+                    peer.0
+                )
+            });
+        }
+        if lasts > LONGEST {
+            self.distrust(turn, stream, peer);
+            return Ok(());
+        }
+        stream.function().take_from(peer);
         let message = payload::expand(&state.changes, state.size)?;
-        match (state.kind(), &mut sync.buckets) {
+        let joined = match (state.kind(), &mut sync.buckets) {
             (Kind::Changes, _) => {
                 if turn.config().bugs.raise_early && state.part == 0 {
                     let summary = stream.target(peer).map(|target| target.summary().clone());
                     let raised = stream.function().finish_sync(&summary.unwrap_or_default(), true);
                     raised.map_err(refused)?;
                 }
-                sync.repaired += join_changes(stream.function(), state, &message)?;
+                join_changes(stream.function(), state, &message)
+            }
+            (Kind::Buckets, Some(comparing)) if state.part == 0 => {
+                comparing.vector = of_others(turn, stream, state.vector.as_ref())?;
+                comparing.which = state.buckets.iter().copied().collect();
+                Ok(0)
             }
             (Kind::Buckets, Some(comparing)) => {
-                sync.repaired += comparing.on_buckets(stream.function(), state, &message)?;
+                comparing.on_buckets(stream.function(), state, &message)
             }
             (Kind::Done, _) => {
-                sync.done = Some(payload::read_vector(state.vector.as_ref())?);
+                sync.done = Some(of_others(turn, stream, state.vector.as_ref())?);
                 self.owed.insert(name.clone());
                 return self.try_finish(turn, stream);
             }
@@ -271,11 +340,27 @@ impl Pulls {
                 let asked = sync.asked;
                 self.end(name);
                 self.begin(turn, stream, peer, Want::Different(asked));
+                Ok(0)
             }
-            (Kind::Busy, _) => self.give_up(turn, stream),
+            (Kind::Busy, _) => {
+                self.give_up(turn, stream);
+                Ok(0)
+            }
             (Kind::Buckets, None) | (Kind::TooOld, Some(_)) => {
                 return Err(Fault("a part of another kind of sync".into()));
             }
+        };
+        match joined {
+            Ok(repaired) => {
+                if let Some(sync) = self.sync_mut(name) {
+                    sync.repaired += repaired;
+                }
+            }
+            Err(Refused::Unreadable(DecodeError::TooManyWriters)) => {
+                self.knows_too_many(turn, stream, peer);
+                return Ok(());
+            }
+            Err(wrong) => return Err(refused(wrong)),
         }
         self.owed.insert(name.clone());
         Ok(())
@@ -284,6 +369,14 @@ impl Pulls {
     /// If all parts are here: raises the vector, unless objects must be fetched again first.
     fn try_finish(&mut self, turn: &mut Turn<'_>, stream: &mut Stream) -> Result<(), Fault> {
         let name = stream.name().clone();
+        match self.weigh(turn, stream) {
+            Weighed::Believed => {}
+            Weighed::Awaits => return Ok(()),
+            Weighed::Denied(writer, seq) => {
+                self.denied(turn, stream, writer, seq);
+                return Ok(());
+            }
+        }
         let Some(sync) = self.sync_mut(&name) else { return Ok(()) };
         let Some(vector) = &sync.done else { return Ok(()) };
         let function = stream.function();
@@ -294,7 +387,13 @@ impl Pulls {
             }
             sync.repaired += comparing.finish(function)?;
         }
-        function.finish_sync(vector, sync.buckets.is_none()).map_err(refused)?;
+        let finished = function.finish_sync(vector, sync.buckets.is_none());
+        if finished == Err(Refused::Unreadable(DecodeError::TooManyWriters)) {
+            let peer = sync.peer;
+            self.knows_too_many(turn, stream, peer);
+            return Ok(());
+        }
+        finished.map_err(refused)?;
         let (peer, repaired, asked) = (sync.peer, sync.repaired, sync.asked);
         self.end(&name);
         turn.counts().repaired += repaired as u64;
@@ -308,11 +407,101 @@ impl Pulls {
         stream.announce_soon(turn);
         // Others may know still more; the peer itself, whose stream went on meanwhile, first.
         self.compare(turn, stream, peer);
-        for other in stream.informed().into_iter().filter(|id| *id != peer) {
+        for other in stream.informed(turn.now()).into_iter().filter(|id| *id != peer) {
             self.compare(turn, stream, other);
         }
         self.end_asked(turn);
         Ok(())
+    }
+
+    /// Whether what the peer of a pull says of others, once all of it is here, may be believed.
+    fn weigh(&mut self, turn: &mut Turn<'_>, stream: &Stream) -> Weighed {
+        let Some(sync) = self.sync_mut(stream.name()) else { return Weighed::Awaits };
+        let Some(done) = &sync.done else { return Weighed::Awaits };
+        let cleared = sync.buckets.iter().flat_map(|comparing| &comparing.vector);
+        let said = done.iter().chain(cleared).filter(|(of, _)| *of != sync.peer);
+        let doubted: Vec<_> =
+            said.filter(|(of, seq)| stream.is_doubtful(turn, *of, *seq)).copied().collect();
+        if doubted.is_empty() || sync.doubts.are_over {
+            sync.doubts.since = None;
+            return Weighed::Believed;
+        }
+        sync.doubts.since.get_or_insert(turn.now());
+        for (of, seq) in doubted {
+            match sync.doubts.asked.get(&of) {
+                None => {
+                    sync.doubts
+                        .asked
+                        .extend(stream.ask_for_word(turn, of).map(|asked| (of, asked)));
+                }
+                Some(asked) if stream.target(of).is_some_and(|it| it.answered() >= *asked) => {
+                    return Weighed::Denied(of, seq);
+                }
+                Some(_) => {}
+            }
+        }
+        Weighed::Awaits
+    }
+
+    /// The peer of a pull has said what another node denies.
+    fn denied(&mut self, turn: &mut Turn<'_>, stream: &mut Stream, writer: ReplicaId, seq: u64) {
+        let Some(peer) = self.sync(stream.name()).map(|sync| sync.peer) else { return };
+        let (shown, word) = (stream.shown(), stream.target(writer).map_or(0, Target::word));
+        turn.conflict(&format!("denied {peer:?} {writer:?} {shown}"), || {
+            format!(
+                "function {shown}: peer {:016x} says that writer {:016x} has made {seq} events, and that \
+                 node itself says {word}: the peer is not believed",
+                peer.0, writer.0
+            )
+        });
+        self.distrust(turn, stream, peer);
+    }
+
+    /// The peer of a pull speaks of more writers than are taken. It may only pass on what another has
+    /// invented: that is no reason to end its link.
+    fn knows_too_many(&mut self, turn: &mut Turn<'_>, stream: &mut Stream, peer: ReplicaId) {
+        turn.warn_seldom(&format!("writers {peer:?}"), || {
+            format!(
+                "function {}: peer {:016x} knows more writers than are taken: its sync is given up",
+                stream.shown(),
+                peer.0
+            )
+        });
+        self.distrust(turn, stream, peer);
+    }
+
+    /// Gives up a pull, and pulls nothing from its peer for some time.
+    fn distrust(&mut self, turn: &mut Turn<'_>, stream: &mut Stream, peer: ReplicaId) {
+        stream.distrust(peer, turn.now() + DISTRUST);
+        if let Some(sync) = self.sync_mut(stream.name()) {
+            // It is not asked for again either.
+            let asked = sync.asked.take().and_then(|asked| self.asked.get_mut(&asked));
+            asked.into_iter().for_each(|asked| asked.left = asked.left.saturating_sub(1));
+        }
+        self.give_up(turn, stream);
+        self.end_asked(turn);
+    }
+
+    /// A peer has said more of its own events: a pull may have waited for that.
+    pub(super) fn word_came(
+        &mut self,
+        turn: &mut Turn<'_>,
+        stream: &mut Stream,
+    ) -> Result<(), Fault> {
+        let waits = self.sync(stream.name()).is_some_and(|sync| sync.doubts.since.is_some());
+        if waits { self.try_finish(turn, stream) } else { Ok(()) }
+    }
+
+    /// Nothing has come of a pull, or of the questions that it waits for, for as long as that may take.
+    pub(super) fn timed_out(&mut self, turn: &mut Turn<'_>, stream: &mut Stream) {
+        let Some(sync) = self.sync_mut(stream.name()) else { return };
+        if sync.doubts.since.is_none() {
+            return self.give_up(turn, stream);
+        }
+        sync.doubts.are_over = true;
+        if self.try_finish(turn, stream).is_err() {
+            self.give_up(turn, stream);
+        }
     }
 
     /// Ends a pull without its end; another is tried later.
@@ -421,6 +610,7 @@ impl Pulls {
     ) -> Result<(), Fault> {
         if fetched.found {
             let message = payload::expand(&fetched.changes, fetched.size)?;
+            stream.function().take_from(peer);
             stream.function().join_changes(&message).map_err(refused)?;
             stream.now_unsure();
         }
@@ -438,13 +628,24 @@ impl Pulls {
 }
 
 /// Joins a part of what is newer; how many values it changed.
-fn join_changes(function: &Function, state: &State, message: &Bytes) -> Result<usize, Fault> {
+fn join_changes(function: &Function, state: &State, message: &Bytes) -> Result<usize, Refused> {
     let joined = if state.last > 0 {
         function.join_removals(ReplicaId(state.origin), state.last, message)
     } else {
         function.join_changes(message)
     };
-    Ok(joined.map_err(refused)?.changed)
+    Ok(joined?.changed)
+}
+
+/// What a peer says that is known. No other node knows more of this node's events than it has told.
+fn of_others(
+    turn: &Turn<'_>,
+    stream: &Stream,
+    vector: Option<&peer::Vector>,
+) -> Result<Vector, Fault> {
+    let (own, sent) = (turn.own(), stream.function().sent());
+    let vector = payload::read_vector(vector)?.into_iter();
+    Ok(vector.map(|(of, seq)| (of, if of == own { seq.min(sent) } else { seq })).collect())
 }
 
 impl Comparing {
@@ -454,14 +655,8 @@ impl Comparing {
         function: &Function,
         state: &State,
         message: &Bytes,
-    ) -> Result<usize, Fault> {
-        if state.part == 0 {
-            self.vector = payload::read_vector(state.vector.as_ref())?;
-            self.which = state.buckets.iter().copied().collect();
-            return Ok(0);
-        }
-        let joined = function.join_part(message, &mut self.named);
-        let (joined, any_here) = joined.map_err(refused)?;
+    ) -> Result<usize, Refused> {
+        let (joined, any_here) = function.join_part(message, &mut self.named)?;
         if any_here {
             self.again_whole.push((state.changes.clone(), state.size));
         }
@@ -510,7 +705,7 @@ pub(super) fn fetch(
     turn.counts().fetches += 1;
     stream.fetch(Fetching { id, until, from });
     let fetch = Fetch { function: stream.name().clone(), id: id.0, object, name };
-    turn.send_frame(links, miso_protocol::peer::frame(Body::Fetch(fetch)));
+    turn.send_frame(links, peer::frame(Body::Fetch(fetch)));
     true
 }
 

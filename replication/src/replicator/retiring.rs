@@ -43,6 +43,11 @@ const RETRY: Duration = Duration::from_secs(3);
 /// times at most: deletes wait while one lasts.
 const DOUBLED: u32 = 7;
 
+/// In a function deletes are paused without an adoption for this long in this time, at most: a peer that
+/// asks again and again must not keep them from happening.
+const IN_VAIN: Duration = Duration::from_secs(60);
+const IN_VAIN_EVERY: Duration = Duration::from_secs(600);
+
 /// The most writers that one round retires, and that are remembered as gone.
 const WRITERS: usize = 1 << 16;
 
@@ -68,6 +73,7 @@ struct Pause {
     grant_at: Option<Time>,
     /// The event by which the counts were adopted, once that is told.
     adopted: Option<(ReplicaId, u64)>,
+    begun: Time,
     until: Time,
 }
 
@@ -84,6 +90,11 @@ pub(super) struct Retiring {
     failed: u32,
     /// The nodes that they wait for, as was said last.
     waits_for: Vec<String>,
+    /// It was said that this node is forgotten.
+    is_forgotten: bool,
+    /// By function: for how long deletes were paused lately without an adoption, and since when that is
+    /// counted.
+    in_vain: BTreeMap<Bytes, (Duration, Time)>,
 }
 
 /// A function for which a round can begin, and the writers that it retires.
@@ -236,7 +247,7 @@ impl Retiring {
             if let Some(stream) = stream
                 && self.pauses.get(name).is_some_and(is_it)
             {
-                self.resume(stream);
+                self.resume_in_vain(turn, stream);
             }
             return;
         }
@@ -246,7 +257,7 @@ impl Retiring {
         let other = self.pauses.get(name).is_some_and(|pause| pause.by != peer);
         // Of two that want the same the smaller gets it.
         let mine = self.rounds.contains_key(name) && turn.own() < peer;
-        if !living.is_empty() || other || mine || !settled {
+        if !living.is_empty() || other || mine || !settled || !self.may_pause(turn, name) {
             refuse(turn, peer, ask, living);
             return;
         }
@@ -262,9 +273,36 @@ impl Retiring {
             round: ask.round,
             grant_at: Some(turn.now()),
             adopted: None,
+            begun: turn.now(),
             until: turn.now() + PAUSE,
         };
         self.pauses.insert(name.clone(), pause);
+    }
+
+    /// Whether deletes may be paused once more, as far as they were paused in vain lately.
+    fn may_pause(&mut self, turn: &mut Turn<'_>, name: &Bytes) -> bool {
+        self.in_vain.retain(|_, (_, since)| turn.now().since(*since) < IN_VAIN_EVERY);
+        let may = self.in_vain.get(name).is_none_or(|(paused, _)| *paused < IN_VAIN);
+        if !may {
+            turn.warn_seldom(&format!("pause {name:?}"), || {
+                format!(
+                    "function {}: peers have paused deletes for {IN_VAIN:?} without adopting counts: refused \
+                     for some minutes",
+                    name.escape_ascii()
+                )
+            });
+        }
+        may
+    }
+
+    /// Deletes happen again; nothing was adopted meanwhile.
+    fn resume_in_vain(&mut self, turn: &Turn<'_>, stream: &Stream) {
+        if let Some(pause) = self.pauses.get(stream.name()) {
+            let (paused, _) =
+                self.in_vain.entry(stream.name().clone()).or_insert((Duration::ZERO, turn.now()));
+            *paused += turn.now().since(pause.begun);
+        }
+        self.resume(stream);
     }
 
     /// Deletes happen again.
@@ -314,7 +352,7 @@ impl Retiring {
         self.grant_if_due(turn, stream);
         let name = stream.name();
         if self.pauses.get(name).is_some_and(|pause| pause.until <= turn.now()) {
-            self.resume(stream);
+            self.resume_in_vain(turn, stream);
         }
         self.resume_if_adopted(stream);
         self.adopt_if_granted(turn, stream, settled);
@@ -398,22 +436,30 @@ impl Retiring {
         let function = stream.function().clone();
         let beyond = writers.iter().find(|(id, last)| function.upto(*id) > *last);
         if let Some((id, last)) = beyond {
-            turn.note(Note::Fatal(format!(
+            let key = format!("apart {}", stream.shown());
+            turn.conflict(&key, || {
+                format!(
                 "the cluster was told to forget writer {:016x} (MISO.FORGET) when it had seen {last} of \
                  its events in function {}; this node has {}. They would count twice, so it \
                  stays apart, and its data as they are; with an empty data directory it may come back",
                 id.0,
                 stream.shown(),
                 function.upto(*id)
-            )));
+                )
+            });
             return Ok(());
         }
         if writers.iter().any(|(id, _)| *id == turn.own()) {
-            turn.note(Note::Outdated(
-                "the cluster was told to forget this node's incarnation (MISO.FORGET)".into(),
-            ));
+            if !std::mem::replace(&mut self.is_forgotten, true) {
+                turn.note(Note::Forgotten(
+                    "the cluster was told to forget this node's incarnation (MISO.FORGET): peers take \
+                     nothing more from it; start it anew, as another"
+                        .into(),
+                ));
+            }
             return Ok(());
         }
+        function.take_from(peer);
         let by = (ReplicaId(retired.by), retired.event);
         if function.retire(&Retirement { by, writers }).map_err(refused)? {
             stream.tidy_soon(turn);

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use miso_protocol::peer::Witness;
 use miso_store::Vector;
 use miso_store::crdt::ReplicaId;
 use miso_store::journal::{Journal, Position, SyncPolicy};
@@ -45,6 +46,13 @@ pub(super) struct Target {
     asked_at: Option<Time>,
     /// When it is owed an acknowledgement.
     ack_at: Option<Time>,
+    /// How many events it has said itself that it has made, and what shows it that.
+    word: u64,
+    witness: Option<Witness>,
+    /// The newest question that it has answered.
+    answered: u64,
+    /// It has said of another node what that node denies: nothing is pulled from it until then.
+    distrusted_until: Option<Time>,
 }
 
 impl Target {
@@ -148,6 +156,42 @@ impl Target {
         if self.live {
             self.acked = last;
         }
+    }
+
+    /// How many events it has said itself that it has made, by its summaries or by the events themselves.
+    pub(super) fn word(&self) -> u64 {
+        self.word
+    }
+
+    /// It says that it has made its first `seq` events.
+    pub(super) fn says(&mut self, seq: u64, witness: Option<&Witness>) {
+        self.word = self.word.max(seq);
+        let newest = self.witness.as_ref().map_or(0, |witness| witness.seq);
+        if let Some(witness) = witness.filter(|witness| witness.seq > newest) {
+            self.witness = Some(*witness);
+        }
+    }
+
+    /// The newest of its events that it has shown.
+    pub(super) fn witness(&self) -> Option<Witness> {
+        self.witness
+    }
+
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
+    }
+
+    pub(super) fn answers(&mut self, question: u64) {
+        self.answered = self.answered.max(question);
+    }
+
+    pub(super) fn distrust(&mut self, until: Time) {
+        self.distrusted_until = Some(until);
+    }
+
+    /// Whether what it says of others is believed.
+    pub(super) fn is_trusted(&self, now: Time) -> bool {
+        self.distrusted_until.is_none_or(|until| until <= now)
     }
 
     pub(super) fn ack_at(&self) -> Option<Time> {

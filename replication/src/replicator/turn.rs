@@ -14,6 +14,8 @@ use miso_store::{Joined, Refused, Store};
 
 use super::config::{Config, Counts};
 use super::peers::Peers;
+use super::witness::Witnesses;
+use crate::seldom::Seldom;
 use crate::{Answer, AskId, Effect, Fault, LinkId, Note, Time};
 
 /// An acknowledgement waits no longer than this, however busy the machine is.
@@ -39,11 +41,17 @@ pub(super) struct Common {
     /// Functions with acknowledgements to send at the end of the turn.
     acks: BTreeSet<Bytes>,
     last_id: u64,
+    witnesses: Witnesses,
+    /// What peers made this node log lately.
+    said: Seldom,
 }
 
 impl Common {
     pub(super) fn new(store: Arc<Store>, config: Config) -> Common {
+        let key = store.journal().map(|journal| journal.identity().salt);
         Common {
+            witnesses: Witnesses::new(key, config.life),
+            said: Seldom::default(),
             store,
             config,
             peers: Peers::default(),
@@ -181,6 +189,23 @@ impl Turn<'_> {
 
     pub(super) fn answer(&mut self, id: AskId, answer: Answer) {
         self.out.push(Effect::Answer { id, answer });
+    }
+
+    pub(super) fn witnesses(&self) -> &Witnesses {
+        &self.common.witnesses
+    }
+
+    /// Logs what a peer has caused, unless a line of this key was logged a short time ago.
+    pub(super) fn warn_seldom(&mut self, key: &str, line: impl FnOnce() -> String) {
+        if self.common.said.take(self.now, key) {
+            self.note(Note::Warn(line()));
+        }
+    }
+
+    /// Two nodes say of the events of one of them what cannot both be true: counted, and logged seldom.
+    pub(super) fn conflict(&mut self, key: &str, line: impl FnOnce() -> String) {
+        self.counts().conflicts += 1;
+        self.warn_seldom(key, line);
     }
 
     pub(super) fn note(&mut self, note: Note) {

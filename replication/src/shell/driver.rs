@@ -303,7 +303,7 @@ impl Driver {
                 if let Some(open) = self.open.remove(&link) {
                     open.outbox.cut();
                     self.mailbox.gauges.cut_off.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(link = link.0, "a peer does not take what it is sent: cut off");
+                    self.endings.say("it does not take what it is sent: cut off");
                     let closed = Input::LinkClosed { link };
                     self.node.step(self.mailbox.now(), closed, &mut self.effects);
                 }
@@ -338,18 +338,27 @@ impl Driver {
             Effect::Note(Note::Info(note)) => tracing::info!("{note}"),
             Effect::Note(Note::Warn(note)) => tracing::warn!("{note}"),
             Effect::Note(Note::Outdated(reason)) => {
-                let random = RandomState::new().hash_one(self.mailbox.now());
-                let renewed = self.store.journal().map(|journal| journal.renew(random));
-                if let Some(Err(failed)) = renewed {
-                    tracing::error!("no new incarnation could be noted: {failed}");
-                }
+                self.renew();
                 tracing::error!("this node must end and start anew: {reason}");
                 self.fatal.send_replace(Some(reason));
+            }
+            Effect::Note(Note::Forgotten(reason)) => {
+                self.renew();
+                tracing::error!("{reason}");
             }
             Effect::Note(Note::Fatal(reason)) => {
                 tracing::error!("this node must end: {reason}");
                 self.fatal.send_replace(Some(reason));
             }
+        }
+    }
+
+    /// At its next start this node is another incarnation.
+    fn renew(&self) {
+        let random = RandomState::new().hash_one(self.mailbox.now());
+        let renewed = self.store.journal().map(|journal| journal.renew(random));
+        if let Some(Err(failed)) = renewed {
+            tracing::error!("no new incarnation could be noted: {failed}");
         }
     }
 

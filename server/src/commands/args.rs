@@ -23,6 +23,14 @@ impl<'a> Words<'a> {
         self.at >= self.args.len()
     }
 
+    /// Checks that at least `count` words are left.
+    ///
+    /// # Errors
+    /// A syntax error if not.
+    pub(super) fn check_left(&self, count: usize) -> Result<(), CommandError> {
+        if self.at + count <= self.args.len() { Ok(()) } else { Err(CommandError::Syntax) }
+    }
+
     /// Takes the next word.
     ///
     /// # Errors

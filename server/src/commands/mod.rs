@@ -33,6 +33,7 @@ const GROUPS: &[&[Command]] = &[
     miso::object::OBJECTS,
     miso::function::FUNCTIONS,
     miso::node::NODES,
+    miso::feed::FEED,
     miso::once::ONCE,
     redis::hash::HASH,
     connection::CONNECTION,

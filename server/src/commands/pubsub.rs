@@ -10,6 +10,7 @@ use super::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
+use crate::node::pubsub::Audience;
 use crate::node::subscriptions::ChannelKind;
 
 const FLAGS: Flags = Flags::PUBSUB.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
@@ -71,7 +72,7 @@ pub(super) const PUBSUB: &[Command] = &[
             .fast()
             .complexity(LISTENERS)
             .flags(Flags::MAY_REPLICATE)
-            .summary("Sends a message to the listeners on this node")
+            .summary("Sends a message to the listeners of this function on this node")
             .reply("Integer: how many got it"),
         |cx, args| publish(cx, args, ChannelKind::Channel),
     ),
@@ -106,7 +107,9 @@ pub(super) const PUBSUB: &[Command] = &[
             .flags(Flags::PUBSUB.with(Flags::LOADING).with(Flags::STALE))
             .complexity(LISTENERS)
             .flags(Flags::MAY_REPLICATE)
-            .summary("Sends a message to the listeners of a shard channel on this node")
+            .summary(
+                "Sends a message to the listeners of a shard channel of this function on this node",
+            )
             .reply("Integer: how many got it")
             .example(&[("SPUBLISH orders hello", "(integer) 0")]),
         |cx, args| publish(cx, args, ChannelKind::Shard),
@@ -231,10 +234,11 @@ fn unsubscribe(
 }
 
 fn publish(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
-    let node = Arc::clone(cx.node);
+    // Channels belong to the function, whatever the database.
+    let (node, to) = (Arc::clone(cx.node), Audience::Clients(cx.session.owner()));
     let got = match kind {
-        ChannelKind::Shard => node.pubsub.publish_sharded(&args[1], &args[2], &node.settings),
-        _ => node.pubsub.publish(&args[1], &args[2], None, &node.settings),
+        ChannelKind::Shard => node.pubsub.publish_sharded(&args[1], &args[2], to, &node.settings),
+        _ => node.pubsub.publish(&args[1], &args[2], to, &node.settings),
     };
     cx.reply.integer(got as i64);
     Ok(())
@@ -247,7 +251,7 @@ fn may_see(cx: &Context<'_>, kind: ChannelKind, channel: &[u8]) -> bool {
 }
 
 fn channels(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(), CommandError> {
-    let mut channels = cx.node.pubsub.channels(kind, args.get(2));
+    let mut channels = cx.node.pubsub.channels(kind, args.get(2), cx.session.owner());
     channels.retain(|channel| may_see(cx, kind, channel));
     cx.reply.array(channels.len());
     channels.iter().for_each(|channel| cx.reply.bulk(channel));
@@ -258,7 +262,8 @@ fn numsub(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(),
     cx.reply.array((args.len() - 2) * 2);
     for channel in args.tail(2).iter() {
         let seen = may_see(cx, kind, channel);
-        let listeners = if seen { cx.node.pubsub.listeners(kind, channel) } else { 0 };
+        let listeners =
+            if seen { cx.node.pubsub.listeners(kind, channel, cx.session.owner()) } else { 0 };
         cx.reply.bulk(channel);
         cx.reply.integer(listeners as i64);
     }
@@ -266,7 +271,7 @@ fn numsub(cx: &mut Context<'_>, args: Args<'_>, kind: ChannelKind) -> Result<(),
 }
 
 fn numpat(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let patterns = *cx.node.pubsub.counts().of(ChannelKind::Pattern);
+    let patterns = cx.node.pubsub.channels(ChannelKind::Pattern, None, cx.session.owner()).len();
     cx.reply.integer(patterns as i64);
     Ok(())
 }

@@ -81,6 +81,11 @@ impl<'a> Scan<'a> {
         Ok(scan)
     }
 
+    /// A scan of what is absent.
+    pub(super) const fn of_nothing() -> Scan<'static> {
+        Scan { cursor: 0, count: COUNT_DEFAULT, pattern: None, kind: None, no_values: false }
+    }
+
     /// Whether MATCH lets `key` through.
     pub(super) fn matches(&self, key: &[u8]) -> bool {
         self.pattern.is_none_or(|pattern| glob::matches(pattern, key, false))

@@ -56,6 +56,7 @@ pub(super) const TRANSACTIONS: &[Command] = &[
             .args(&[Arg::key("object").multiple()])
             .group(Group::Transactions)
             .flags(FLAGS)
+            .decides_here("whether EXEC runs: a change of another node counts once it is here")
             .summary("Makes EXEC fail if one of the objects changes first")
             .reply("OK"),
         watch,

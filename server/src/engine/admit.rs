@@ -50,16 +50,20 @@ pub(super) fn admit(
     write: bool,
     args: Args<'_>,
 ) -> Admission {
-    let checked = check(node, session, found, args)
-        .and_then(|()| check_function(node, session, found))
-        .and_then(|()| check_memory(node, session, found))
-        .and_then(|()| check_disk(node, session, found));
-    if let Err(error) = checked {
+    if let Err(error) = check(node, session, found, args) {
+        return Admission::Refuse(error);
+    }
+    if let Err(error) = check_function(node, session, found) {
+        return Admission::Refuse(error);
+    }
+    if let Err(error) = check_memory(node, session, found) {
+        return Admission::Refuse(error);
+    }
+    if write && let Err(error) = check_disk(node, session, found) {
         return Admission::Refuse(error);
     }
     let flags = found.leaf().flags;
-    let pauses = !flags.has(Flags::IMMEDIATE) || found.is_exec();
-    if node.clients.is_paused(write) && pauses && !found.row.flags.has(Flags::NEVER_PAUSED) {
+    if node.clients.is_paused(write) && may_pause(found) {
         return Admission::Wait(After::RetryAfterPause);
     }
     let resets = match &session.transaction {
@@ -83,7 +87,14 @@ pub(super) fn admit(
     Admission::Run(deleting)
 }
 
+#[cold]
+fn may_pause(found: &Resolved) -> bool {
+    let pauses = !found.leaf().flags.has(Flags::IMMEDIATE) || found.is_exec();
+    pauses && !found.row.flags.has(Flags::NEVER_PAUSED)
+}
+
 /// Checks authentication, ACL rules and the subscribed state.
+#[inline]
 pub(crate) fn check(
     node: &Node,
     session: &Session,
@@ -123,7 +134,7 @@ fn check_beginning(node: &Node, session: &Session, found: &Resolved) -> Result<(
     if !session.names_function && node.settings.require_function() {
         return Err(CommandError::FunctionRequired);
     }
-    check_room(node, &session.function_name)
+    check_room(node, session.function_name())
 }
 
 /// Checks that a function is here, or that there is room for one more.
@@ -131,20 +142,25 @@ fn check_beginning(node: &Node, session: &Session, found: &Resolved) -> Result<(
 /// # Errors
 /// If it is new and there are `max-functions` already.
 pub(crate) fn check_room(node: &Node, function: &[u8]) -> Result<(), CommandError> {
-    let max = node.settings.max_functions();
-    if node.store.count() < max || node.store.find(function).is_some() {
+    if node.has_room(function) {
         return Ok(());
     }
-    Err(CommandError::TooManyFunctions(max.to_string().into()))
+    Err(CommandError::TooManyFunctions(node.settings.max_functions().to_string().into()))
 }
 
 /// Refuses a command that takes memory while `maxmemory` is exceeded. Within MULTI that is each command
 /// that would be queued, and EXEC if one of the queued commands takes memory.
+#[inline]
 fn check_memory(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
     let max = node.settings.maxmemory();
     if max == 0 || crate::allocator::used_bytes() <= max {
         return Ok(());
     }
+    check_growth(session, found)
+}
+
+#[cold]
+fn check_growth(session: &Session, found: &Resolved) -> Result<(), CommandError> {
     let refused = match &session.transaction {
         Some(transaction) if found.is_exec() => transaction.grows,
         Some(_) => !found.leaf().flags.has(Flags::IMMEDIATE),
@@ -153,7 +169,7 @@ fn check_memory(node: &Node, session: &Session, found: &Resolved) -> Result<(), 
     if refused { Err(CommandError::OutOfMemory) } else { Ok(()) }
 }
 
-/// Refuses a command that writes while the journal does not accept records.
+/// Refuses a command that writes while the journal does not accept records; asked of those that write or publish.
 fn check_disk(node: &Node, session: &Session, found: &Resolved) -> Result<(), CommandError> {
     let writes = match &session.transaction {
         Some(transaction) if found.is_exec() => transaction.writes,

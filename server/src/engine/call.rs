@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use miso_protocol::command::Flags;
+use miso_protocol::command::{Access, Flags};
 use miso_protocol::request::Args;
 
+use crate::engine::command::Handler;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
+use crate::engine::events;
 use crate::engine::find::Resolved;
 use crate::engine::wait::After;
 use crate::node::Node;
@@ -15,17 +17,34 @@ use crate::node::stats::Worker;
 
 /// The counts of one batch of commands. FAST commands are not timed one by one: they share the time of
 /// the batch that the others have not taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Batch {
     fast: Vec<(u16, u64)>,
     timed: Duration,
     /// Whether a command in it may have written.
     pub(crate) wrote: bool,
-    /// The most bytes that its replies may take together, set by the caller; 0: no limit.
-    pub(crate) reply_limit: usize,
+    /// The most bytes that its replies may take together.
+    reply_limit: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch { fast: Vec::new(), timed: Duration::ZERO, wrote: false, reply_limit: usize::MAX }
+    }
 }
 
 impl Batch {
+    /// Sets the most bytes that its replies may take together; 0: no limit.
+    pub(crate) fn limit_replies(&mut self, bytes: usize) {
+        self.reply_limit = if bytes == 0 { usize::MAX } else { bytes };
+    }
+
+    /// The most bytes that its replies may take together.
+    #[inline]
+    pub(super) fn reply_limit(&self) -> usize {
+        self.reply_limit
+    }
+
     fn count(&mut self, slot: u16) {
         match self.fast.iter_mut().find(|(known, _)| *known == slot) {
             Some((_, calls)) => *calls += 1,
@@ -47,6 +66,63 @@ impl Batch {
     }
 }
 
+/// Runs a command, and shows it to the clients that monitor, that cache what they read, and that listen to
+/// keyspace events. One relaxed load more than [`call`] while there is none.
+#[inline]
+pub(super) fn call_shown(
+    cx: &mut Context<'_>,
+    found: &Resolved,
+    args: Args<'_>,
+    batch: &mut Batch,
+    run: Handler,
+) {
+    if cx.node.monitors.is_tapped() {
+        return call_tapped(cx, found, args, batch, run);
+    }
+    call(cx, found, args, batch, run);
+}
+
+#[cold]
+fn call_tapped(
+    cx: &mut Context<'_>,
+    found: &Resolved,
+    args: Args<'_>,
+    batch: &mut Batch,
+    run: Handler,
+) {
+    if let Err(error) = check_decision(cx.node, found, args) {
+        return call(cx, found, args, batch, |_, _| Err(error));
+    }
+    track(cx.node, &cx.session.client, found, args);
+    monitor(cx.node, &cx.session.client, found, args);
+    if found.leaf().access == Access::Write
+        && cx.node.top.is_watched()
+        && let Some(key) = found.leaf().keys(args).next()
+    {
+        cx.node.top.note(cx.function_name(), key.word);
+    }
+    events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+}
+
+/// Notes what a command is about to read, for the clients that cache.
+pub(super) fn track(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
+    if node.monitors.tracked() {
+        node.tracking.before(client, found.leaf(), args, (&node.clients, &node.settings));
+    }
+}
+
+/// Refuses a command that decides here, if `local-decisions` says so.
+pub(super) fn check_decision(
+    node: &Node,
+    found: &Resolved,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    if node.monitors.refuses_decisions() && found.leaf().decides(args) {
+        return Err(CommandError::DecidesHere(found.name().into()));
+    }
+    Ok(())
+}
+
 /// Shows a command to the clients that monitor. One relaxed load while there is none.
 #[inline]
 pub(super) fn monitor(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
@@ -61,6 +137,15 @@ fn show(node: &Node, client: &Client, found: &Resolved, args: Args<'_>) {
     if !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
         node.monitors.tell(client, args, &found.secrets(args), &node.settings);
     }
+}
+
+/// Replies with the error of a command, whose reply began at `start`.
+#[cold]
+fn fail(cx: &mut Context<'_>, found: &Resolved, start: usize, error: &CommandError) {
+    cx.reply.out.truncate(start);
+    cx.reply.error(error.line());
+    cx.worker.command(found.slot).failed.add(1);
+    cx.node.stats.error(error.code());
 }
 
 /// Runs a command, and counts and times it. The reply is what `run` writes, or its error.
@@ -84,10 +169,7 @@ pub(super) fn call(
         );
         cx.after = After::Close;
     } else if let Err(error) = result {
-        cx.reply.out.truncate(start);
-        cx.reply.error(error.line());
-        cx.worker.command(found.slot).failed.add(1);
-        cx.node.stats.error(error.code());
+        fail(cx, found, start, &error);
     }
     match began {
         None => batch.count(found.slot),

@@ -1,5 +1,6 @@
 //! What a command's handler works with.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use miso_protocol::names;
@@ -23,6 +24,14 @@ pub(crate) fn check_name(what: &str, name: &[u8]) -> Result<(), CommandError> {
     names::check(name).map_err(bad)
 }
 
+/// What EXEC holds while its commands run.
+pub(crate) struct Holds<'a> {
+    /// Shards of the database that the commands work on.
+    pub(crate) own: Held<'a>,
+    /// Those of other databases, by number; none unless the commands reach others.
+    pub(crate) beside: Option<BTreeMap<u32, Held<'a>>>,
+}
+
 /// What a command's handler works with.
 pub(crate) struct Context<'a> {
     pub(crate) node: &'a Arc<Node>,
@@ -30,8 +39,8 @@ pub(crate) struct Context<'a> {
     pub(crate) reply: Reply<'a>,
     pub(crate) after: After,
     pub(crate) worker: &'a Worker,
-    /// The shards that EXEC holds while its commands run.
-    pub(crate) held: Option<Held<'a>>,
+    /// What EXEC holds while its commands run. One field: a context is made for every command.
+    pub(crate) held: Option<Holds<'a>>,
 }
 
 impl Context<'_> {
@@ -46,19 +55,17 @@ impl Context<'_> {
     /// If it is new here and there are `max-functions` already.
     pub(crate) fn run_function(&mut self, name: &[u8]) -> Result<Arc<Function>, CommandError> {
         admit::check_room(self.node, name)?;
-        if &*self.session.function_name == name {
+        if self.session.function_name() == name {
             return Ok(self.function());
         }
         let function = self.node.store.function(name);
-        if !self.session.registrations.touches(name) {
-            self.session.registrations.keep(self.node.registry.touch(&function));
-        }
+        self.session.registrations.touch(&self.node.registry, &function);
         Ok(function)
     }
 
-    /// The name of the connection's function.
+    /// The name under which the database that the connection works on is stored.
     pub(crate) fn function_name(&self) -> &[u8] {
-        &self.session.function_name
+        self.session.function_name()
     }
 
     /// Makes `function` the connection's.
@@ -67,7 +74,7 @@ impl Context<'_> {
     /// If the name breaks the rule, if the user is bound to another function, or within MULTI.
     pub(crate) fn bind_function(&mut self, function: &[u8]) -> Result<(), CommandError> {
         self.check_function(function)?;
-        if &*self.session.function_name == function {
+        if self.session.owner() == function {
             self.session.names_function = true;
             return Ok(());
         }
@@ -84,10 +91,12 @@ impl Context<'_> {
         self.session.user.as_ref().and_then(|user| user.function()).map(Box::from)
     }
 
-    /// Whether this connection may speak for `function`.
+    /// Whether this connection may speak for `function`, or a database of it.
     pub(crate) fn check_function(&self, function: &[u8]) -> Result<(), CommandError> {
         match self.session.user.as_ref().and_then(|user| user.function()) {
-            Some(bound) if bound != function => Err(CommandError::OtherFunction(bound.into())),
+            Some(bound) if bound != names::owner(function) => {
+                Err(CommandError::OtherFunction(bound.into()))
+            }
             _ => Ok(()),
         }
     }
@@ -99,7 +108,7 @@ impl Context<'_> {
         work: impl FnOnce(&mut ShardGuard<'_>, u64, &mut Reply<'_>) -> R,
     ) -> R {
         let hash = miso_store::hash(object);
-        if let Some(held) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = &mut self.held {
             let shard = held.function().shard_of(hash);
             let reply = &mut self.reply;
             return held.with(shard, |guard| work(guard, hash, reply));
@@ -127,7 +136,7 @@ impl Context<'_> {
         keys: impl Iterator<Item = &'k [u8]>,
         work: impl FnOnce(&mut Held<'_>) -> R,
     ) -> R {
-        if let Some(held) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = &mut self.held {
             return work(held);
         }
         let function = self.function();
@@ -137,7 +146,7 @@ impl Context<'_> {
 
     /// Works on all of the function with all its shards locked; the changes are journaled as one.
     pub(crate) fn with_all<R>(&mut self, work: impl FnOnce(&mut Held<'_>) -> R) -> R {
-        if let Some(held) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = &mut self.held {
             return work(held);
         }
         let function = self.function();
@@ -149,7 +158,7 @@ impl Context<'_> {
         &mut self,
         work: impl FnOnce(&mut Held<'_>, &mut Reply<'_>) -> R,
     ) -> R {
-        if let Some(held) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = &mut self.held {
             return work(held, &mut self.reply);
         }
         let function = self.function();

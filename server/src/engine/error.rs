@@ -128,7 +128,7 @@ errors! {
         "A count of random elements is the least 64-bit integer", "Send a smaller count";
     OutOfInt = "ERR",
         "value is out of range, value must between -2147483648 and 2147483647",
-        "COPY's database does not fit 32 bits", "There is one database: leave DB out, or say 0";
+        "The number of a database does not fit 32 bits", "Send a number below the setting databases";
     NotPositive = "ERR", "value is out of range, must be positive",
         "A count is negative", "Send 0 or more";
     NotZeroOrOne = "ERR", "value is out of range, value must between 0 and 1",
@@ -317,6 +317,9 @@ errors! {
         "DECRBY of the least integer", "Use INCRBY";
     IncrementNaN = "ERR", "increment would produce NaN or Infinity",
         "A float is incremented beyond what it can hold", "Send a smaller number";
+    FeedCursor = "ERR", "invalid cursor, expected 0, $, or one of MISO.FEED or MISO.TOKEN for this function",
+        "MISO.FEED was sent a cursor that none of these gave, or one of another function",
+        "Begin with 0, and then send the cursor of the last answer";
     InvalidToken = "ERR", "invalid token, expected one of MISO.TOKEN",
         "A token is damaged or was never given out", "Send the reply of MISO.TOKEN as it is";
     // Nodes and the disk.
@@ -386,7 +389,20 @@ errors! {
     HelloSyntax(option) = "ERR", "Syntax error in HELLO option '{}'",
         "HELLO has an unknown option", "Use AUTH and SETNAME";
     InvalidIndex = "ERR", "DB index is out of range",
-        "SELECT of another database than 0: there is one", "Use functions in place of databases";
+        "There is no database of this number", "Raise the setting databases, or use a function in its place";
+    BitopSources(name) = "ERR", "BITOP {} must be called with at least two source keys.",
+        "BITOP DIFF, DIFF1 or ANDOR of one key", "Send two source keys or more";
+    SortStore = "ERR", "'sort' with STORE is not served: its result is a list, and lists are not served yet",
+        "SORT .. STORE", "Leave STORE out, and keep what is answered with ZADD or SADD";
+    SortNumber = "ERR", "One or more scores can't be converted into double",
+        "SORT without ALPHA of what is no number", "Say ALPHA, or BY a key that holds a number";
+    SortDenied(option) = "ERR", "{} option of SORT denied due to insufficient ACL permissions",
+        "SORT with BY or GET by a user who may not read all keys", "Give the user the right to read all keys: %R~*";
+    DecidesHere(name) = "ERR", "'{}' is refused by local-decisions: what it does follows from what this node alone knows; see docs/compatibility.md",
+        "A command, or an option such as NX, that decides here while local-decisions is refuse",
+        "Use a command that merges, or set local-decisions allow";
+    CopyInMulti = "ERR", "COPY to another database is not served within MULTI",
+        "COPY .. DB n within a transaction", "Send it before MULTI or after EXEC";
     NoCluster = "ERR", "This instance has cluster support disabled",
         "A command of Redis Cluster", "Use a client without cluster mode; MISO.NODES lists the nodes";
     SubscribedOnly(command) = "ERR",
@@ -406,11 +422,35 @@ errors! {
     NoUser(name) = "ERR", "No such user '{}'", "CLIENT KILL USER of an unknown user", "See ACL USERS";
     PauseMode = "ERR", "CLIENT PAUSE mode must be WRITE or ALL", "CLIENT PAUSE has another mode", "Use WRITE or ALL";
     UnblockReason = "ERR", "CLIENT UNBLOCK reason should be TIMEOUT or ERROR", "CLIENT UNBLOCK has another reason", "Use TIMEOUT or ERROR";
-    NoTracking = "ERR", "client tracking is not supported by this server",
-        "CLIENT TRACKING ON", "Do not cache on the client, or subscribe to changes of objects";
+    RedirectTwice = "ERR", "A client can only redirect to a single other client",
+        "CLIENT TRACKING names REDIRECT twice", "Name one client";
+    RedirectNobody = "ERR", "The client ID you want redirect to does not exist",
+        "CLIENT TRACKING REDIRECT to a client that is not there", "Send an id of CLIENT LIST";
+    PrefixWithoutBroadcast = "ERR", "PREFIX option requires BCAST mode to be enabled",
+        "CLIENT TRACKING PREFIX without BCAST", "Add BCAST";
+    OptInBroadcast = "ERR", "OPTIN and OPTOUT are not compatible with BCAST",
+        "CLIENT TRACKING BCAST with OPTIN or OPTOUT", "Leave one out";
+    OptInAndOut = "ERR", "You can't specify both OPTIN mode and OPTOUT mode",
+        "CLIENT TRACKING with OPTIN and OPTOUT", "Leave one out";
+    SwitchBroadcast = "ERR",
+        "You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a different mode.",
+        "CLIENT TRACKING ON once more, with or without BCAST as it was not", "Send CLIENT TRACKING OFF first";
+    SwitchOpt = "ERR",
+        "You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode.",
+        "CLIENT TRACKING ON once more, with another of OPTIN and OPTOUT", "Send CLIENT TRACKING OFF first";
+    PrefixOverlaps(prefix, other) = "ERR",
+        "Prefix '{}' overlaps with an existing prefix '{}'. Prefixes for a single client must not overlap.",
+        "CLIENT TRACKING with a prefix that begins with one of before, or the other way round", "Leave the longer one out";
+    PrefixesOverlap(prefix, other) = "ERR",
+        "Prefix '{}' overlaps with another provided prefix '{}'. Prefixes for a single client must not overlap.",
+        "CLIENT TRACKING with prefixes of which one begins with another", "Leave the longer one out";
     CachingOff = "ERR",
         "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-        "CLIENT CACHING without tracking", "There is no tracking: leave it out";
+        "CLIENT CACHING without CLIENT TRACKING ON", "Send CLIENT TRACKING ON OPTIN or OPTOUT first";
+    CachingYes = "ERR", "CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.",
+        "CLIENT CACHING YES without OPTIN", "Leave it out: what is read is tracked";
+    CachingNo = "ERR", "CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.",
+        "CLIENT CACHING NO without OPTOUT", "Leave it out: what is read is not tracked";
     Unblocked = "UNBLOCKED", "client unblocked via CLIENT UNBLOCK",
         "CLIENT UNBLOCK ended the command's wait with an error", "Send the command again";
     MaxClients = "ERR", "max number of clients reached",
@@ -460,6 +500,7 @@ errors! {
     HttpSync = "TRYAGAIN", "this node does not know yet what the sync token covers (http-sync-timeout)",
         "A request has the sync token of another node's answer, and its updates do not come in time",
         "Send it again a little later, or to the node that gave the token";
+    HttpNoPage = "ERR", "the live page is off", "http-page is no", "Set http-page to yes";
     HttpSlow = "ERR", "the body did not come in time", "The body of an HTTP request comes too slowly", "Send it faster";
     HttpConnections = "ERR", "max number of HTTP connections reached",
         "There are http-max-connections connections; this one is closed",

@@ -1,25 +1,31 @@
 //! EXEC: runs what a transaction has queued, with nothing in between.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use miso_protocol::command::Access;
+use miso_protocol::command::{Access, KeyFlags};
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_store::{Function, Held};
 
 use crate::engine::admit::check;
-use crate::engine::call::{Batch, call, monitor};
+use crate::engine::call::{Batch, call_shown};
 use crate::engine::command::Handlers;
-use crate::engine::context::Context;
+use crate::engine::context::{Context, Holds};
 use crate::engine::error::CommandError;
 use crate::engine::find::Resolved;
 use crate::engine::once;
 use crate::engine::session::{Queued, Transaction};
+use crate::engine::spans;
 use crate::engine::wait::{After, Answering, Wait};
 
 /// Runs the queued commands, and writes their replies as an array, or nil if a watched object has
 /// changed.
+///
+/// # Errors
+/// If it reaches a database that cannot begin here, deletes in one that pauses deletes, or runs under an id for
+/// which there is no room.
 pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) -> Result<(), CommandError> {
     let Some(transaction) = cx.session.take_transaction() else { return Ok(()) };
     cx.after = After::Continue;
@@ -33,29 +39,46 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) -> Result<(), Comm
         }
         return Ok(());
     }
+    let ran = run(handlers, cx, &transaction);
+    cx.session.unwatch();
+    ran
+}
+
+fn run(
+    handlers: &Handlers,
+    cx: &mut Context<'_>,
+    transaction: &Transaction,
+) -> Result<(), CommandError> {
     let function = cx.function();
-    let shards = shards(&transaction, &function);
+    let (mut others, mut deleting) = (BTreeMap::new(), Vec::new());
+    if transaction.spans {
+        others = spans::reached(cx, transaction)?;
+        if transaction.resets {
+            deleting = spans::begin_deletes(others.values())?;
+        }
+    }
+    let mut current = cx.session.database();
     let node = cx.node;
     let worker = cx.worker;
     // Held from before the watch is checked until the last command has run.
-    let mut held = Held::shards(&function, shards);
+    let (mut held, beside) = if others.is_empty() {
+        (Held::shards(&function, shards(transaction, &function)), None)
+    } else {
+        let (held, beside) = spans::hold((current, &function), &others);
+        (held, Some(beside))
+    };
     let mut once = None;
     if let Some(id) = &transaction.once {
         if let Some(known) = once::known(&mut held, id) {
             drop(held);
-            cx.session.unwatch();
             once::reply(cx, &known);
             return Ok(());
         }
-        let places = transaction
-            .queued
-            .iter()
-            .flat_map(|queued| once::places(queued.found.leaf(), queued.args.as_args()));
+        let queued = transaction.queued.iter();
+        let places = queued.flat_map(|q| once::places(q.found.leaf(), q.args.as_args()));
         once = Some(once::begin(cx, &mut held, id, places)?);
     }
     if cx.session.dirty.load(Ordering::Acquire) {
-        drop(held);
-        cx.session.unwatch();
         cx.reply.null_array();
         return Ok(());
     }
@@ -76,10 +99,11 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) -> Result<(), Comm
             reply,
             after: After::Continue,
             worker,
-            held: Some(held),
+            held: Some(Holds { own: held, beside }),
         };
         for queued in &transaction.queued {
             call_queued(handlers, &mut inner, queued, &mut batch);
+            spans::follow(&mut inner, &mut current);
             // A command that would wait answers at once in a transaction, as in Redis.
             match std::mem::take(&mut inner.after) {
                 After::Sleep(_, reply) => inner.reply.out.extend_from_slice(reply),
@@ -97,8 +121,8 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) -> Result<(), Comm
         }
         batch.finish(began.elapsed(), worker);
         is_over = inner.reply.is_over();
-        if let (Some(once), Some(held)) = (once, &mut inner.held) {
-            once::end(held, once, inner.reply.resp, &inner.reply.out[start..]);
+        if let (Some(once), Some(Holds { own, .. })) = (once, &mut inner.held) {
+            once::end(own, once, inner.reply.resp, &inner.reply.out[start..]);
         }
     }
     cx.reply.note_over(is_over);
@@ -108,7 +132,7 @@ pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) -> Result<(), Comm
         after = After::Wait(Wait::soon(assemble(made, awaited)));
     }
     cx.after = after;
-    cx.session.unwatch();
+    drop(deleting);
     Ok(())
 }
 
@@ -136,7 +160,13 @@ pub(super) fn add_shards(
     if row.access != Access::None && !row.has_keys() {
         return false;
     }
-    shards.extend(row.keys(args).map(|key| function.shard_index(key.word)));
+    for key in row.keys(args) {
+        // SORT reads keys that no word names.
+        if key.flags.has(KeyFlags::INCOMPLETE) {
+            return false;
+        }
+        shards.push(function.shard_index(key.word));
+    }
     true
 }
 
@@ -147,9 +177,8 @@ fn call_queued(handlers: &Handlers, cx: &mut Context<'_>, queued: &Queued, batch
     match check(cx.node, cx.session, found, args) {
         Ok(()) => {
             cx.reply.resp = cx.session.resp;
-            monitor(cx.node, &cx.session.client, found, args);
             let run = handlers.get(found.number, found.sub.map(|(at, _)| at));
-            call(cx, found, args, batch, run);
+            call_shown(cx, found, args, batch, run);
         }
         Err(error) => cx.reply.error(error.line()),
     }

@@ -7,12 +7,16 @@ pub(crate) mod admit;
 pub(crate) mod call;
 pub(crate) mod command;
 pub(crate) mod context;
+pub(crate) mod databases;
 pub(crate) mod error;
+mod events;
 mod exec;
+pub(crate) mod feed;
 pub(crate) mod find;
 pub(crate) mod once;
 mod restore;
 pub(crate) mod session;
+pub(crate) mod spans;
 mod thaw;
 pub(crate) mod wait;
 
@@ -26,7 +30,7 @@ use crate::node::Node;
 use crate::node::stats::Worker;
 
 use admit::{Admission, admit};
-use call::{Batch, call, monitor};
+use call::{Batch, call, call_shown, check_decision, monitor};
 use command::Handlers;
 use context::Context;
 use error::CommandError;
@@ -112,8 +116,7 @@ impl Engine {
         };
         worker.total.add(1);
         session.client.set_last_command(found.number, found.sub.map(|(at, _)| at));
-        let limit = if batch.reply_limit == 0 { usize::MAX } else { batch.reply_limit };
-        let reply = Reply::new(out, session.resp).limited(limit);
+        let reply = Reply::new(out, session.resp).limited(batch.reply_limit());
         let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None };
         let run = self.handlers.get(found.number, found.sub.map(|(at, _)| at));
         if found.runs_others() {
@@ -128,8 +131,7 @@ impl Engine {
             // EXEC is shown after the commands that it runs.
             monitor(node, &cx.session.client, &found, args);
         } else {
-            monitor(node, &cx.session.client, &found, args);
-            call(&mut cx, &found, args, batch, run);
+            call_shown(&mut cx, &found, args, batch, run);
         }
         batch.wrote |= write;
         if write && let Some(function) = &cx.session.function {
@@ -183,7 +185,7 @@ fn queue(
     } else if transaction.bytes + bytes > limit {
         Some(CommandError::TransactionTooLong)
     } else {
-        None
+        check_decision(node, found, args).err()
     };
     if let Some(error) = error {
         transaction.broken = true;
@@ -192,6 +194,7 @@ fn queue(
     transaction.bytes += bytes;
     transaction.writes |= found.leaf().access == Access::Write;
     transaction.resets |= found.leaf().flags.has(Flags::RESETS);
+    transaction.spans |= found.leaf().flags.has(Flags::DATABASES);
     transaction.grows |= found.leaf().all_flags().has(Flags::DENYOOM);
     transaction.queued.push(Queued { found: *found, args: args.to_owned() });
     session.client.about.lock().multi = transaction.queued.len() as i64;

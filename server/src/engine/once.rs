@@ -13,9 +13,9 @@ use miso_protocol::request::Args;
 use miso_store::{Held, ID_MAX, Once, Place, REPLY_MAX};
 
 use crate::engine::admit::{self, Admission, admit};
-use crate::engine::call::{Batch, call};
+use crate::engine::call::{Batch, call_shown};
 use crate::engine::command::Handlers;
-use crate::engine::context::Context;
+use crate::engine::context::{Context, Holds};
 use crate::engine::error::CommandError;
 use crate::engine::exec::add_shards;
 use crate::engine::find::{self, Resolved};
@@ -50,7 +50,9 @@ fn check_repeatable(found: &Resolved, args: Args<'_>) -> Result<(), CommandError
     if row.access != Access::Write && served && !row.flags.has(Flags::ADMIN) {
         return Err(CommandError::OnceRead(name()));
     }
-    let unfit = Flags::NOT_ONCE.with(Flags::ONCE).with(Flags::NO_MULTI).with(Flags::ADMIN);
+    // An id is in the sequence of one database, with what its write did.
+    let unfit = [Flags::ONCE, Flags::NO_MULTI, Flags::ADMIN, Flags::DATABASES];
+    let unfit = unfit.into_iter().fold(Flags::NOT_ONCE, Flags::with);
     let tells_old =
         row.name == "SET" && args.tail(3).iter().any(|w| w.eq_ignore_ascii_case(b"GET"));
     let many = row.counts == Counting::Names && args.len() > 2 * (REPLY_MAX / REPLY_EACH);
@@ -207,17 +209,17 @@ pub(super) fn run(
         session: cx.session,
         after: After::Continue,
         worker: cx.worker,
-        held: Some(held),
+        held: Some(Holds { own: held, beside: None }),
     };
     let handler = handlers.get(found.number, found.sub.map(|(at, _)| at));
-    call(&mut inner, &found, args, &mut batch, handler);
+    call_shown(&mut inner, &found, args, &mut batch, handler);
     let resp = inner.reply.resp;
     let said = &inner.reply.out[start..];
     // A write that answered an error has not used its id.
     if !said.starts_with(b"-")
-        && let Some(held) = &mut inner.held
+        && let Some(Holds { own, .. }) = &mut inner.held
     {
-        end(held, once, resp, said);
+        end(own, once, resp, said);
     }
     drop(inner);
     batch.finish(began.elapsed(), cx.worker);

@@ -6,15 +6,17 @@
 //! Only the session waits; no lock is held. A command that has waited for `restore-timeout` runs on what
 //! is here, and what arrives later is merged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use miso_protocol::command::{Access, ArgKind, Flags, NAME, Row};
+use miso_protocol::command::{Access, ArgKind, Flags, KeyFlags, NAME, Row};
 use miso_protocol::request::Args;
 use miso_replication::Ask;
 use miso_store::Function;
 use tokio::task::JoinSet;
 
+use crate::engine::databases;
 use crate::engine::session::Session;
 use crate::engine::wait::Wait;
 use crate::node::Node;
@@ -40,6 +42,8 @@ pub(crate) fn may_wait(session: &mut Session, touches: bool) -> bool {
         Some(function) => function.restoring(),
         None => touches || session.transaction.is_some(),
     };
+    // A transaction may reach other databases.
+    let may = may || session.transaction.as_ref().is_some_and(|transaction| transaction.spans);
     // What has waited runs now: the mark is not for a later command, nor for another function.
     session.fetched &= may;
     may
@@ -59,37 +63,62 @@ pub(crate) fn fetch_missing(
     if session.transaction.is_some() != is_exec || std::mem::take(&mut session.fetched) {
         return None;
     }
-    let mut touched = Touched::default();
+    let mut touched = BTreeMap::<u32, Touched>::new();
+    let mut database = session.database();
     match &session.transaction {
         Some(transaction) if !transaction.broken => {
             for queued in &transaction.queued {
-                touched.add(queued.found.leaf(), queued.args.as_args());
+                let args = queued.args.as_args();
+                if transaction.spans
+                    && let Some(chosen) = databases::selected(node, queued)
+                {
+                    database = chosen;
+                }
+                touched.entry(database).or_default().add(queued.found.leaf(), args);
             }
         }
         Some(_) => {}
-        None => touched.add(row, args),
+        None => touched.entry(database).or_default().add(row, args),
     }
-    if touched.keys.is_empty() && !touched.keyspace {
-        return None;
-    }
-    let function = session.function();
-    if !function.restoring() {
-        return None;
-    }
+    touched.retain(|_, touched| !touched.keys.is_empty() || touched.keyspace);
+    let mut waits = touched.into_iter().filter_map(|(database, touched)| {
+        let function = session.function_of(database)?;
+        function.restoring().then_some((function, touched))
+    });
+    let mut waits: Vec<_> = waits.by_ref().collect();
+    let (function, touched) = waits.pop()?;
     session.fetched = true;
     // The question must not overtake the word that the function begins here, which may be due later.
     node.registry.flush();
-    let (node, name) = (Arc::clone(node), Bytes::copy_from_slice(function.name()));
+    let node = Arc::clone(node);
+    let last = fetch_touched(Arc::clone(&node), function, touched);
+    if waits.is_empty() {
+        return Some(Wait::before(last));
+    }
+    Some(Wait::before(async move {
+        let mut all: JoinSet<()> = waits
+            .into_iter()
+            .map(|(function, touched)| fetch_touched(Arc::clone(&node), function, touched))
+            .collect();
+        all.spawn(last);
+        all.join_all().await;
+    }))
+}
+
+/// Waits for what a command touches in a function.
+async fn fetch_touched(node: Arc<Node>, function: Arc<Function>, touched: Touched) {
+    let name = Bytes::copy_from_slice(function.name());
     let mut keys = touched.keys;
     keys.sort_unstable();
     keys.dedup();
     // What is present here may be old, or may be gone elsewhere: no fetch tells that.
     let fetch_them =
         !touched.keyspace && keys.len() <= MOST && keys.iter().all(|key| is_absent(&function, key));
-    Some(match fetch_them {
-        true => Wait::before(fetch(node, name, keys)),
-        false => Wait::before(current(node, name)),
-    })
+    if fetch_them {
+        fetch(node, name, keys).await;
+    } else {
+        current(node, name).await;
+    }
 }
 
 impl Touched {
@@ -101,8 +130,11 @@ impl Touched {
             _ => None,
         };
         let before = self.keys.len();
-        let keys = row.keys(args);
-        self.keys.extend(keys.map(|key| (Bytes::copy_from_slice(key.word), name.clone())));
+        for key in row.keys(args) {
+            // SORT reads keys that no word names.
+            self.keyspace |= key.flags.has(KeyFlags::INCOMPLETE);
+            self.keys.push((Bytes::copy_from_slice(key.word), name.clone()));
+        }
         self.keyspace |= self.keys.len() == before && row.access != Access::None;
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use miso_protocol::names;
 use miso_protocol::reply::Resp;
 use miso_protocol::request::OwnedArgs;
 use miso_store::Function;
@@ -50,6 +51,8 @@ pub(crate) struct Transaction {
     pub(crate) grows: bool,
     /// Whether a queued command deletes what was counted.
     pub(crate) resets: bool,
+    /// Whether a queued command reaches other databases than the connection's.
+    pub(crate) spans: bool,
 }
 
 /// One session.
@@ -62,9 +65,14 @@ pub(crate) struct Session {
     pub(crate) user: Option<Arc<User>>,
     /// The generation of the users that `user` was looked up in.
     pub(crate) generation: u64,
-    /// The function that it was bound to, or the default once it touched an object.
+    /// The database of its function that it works on, once it has touched an object of it.
     pub(crate) function: Option<Arc<Function>>,
-    pub(crate) function_name: Box<[u8]>,
+    /// The function that it speaks for: what it was bound to, or the default.
+    owner: Box<[u8]>,
+    /// The number of the database that SELECT chose.
+    database: u32,
+    /// The name under which that database is stored: see [`names::with_database`].
+    function_name: Box<[u8]>,
     /// Whether it has named its function, by AUTH or MISO.REGISTER, or its user is bound to one.
     pub(crate) names_function: bool,
     /// Set once the next AUTH has waited for its turn after failures.
@@ -93,13 +101,16 @@ pub(crate) struct Session {
 impl Session {
     /// The session of a new connection: it speaks as the default user, if that needs no password.
     pub(crate) fn new(client: Arc<Client>, node: Arc<Node>) -> Session {
+        let owner = first_function(&node, node.acl.anonymous().as_deref());
         let session = Session {
             generation: node.acl.generation(),
             client,
             resp: Resp::V2,
             user: node.acl.anonymous(),
             function: None,
-            function_name: first_function(&node, node.acl.anonymous().as_deref()),
+            function_name: owner.clone(),
+            owner,
+            database: 0,
             names_function: node.acl.anonymous().is_some_and(|user| user.function().is_some()),
             has_turn: false,
             wrote: 0,
@@ -139,36 +150,97 @@ impl Session {
         self.listens.each().any(|(_, held)| !held.is_empty())
     }
 
-    /// The function that it speaks for, registered by its first touch.
+    /// The database that it works on, registered by its first touch.
     pub(crate) fn function(&mut self) -> Arc<Function> {
         let (node, registrations) = (&self.node, &mut self.registrations);
         let function = self.function.get_or_insert_with(|| {
             let function = node.store.function(&self.function_name);
-            registrations.keep(node.registry.touch(&function));
+            registrations.touch(&node.registry, &function);
             function
         });
         Arc::clone(function)
     }
 
-    /// Makes `function` the one that it speaks for.
+    /// Database `number` of its function; none if that is another than its own and there is no room for it.
+    pub(super) fn function_of(&mut self, number: u32) -> Option<Arc<Function>> {
+        if number == self.database {
+            return Some(self.function());
+        }
+        let name = self.name_of(number);
+        if !self.node.has_room(&name) {
+            return None;
+        }
+        let function = self.node.store.function(&name);
+        self.registrations.touch(&self.node.registry, &function);
+        Some(function)
+    }
+
+    /// The function that it speaks for.
+    pub(crate) fn owner(&self) -> &[u8] {
+        &self.owner
+    }
+
+    /// The number of the database that it works on.
+    pub(crate) fn database(&self) -> u32 {
+        self.database
+    }
+
+    /// The name under which the database that it works on is stored.
+    pub(crate) fn function_name(&self) -> &[u8] {
+        &self.function_name
+    }
+
+    /// The name under which database `number` of its function is stored.
+    pub(crate) fn name_of(&self, number: u32) -> Box<[u8]> {
+        names::with_database(&self.owner, number).into()
+    }
+
+    /// Makes `function` the one that it speaks for. The number of the database stays.
     pub(crate) fn set_function(&mut self, function: &[u8]) {
         self.names_function = true;
-        if &*self.function_name != function {
-            let old = std::mem::replace(&mut self.function_name, Box::from(function));
-            drop(self.registrations.take(&old, None));
-            self.function = None;
-            self.wrote = 0;
+        if &*self.owner != function {
+            self.registrations.leave(&self.owner);
+            self.owner = Box::from(function);
+            self.enter(self.database);
         }
         self.client.about.lock().function = Box::from(function);
     }
 
+    /// Chooses a database of its function. What it has touched of others stays registered.
+    pub(crate) fn select(&mut self, database: u32) {
+        if self.database != database {
+            self.enter(database);
+            self.client.about.lock().database = database;
+        }
+    }
+
+    fn enter(&mut self, database: u32) {
+        self.database = database;
+        self.function_name = self.name_of(database);
+        self.function = None;
+        self.wrote = 0;
+    }
+
+    /// Takes it back to where it was when it began.
+    pub(crate) fn reset_function(&mut self) {
+        self.registrations.clear();
+        let user = self.node.acl.anonymous();
+        self.owner = first_function(&self.node, user.as_deref());
+        self.names_function = user.as_ref().is_some_and(|user| user.function().is_some());
+        self.user = user;
+        self.enter(0);
+    }
+
     /// Looks its user up again if any user changed. Returns false if the user is gone: then the session
     /// is to end.
+    #[inline]
     pub(crate) fn refresh_user(&mut self) -> bool {
         let generation = self.node.acl.generation();
-        if generation == self.generation {
-            return true;
-        }
+        generation == self.generation || self.refresh_user_to(generation)
+    }
+
+    #[cold]
+    fn refresh_user_to(&mut self, generation: u64) -> bool {
         self.generation = generation;
         let user = match &self.user {
             // The default user may need no password any more.
@@ -190,7 +262,8 @@ impl Session {
     pub(crate) fn describe(&self) {
         let mut about = self.client.about.lock();
         about.user = self.user.as_ref().map_or_else(Box::default, |user| user.name.clone());
-        about.function = self.function_name.clone();
+        about.function = self.owner.clone();
+        about.database = self.database;
         about.bound = self.user.as_ref().and_then(|user| user.function()).map(Box::from);
         about.resp = if self.resp == Resp::V3 { 3 } else { 2 };
         about.subscriptions = self.subscriptions();
@@ -205,6 +278,9 @@ impl Session {
         }
         if std::mem::take(&mut self.monitors) {
             node.monitors.remove(self.client.id);
+        }
+        if node.monitors.tracked() && self.client.about.lock().tracking.is_some() {
+            node.track(&self.client, None);
         }
     }
 
@@ -234,7 +310,7 @@ impl Session {
 }
 
 /// The function of a connection that has not named one: what its user is bound to, else the default.
-pub(crate) fn first_function(node: &Node, user: Option<&User>) -> Box<[u8]> {
+fn first_function(node: &Node, user: Option<&User>) -> Box<[u8]> {
     match user.and_then(User::function) {
         Some(function) => Box::from(function),
         None => node.settings.default_function().into_bytes().into(),

@@ -452,7 +452,7 @@ impl Connection {
         let now = u64::try_from((began - self.node().started).as_millis()).unwrap_or(u64::MAX);
         self.client.active_ms.store(now, Ordering::Relaxed);
         output.clear();
-        batch.reply_limit = self.node().settings.output_limit(self.session.listening()).hard;
+        batch.limit_replies(self.node().settings.output_limit(self.session.listening()).hard);
         let ran = catch_unwind(AssertUnwindSafe(|| self.run_commands(input, output, batch, ahead)));
         let (next, done) = ran.unwrap_or_else(|_| {
             tracing::error!(id = self.client.id, "a command panicked; its connection is closed");

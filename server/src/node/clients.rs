@@ -23,6 +23,8 @@ pub(crate) struct About {
     pub(crate) lib_ver: Box<[u8]>,
     pub(crate) user: Box<[u8]>,
     pub(crate) function: Box<[u8]>,
+    /// The number of the database that it has selected.
+    pub(crate) database: u32,
     /// The function that its user is bound to.
     pub(crate) bound: Option<Box<[u8]>>,
     pub(crate) resp: u8,
@@ -31,6 +33,8 @@ pub(crate) struct About {
     pub(crate) multi: i64,
     pub(crate) watched: usize,
     pub(crate) monitors: bool,
+    /// If it caches: the client that is told in its place or 0, and whether it hears of all keys.
+    pub(crate) tracking: Option<(u64, bool)>,
     pub(crate) no_evict: bool,
     pub(crate) no_touch: bool,
 }
@@ -261,7 +265,7 @@ impl Client {
 
     /// Whether it may hear of changes in `function`: its user is not bound to another one.
     pub(crate) fn may_hear_of(&self, function: &[u8]) -> bool {
-        self.about.lock().bound.as_deref().is_none_or(|bound| bound == function)
+        self.about.lock().bound.as_deref().is_none_or(|bound| bound == names::owner(function))
     }
 
     /// Whether it is subscribed to anything. The output limit of class pubsub holds for it then.
@@ -281,6 +285,8 @@ impl Client {
             ('P', about.subscriptions.sum() > 0),
             ('x', about.multi >= 0),
             ('b', self.is_blocked()),
+            ('t', about.tracking.is_some()),
+            ('B', about.tracking.is_some_and(|(_, broadcast)| broadcast)),
             ('e', about.no_evict),
             ('T', about.no_touch),
         ] {
@@ -297,15 +303,16 @@ impl Client {
         let mut line = String::new();
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={idle} flags={flags} db=0 sub={} \
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={idle} flags={flags} db={} sub={} \
              psub={} ssub={} multi={} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 obl=0 oll=0 \
-             omem={unread} tot-mem={} events=r cmd={command} user={} redir=-1 resp={} lib-name={} \
+             omem={unread} tot-mem={} events=r cmd={command} user={} redir={} resp={} lib-name={} \
              lib-ver={} function={}",
             self.id,
             self.address,
             self.local,
             text(&about.name),
             self.created.elapsed().as_secs(),
+            about.database,
             about.subscriptions.of(ChannelKind::Channel),
             about.subscriptions.of(ChannelKind::Pattern),
             about.subscriptions.of(ChannelKind::Shard),
@@ -314,6 +321,7 @@ impl Client {
             self.unparsed.load(Ordering::Relaxed),
             self.memory_with(&about, outbox),
             names::escape(&about.user),
+            about.tracking.map_or(-1, |(redirect, _)| redirect as i64),
             about.resp,
             text(&about.lib_name),
             text(&about.lib_ver),

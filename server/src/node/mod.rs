@@ -4,6 +4,8 @@
 pub(crate) mod acl;
 pub(crate) mod attempts;
 pub(crate) mod clients;
+mod events;
+pub(crate) mod feed;
 pub(crate) mod latency;
 pub(crate) mod monitor;
 pub(crate) mod pubsub;
@@ -12,6 +14,8 @@ pub(crate) mod saving;
 pub(crate) mod slowlog;
 pub(crate) mod stats;
 pub(crate) mod subscriptions;
+pub(crate) mod top;
+pub(crate) mod tracking;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -19,6 +23,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use miso_protocol::command::Table;
+use miso_protocol::names;
 use miso_replication::shell::Handle;
 use miso_store::Store;
 use miso_store::crdt::Type;
@@ -33,14 +38,17 @@ use crate::tls::Tls;
 use acl::Acl;
 use attempts::Attempts;
 use clients::{Client, Clients};
+use feed::Feeds;
 use latency::Latency;
 use monitor::Monitors;
-use pubsub::PubSub;
+use pubsub::{Audience, PubSub};
 use registry::Registry;
 use saving::Saving;
 use slowlog::SlowLog;
 use stats::{PeerBytes, Stats};
 use subscriptions::CHANGES;
+use top::Top;
+use tracking::Tracking;
 
 /// The version of Redis that HELLO and INFO report, for clients that choose what to send by it.
 pub(crate) const REDIS_VERSION: &str = "7.4.0";
@@ -63,7 +71,10 @@ pub(crate) struct Node {
     pub(crate) clients: Clients,
     pub(crate) registry: Arc<Registry>,
     pub(crate) pubsub: PubSub,
+    pub(crate) feeds: Feeds,
     pub(crate) monitors: Monitors,
+    pub(crate) top: Top,
+    pub(crate) tracking: Tracking,
     pub(crate) slowlog: SlowLog,
     pub(crate) latency: Latency,
     pub(crate) stats: Stats,
@@ -85,6 +96,9 @@ impl Node {
         let acl = Acl::new(&table, settings.requirepass().as_bytes());
         let stats = Stats::new(&table);
         let store = Arc::new(store);
+        let monitors = Monitors::default();
+        monitors.set_events(settings.notify().any());
+        monitors.set_refusing(settings.refuses_decisions());
         let node = Node {
             pubsub: PubSub::new(Arc::clone(&store)),
             store,
@@ -97,7 +111,10 @@ impl Node {
             attempts: Attempts::default(),
             clients: Clients::default(),
             registry: Arc::default(),
-            monitors: Monitors::default(),
+            feeds: Feeds::default(),
+            monitors,
+            top: Top::default(),
+            tracking: Tracking::default(),
             slowlog: SlowLog::default(),
             latency: Latency::default(),
             stats,
@@ -142,6 +159,11 @@ impl Node {
         client.line(self.uptime_ms(), &command)
     }
 
+    /// Whether a function is here, or there is room for one more.
+    pub(crate) fn has_room(&self, function: &[u8]) -> bool {
+        self.store.count() < self.settings.max_functions() || self.store.find(function).is_some()
+    }
+
     /// Milliseconds since the start.
     pub(crate) fn uptime_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
@@ -156,9 +178,34 @@ impl Node {
 
     /// Publishes that a name of an object changed, to the clients that listen to that object.
     pub(crate) fn object_changed(&self, function: &[u8], object: &[u8], name: &[u8], kind: Type) {
+        self.key_changed(function, object);
         let channel = [CHANGES, function, b":", object].concat();
         let message = [name, b" ", kind.name().as_bytes()].concat();
-        self.pubsub.publish(&channel, &message, Some(function), &self.settings);
+        self.pubsub.publish(&channel, &message, Audience::MayHearOf(function), &self.settings);
+    }
+
+    /// Tells the clients that may have cached a key that it has changed, or expired. As in Redis they are not
+    /// told of which database it is.
+    pub(crate) fn key_changed(&self, function: &[u8], key: &[u8]) {
+        if self.monitors.tracked() {
+            let (owner, _) = names::split_database(function);
+            self.tracking.changed(owner, key, (&self.clients, &self.settings));
+        }
+    }
+
+    /// A client begins to cache, or goes on with other options; none: it ends that.
+    pub(crate) fn track(&self, client: &Arc<Client>, options: Option<tracking::Options>) {
+        client.about.lock().tracking =
+            options.as_ref().map(|it| (it.redirect.unwrap_or(0), it.broadcast.is_some()));
+        let any = match options {
+            Some(options) => {
+                self.tracking.begin(client, options);
+                true
+            }
+            None => self.tracking.end(client.id),
+        };
+        self.monitors.set_tracked(any);
+        self.pubsub.set_tracked(any);
     }
 
     /// Closes the connections that have lost rights by a change of users, as Redis does: those of users
@@ -203,6 +250,8 @@ impl Node {
         // What has lapsed is announced to the other nodes, and a function without any data is forgotten.
         self.registry.lapse(Instant::now(), self.settings.function_linger());
         self.registry.release_ended(|function| self.store.forget_unused(function));
+        self.top.tick();
+        self.feeds.tick(Instant::now(), self.peers.get().is_none());
         self.tls.warn(unix_ms() / 1000);
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);
         let clients = self.clients.list();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use miso_protocol::names;
 use miso_protocol::request::Args;
@@ -21,26 +21,92 @@ pub(crate) const REDACTED: &[u8] = b"(redacted)";
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
-    any: AtomicBool,
+    /// What looks at commands: [`CLIENTS`], [`EVENTS`], [`DECISIONS`], [`SAMPLES`] and [`TRACKED`].
+    taps: AtomicU8,
 }
+
+/// There are clients that monitor.
+const CLIENTS: u8 = 1;
+/// Keyspace events are wanted.
+const EVENTS: u8 = 2;
+/// Commands that decide here are refused.
+const DECISIONS: u8 = 4;
+/// Writes are sampled, for the live page.
+const SAMPLES: u8 = 8;
+/// Some client caches: see [`Tracking`](crate::node::tracking::Tracking).
+const TRACKED: u8 = 16;
 
 impl Monitors {
     pub(crate) fn add(&self, client: &Arc<Client>) {
         let mut clients = self.clients.write();
         clients.insert(client.id, Arc::clone(client));
-        self.any.store(true, Ordering::Relaxed);
+        self.taps.fetch_or(CLIENTS, Ordering::Relaxed);
     }
 
     pub(crate) fn remove(&self, client: u64) {
         let mut clients = self.clients.write();
         clients.remove(&client);
-        self.any.store(!clients.is_empty(), Ordering::Relaxed);
+        if clients.is_empty() {
+            self.taps.fetch_and(!CLIENTS, Ordering::Relaxed);
+        }
     }
 
-    /// Whether any client monitors. One relaxed load, for every command.
+    /// Says whether keyspace events are wanted, so that commands are looked at.
+    pub(crate) fn set_events(&self, wanted: bool) {
+        if wanted {
+            self.taps.fetch_or(EVENTS, Ordering::Relaxed);
+        } else {
+            self.taps.fetch_and(!EVENTS, Ordering::Relaxed);
+        }
+    }
+
+    /// Says whether any client caches.
+    pub(crate) fn set_tracked(&self, tracked: bool) {
+        if tracked {
+            self.taps.fetch_or(TRACKED, Ordering::Relaxed);
+        } else {
+            self.taps.fetch_and(!TRACKED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether any client caches.
+    pub(crate) fn tracked(&self) -> bool {
+        self.taps.load(Ordering::Relaxed) & TRACKED != 0
+    }
+
+    /// Says whether commands that decide here are refused.
+    pub(crate) fn set_refusing(&self, refusing: bool) {
+        if refusing {
+            self.taps.fetch_or(DECISIONS, Ordering::Relaxed);
+        } else {
+            self.taps.fetch_and(!DECISIONS, Ordering::Relaxed);
+        }
+    }
+
+    /// Says whether writes are sampled.
+    pub(crate) fn set_sampling(&self, wanted: bool) {
+        if wanted {
+            self.taps.fetch_or(SAMPLES, Ordering::Relaxed);
+        } else {
+            self.taps.fetch_and(!SAMPLES, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether commands that decide here are refused.
+    pub(crate) fn refuses_decisions(&self) -> bool {
+        self.taps.load(Ordering::Relaxed) & DECISIONS != 0
+    }
+
+    /// Whether anything looks at commands: clients that monitor or cache, keyspace events, or `local-decisions`. One
+    /// relaxed load, for every command.
     #[inline]
+    pub(crate) fn is_tapped(&self) -> bool {
+        self.taps.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether any client monitors.
     pub(crate) fn any(&self) -> bool {
-        self.any.load(Ordering::Relaxed)
+        self.taps.load(Ordering::Relaxed) & CLIENTS != 0
     }
 
     /// Sends a command of `client` to all clients that monitor, without the words at `secrets`. A
@@ -54,8 +120,11 @@ impl Monitors {
     ) {
         let micros = unix_micros();
         let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-        let mut line = format!("+{seconds}.{micros:06} [0 {}", client.address);
-        let function = client.about.lock().function.clone();
+        let (function, database) = {
+            let about = client.about.lock();
+            (about.function.clone(), about.database)
+        };
+        let mut line = format!("+{seconds}.{micros:06} [{database} {}", client.address);
         if *function != *settings.default_function().as_bytes() {
             line.push(' ');
             line.push_str(&names::escape(&function));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use miso_protocol::glob;
 use miso_protocol::reply::{Reply, Resp};
@@ -16,17 +17,37 @@ type Listeners = BTreeMap<u64, Arc<Client>>;
 
 type Table = HashMap<Box<[u8]>, Listeners>;
 
+/// Which subscribers a message is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Audience<'a> {
+    /// Those whose user is not bound to another function than this one.
+    MayHearOf(&'a [u8]),
+    /// Those that speak for this function.
+    Clients(&'a [u8]),
+}
+
+impl Audience<'_> {
+    fn has(self, client: &Client) -> bool {
+        match self {
+            Audience::MayHearOf(function) => client.may_hear_of(function),
+            Audience::Clients(owner) => *client.about.lock().function == *owner,
+        }
+    }
+}
+
 /// All subscriptions of this node.
 #[derive(Debug)]
 pub(crate) struct PubSub {
     tables: RwLock<PerKind<Table>>,
-    /// Is told whether any client is subscribed to a channel or a pattern.
+    /// Is told whether any client is subscribed to a channel or a pattern, or caches.
     store: Arc<Store>,
+    /// Whether any client caches.
+    tracked: AtomicBool,
 }
 
 impl PubSub {
     pub(crate) fn new(store: Arc<Store>) -> PubSub {
-        PubSub { tables: RwLock::default(), store }
+        PubSub { tables: RwLock::default(), store, tracked: AtomicBool::new(false) }
     }
 
     fn change(&self, kind: ChannelKind, change: impl FnOnce(&mut Table)) {
@@ -35,7 +56,18 @@ impl PubSub {
         // Changes of objects are published to channels and patterns, not to shard channels.
         let plain = [ChannelKind::Channel, ChannelKind::Pattern];
         let listened = plain.iter().any(|kind| !tables.of(*kind).is_empty());
-        self.store.listen(listened);
+        self.store.listen(listened || self.tracked.load(Ordering::Relaxed));
+    }
+
+    /// Says whether any client caches: it is to be told of changes, too.
+    pub(crate) fn set_tracked(&self, tracked: bool) {
+        self.tracked.store(tracked, Ordering::Relaxed);
+        self.change(ChannelKind::Channel, |_| {});
+    }
+
+    /// Whether any client is subscribed to a channel or a pattern.
+    pub(crate) fn is_listened_to(&self) -> bool {
+        self.store.is_listened_to()
     }
 
     pub(crate) fn subscribe(&self, kind: ChannelKind, channel: &[u8], client: &Arc<Client>) {
@@ -56,19 +88,19 @@ impl PubSub {
     }
 
     /// Sends `message` to all subscribers of `channel`, and of patterns that match it. Returns to how
-    /// many. What tells of a change in `function` is not sent to users who are bound to another one.
+    /// many.
     pub(crate) fn publish(
         &self,
         channel: &[u8],
         message: &[u8],
-        function: Option<&[u8]>,
+        to: Audience<'_>,
         settings: &Settings,
     ) -> usize {
         let tables = self.tables.read();
         let limit = settings.output_limit(true);
         let mut got = 0;
         let mut send = |client: &Client, parts: &[&[u8]]| {
-            if function.is_none_or(|function| client.may_hear_of(function)) {
+            if to.has(client) {
                 got += 1;
                 client.send(&push(client, parts), limit);
             }
@@ -101,32 +133,42 @@ impl PubSub {
         refused.into_values().collect()
     }
 
-    /// Sends `message` to all subscribers of a shard channel. Returns to how many.
+    /// Sends `message` to the subscribers of a shard channel. Returns to how many.
     pub(crate) fn publish_sharded(
         &self,
         channel: &[u8],
         message: &[u8],
+        to: Audience<'_>,
         settings: &Settings,
     ) -> usize {
         let tables = self.tables.read();
         let limit = settings.output_limit(true);
         let listeners = listeners(&tables, ChannelKind::Shard, channel);
+        let listeners = listeners.filter(|client| to.has(client));
         let send = |client: &Arc<Client>| {
             client.send(&push(client, &[b"smessage", channel, message]), limit);
         };
         listeners.inspect(|client| send(client)).count()
     }
 
-    /// The channels of a kind that have a subscriber and match.
-    pub(crate) fn channels(&self, kind: ChannelKind, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
-        let tables = self.tables.read();
+    /// The channels of a kind that have a subscriber in the function `owner` and match.
+    pub(crate) fn channels(
+        &self,
+        kind: ChannelKind,
+        pattern: Option<&[u8]>,
+        owner: &[u8],
+    ) -> Vec<Box<[u8]>> {
+        let (tables, to) = (self.tables.read(), Audience::Clients(owner));
         let wanted = |channel: &[u8]| pattern.is_none_or(|p| glob::matches(p, channel, false));
-        tables.of(kind).keys().filter(|channel| wanted(channel)).cloned().collect()
+        let heard = |all: &Listeners| all.values().any(|client| to.has(client));
+        let all = tables.of(kind).iter().filter(|(channel, all)| wanted(channel) && heard(all));
+        all.map(|(channel, _)| channel.clone()).collect()
     }
 
-    /// How many clients are subscribed to `channel` by its name.
-    pub(crate) fn listeners(&self, kind: ChannelKind, channel: &[u8]) -> usize {
-        listeners(&self.tables.read(), kind, channel).count()
+    /// How many clients of the function `owner` are subscribed to `channel` by its name.
+    pub(crate) fn listeners(&self, kind: ChannelKind, channel: &[u8], owner: &[u8]) -> usize {
+        let to = Audience::Clients(owner);
+        listeners(&self.tables.read(), kind, channel).filter(|client| to.has(client)).count()
     }
 
     /// How many channels, patterns and shard channels have a subscriber.

@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use miso_protocol::names;
 use miso_store::Function;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -340,6 +341,11 @@ impl Registry {
 }
 
 impl Registration {
+    /// The name of its function.
+    pub(crate) fn function(&self) -> &Bytes {
+        &self.function
+    }
+
     /// Ends it at once: nothing stays for its TTL, and the function does not linger if nothing else
     /// holds it.
     pub(crate) fn end(self) {
@@ -363,9 +369,21 @@ impl Registrations {
         self.0.insert((held.function.clone(), held.replica.clone()), held);
     }
 
+    /// Holds the function itself, unless it is held already.
+    pub(crate) fn touch(&mut self, registry: &Arc<Registry>, function: &Function) {
+        if !self.touches(function.name()) {
+            self.keep(registry.touch(function));
+        }
+    }
+
     /// Whether the function itself is held.
-    pub(crate) fn touches(&self, function: &[u8]) -> bool {
+    fn touches(&self, function: &[u8]) -> bool {
         self.0.contains_key(&(Bytes::copy_from_slice(function), None))
+    }
+
+    /// Ends the hold on the databases of a function that were touched. Replicas by name stay.
+    pub(crate) fn leave(&mut self, owner: &[u8]) {
+        self.0.retain(|(name, replica), _| replica.is_some() || names::owner(name) != owner);
     }
 
     /// Takes out the registration of a replica, or of the function itself if that is none.
@@ -374,11 +392,10 @@ impl Registrations {
         self.0.remove(&(Bytes::copy_from_slice(function), replica))
     }
 
-    /// Takes out all registrations of a function.
+    /// Takes out all registrations of a function and its databases.
     pub(crate) fn take_all(&mut self, function: &[u8]) -> Vec<Registration> {
-        let first = (Bytes::copy_from_slice(function), None);
-        let of_function = self.0.range(first..).take_while(|((name, _), _)| name == function);
-        let keys: Vec<_> = of_function.map(|(key, _)| key.clone()).collect();
+        let is_of = |name: &[u8]| name == function || names::owner(name) == function;
+        let keys: Vec<_> = self.0.keys().filter(|(name, _)| is_of(name)).cloned().collect();
         keys.iter().filter_map(|key| self.0.remove(key)).collect()
     }
 

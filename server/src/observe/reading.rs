@@ -163,6 +163,17 @@ impl<'a> Reading<'a> {
             .get_or_init(|| self.node.peers.get().map(Handle::counters).unwrap_or_default())
     }
 
+    /// How long other nodes took to acknowledge batches.
+    pub(crate) fn propagation(&self) -> CallSums {
+        let taken = self.counters().replicator.propagation;
+        CallSums {
+            calls: taken.buckets.iter().sum(),
+            micros: taken.micros,
+            buckets: taken.buckets,
+            ..CallSums::default()
+        }
+    }
+
     /// CPU time.
     pub(crate) fn cpu(&self) -> &Cpu {
         self.cpu.get_or_init(cpu)

@@ -120,7 +120,7 @@ macro_rules! packed_integers {
     };
 }
 
-packed_integers!(u16 i32 i64 u64 usize);
+packed_integers!(u16 u32 i32 i64 u64 usize);
 
 impl Packed for bool {
     fn pack(self) -> u64 {

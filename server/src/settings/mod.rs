@@ -13,12 +13,14 @@ pub(crate) mod cli;
 pub(crate) mod file;
 mod http;
 pub(crate) mod kind;
+pub(crate) mod notify;
 pub(crate) mod reference;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use miso_protocol::names;
 use miso_store::journal::SyncPolicy;
 use parking_lot::RwLock;
 
@@ -29,6 +31,7 @@ use kind::{
     LimitsByClass, LogFormat, MDNS, Mdns, Name, OutputLimit, Path, PeerPort, PeerPortRule, Peers,
     Rule, SYNC_POLICIES, TLS_VERSIONS, Text, Time, TlsVersions, YesNo,
 };
+use notify::{DECISIONS, EventClasses};
 
 /// Commands flagged FAST are timed one by one if `slowlog-log-slower-than` is below this many
 /// microseconds.
@@ -70,6 +73,10 @@ pub(crate) enum Effect {
     Password,
     /// Tell the store how long ids of writes are kept, and how many.
     Once,
+    /// Have commands looked at that keyspace events may tell of.
+    Events,
+    /// Refuse commands that decide here, or let them run.
+    Decisions,
 }
 
 /// One setting.
@@ -404,6 +411,10 @@ settings! {
         "http-port", OptionalPort, "none",
         "Port to listen on for HTTP: REST in Upstash's dialect, health and metrics; 0: any free port; none: no HTTP",
     );
+    http_page: YesNo = any(
+        "http-page", YesNo, "yes",
+        "Whether the live page is served at / on the HTTP port",
+    );
     http_bind: Addresses = start(
         "http-bind", Addresses, "127.0.0.1", "Addresses to listen on for HTTP",
     );
@@ -454,6 +465,10 @@ settings! {
         count(0, 86_400, "seconds", |n| Duration::from_secs(n.unsigned_abs())), "60",
         "How long a function stays registered after its last connection",
     );
+    databases: Integer<u32> = start(
+        "databases", count(1, names::DATABASES_MAX as i64, "databases", |n| n as u32), "16",
+        "Databases of each function, from which SELECT chooses; each is replicated as a function of its own",
+    );
     max_functions: Integer<usize> = any(
         "max-functions", count(1, 10_000_000, "functions", |n| n as usize), "100000",
         "Most functions that begin on this node; commands of one more are refused",
@@ -470,16 +485,22 @@ settings! {
         "latency-monitor-threshold", count(0, NO_BOUND, "milliseconds", |n| n), "0",
         "Time from which LATENCY keeps an event; 0: none",
     );
+    refuses_decisions: Choice<bool> = any(
+        "local-decisions", DECISIONS, "allow",
+        "allow, or refuse commands whose answer is one node's view, such as SETNX and SPOP",
+    ).then(Effect::Decisions);
+    notify: EventClasses = any(
+        "notify-keyspace-events", EventClasses, "",
+        "Keyspace events that are published to the function's clients, in Redis's letters; none: off",
+    ).then(Effect::Events);
     log_level: Choice<tracing::Level> = start("loglevel", LOG_LEVELS, "info", "Least level of log lines");
     log_format: Choice<LogFormat> = start("logformat", LOG_FORMATS, "text", "Format of log lines");
     =>
     fixed("save", "");
     fixed(APPEND_ONLY, "no");
-    fixed("databases", "1");
     fixed("replica-read-only", "yes");
     fixed("slave-read-only", "yes");
     fixed("io-threads", "1");
-    fixed("notify-keyspace-events", "");
     fixed("cluster-enabled", "no");
     fixed("daemonize", "no");
     fixed("lazyfree-lazy-eviction", "no");

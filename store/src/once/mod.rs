@@ -186,7 +186,7 @@ impl Function {
     /// What the write `id` answered; none if it is not known to have run.
     #[must_use]
     pub fn once_reply(&self, id: &[u8]) -> Option<Box<[u8]>> {
-        reply_of(&self.lock(self.once_shard(id)), id)
+        reply_of(&self.lock_made(self.once_shard(id))?, id)
     }
 }
 

@@ -64,8 +64,8 @@ impl Function {
         look: impl FnOnce(&miso_crdt::OnceIds) -> R,
     ) -> R {
         let object = object(bucket);
-        let shard = self.lock(self.shard_index(&object));
-        shard.once_ids(&object).map(look).unwrap_or_default()
+        let shard = self.shards.made(self.shard_index(&object));
+        shard.and_then(|shard| shard.once_ids(&object).map(look)).unwrap_or_default()
     }
 
     /// Holds the shards of an id and of what its claims counted.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use miso_crdt::{Changes, DecodeError, ReplicaId, SEQ_MAX, Writer};
+use miso_crdt::{Changes, Dot, ReplicaId, SEQ_MAX, Writer};
 
 use crate::durable::records;
 use crate::function::Function;
@@ -11,6 +11,7 @@ use crate::joining::{Joining, LOCAL, Refused};
 use crate::removals::Removals;
 use crate::replica::join::Joined;
 use crate::shard::join::Claim;
+use crate::shard::lazy::Place;
 
 /// A batch of the local writer's: its events `first ..= last`, and nothing else.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,12 +31,12 @@ impl Function {
     pub fn track(&self) {
         let mut joining = self.joining.lock();
         // One cut: an event is before the start in all shards, or in none.
-        let mut shards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
-        if shards.iter().all(|shard| shard.tracked) {
+        let mut places = self.shards.all();
+        if !self.shards.track(&places) {
             return;
         }
         let seq = self.seq();
-        shards.iter_mut().for_each(|shard| {
+        places.iter_mut().filter_map(|place| place.as_mut()).for_each(|shard| {
             shard.track(seq);
             // What was deleted while nobody asked was noted nowhere.
             shard.find_floors();
@@ -54,9 +55,10 @@ impl Function {
         // range would lose it for good with a batch that is lost, since the next range says nothing
         // of it. Under the locks nothing is done but to set the gathered changes aside.
         let (last, taken) = {
-            let mut shards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
+            let mut places = self.shards.all();
             let last = self.seq();
-            let taken: Vec<_> = shards.iter_mut().map(|shard| shard.cut(last)).collect();
+            let cut = |place: &mut Place<'_>| place.as_mut().map(|shard| shard.cut(last));
+            let taken: Vec<_> = places.iter_mut().map(cut).collect();
             (last, taken)
         };
         let first = joining.sent + 1;
@@ -65,13 +67,15 @@ impl Function {
         }
         let known = self.known();
         let (mut changes, mut removals) = (Changes::new(), Changes::new());
-        for (shard, taken) in self.shards.iter().zip(taken) {
-            if taken.is_empty() {
-                continue;
-            }
-            let mut shard = shard.lock();
+        let is_followed = self.is_followed();
+        for (which, taken) in taken.into_iter().enumerate() {
+            let Some(taken) = taken.filter(|taken| !taken.is_empty()) else { continue };
+            let mut shard = self.shard(which);
             shard.collect_changes(LOCAL, taken, |shard, object, name, delta| {
                 changes.push(object, name, delta);
+                if is_followed {
+                    self.note_changed(object, name, delta.kind());
+                }
                 if let Some(gone) =
                     shard.note_removals((&known, last), (LOCAL, last), object, name, delta)
                 {
@@ -81,6 +85,9 @@ impl Function {
         }
         joining.sent = last;
         self.log_removals(&mut joining, (LOCAL, last), removals);
+        if is_followed {
+            self.tell_followed();
+        }
         let count = changes.len();
         let message = Bytes::from(changes.finish(&joining.writers));
         Some(Outgoing { first, last, changes: count, message })
@@ -101,18 +108,33 @@ impl Function {
     /// Joins a batch: all events `first ..= last` of `origin`.
     ///
     /// # Errors
-    /// If it is known, does not follow what is known, or is malformed; then nothing was changed.
+    /// If it is known, does not follow what is known, or is malformed; then nothing was changed. It is
+    /// malformed, too, if it adds what is no event of `origin` in its range: nodes that hear of the event
+    /// otherwise would differ for good.
     pub fn join_batch(
         &self,
         id: ReplicaId,
         (first, last): (u64, u64),
         message: &[u8],
     ) -> Result<Joined, Refused> {
+        self.join_any_batch(id, (first, last), message, |(dot, origin)| {
+            dot.writer() == origin && (first..=last).contains(&dot.seq())
+        })
+    }
+
+    /// As [`Function::join_batch`], of a batch whose additions are all `right`.
+    pub(crate) fn join_any_batch(
+        &self,
+        id: ReplicaId,
+        (first, last): (u64, u64),
+        message: &[u8],
+        right: impl Fn((Dot, Writer)) -> bool,
+    ) -> Result<Joined, Refused> {
         if first == 0 || first > last || last > SEQ_MAX {
             return Err(Refused::Malformed("range"));
         }
         let mut joining = self.joining.lock();
-        let origin = joining.writers.intern(id).ok_or(DecodeError::TooManyWriters)?;
+        let origin = joining.intern(id)?;
         if origin == LOCAL {
             return Err(Refused::Malformed("origin: it is this node"));
         }
@@ -128,6 +150,12 @@ impl Function {
         }
         self.share_writers(&mut joining);
         let changes = self.read(&mut joining, message)?;
+        let mut all_right = true;
+        let mut check = |dot| all_right &= right((dot, origin));
+        changes.iter().for_each(|change| change.delta.each_added(&mut check));
+        if !all_right {
+            return Err(Refused::Malformed("event of a change"));
+        }
         let (joined, gone) = self.join(&joining, changes, Claim::Delta, (origin, last));
         if let Some(journal) = self.hooks.journal() {
             records::batch(journal, self.name(), id, (first, last), message);

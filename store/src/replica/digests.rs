@@ -34,10 +34,11 @@ impl Function {
     pub fn digests(&self, of: usize) -> Vec<u64> {
         let joining = self.joining.lock();
         let mut digests = vec![0u64; of];
-        for shard in &self.shards {
+        for which in 0..self.shards() {
             let mut cursor = 0;
             loop {
-                cursor = shard.lock().objects().scan(cursor, TURN, |object, held| {
+                let Some(shard) = self.shards.made(which) else { break };
+                cursor = shard.objects().scan(cursor, TURN, |object, held| {
                     let sum = &mut digests[bucket(object, of) as usize];
                     for (name, slot) in held.all() {
                         for value in slot.values() {

@@ -76,40 +76,49 @@ impl Function {
         let known = self.known();
         loop {
             let which = (cursor & (self.shards.len() as u64 - 1)) as usize;
-            let mut shard = self.shards[which].lock();
-            let own = self.seq();
-            shard.show(own);
-            let mut key = Vec::new();
-            let order = shard.objects().scan(cursor >> bits, TURN, |object, held| {
-                if !wanted(object, Some(held)) {
-                    return;
-                }
-                for (name, slot) in held.all() {
-                    for value in slot.values() {
-                        pending::key(object, name, value.kind(), &mut key);
-                        let delta = match shard.known_beyond(&key) {
-                            Some(more) => value.whole(&self.all_known(&known, own, &more)),
-                            None => tell(value),
-                        };
-                        if !delta.is_empty() {
+            let mut made = self.shards.made(which);
+            let order = made.as_mut().map_or(0, |shard| {
+                let own = self.seq();
+                shard.show(own);
+                let mut key = Vec::new();
+                let order = shard.objects().scan(cursor >> bits, TURN, |object, held| {
+                    if !wanted(object, Some(held)) {
+                        return;
+                    }
+                    for (name, slot) in held.all() {
+                        for value in slot.values() {
+                            pending::key(object, name, value.kind(), &mut key);
+                            let delta = match shard.known_beyond(&key) {
+                                Some(more) => value.whole(&self.all_known(&known, own, &more)),
+                                None => tell(value),
+                            };
+                            if !delta.is_empty() {
+                                changes.push(object, name, &delta);
+                            }
+                        }
+                    }
+                });
+                if order == 0 {
+                    // What is known of values that are not here.
+                    for key in shard.absent_but_known() {
+                        let (object, name) = pending::split(&key);
+                        let kind = pending::kind(&key);
+                        if let Some(more) =
+                            shard.known_beyond(&key).filter(|_| wanted(object, None))
+                        {
+                            let delta =
+                                Value::empty(kind).whole(&self.all_known(&known, own, &more));
                             changes.push(object, name, &delta);
                         }
                     }
                 }
+                order
             });
-            cursor = order << bits | which as u64;
-            if order == 0 {
-                // What is known of values that are not here.
-                for key in shard.absent_but_known() {
-                    let (object, name) = pending::split(&key);
-                    let kind = pending::kind(&key);
-                    if let Some(more) = shard.known_beyond(&key).filter(|_| wanted(object, None)) {
-                        let delta = Value::empty(kind).whole(&self.all_known(&known, own, &more));
-                        changes.push(object, name, &delta);
-                    }
-                }
-                cursor = if which + 1 == self.shards.len() { 0 } else { which as u64 + 1 };
-            }
+            cursor = match order {
+                0 if which + 1 == self.shards.len() => 0,
+                0 => which as u64 + 1,
+                _ => order << bits | which as u64,
+            };
             if cursor == 0 || changes.size() >= budget {
                 return (Bytes::from(changes.finish(&joining.writers)), cursor);
             }
@@ -121,7 +130,7 @@ impl Function {
     pub fn export_object(&self, object: &[u8], name: Option<&[u8]>) -> Option<Bytes> {
         let joining = self.joining.lock();
         let known = self.known();
-        let mut shard = self.shards[self.shard_index(object)].lock();
+        let mut shard = self.shards.made(self.shard_index(object))?;
         let own = self.seq();
         shard.show(own);
         let mut changes = Changes::new();

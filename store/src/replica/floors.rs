@@ -13,7 +13,8 @@ impl Function {
     /// If the vector is malformed.
     pub fn heard_summary(&self, from: ReplicaId, vector: &Vector) -> Result<bool, Refused> {
         let mut joining = self.joining.lock();
-        let context = self.context_of(&mut joining, vector)?;
+        // Of a writer that is not known here nothing is stored that waits for the peer.
+        let context = Function::known_of(&joining, vector)?;
         let Some(writer) = joining.writers.index(from).filter(|writer| *writer != LOCAL) else {
             return Ok(false);
         };
@@ -52,8 +53,7 @@ impl Function {
                 || silent.seen(update)
                 || joining.summaries.get(&writer).is_some_and(|summary| summary.seen(reset))
         };
-        for shard in &self.shards {
-            let mut shard = shard.lock();
+        for mut shard in self.shards.each() {
             if !shard.floored.is_empty() {
                 shard.collect(applied);
             }

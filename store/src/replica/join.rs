@@ -42,8 +42,10 @@ impl Function {
         let mut joined = Joined { named: changes.len(), changed: 0 };
         let mut gone = Changes::new();
         let known = self.known();
-        let listened = self.hooks.listened();
-        let mut heard: Vec<(usize, Type)> = Vec::new();
+        let (listened, followed) = (self.hooks.listened(), self.is_followed());
+        let mut heard: Vec<(usize, Type, bool)> = Vec::new();
+        // What has gone elsewhere may never have been here, and readers may have heard of it all the same.
+        let mut noted: Vec<usize> = Vec::new();
         let mut by_shard: Vec<(usize, u64, usize)> = (0..)
             .zip(&changes)
             .map(|(at, change)| {
@@ -55,7 +57,7 @@ impl Function {
         by_shard.sort_unstable();
         let mut rest = by_shard.as_slice();
         while let Some((which, ..)) = rest.first().copied() {
-            let mut shard = self.shards[which].lock();
+            let mut shard = self.shard(which);
             let mut left = TURN;
             let mut prefetched = 0;
             let mut before: Option<&[u8]> = None;
@@ -79,10 +81,14 @@ impl Function {
                 let (object, name) = (&*change.object, &*change.name);
                 let seen = (&*known, self.seq());
                 let counted = (&mut objects, &mut deadlines);
+                let was = listened && shard.shown(*hash, object, self.now()).is_some();
                 let changed = shard.join(counted, seen, *hash, change, claim);
-                if let Some(removed) =
-                    shard.note_removals((&known, self.seq()), event, object, name, &change.delta)
-                {
+                let removed =
+                    shard.note_removals((&known, self.seq()), event, object, name, &change.delta);
+                if followed && (changed || removed.is_some()) {
+                    noted.push(*at);
+                }
+                if let Some(removed) = removed {
                     gone.push(object, name, &removed);
                 }
                 if let Delta::OnceIds(ids) = &change.delta {
@@ -92,7 +98,7 @@ impl Function {
                     joined.changed += 1;
                     shard.changed(object);
                     if listened {
-                        heard.push((*at, change.delta.kind()));
+                        heard.push((*at, change.delta.kind(), was));
                     }
                 }
             }
@@ -102,8 +108,16 @@ impl Function {
             // All at once: others that join want to count, too.
             self.count_objects(objects);
         }
-        for (at, kind) in heard {
-            self.tell_changed(&changes[at].object, &changes[at].name, kind);
+        if !noted.is_empty() {
+            let noted = noted.iter().map(|at| &changes[*at]);
+            self.note_all(noted.map(|c| (&*c.object, &*c.name, c.delta.kind())));
+        }
+        for (at, kind, was) in heard {
+            let change = &changes[at];
+            self.tell_changed(&change.object, &change.name, kind);
+            if kind.is_plain() {
+                self.tell_merged(&change.object, was);
+            }
         }
         (joined, gone)
     }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use miso_crdt::batch;
-use miso_crdt::{Change, Context, DecodeError, ReplicaId, SEQ_MAX, Writer};
+use miso_crdt::{Change, Context, ReplicaId, SEQ_MAX, Writer};
 
 use crate::function::Function;
 use crate::joining::{Joining, LOCAL, Refused, Vector};
@@ -71,6 +70,24 @@ impl Function {
         self.lacks(vector).is_empty()
     }
 
+    /// The own events that this process has found in the journal: it has made those after them itself.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.joining.lock().begun
+    }
+
+    /// What is taken from now on, until this is said of another, is of this peer: each may make known a
+    /// bounded number of writers besides itself.
+    pub fn take_from(&self, peer: ReplicaId) {
+        self.joining.lock().take_from(peer);
+    }
+
+    /// How many writers are known here.
+    #[must_use]
+    pub fn writer_count(&self) -> usize {
+        self.joining.lock().writers.len()
+    }
+
     /// The newest own event that a batch has told of.
     #[must_use]
     pub fn sent(&self) -> u64 {
@@ -86,13 +103,13 @@ impl Function {
     /// How many values are known of beyond the vector: removals that came before what they remove.
     #[must_use]
     pub fn ahead_count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().ahead.len()).sum()
+        self.shards.each().map(|shard| shard.ahead.len()).sum()
     }
 
     /// How many counters and maps keep floors, until summaries of their writers cover them.
     #[must_use]
     pub fn floored_count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().floored.len()).sum()
+        self.shards.each().map(|shard| shard.floored.len()).sum()
     }
 
     /// Reads a message, and makes the writers that it names known to all shards.
@@ -101,7 +118,7 @@ impl Function {
         joining: &mut Joining,
         message: &[u8],
     ) -> Result<Vec<Change>, Refused> {
-        let changes = batch::read(message, LONGEST, &mut joining.writers)?;
+        let changes = joining.read(message, LONGEST)?;
         self.share_writers(joining);
         Ok(changes)
     }
@@ -109,9 +126,22 @@ impl Function {
     pub(crate) fn share_writers(&self, joining: &mut Joining) {
         if joining.writers.len() > joining.shared {
             joining.shared = joining.writers.len();
-            let shared = Arc::new(joining.writers.clone());
-            self.shards.iter().for_each(|shard| shard.lock().set_writers(Arc::clone(&shared)));
+            self.shards.set_writers(&Arc::new(joining.writers.clone()));
         }
+    }
+
+    /// A vector of a peer in local numbers, without the writers that are not known here.
+    pub(crate) fn known_of(joining: &Joining, vector: &Vector) -> Result<Context, Refused> {
+        let mut context = Context::new();
+        for (id, seq) in vector {
+            if *seq > SEQ_MAX {
+                return Err(Refused::Malformed("sequence number"));
+            }
+            if let Some(writer) = joining.writers.index(*id) {
+                context.raise(writer, *seq);
+            }
+        }
+        Ok(context)
     }
 
     /// A vector of a peer in local numbers.
@@ -125,7 +155,7 @@ impl Function {
             if *seq > SEQ_MAX {
                 return Err(Refused::Malformed("sequence number"));
             }
-            let writer = joining.writers.intern(*id).ok_or(DecodeError::TooManyWriters)?;
+            let writer = joining.intern(*id)?;
             context.raise(writer, *seq);
         }
         self.share_writers(joining);

@@ -8,6 +8,9 @@
 mod batch;
 mod digests;
 mod export;
+mod feed;
+#[cfg(test)]
+mod feed_tests;
 mod floors;
 mod join;
 mod known;
@@ -17,6 +20,7 @@ mod sync;
 
 pub use batch::Outgoing;
 pub use digests::Buckets;
+pub use feed::{FeedChanges, FeedCursor, FeedGoal, FeedKey, FeedPlace};
 pub use join::Joined;
 pub(crate) use replay::REPLAY_BATCH;
 pub use sync::Named;

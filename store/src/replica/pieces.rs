@@ -59,7 +59,7 @@ impl Function {
             let message = {
                 let joining = self.joining.lock();
                 let known = self.known();
-                let mut shard = self.shards[self.shard_index(object)].lock();
+                let mut shard = self.shard(self.shard_index(object));
                 let own = self.seq();
                 shard.show(own);
                 let mut changes = Changes::new();
@@ -111,7 +111,7 @@ impl Function {
     ) -> Option<(Vec<u8>, u64)> {
         let joining = self.joining.lock();
         let (delta, next) = {
-            let mut shard = self.shards[self.shard_index(object)].lock();
+            let mut shard = self.shard(self.shard_index(object));
             let own = self.seq();
             shard.show(own);
             let slot = shard.objects.get(object)?.get(name)?;

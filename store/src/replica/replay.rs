@@ -48,7 +48,7 @@ impl Function {
         (first, last): (u64, u64),
         message: &[u8],
     ) -> Option<()> {
-        match self.join_batch(origin, (first, last), message) {
+        match self.join_any_batch(origin, (first, last), message, |_| true) {
             // Known from a checkpoint. A gap: where damage was repaired; the stream fills it.
             Ok(_) | Err(Refused::Known | Refused::Gap(_) | Refused::Retired) => Some(()),
             Err(_) => None,
@@ -102,11 +102,12 @@ impl Function {
         let mut joining = self.joining.lock();
         let known = self.known();
         joining.sent = self.seq();
+        joining.begun = self.seq();
         joining.log = RemovalLog::default();
         joining.log.lacks(LOCAL, self.seq());
         known.vector().for_each(|(writer, seq)| joining.log.lacks(writer, seq));
         // Peers may have seen all of it.
-        self.shards.iter().for_each(|shard| shard.lock().flushed = self.seq());
+        self.shards.each().for_each(|mut shard| shard.flushed = self.seq());
         drop(joining);
         self.tidy();
         self.collect();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use miso_crdt::batch::digest_of;
-use miso_crdt::{Change, Changes, DecodeError, Delta, ReplicaId, SEQ_MAX, Type};
+use miso_crdt::{Change, Changes, Delta, ReplicaId, SEQ_MAX, Type};
 
 use crate::durable::records;
 use crate::function::Function;
@@ -53,7 +53,7 @@ impl Function {
             return Err(Refused::Malformed("sequence number"));
         }
         let mut joining = self.joining.lock();
-        let origin = joining.writers.intern(origin).ok_or(DecodeError::TooManyWriters)?;
+        let origin = joining.intern(origin)?;
         self.share_writers(&mut joining);
         let changes = self.read(&mut joining, message)?;
         self.journal_part(None, message);
@@ -77,9 +77,9 @@ impl Function {
         let changes = self.read(&mut joining, message)?;
         self.journal_part(None, message);
         let here = |change: &Change| {
-            let shard = self.shards[self.shard_index(&change.object)].lock();
-            let slot = shard.objects().get(&change.object).and_then(|o| o.get(&change.name));
-            slot.is_some()
+            let shard = self.shards.made(self.shard_index(&change.object));
+            let held = shard.as_ref().and_then(|shard| shard.objects().get(&change.object));
+            held.is_some_and(|object| object.get(&change.name).is_some())
         };
         let any_here = changes.iter().any(here);
         let keys = changes.iter().map(|c| Named::key(&c.object, &c.name, c.delta.kind()));
@@ -114,10 +114,11 @@ impl Function {
         let mut joining = self.joining.lock();
         let context = self.context_of(&mut joining, vector)?;
         let mut unnamed = Vec::new();
-        for shard in &self.shards {
+        for which in 0..self.shards() {
             let mut cursor = 0;
             loop {
-                cursor = shard.lock().objects().scan(cursor, TURN, |object, held| {
+                let Some(shard) = self.shards.made(which) else { break };
+                cursor = shard.objects().scan(cursor, TURN, |object, held| {
                     if !buckets.has(object) {
                         return;
                     }
@@ -160,13 +161,19 @@ impl Function {
             records::known(journal, self.name(), vector);
         }
         let known = self.known();
+        let mut lost = false;
         for (writer, seq) in context.vector().filter(|(writer, _)| *writer != LOCAL) {
             if seq > known.upto(writer) {
                 if !complete {
                     joining.log.lacks(writer, seq);
+                    lost = true;
                 }
                 self.raise(writer, seq);
             }
+        }
+        // What a part of the sync took away before somebody followed is in no log.
+        if lost {
+            self.lose_changes();
         }
         drop(joining);
         self.tidy();
@@ -186,8 +193,7 @@ impl Function {
     pub fn tidy(&self) {
         let _joining = self.joining.lock();
         let known = self.known();
-        for shard in &self.shards {
-            let mut shard = shard.lock();
+        for mut shard in self.shards.each() {
             if !shard.ahead.is_empty() {
                 let own = self.seq();
                 shard.ahead.retain(|_, ahead| {

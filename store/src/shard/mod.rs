@@ -3,6 +3,7 @@
 mod floors;
 mod gather;
 pub(crate) mod join;
+pub(crate) mod lazy;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Which of the differences that docs/compatibility.md lists a pair of replies shows.
 
+use std::collections::BTreeMap;
+
 use super::grammar::Words;
 use super::reply::Reply;
 
@@ -43,9 +45,17 @@ const KNOWN: &[Known] = &[
         effect: Effect::Stays,
         met: |met| {
             let sees = |word: &Vec<u8>| word.starts_with(b"0x");
-            let refused = [&b"a valid float"[..], b"not a float"];
+            let refused = [
+                &b"a valid float"[..],
+                b"not a float",
+                b"numeric radius",
+                b"numeric width",
+                b"numeric height",
+            ];
             let number = refused.iter().any(|end| met.ours.text.ends_with(end));
-            let number = number && !met.theirs.is_error();
+            let place = met.theirs.text.starts_with(b"ERR invalid longitude");
+            let other = met.theirs.text.starts_with(b"WRONGTYPE");
+            let number = number && (place || other || !met.theirs.is_error());
             number && (met.words.iter().any(sees) || met.name.ends_with("FLOAT"))
         },
     },
@@ -63,6 +73,39 @@ const KNOWN: &[Known] = &[
             let otherwise = reads || met.ours.text.starts_with(b"WRONGTYPE");
             otherwise && met.words.iter().any(of_sketch)
         },
+    },
+    Known {
+        name: "no places",
+        effect: Effect::Stays,
+        met: |met| {
+            let of_places = |word: &Vec<u8>| matches!(&word[..], b"g1" | b"g2");
+            let is_answer = !met.ours.is_error() && !met.theirs.is_error();
+            met.name.starts_with("GEO") && is_answer && !met.words.iter().any(of_places)
+        },
+    },
+    Known {
+        name: "digits of places",
+        effect: Effect::Passes,
+        met: |met| met.name.starts_with("GEO") && numbers_alike(met.ours, met.theirs),
+    },
+    Known {
+        name: "digits of ZSCAN",
+        effect: Effect::Passes,
+        met: |met| met.name == "ZSCAN" && scans_alike(met.ours, met.theirs),
+    },
+    Known {
+        name: "names",
+        effect: Effect::Stays,
+        met: |met| {
+            let by_name = met.words.iter().any(|word| word.eq_ignore_ascii_case(b"BYLEX"));
+            let is_lexical = |word: &Vec<u8>| matches!(&word[..], b"l1" | b"l2");
+            (by_name || met.name.contains("LEX")) && !met.words.iter().any(is_lexical)
+        },
+    },
+    Known {
+        name: "zero",
+        effect: Effect::Stays,
+        met: |met| met.name.starts_with('Z') && numbers_alike(met.ours, met.theirs),
     },
 ];
 
@@ -97,6 +140,20 @@ const OLDER: &[Known] = &[
         met: |met| matches!(&*met.name, "ZRANK" | "ZREVRANK") && met.words.len() > 3,
     },
 ];
+
+/// Whether two replies of ZSCAN tell the same members, in whatever order, with the same scores but for their digits.
+fn scans_alike(ours: &Reply, theirs: &Reply) -> bool {
+    let pairs = |reply: &Reply| {
+        let all = reply.items.get(1).map_or(&[][..], |all| &all.items);
+        let pairs =
+            all.chunks(2).filter_map(|pair| Some((pair[0].text.clone(), pair.get(1)?.clone())));
+        pairs.collect::<BTreeMap<_, _>>()
+    };
+    let (ours, theirs) = (pairs(ours), pairs(theirs));
+    ours.len() == theirs.len()
+        && !ours.is_empty()
+        && ours.iter().zip(&theirs).all(|((a, x), (b, y))| a == b && numbers_alike(x, y))
+}
 
 /// Whether two replies are the same but for the digits of their numbers.
 fn numbers_alike(ours: &Reply, theirs: &Reply) -> bool {

@@ -277,6 +277,12 @@ impl Network {
                 self.say(format!("{name} must end: {note}"));
                 self.stop(at);
             }
+            // Its operator ends it, to start it anew.
+            Effect::Note(Note::Forgotten(note)) => {
+                let note = self.readable(&note);
+                self.say(format!("{name} is told: {note}"));
+                self.stop(at);
+            }
         }
     }
 

@@ -72,7 +72,7 @@ impl World {
                 }
                 Effect::Note(Note::Info(note)) => self.say(|| format!("n{at}: {note}")),
                 Effect::Note(Note::Warn(note)) => self.say(|| format!("n{at} WARNS {note}")),
-                Effect::Note(Note::Fatal(note) | Note::Outdated(note)) => {
+                Effect::Note(Note::Fatal(note) | Note::Outdated(note) | Note::Forgotten(note)) => {
                     self.say(|| format!("n{at} ENDS {note}"));
                 }
             }

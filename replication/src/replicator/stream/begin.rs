@@ -58,7 +58,7 @@ impl Stream {
                 target.asked(turn.now());
             }
         }
-        let summary = self.summary(Summary { answer: true, question, ..Summary::default() });
+        let summary = self.summary(turn, Summary { answer: true, question, ..Summary::default() });
         turn.send_frame(links, summary);
     }
 

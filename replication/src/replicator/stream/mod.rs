@@ -221,18 +221,31 @@ impl Stream {
 
     /// The peers from which data can be taken: those that carry the function, and for a first read
     /// those that have some of it.
-    pub(super) fn informed(&self) -> Vec<ReplicaId> {
+    pub(super) fn informed(&self, now: Time) -> Vec<ReplicaId> {
         let first = |id: &ReplicaId| self.first_read.as_ref().is_some_and(|r| r.is_answered(*id));
         let can = |(id, target): &(&ReplicaId, &Target)| {
             target.reachable().is_some()
                 || (target.link().is_some() && !target.is_stray() && first(id))
         };
-        self.peers.iter().filter(can).map(|(id, _)| *id).collect()
+        let trusted = self.peers.iter().filter(|(_, target)| target.is_trusted(now));
+        trusted.filter(can).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether it is doubtful that a writer has made `seq` events: it is linked, and has not said so.
+    pub(super) fn is_doubtful(&self, turn: &Turn<'_>, writer: ReplicaId, seq: u64) -> bool {
+        turn.peers().link(writer).is_some()
+            && self.peers.get(&writer).map_or(0, Target::word) < seq
+            && self.function.upto(writer) < seq
+    }
+
+    /// What a peer says of others is not believed until then.
+    pub(super) fn distrust(&mut self, peer: ReplicaId, until: Time) {
+        self.peers.entry(peer).or_default().distrust(until);
     }
 
     /// The peer that knows most of what is missing here, if any does.
-    pub(super) fn best_informed(&self) -> Option<ReplicaId> {
-        let informed = self.informed().into_iter().map(|id| (self.lacks_of(id).len(), id));
+    pub(super) fn best_informed(&self, now: Time) -> Option<ReplicaId> {
+        let informed = self.informed(now).into_iter().map(|id| (self.lacks_of(id).len(), id));
         let (lacks, best) = informed.max_by_key(|(lacks, _)| *lacks)?;
         (lacks > 0).then_some(best)
     }
@@ -360,6 +373,7 @@ impl Stream {
             changes,
             size,
             urgent,
+            witness: turn.witnesses().of(&self.name, batch.last),
         }));
         let links: Vec<LinkId> = self.peers.values().filter_map(Target::live_link).collect();
         if !links.is_empty() {
@@ -385,7 +399,11 @@ impl Stream {
     pub(super) fn on_ack(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, ack: &Ack) {
         let sent = self.function.sent();
         if let Some(target) = self.peers.get_mut(&peer) {
+            let (before, now) = (target.acked(), turn.now());
             target.acknowledged(ack.last.min(sent), ack.durable);
+            for at in self.unacknowledged.sent_at(before, target.acked()) {
+                turn.counts().propagation.took(now.since(at));
+            }
         }
         self.trim(turn);
         self.check_waits(turn);
@@ -405,11 +423,13 @@ impl Stream {
         let (first, last) = (batch.first, batch.last);
         let limit = turn.config().early_bytes;
         if pulling == Pulling::Alone {
+            self.is_word_new(turn, peer, batch);
             self.early.keep(EarlyBatch { origin: peer, first, last, changes }, limit);
             return Ok(false);
         }
         let delay = if batch.urgent { Duration::ZERO } else { turn.ack_delay() };
         let ack_at = turn.now() + delay;
+        let is_new = self.is_word_new(turn, peer, batch);
         let joined = self.function.join_batch(peer, (first, last), &changes);
         match joined {
             Ok(joined) => {
@@ -420,6 +440,8 @@ impl Stream {
             }
             // It is told when it says what it knows.
             Err(Refused::Retired) => {}
+            // Only others have said that it made them: what they are is not here.
+            Err(Refused::Known) if is_new => {}
             Err(Refused::Known) => self.ack_by(peer, ack_at),
             Err(Refused::Gap(_)) => {
                 turn.counts().gaps += 1;
@@ -431,6 +453,28 @@ impl Stream {
             Err(wrong) => return Err(refused(wrong)),
         }
         Ok(joined.is_ok())
+    }
+
+    /// A writer's batch has come. Whether its events count as known here though the writer says only now
+    /// that it has made them: then others have said so, and have lied, or it uses numbers twice.
+    fn is_word_new(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, batch: &Batch) -> bool {
+        self.function.take_from(peer);
+        let known = self.function.upto(peer);
+        let Some(target) = self.peers.get_mut(&peer) else { return false };
+        let is_new = target.heard().is_some() && batch.first <= known && target.word() < known;
+        target.says(batch.last, batch.witness.as_ref());
+        if is_new {
+            let (shown, first) = (self.shown(), batch.first);
+            turn.conflict(&format!("word {peer:?} {shown}"), || {
+                format!(
+                    "function {shown}: writer {:016x} sends its event {first}, and others have said that it \
+                     has made {known}: a number is used for two events, and this one is not taken here. Start \
+                     that node with an empty data directory",
+                    peer.0
+                )
+            });
+        }
+        is_new
     }
 
     /// More is known: joins batches that waited for it, and answers the questions about it.

@@ -2,21 +2,24 @@
 
 use bytes::Bytes;
 use miso_protocol::peer::message::Body;
-use miso_protocol::peer::{self, Summary};
+use miso_protocol::peer::{self, Summary, Witness};
 use miso_store::Vector;
 use miso_store::crdt::ReplicaId;
 
 use super::{Heard, Pulling, SURE_AFTER, Stream};
+use crate::replicator::target::Target;
 use crate::replicator::turn::{Turn, refused};
 use crate::{Fault, LinkId, Note, Time, payload};
 
 impl Stream {
     /// A summary; `with` says what it asks for or answers.
-    pub(super) fn summary(&self, with: Summary) -> Bytes {
+    pub(super) fn summary(&self, turn: &Turn<'_>, with: Summary) -> Bytes {
+        let sent = self.function.sent();
         peer::frame(Body::Summary(Summary {
             function: self.name.clone(),
             vector: Some(payload::vector(&self.function.vector())),
-            kept_from: self.unacknowledged.first().unwrap_or(self.function.sent() + 1),
+            kept_from: self.unacknowledged.first().unwrap_or(sent + 1),
+            mine: turn.witnesses().of(&self.name, sent),
             carries: self.carries,
             current: self.carries && self.first_read.is_none(),
             ..with
@@ -33,14 +36,28 @@ impl Stream {
     }
 
     /// A summary that asks for another.
-    pub(super) fn asking_summary(&self) -> Bytes {
-        self.summary(Summary { answer: true, ..Summary::default() })
+    fn asking_summary(&self, turn: &Turn<'_>, yours: Option<Witness>) -> Bytes {
+        self.summary(turn, Summary { answer: true, yours, ..Summary::default() })
+    }
+
+    /// Asks a peer how many events it has made itself; the number that its answer bears.
+    pub(in crate::replicator) fn ask_for_word(
+        &self,
+        turn: &mut Turn<'_>,
+        peer: ReplicaId,
+    ) -> Option<u64> {
+        let link = turn.peers().link(peer)?;
+        let question = turn.next_id();
+        let frame = self.summary(turn, Summary { answer: true, question, ..Summary::default() });
+        turn.send_frame(vec![link], frame);
+        Some(question)
     }
 
     /// Says what is known here, and asks a peer for the same and for what follows it.
     pub(in crate::replicator) fn ask_for_stream(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
         self.flush_runs(turn);
-        let frame = self.asking_summary();
+        let yours = self.target(peer).and_then(Target::witness);
+        let frame = self.asking_summary(turn, yours);
         if let Some(target) = self.peers.get_mut(&peer)
             && let Some(link) = target.link()
         {
@@ -63,7 +80,8 @@ impl Stream {
     /// Asks all reachable peers what they have.
     pub(in crate::replicator) fn ask_all(&mut self, turn: &mut Turn<'_>) {
         self.flush_runs(turn);
-        turn.send_frame(self.reachable_links(), self.asking_summary());
+        let frame = self.asking_summary(turn, None);
+        turn.send_frame(self.reachable_links(), frame);
     }
 
     /// Tells a peer which writers are retired.
@@ -102,7 +120,8 @@ impl Stream {
         let settled = still && pulling == Pulling::No && !self.has_unsent();
         let digest = (settled && self.unsure > 0).then(|| self.digest(&vector));
         self.unsure = self.unsure.saturating_sub(u8::from(settled));
-        turn.send_frame(links, self.summary(Summary { digest, ..Summary::default() }));
+        let frame = self.summary(turn, Summary { digest, ..Summary::default() });
+        turn.send_frame(links, frame);
         self.summary_at = Some(next_round(turn));
     }
 
@@ -133,6 +152,7 @@ impl Stream {
         pulling: Pulling,
     ) -> Result<Heard, Fault> {
         let vector = payload::read_vector(said.vector.as_ref())?;
+        self.peers.entry(peer).or_default().answers(said.answers);
         if vector.is_empty() && said.answers != 0 && !said.carries {
             self.on_answer(turn, peer, said, vector);
             return Ok(Heard::Nothing);
@@ -157,10 +177,12 @@ impl Stream {
         if self.function.heard_summary(peer, &vector).map_err(refused)? {
             self.tidy_soon(turn);
         }
-        let theirs = vector.iter().find(|(id, _)| *id == own).map_or(0, |(_, seq)| *seq);
-        self.check_own_past(turn, peer, theirs);
+        let upto = |of| vector.iter().find(|(id, _)| *id == of).map_or(0, |(_, seq)| *seq);
+        let (theirs, word) = (upto(own), upto(peer));
+        self.check_own_past(turn, peer, theirs, said.yours.as_ref());
         let sent = self.function.sent();
         if let Some(target) = self.peers.get_mut(&peer) {
+            target.says(word, said.mine.as_ref());
             target.heard_summary(vector.clone(), said.kept_from, said.current);
             target.acknowledged(theirs.min(sent), 0);
         }
@@ -179,16 +201,36 @@ impl Stream {
         Ok(if differs { Heard::Differs } else { Heard::Compare })
     }
 
-    /// A peer knows `theirs` events of this node: it may not know more than there are.
-    pub(super) fn check_own_past(&self, turn: &mut Turn<'_>, peer: ReplicaId, theirs: u64) {
-        let seq = self.function.seq();
-        if theirs > seq {
+    /// A peer says that it knows `theirs` events of this node, and may show an event that this node has
+    /// said to be its own. A number alone is no reason to end: the peer may be wrong, or hostile.
+    pub(super) fn check_own_past(
+        &self,
+        turn: &mut Turn<'_>,
+        peer: ReplicaId,
+        theirs: u64,
+        shown: Option<&Witness>,
+    ) {
+        let (seq, begun) = (self.function.seq(), self.function.begun());
+        if let Some(event) = shown
+            && turn.witnesses().shows_lost_past(&self.name, begun, event)
+        {
+            turn.counts().conflicts += 1;
             turn.note(Note::Outdated(format!(
-                "peer {:016x} knows {theirs} events of this node in function {}, and this node \
-                 has made but {seq}: its past was lost, or another node has its identity",
+                "peer {:016x} has event {} of this node in function {}, of an earlier run, and this run has \
+                 found but {begun} in its journal: its past was lost, or another node has its identity",
                 peer.0,
+                event.seq,
                 self.shown(),
             )));
+        } else if theirs > seq {
+            let shown = self.shown();
+            turn.conflict(&format!("own {peer:?} {shown}"), || {
+                format!(
+                    "function {shown}: peer {:016x} says that it knows {theirs} events of this node, which \
+                     has made {seq}, and shows none of them: it is not believed",
+                    peer.0
+                )
+            });
         }
     }
 
@@ -212,7 +254,9 @@ impl Stream {
                 turn.send_frame(vec![link], frame.clone());
             }
         }
-        turn.send_frame(vec![link], self.summary(Summary { answers, ..Summary::default() }));
+        let yours = self.target(peer).and_then(Target::witness);
+        let frame = self.summary(turn, Summary { answers, yours, ..Summary::default() });
+        turn.send_frame(vec![link], frame);
     }
 
     /// Whether a peer with this digest has other data with the same vector.

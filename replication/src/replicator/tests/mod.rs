@@ -9,6 +9,7 @@ use super::ending::NEWCOMERS;
 use super::*;
 use crate::Note;
 
+mod lies;
 mod retirement;
 
 const ME: ReplicaId = ReplicaId(1);

@@ -8,6 +8,7 @@ use miso_protocol::integer;
 use miso_protocol::request::Args;
 
 use super::rows::{ALWAYS, ANY_TIME};
+use super::tracking;
 use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
@@ -152,34 +153,38 @@ pub(super) const CLIENT: Command = Command::parent(
                 .args(&[Arg::string("status"), Arg::string("option").optional().multiple()])
                 .group(Group::Connection)
                 .flags(ANY_TIME)
-                .summary("Refused: there is no invalidation")
-                .reply("OK for OFF, else an error"),
-            client_tracking,
+                .summary(
+                    "Tells the connection, or another one, when a key changes that it has read, here or on \
+                     another node: for caches in clients. status is ON or OFF; options are REDIRECT id, \
+                     BCAST, PREFIX prefix, OPTIN, OPTOUT, NOLOOP",
+                )
+                .reply("OK"),
+            tracking::client_tracking,
         ),
         Command::new(
             Row::subcommand("TRACKINGINFO")
                 .group(Group::Connection)
                 .flags(ANY_TIME)
-                .summary("That nothing is tracked")
-                .reply("Map"),
-            client_trackinginfo,
+                .summary("What the connection has asked for by CLIENT TRACKING")
+                .reply("Map: flags, redirect, prefixes"),
+            tracking::client_trackinginfo,
         ),
         Command::new(
             Row::subcommand("CACHING")
                 .args(&[Arg::string("mode")])
                 .group(Group::Connection)
                 .flags(ANY_TIME)
-                .summary("Refused: nothing is tracked")
-                .reply("Error"),
-            client_caching,
+                .summary("Whether what the next command reads is tracked, under OPTIN or OPTOUT: YES or NO")
+                .reply("OK"),
+            tracking::client_caching,
         ),
         Command::new(
             Row::subcommand("GETREDIR")
                 .group(Group::Connection)
                 .flags(ANY_TIME)
-                .summary("That nothing is redirected")
-                .reply("Integer: -1"),
-            client_getredir,
+                .summary("The client that is told of changes in place of this one")
+                .reply("Integer: its id; 0 without one; -1 without CLIENT TRACKING"),
+            tracking::client_getredir,
         ),
         helps(Group::Connection),
     ],
@@ -398,37 +403,5 @@ fn client_unblock(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErr
     let client = u64::try_from(id).ok().and_then(|id| cx.node.clients.get(id));
     let unblocked = client.is_some_and(|client| client.unblock(how));
     cx.reply.integer(i64::from(unblocked));
-    Ok(())
-}
-
-fn client_tracking(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    match args[2].to_ascii_lowercase().as_slice() {
-        b"off" => cx.reply.ok(),
-        b"on" => {
-            return Err(CommandError::NoTracking);
-        }
-        _ => return Err(CommandError::Syntax),
-    }
-    Ok(())
-}
-
-fn client_trackinginfo(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    cx.reply.map(3);
-    cx.reply.bulk(b"flags");
-    cx.reply.set(1);
-    cx.reply.bulk(b"off");
-    cx.reply.bulk(b"redirect");
-    cx.reply.integer(-1);
-    cx.reply.bulk(b"prefixes");
-    cx.reply.array(0);
-    Ok(())
-}
-
-fn client_caching(_: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    Err(CommandError::CachingOff)
-}
-
-fn client_getredir(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    cx.reply.integer(-1);
     Ok(())
 }

@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod command;
 mod rows;
+mod tracking;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,8 +17,9 @@ use miso_protocol::{integer, names};
 use crate::commands::subcommands::helps;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
+use crate::engine::databases;
 use crate::engine::error::CommandError;
-use crate::engine::session::{ReplyMode, first_function};
+use crate::engine::session::ReplyMode;
 use crate::engine::wait::{After, Wait};
 use crate::node::REDIS_VERSION;
 use crate::node::acl::log::LogEntry;
@@ -116,7 +118,8 @@ pub(crate) const CONNECTION: &[Command] = &[
             .args(&[Arg::integer("index")])
             .group(Group::Connection)
             .flags(ALWAYS)
-            .summary("Chooses the database; there is one, 0")
+            .flags(Flags::DATABASES)
+            .summary("Chooses the database; each is replicated as a function of its own")
             .reply("OK"),
         select,
     ),
@@ -174,7 +177,7 @@ fn ping(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         cx.reply.bulk(message.unwrap_or_default());
     } else {
         match message {
-            None => cx.reply.simple("PONG"),
+            None => cx.reply.pong(),
             Some(message) => cx.reply.bulk(message),
         }
     }
@@ -196,14 +199,9 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let node = Arc::clone(cx.node);
     cx.session.transaction = None;
     cx.session.leave(&node);
-    cx.session.registrations.clear();
-    cx.session.function = None;
-    let user = node.acl.anonymous();
-    cx.session.function_name = first_function(&node, user.as_deref());
-    cx.session.names_function = user.is_some_and(|user| user.function().is_some());
+    cx.session.reset_function();
     cx.session.resp = Resp::V2;
     cx.session.replies = ReplyMode::On;
-    cx.session.user = node.acl.anonymous();
     {
         let mut about = cx.session.client.about.lock();
         about.name = Box::default();
@@ -364,7 +362,7 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<bo
             None if was_bound => Some(default.as_bytes()),
             None => None,
         };
-        if let Some(function) = function.filter(|function| *function != cx.function_name()) {
+        if let Some(function) = function.filter(|function| *function != cx.session.owner()) {
             if cx.held.is_some() {
                 return Err(CommandError::FunctionInMulti);
             }
@@ -377,10 +375,8 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<bo
 }
 
 fn select(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    match integer::parse_i64(&args[1]) {
-        Some(0) => cx.reply.ok(),
-        Some(_) => return Err(CommandError::InvalidIndex),
-        None => return Err(CommandError::NotInteger),
-    }
+    let database = databases::number(&cx.node.settings, &args[1])?;
+    cx.session.select(database);
+    cx.reply.ok();
     Ok(())
 }

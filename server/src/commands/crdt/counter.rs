@@ -160,7 +160,11 @@ fn positive(n: i64) -> Result<Amount, CommandError> {
 }
 
 fn number(arg: Option<&[u8]>) -> Result<i64, CommandError> {
-    arg.map_or(Some(1), integer::parse_i64).ok_or(CommandError::NotInteger)
+    match arg.map(integer::parse_i64) {
+        None => Ok(1),
+        Some(Some(n)) => Ok(n),
+        Some(None) => Err(CommandError::NotInteger),
+    }
 }
 
 fn g_add(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {

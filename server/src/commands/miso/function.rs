@@ -1,6 +1,6 @@
 //! Functions: which one a connection speaks for, and which run here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     };
     let function: Box<[u8]> = match function {
         Some(function) => Box::from(function),
-        None => Box::from(cx.function_name()),
+        None => Box::from(cx.session.owner()),
     };
     cx.check_function(&function)?;
     let replica = args.get(rest + 1);
@@ -150,16 +150,19 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
         Some(id) => cx.session.registrations.take(&function, Some(id)).into_iter().collect(),
     };
     let mut was = !held.is_empty();
+    let mut names: BTreeSet<Bytes> = held.iter().map(Registration::function).cloned().collect();
+    names.insert(Bytes::copy_from_slice(&function));
     held.into_iter().for_each(Registration::end);
     if let Some(id) = replica {
         // A connection that has ended may have left it a TTL.
         was |= cx.node.registry.end_lapsing(&function, id);
     }
-    if replica.is_none() && cx.function_name() == &*function && cx.held.is_none() {
+    if replica.is_none() && cx.session.owner() == &*function && cx.held.is_none() {
         // This connection's next touch registers the function again.
         cx.session.function = None;
     }
-    if !was || cx.node.registry.runs(&function) {
+    names.retain(|name| !cx.node.registry.runs(name));
+    if !was || names.is_empty() {
         cx.reply.integer(i64::from(was));
         return Ok(());
     }
@@ -167,7 +170,6 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     // meanwhile, there is nothing to wait for.
     cx.node.registry.flush();
     let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
-    let function = Bytes::from(function);
     let one = move |node: &Node| {
         encoded(node, resp, |reply| {
             reply.integer(1);
@@ -177,7 +179,11 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
     let at_once = one(&node);
     let drained = async move {
         // Longer than replication takes, unless the disk hangs.
-        let drained = peers::ask(&node, Ask::Drain { function });
+        let drained = async {
+            for function in names {
+                peers::ask(&node, Ask::Drain { function }).await;
+            }
+        };
         _ = tokio::time::timeout(DRAIN, drained).await;
         one(&node)
     };
@@ -186,8 +192,7 @@ fn unregister(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> 
 }
 
 fn function(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let name: Box<[u8]> = Box::from(cx.function_name());
-    cx.reply.bulk(&name);
+    cx.reply.bulk(cx.session.owner());
     Ok(())
 }
 
@@ -244,7 +249,7 @@ fn show(
         let view = views.get(name).copied();
         all.insert(name, Shown { name, role, running: Some(running), view });
     }
-    all.retain(|name, _| bound.is_none_or(|bound| *name == bound));
+    all.retain(|name, _| bound.is_none_or(|bound| names::owner(name) == bound));
     reply.map(all.len());
     all.values().for_each(|shown| show_one(node, nodes, shown, reply));
 }

@@ -1,5 +1,6 @@
 //! The commands of MISO itself: functions, nodes, objects whatever they hold.
 
+pub(crate) mod feed;
 pub(super) mod function;
 pub(super) mod node;
 pub(super) mod object;

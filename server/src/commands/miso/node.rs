@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use miso_protocol::command::{Arg, Flags, Group, Row};
-use miso_protocol::integer;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
+use miso_protocol::{integer, names};
 use miso_replication::{Answer, Ask, Liveness, NodeView, Time};
 use miso_store::journal::Journal;
 
 use super::token;
 use crate::engine::command::Command;
-use crate::engine::context::{Context, check_name};
+use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::wait::{After, Wait, encoded};
 use crate::node::Node;
@@ -351,9 +351,10 @@ fn functions(reply: &mut Reply<'_>, node: &NodeView) {
 /// Leaves of a node what a user may know: of other functions than its own, nothing.
 fn keep_own(mut node: NodeView, bound: Option<&[u8]>) -> NodeView {
     if let Some(bound) = bound {
-        node.functions.retain(|(function, _)| function == bound);
-        node.holds.retain(|function| function == bound);
-        node.acknowledged.retain(|(function, _, _)| function == bound);
+        let is_its = |function: &[u8]| names::owner(function) == bound;
+        node.functions.retain(|(function, _)| is_its(function));
+        node.holds.retain(|function| is_its(function));
+        node.acknowledged.retain(|(function, _, _)| is_its(function));
     }
     node
 }
@@ -422,7 +423,7 @@ fn await_token(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     let until = deadline(&args[2])?;
     let (name, vector) = token::decode(&args[1]).ok_or(CommandError::InvalidToken)?;
     cx.check_function(&name)?;
-    check_name("function", &name)?;
+    names::check_stored(&name).map_err(|_| CommandError::InvalidToken)?;
     let function = cx.run_function(&name)?;
     if function.covers(&vector) {
         cx.reply.integer(1);

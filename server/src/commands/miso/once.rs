@@ -24,7 +24,7 @@ pub(crate) const ONCE: &[Command] = &[Command::new(
             "Runs a write once: a repeat with the same id, here, after a restart, or on another node \
              that has heard of it, changes nothing and answers what the first one answered; of increments \
              that nodes made under one id before they heard of each other one counts in the end. MULTI as the command begins a \
-             transaction that EXEC runs once. An id has 1 to 64 bytes and is one of its function; a write that answers an error has not used it. Without a command: what \
+             transaction that EXEC runs once. An id has 1 to 64 bytes and is one of its database; a write that answers an error has not used it. Without a command: what \
              the write answered, or nil if it is not known to have run",
         )
         .merges("an id is forgotten once once-window is over and every node that is not forgotten has heard of it")

@@ -152,6 +152,10 @@ impl Operation {
             Change::Set(value) => {
                 // An unsigned one takes a negative number as the great one of the same bits.
                 let value = if field.signed { i128::from(value) } else { i128::from(value as u64) };
+                // As in Redis, whose check for an overflow has one itself.
+                let is_least = field.signed && field.bits < 64 && value == i128::from(i64::MIN);
+                let value =
+                    if is_least && self.overflow == Overflow::Saturate { -value } else { value };
                 let new = field.fit(value, self.overflow)?;
                 field.set(bytes, new);
                 Some(old)

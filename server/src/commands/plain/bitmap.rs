@@ -87,7 +87,16 @@ pub(crate) const BITMAPS: &[Command] = &[
             .args(&[
                 Arg::one_of(
                     "operation",
-                    &[Arg::token("AND"), Arg::token("OR"), Arg::token("XOR"), Arg::token("NOT")],
+                    &[
+                        Arg::token("AND"),
+                        Arg::token("OR"),
+                        Arg::token("XOR"),
+                        Arg::token("NOT"),
+                        Arg::token("DIFF"),
+                        Arg::token("DIFF1"),
+                        Arg::token("ANDOR"),
+                        Arg::token("ONE"),
+                    ],
                 ),
                 Arg::key("destkey").written(),
                 KEY.read().multiple(),
@@ -196,13 +205,13 @@ fn count(bytes: &[u8], (first, last): (usize, usize)) -> usize {
 }
 
 fn bitcount(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if !matches!(args.len(), 2 | 4 | 5) {
+        return Err(CommandError::Syntax);
+    }
     let mut words = Words::from(args, 2);
     let (ends, by_bit) = if words.is_empty() {
         ((0, -1), false)
     } else {
-        if args.len() == 3 {
-            return Err(CommandError::Syntax);
-        }
         ((words.integer()?, words.integer()?), by_bit(&mut words)?)
     };
     read::<kind::PlainString>(cx, &args[1], |string, at, reply| {
@@ -248,6 +257,10 @@ fn bitpos(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             return false;
         };
         let ends = (start, end.unwrap_or(i64::MAX));
+        // Other than BITCOUNT, it takes ends that are both before the string for its first place.
+        let size = bytes.len() as i64 * if by_bit { 8 } else { 1 };
+        let place = |at: i64| if at < 0 { at.saturating_add(size).max(0) } else { at };
+        let ends = (place(ends.0), place(ends.1));
         let found = range(ends, by_bit, bytes.len()).and_then(|range| {
             // Without an end, zeros follow the string.
             let after = (!on && end.is_none()).then_some(bytes.len() * 8);
@@ -266,22 +279,85 @@ fn string_of(locked: &Locked<'_, '_>) -> Result<Vec<u8>, CommandError> {
     Ok(value.map_or_else(Vec::new, Cow::into_owned))
 }
 
+/// What BITOP makes of bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Join {
+    And,
+    Or,
+    Xor,
+    Not,
+    /// What the first has and none of the others.
+    Diff,
+    /// What one of the others has and not the first.
+    Diff1,
+    /// What the first has and one of the others, too.
+    AndOr,
+    /// What exactly one has.
+    One,
+}
+
+const JOINS: [(&str, Join); 8] = [
+    ("AND", Join::And),
+    ("OR", Join::Or),
+    ("XOR", Join::Xor),
+    ("NOT", Join::Not),
+    ("DIFF", Join::Diff),
+    ("DIFF1", Join::Diff1),
+    ("ANDOR", Join::AndOr),
+    ("ONE", Join::One),
+];
+
+/// Joins `other` into `bytes`, byte by byte; beyond its end there are zeros.
+fn fold(bytes: &mut [u8], other: Vec<u8>, join: impl Fn(u8, u8) -> u8) {
+    let (both, rest) = bytes.split_at_mut(other.len().min(bytes.len()));
+    both.iter_mut().zip(other).for_each(|(byte, other)| *byte = join(*byte, other));
+    rest.iter_mut().for_each(|byte| *byte = join(*byte, 0));
+}
+
+impl Join {
+    /// The result for strings, as long as the longest.
+    fn strings(self, strings: Vec<Vec<u8>>) -> Vec<u8> {
+        let longest = strings.iter().map(Vec::len).max().unwrap_or(0);
+        let mut others = strings.into_iter();
+        let mut first = others.next().unwrap_or_default();
+        first.resize(longest, 0);
+        let mut any = || {
+            let mut any = vec![0; longest];
+            others.by_ref().for_each(|other| fold(&mut any, other, |a, b| a | b));
+            any
+        };
+        match self {
+            Join::And => others.for_each(|other| fold(&mut first, other, |a, b| a & b)),
+            Join::Or => others.for_each(|other| fold(&mut first, other, |a, b| a | b)),
+            Join::Xor => others.for_each(|other| fold(&mut first, other, |a, b| a ^ b)),
+            Join::Not => first.iter_mut().for_each(|byte| *byte = !*byte),
+            Join::Diff => fold(&mut first, any(), |a, b| a & !b),
+            Join::Diff1 => fold(&mut first, any(), |a, b| !a & b),
+            Join::AndOr => fold(&mut first, any(), |a, b| a & b),
+            Join::One => {
+                let mut more = vec![0; longest];
+                for mut other in others {
+                    other.resize(longest, 0);
+                    let both = first.iter().zip(&other).map(|(a, b)| a & b);
+                    more.iter_mut().zip(both).for_each(|(more, both)| *more |= both);
+                    fold(&mut first, other, |a, b| a | b);
+                }
+                fold(&mut first, more, |a, b| a & !b);
+            }
+        }
+        first
+    }
+}
+
 fn bitop(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let mut words = Words::from(args, 1);
-    let join: Option<fn(u8, u8) -> u8> = if words.token("AND") {
-        Some(|a, b| a & b)
-    } else if words.token("OR") {
-        Some(|a, b| a | b)
-    } else if words.token("XOR") {
-        Some(|a, b| a ^ b)
-    } else if words.token("NOT") {
-        None
-    } else {
-        return Err(CommandError::Syntax);
-    };
+    let named = JOINS.iter().find(|(name, _)| args[1].eq_ignore_ascii_case(name.as_bytes()));
+    let (name, join) = *named.ok_or(CommandError::Syntax)?;
     let (to, sources) = (&args[2], args.tail(3));
-    if join.is_none() && sources.len() != 1 {
+    if join == Join::Not && sources.len() != 1 {
         return Err(CommandError::BitopNot);
+    }
+    if matches!(join, Join::Diff | Join::Diff1 | Join::AndOr) && sources.len() < 2 {
+        return Err(CommandError::BitopSources(name.into()));
     }
     check_key(cx, to)?;
     let length = cx.with_keys(args.tail(2).iter(), |held| {
@@ -290,17 +366,7 @@ fn bitop(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         for key in sources.iter() {
             strings.push(locked(held, (key, now), |locked| string_of(locked))?);
         }
-        let longest = strings.iter().map(Vec::len).max().unwrap_or(0);
-        let mut strings = strings.into_iter();
-        let mut result = strings.next().unwrap_or_default();
-        result.resize(longest, 0);
-        match join {
-            None => result.iter_mut().for_each(|byte| *byte = !*byte),
-            Some(join) => strings.for_each(|string| {
-                let more = string.into_iter().chain(std::iter::repeat(0));
-                result.iter_mut().zip(more).for_each(|(byte, other)| *byte = join(*byte, other));
-            }),
-        }
+        let result = join.strings(strings);
         locked(held, (to, now), |locked| {
             locked.check_plain()?;
             if result.is_empty() {
@@ -318,6 +384,24 @@ fn bitop(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bits_of_several_strings_are_joined() {
+        let strings = || vec![vec![0b1100, 1], vec![0b1010], vec![0b1001, 0]];
+        for (name, expected) in [
+            ("AND", [0b1000, 0]),
+            ("OR", [0b1111, 1]),
+            ("XOR", [0b1111, 1]),
+            ("DIFF", [0b0100, 1]),
+            ("DIFF1", [0b0011, 0]),
+            ("ANDOR", [0b1000, 0]),
+            ("ONE", [0b0111, 1]),
+        ] {
+            let (_, join) = JOINS.iter().find(|(known, _)| *known == name).expect("it is known");
+            assert_eq!(join.strings(strings()), expected, "{name}");
+        }
+        assert_eq!(Join::Not.strings(vec![vec![1]]), [0xfe]);
+    }
 
     #[test]
     fn ranges_of_bits_are_those_of_redis() {

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row};
 use miso_protocol::request::Args;
-use miso_store::Shown;
 use miso_store::crdt::plain::hll::Registers;
 use miso_store::crdt::plain::items::Mode;
 use miso_store::crdt::plain::{FOREVER, deadline};
 use miso_store::crdt::{Value, kind};
+use miso_store::{Held, Shown};
 
 use super::access::Locked;
 use super::string::put;
@@ -17,7 +17,9 @@ use crate::commands::access::check_key;
 use crate::commands::args::Words;
 use crate::engine::command::Command;
 use crate::engine::context::Context;
+use crate::engine::databases;
 use crate::engine::error::CommandError;
+use crate::engine::spans;
 
 const SOURCE: Arg = Arg::key("key").with_key_flags(KeyFlags::TAKEN);
 const MOVES: &str =
@@ -222,27 +224,59 @@ fn renamenx(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Copies a key to another database, each locked for itself: what is copied is what the key read as at a moment.
+/// None if it is absent, and whether it was done.
+fn transfer_to(
+    cx: &mut Context<'_>,
+    (from, to): (&[u8], &[u8]),
+    there: There,
+    database: u32,
+) -> Result<Option<bool>, CommandError> {
+    if cx.held.is_some() {
+        return Err(CommandError::CopyInMulti);
+    }
+    check_key(cx, to)?;
+    let name = cx.session.name_of(database);
+    let reading = cx.with_keys([from].into_iter(), |held| {
+        let now = held.function().now();
+        locked(held, (from, now), |locked| Reading::of(locked))
+    });
+    let Some(reading) = reading? else { return Ok(None) };
+    let function = cx.run_function(&name)?;
+    let _deleting = spans::begin_deletes(std::iter::once(&function))?;
+    let mut held = Held::none(&function);
+    let now = function.now();
+    locked(&mut held, (to, now), |locked| {
+        let is_there = locked.shard.shown(locked.hash, locked.key, now).is_some();
+        if there == There::Kept && is_there {
+            return Ok(Some(false));
+        }
+        reading.write(locked)?;
+        Ok(Some(true))
+    })
+}
+
 fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let mut words = Words::from(args, 3);
     let mut there = There::Kept;
+    let mut database = cx.session.database();
     while !words.is_empty() {
         if words.token("REPLACE") {
             there = There::Replaced;
         } else if words.token("DB") {
-            // There is one database.
-            match i32::try_from(words.integer()?) {
-                Ok(0) => {}
-                Ok(_) => return Err(CommandError::InvalidIndex),
-                Err(_) => return Err(CommandError::OutOfInt),
-            }
+            database = databases::number(&cx.node.settings, words.word()?)?;
         } else {
             return Err(CommandError::Syntax);
         }
     }
-    if args[1] == args[2] {
+    let keys = (&args[1], &args[2]);
+    let copied = if database != cx.session.database() {
+        transfer_to(cx, keys, there, database)?
+    } else if keys.0 == keys.1 {
         return Err(CommandError::SameObject);
-    }
-    let copied = transfer(cx, (&args[1], &args[2]), there, false)?;
+    } else {
+        transfer(cx, keys, there, false)?
+    };
     cx.reply.integer(i64::from(copied.unwrap_or(false)));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Places on a map, which are scores of sorted sets.
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Flags, Group, Row, Until};
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_store::crdt::kind;
@@ -35,6 +35,7 @@ pub(crate) const PLACES: &[Command] = &[
             .writes()
             .flags(Flags::RESETS)
             .complexity("O(N log M) with N members given and M in the set")
+            .decides_with(&["NX", "XX"], 2, Until::Number)
             .merges("the later place; NX and XX decide here whether to set")
             .summary("Sets places of members of a sorted set, made if it is absent")
             .reply("Integer: how many members were new here, with CH also moved")
@@ -141,6 +142,9 @@ fn geoadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn geodist(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    if args.len() > 5 {
+        return Err(CommandError::Syntax);
+    }
     let metres = args.get(4).map_or(Ok(1.0), unit)?;
     read::<kind::PlainZSet>(cx, &args[1], |zset, at, reply| {
         let (from, to) = (

@@ -6,7 +6,7 @@ use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_store::crdt::kind;
 
-use super::access::{Locked, float};
+use super::access::{Locked, float, with_key};
 use super::geo::{UNIT, place, place_of, tell_distance, tell_place, unit};
 use super::geohash::{Area, Place, Shape};
 use super::string_many::locked;
@@ -207,7 +207,15 @@ fn length(
 
 impl<'a> Search<'a> {
     /// Reads the arguments.
-    fn parse(args: Args<'a>, form: Form) -> Result<Search<'a>, CommandError> {
+    ///
+    /// As Redis, it looks at what is there on the way: of an absent key (`is_there`) a member's circle is not looked
+    /// at, and a member must be known (`check_member`) before the words after it are read.
+    fn parse(
+        args: Args<'a>,
+        form: Form,
+        is_there: bool,
+        check_member: &mut dyn FnMut(&[u8]) -> Result<(), CommandError>,
+    ) -> Result<Search<'a>, CommandError> {
         let mut search = Search {
             middle: None,
             shape: None,
@@ -226,13 +234,20 @@ impl<'a> Search<'a> {
             search.middle = Some(if form.first == 6 {
                 Middle::Place(place(words.word()?, words.word()?)?)
             } else {
-                Middle::Member(words.word()?)
+                let member = words.word()?;
+                check_member(member)?;
+                Middle::Member(member)
             });
-            search.circle(&mut words)?;
+            if form.first == 6 || is_there {
+                search.circle(&mut words)?;
+            } else {
+                search.shape = Some(Shape::Circle(0.0));
+                words = Words::from(args, form.first);
+            }
         }
         while !words.is_empty() {
             let taken = search.option(&mut words)?
-                || form.free && search.area(&mut words)?
+                || form.free && search.area(&mut words, check_member)?
                 || search.target(&mut words, form)?;
             if !taken {
                 return Err(CommandError::Syntax);
@@ -252,14 +267,23 @@ impl<'a> Search<'a> {
     }
 
     /// Takes the middle or the size of GEOSEARCH; whether the next word was one.
-    fn area(&mut self, words: &mut Words<'a>) -> Result<bool, CommandError> {
+    fn area(
+        &mut self,
+        words: &mut Words<'a>,
+        check_member: &mut dyn FnMut(&[u8]) -> Result<(), CommandError>,
+    ) -> Result<bool, CommandError> {
         if !matches!(self.middle, Some(Middle::Place(_))) && words.token("FROMMEMBER") {
-            self.middle = Some(Middle::Member(words.word()?));
+            let member = words.word()?;
+            check_member(member)?;
+            self.middle = Some(Middle::Member(member));
         } else if !matches!(self.middle, Some(Middle::Member(_))) && words.token("FROMLONLAT") {
-            self.middle = Some(Middle::Place(place(words.word()?, words.word()?)?));
+            let (longitude, latitude) = (words.word()?, words.word()?);
+            self.middle = Some(Middle::Place(place(longitude, latitude)?));
         } else if !matches!(self.shape, Some(Shape::Box(..))) && words.token("BYRADIUS") {
+            words.check_left(2)?;
             self.circle(words)?;
         } else if !matches!(self.shape, Some(Shape::Circle(_))) && words.token("BYBOX") {
+            words.check_left(3)?;
             let (width, height) = (words.word()?, words.word()?);
             let sizes = |text, none| length(text, (none, CommandError::BoxNegative));
             let width = sizes(width, CommandError::WidthNotFloat)?;
@@ -402,8 +426,19 @@ struct Found {
 }
 
 fn search(cx: &mut Context<'_>, args: Args<'_>, form: Form) -> Result<(), CommandError> {
-    let search = Search::parse(args, form)?;
     let from = &args[form.key];
+    let is_there = with_key(cx, from, |locked, _| {
+        let (zset, at) = (locked.state::<kind::PlainZSet>()?, locked.at());
+        Ok(zset.is_some_and(|zset| zset.order(at.now, at.writers).is_some()))
+    })?;
+    let mut check_member = |member: &[u8]| {
+        let is_known = |locked: &Locked<'_, '_>| {
+            let zset = locked.state::<kind::PlainZSet>()?;
+            place_of(zset.map(Box::as_ref), member, locked.at()).ok_or(CommandError::NoSuchPlace)
+        };
+        if is_there { with_key(cx, from, |locked, _| is_known(locked)).map(|_| ()) } else { Ok(()) }
+    };
+    let search = Search::parse(args, form, is_there, &mut check_member)?;
     let Some(to) = search.into else {
         let found = cx.with_keys([from].into_iter(), |held| {
             let now = held.function().now();

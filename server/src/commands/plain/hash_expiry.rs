@@ -1,6 +1,6 @@
 //! Deadlines of the fields of hashes.
 
-use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row};
+use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row, Until};
 use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::Mint;
@@ -41,6 +41,7 @@ const fn setting(name: &'static str, args: &'static [Arg], summary: &'static str
         .fast()
         .flags(Flags::RESETS)
         .complexity(LINEAR)
+        .decides_with(&["NX", "XX", "GT", "LT"], 3, Until::Fields)
         .merges("of concurrent ones the longest; NX, XX, GT and LT decide here")
         .summary(summary)
         .reply(

@@ -1,6 +1,6 @@
 //! Fields of hashes read and written together with their deadlines.
 
-use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row};
+use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row, Until};
 use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::crdt::kind;
@@ -61,6 +61,7 @@ pub(crate) const FIELDS: &[Command] = &[
             .fast()
             .flags(Flags::RESETS)
             .complexity(LINEAR)
+            .decides_with(&["FNX", "FXX"], 2, Until::Fields)
             .merges(
                 "each field by itself: the later value, with its own deadline; FNX and FXX decide \
                  here",

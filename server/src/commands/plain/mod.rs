@@ -17,7 +17,10 @@
 //! 4. Everything is told the same `now`: the closure gets it, by this node's hybrid logical clock. A key
 //!    that has expired reads as absent; a write begins a new life by itself.
 //! 5. Errors and replies are Redis's to the byte. Errors are rows in `engine/error.rs`.
-//! 6. `cargo xtask docs` writes the reference; tests are in `tests/tests/plain*.rs`.
+//! 6. If Redis calls its keyspace event otherwise than the command, say so in `engine/events.rs`; if only options
+//!    decide here, name them in the row by `.decides_with(..)`.
+//! 7. `cargo xtask docs` writes the reference; tests are in `tests/tests/plain*.rs`, and a line for the random test
+//!    against Redis in `tests/src/differential/groups/`.
 
 pub(super) mod access;
 pub(super) mod bitfield;
@@ -38,6 +41,7 @@ pub(super) mod lcs;
 pub(super) mod refused;
 pub(super) mod set;
 pub(super) mod set_ops;
+pub(super) mod sort;
 pub(super) mod string;
 pub(super) mod string_many;
 pub(super) mod string_parts;
@@ -76,5 +80,6 @@ pub(super) const GROUPS: &[&[Command]] = &[
     geo::PLACES,
     geo_search::SEARCHES,
     hll::HYPERLOGLOGS,
+    sort::SORTS,
     refused::REFUSED,
 ];

@@ -11,7 +11,9 @@ const LISTS: &str = "lists are not served yet: what is pushed on two nodes has n
 const STREAMS: &str = "streams are not served yet: ids of two nodes have no one order";
 const SCRIPTS: &str = "scripts do not merge";
 const DUMPS: &str = "a dump is in Redis's own format";
-const DATABASES: &str = "there is one database: use functions";
+const MOVES: &str =
+    "databases are replicated apart, so no key moves between two as one: COPY it, and DEL it";
+const SWAPS: &str = "databases are replicated apart, so two do not trade places as one";
 
 /// Whatever its words.
 const ARGS: &[Arg] = &[Arg::string("arg").optional().multiple()];
@@ -91,8 +93,8 @@ pub(crate) const REFUSED: &[Command] = &[
     refused("DUMP", Group::Keyspace, "A key in Redis's format", DUMPS),
     refused("RESTORE", Group::Keyspace, "A key from Redis's format", DUMPS),
     refused("MIGRATE", Group::Keyspace, "Moves keys to another server", DUMPS),
-    refused("MOVE", Group::Keyspace, "Moves a key to another database", DATABASES),
-    refused("SWAPDB", Group::Connection, "Exchanges two databases", DATABASES),
+    refused("MOVE", Group::Keyspace, "Moves a key to another database", MOVES),
+    refused("SWAPDB", Group::Connection, "Exchanges two databases", SWAPS),
 ];
 
 fn never(_: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {

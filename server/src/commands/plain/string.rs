@@ -1,6 +1,6 @@
 //! Strings, and counters in them.
 
-use miso_protocol::command::{Arg, Counting, Flags, Group, Row};
+use miso_protocol::command::{Arg, Counting, Flags, Group, Row, Until};
 use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::Shown;
@@ -33,6 +33,7 @@ pub(crate) const STRINGS: &[Command] = &[
             .group(Group::String)
             .writes()
             .flags(Flags::RESETS)
+            .decides_with(&["NX", "XX", "IFEQ", "GET"], 3, Until::End)
             .merges("the later value, with its own deadline; NX, XX, IFEQ and GET decide here")
             .summary("Sets a key to a string, in place of what this node has seen of it")
             .reply("OK, or nil if the condition does not hold; with GET the old value or nil")

@@ -303,7 +303,12 @@ fn getex(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         }
     }
     let found = with_key(cx, &args[1], |locked, reply| {
+        // Redis does not look at the number of an absent key's deadline.
+        let is_there = locked
+            .state::<kind::PlainString>()?
+            .is_some_and(|string| string.get(locked.now, locked.at().writers).is_some());
         let at = match expiry {
+            Expiry::Set(_) if !is_there => None,
             Expiry::Set(deadline) => Some(deadline.at(locked.now, "getex")?),
             Expiry::Persist => Some(FOREVER),
             Expiry::Keep | Expiry::None => None,

@@ -1,6 +1,6 @@
 //! Deadlines of keys.
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Flags, Group, Row, Until};
 use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::Shown;
@@ -28,6 +28,7 @@ const fn setting(name: &'static str, args: &'static [Arg], summary: &'static str
         .deletes()
         .fast()
         .flags(Flags::RESETS)
+        .decides_with(&["NX", "XX", "GT", "LT"], 3, Until::End)
         .merges(LONGEST)
         .summary(summary)
         .reply("Integer: 1, or 0 if the key is absent or the condition does not hold")

@@ -1,6 +1,6 @@
 //! Sorted sets: members with their scores.
 
-use miso_protocol::command::{Arg, Counting, Flags, Group, KeyFlags, Row};
+use miso_protocol::command::{Arg, Counting, Flags, Group, KeyFlags, Row, Until};
 use miso_protocol::request::Args;
 use miso_store::crdt::kind;
 use miso_store::crdt::plain::PlainZSet;
@@ -39,7 +39,7 @@ pub(crate) const SORTED_SETS: &[Command] = &[
             .fast()
             .flags(Flags::RESETS)
             .complexity("O(N log M) with N members given and M in the set")
-            .merges(
+            .decides_with(&["NX", "XX", "GT", "LT"], 2, Until::Number).merges(
                 "the later score, of GT the greatest and of LT the least, and all increments on top \
                  that it has not seen; NX, XX, GT and LT decide here whether to set",
             )
@@ -260,6 +260,11 @@ fn zadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn zincrby(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    // As in Redis, which reads it as ZADD.
+    let options = ["NX", "XX", "GT", "LT", "CH", "INCR"];
+    if options.iter().any(|option| args[2].eq_ignore_ascii_case(option.as_bytes())) {
+        return Err(CommandError::Syntax);
+    }
     let amount = float(&args[2])?;
     check_key(cx, &args[1])?;
     with_key(cx, &args[1], |locked, reply| {
@@ -330,6 +335,9 @@ fn zcard(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn rank(cx: &mut Context<'_>, args: Args<'_>, reverse: bool) -> Result<(), CommandError> {
+    if args.len() > 4 {
+        return Err(CommandError::WrongArity(if reverse { "zrevrank" } else { "zrank" }.into()));
+    }
     let mut words = Words::from(args, 3);
     let with_score = words.token("WITHSCORE");
     words.end()?;

@@ -164,7 +164,11 @@ enum Answer {
 
 impl<'a> Inputs<'a> {
     /// Reads `numkeys key [key ...]` and options from the word at `at` on.
+    ///
+    /// # Errors
+    /// What is wrong with them. As in Redis, a key of another type is wrong before the words after the keys are.
     fn parse(
+        cx: &mut Context<'_>,
         args: Args<'a>,
         at: usize,
         (name, op): (&str, Op),
@@ -188,6 +192,28 @@ impl<'a> Inputs<'a> {
             with_scores: false,
             limit: usize::MAX,
         };
+        inputs
+            .options(words, op, answer)
+            .map_err(|error| inputs.wrong_type(cx).unwrap_or(error))?;
+        Ok(inputs)
+    }
+
+    /// The error about the first key that is neither a set nor a sorted set.
+    fn wrong_type(&self, cx: &mut Context<'_>) -> Option<CommandError> {
+        cx.with_keys(self.keys.iter().copied(), |held| {
+            let now = held.function().now();
+            self.keys.iter().find_map(|key| members(held, (key, now)).err())
+        })
+    }
+
+    /// Reads the words after the keys.
+    fn options(
+        &mut self,
+        mut words: Words<'a>,
+        op: Op,
+        answer: Answer,
+    ) -> Result<(), CommandError> {
+        let inputs = self;
         let weighs = op != Op::Diff && answer != Answer::Count;
         while !words.is_empty() {
             if weighs && words.token("WEIGHTS") {
@@ -220,7 +246,7 @@ impl<'a> Inputs<'a> {
                 return Err(CommandError::Syntax);
             }
         }
-        Ok(inputs)
+        Ok(())
     }
 
     /// The result, in the order of scores.
@@ -287,7 +313,7 @@ fn members(held: &mut Held<'_>, (key, now): (&[u8], u64)) -> Result<Scored, Comm
 }
 
 fn show(cx: &mut Context<'_>, args: Args<'_>, what: (&str, Op)) -> Result<(), CommandError> {
-    let inputs = Inputs::parse(args, 1, what, Answer::Members)?;
+    let inputs = Inputs::parse(cx, args, 1, what, Answer::Members)?;
     let result = cx.with_keys(inputs.keys.iter().copied(), |held| inputs.compute(held, what.1))?;
     let reply = &mut cx.reply;
     head(reply, result.len(), inputs.with_scores);
@@ -300,7 +326,7 @@ fn show(cx: &mut Context<'_>, args: Args<'_>, what: (&str, Op)) -> Result<(), Co
 fn keep(cx: &mut Context<'_>, args: Args<'_>, what: (&str, Op)) -> Result<(), CommandError> {
     let to = &args[1];
     check_key(cx, to)?;
-    let inputs = Inputs::parse(args, 2, what, Answer::Stored)?;
+    let inputs = Inputs::parse(cx, args, 2, what, Answer::Stored)?;
     let keys = inputs.keys.iter().copied().chain([to]);
     let stored = cx.with_keys(keys, |held| {
         let result = inputs.compute(held, what.1)?;
@@ -312,7 +338,7 @@ fn keep(cx: &mut Context<'_>, args: Args<'_>, what: (&str, Op)) -> Result<(), Co
 }
 
 fn zintercard(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let inputs = Inputs::parse(args, 1, ("zintercard", Op::Inter), Answer::Count)?;
+    let inputs = Inputs::parse(cx, args, 1, ("zintercard", Op::Inter), Answer::Count)?;
     let result =
         cx.with_keys(inputs.keys.iter().copied(), |held| inputs.compute(held, Op::Inter))?;
     cx.reply.integer(result.len().min(inputs.limit) as i64);

@@ -23,7 +23,9 @@ use crate::engine::error::CommandError;
 const KEY: Arg = Arg::key("key");
 const TAKEN: KeyFlags = KeyFlags::TAKEN;
 const POPS: &str = "which member goes: nodes that are apart may answer the same one";
-const POP: &[Arg] = &[KEY.with_key_flags(TAKEN), Arg::integer("count").optional()];
+/// A block, since Redis answers too many words with a syntax error, not with a wrong number.
+const POP: &[Arg] =
+    &[KEY.with_key_flags(TAKEN), Arg::block("count-block", &[Arg::integer("count")]).optional()];
 
 /// A row that pops.
 const fn popping(name: &'static str, args: &'static [Arg], summary: &'static str) -> Row {
@@ -117,6 +119,7 @@ fn take(
 }
 
 fn pop(cx: &mut Context<'_>, args: Args<'_>, greatest: bool) -> Result<(), CommandError> {
+    Words::from(args, 3).end()?;
     let count = args.get(2).map(|text| {
         let count = parse_i64(text).and_then(|count| usize::try_from(count).ok());
         count.ok_or(CommandError::NotPositive)
@@ -219,6 +222,9 @@ fn zrandmember(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     let count = if words.is_empty() { None } else { Some(words.integer()?) };
     let with_scores = count.is_some() && words.token("WITHSCORES");
     words.end()?;
+    if count == Some(i64::MIN) {
+        return Err(CommandError::OutOfLong);
+    }
     if count.is_some_and(|count| count < 0 && count.unsigned_abs() > REPEATS_MAX) {
         return Err(CommandError::OutOfRange);
     }
@@ -239,7 +245,19 @@ fn zrandmember(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
 }
 
 fn zscan(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let scan = Scan::parse(args, 2, false)?;
+    let scan = Scan::parse(args, 2, false);
+    if let Err(CommandError::InvalidCursor) = scan {
+        return Err(CommandError::InvalidCursor);
+    }
+    // Redis does not look at the options if nothing is there.
+    let is_there = with_key(cx, &args[1], |locked, _| {
+        let (zset, at) = (locked.state::<kind::PlainZSet>()?, locked.at());
+        Ok(zset.is_some_and(|zset| zset.order(at.now, at.writers).is_some()))
+    })?;
+    let scan = match scan {
+        Err(error) if is_there => return Err(error),
+        scan => scan.unwrap_or(Scan::of_nothing()),
+    };
     read::<kind::PlainZSet>(cx, &args[1], |zset, at, reply| {
         let mut found = ScanReply::new();
         let next = zset.map_or(0, |zset| {

@@ -17,7 +17,7 @@ use sha1::{Digest, Sha1};
 use caller::{Answer, Caller, Script, Words};
 
 use crate::engine::command::Command;
-use crate::engine::context::Context;
+use crate::engine::context::{Context, Holds};
 use crate::engine::error::CommandError;
 use crate::engine::wait::After;
 
@@ -116,7 +116,7 @@ fn run_held(
         reply: Reply::new(cx.reply.out, Resp::V2).limited(limit),
         after: After::Continue,
         worker: cx.worker,
-        held: Some(held),
+        held: Some(Holds { own: held, beside: None }),
     };
     (script.run)(&mut Caller { cx: &mut inner }, words)
 }

@@ -127,6 +127,8 @@ fn apply(node: &Node, effect: Effect) -> Result<(), CommandError> {
             let loaded = node.tls.load(&node.settings);
             loaded.map_err(|error| CommandError::Failed(error.into()))?;
         }
+        Effect::Decisions => node.monitors.set_refusing(node.settings.refuses_decisions()),
+        Effect::Events => node.monitors.set_events(node.settings.notify().any()),
         Effect::Password => node.acl.require(node.settings.requirepass().as_bytes()),
     }
     Ok(())

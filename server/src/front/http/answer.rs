@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use hyper::{Response, StatusCode};
 use miso_protocol::rest::json::{self, Strings};
 
 use super::events::Events;
+use super::served::{Served, Speaker};
+use super::source::{Source, Stream};
 use crate::engine::error::CommandError;
 
 /// What is sent back.
@@ -20,6 +23,8 @@ pub(super) enum Body {
     Whole(Bytes),
     /// Events as they come.
     Events(Box<Events>),
+    /// The events of a source of the request's own.
+    Stream(Box<Stream>),
 }
 
 impl HttpBody for Body {
@@ -34,6 +39,7 @@ impl HttpBody for Body {
             Body::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Body::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Body::Events(events) => events.poll_next(task),
+            Body::Stream(stream) => stream.poll_next(task),
         }
     }
 
@@ -44,7 +50,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Events(_) => SizeHint::default(),
+            Body::Events(_) | Body::Stream(_) => SizeHint::default(),
         }
     }
 }
@@ -122,6 +128,7 @@ pub(super) fn error(error: &CommandError) -> Response<Body> {
     let status = match error {
         CommandError::HttpMethod(..) => StatusCode::METHOD_NOT_ALLOWED,
         CommandError::HttpTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        CommandError::HttpNoPage => StatusCode::NOT_FOUND,
         CommandError::HttpSlow => StatusCode::REQUEST_TIMEOUT,
         CommandError::MaxClients | CommandError::HttpSync => StatusCode::SERVICE_UNAVAILABLE,
         error => status_of(&error.line()),
@@ -135,10 +142,19 @@ pub(super) fn error_line(status: StatusCode, line: &[u8]) -> Response<Body> {
 }
 
 /// The answer that does not end.
-pub(super) fn stream(events: Events) -> Response<Body> {
-    let mut response = Response::new(Body::Events(Box::new(events)));
+pub(super) fn stream(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, EVENTS);
     response
+}
+
+/// The answer that tells what a source tells, for as long as the session lives.
+pub(super) fn source(
+    served: Arc<Served>,
+    speaker: Speaker,
+    source: Box<dyn Source>,
+) -> Response<Body> {
+    stream(Body::Stream(Box::new(Stream::new(served, speaker, source))))
 }
 
 /// The answer to one command, whose reply is `reply`.

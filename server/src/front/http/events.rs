@@ -16,8 +16,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::served::{Served, Speaker};
 
 /// How often a comment is sent, which tells the client, and proxies, that the stream lives.
-const BEAT: Duration = Duration::from_secs(15);
-const COMMENT: &str = ":\n\n";
+pub(super) const BEAT: Duration = Duration::from_secs(15);
+pub(super) const COMMENT: &str = ":\n\n";
 
 /// A stream of events. Its session ends with it.
 pub(super) struct Events {

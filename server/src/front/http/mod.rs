@@ -9,13 +9,16 @@ mod answer;
 mod auth;
 mod connection;
 mod events;
+mod feed;
 mod guard;
 mod listen;
 mod operation;
+mod page;
 mod rest;
 mod routes;
 mod run;
 mod served;
+mod source;
 pub(crate) mod state;
 mod sync;
 

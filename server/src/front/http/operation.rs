@@ -12,6 +12,7 @@ use super::answer::{self, Body};
 use super::run::Stop;
 use super::served::{Served, Speaker};
 use crate::engine::error::CommandError;
+use crate::node::Node;
 use crate::node::acl::user::User;
 use crate::observe::metrics::{Format, print};
 use crate::observe::reading::Reading;
@@ -54,8 +55,8 @@ pub(super) fn ready(served: &Served) -> Response<Body> {
 }
 
 /// Checks that a user may see the figures of the whole node, as INFO shows them.
-fn check_reader(served: &Served, user: &User) -> Result<(), CommandError> {
-    let table = &served.node().table;
+pub(super) fn check_reader(node: &Node, user: &User) -> Result<(), CommandError> {
+    let table = &node.table;
     let number = table.find(b"INFO").ok_or(CommandError::Internal)?;
     let mut words = Words::default();
     words.push(b"INFO");
@@ -80,7 +81,7 @@ pub(super) async fn metrics(
         Some(speaker) => speaker.session.user.clone(),
         None => node.acl.anonymous(),
     };
-    check_reader(served, &*user.ok_or(CommandError::HttpNoToken)?)?;
+    check_reader(node, &*user.ok_or(CommandError::HttpNoToken)?)?;
     if let Some(speaker) = speaker {
         served.rest(speaker);
     }

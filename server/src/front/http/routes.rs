@@ -17,9 +17,10 @@ use miso_protocol::rest::commands;
 
 use super::answer::{self, Body, Form, PLAIN};
 use super::events::Events;
+use super::page::{self, Part};
 use super::run::Stop;
 use super::served::{Served, Speaker};
-use super::{auth, guard, operation, rest, sync};
+use super::{auth, feed, guard, operation, rest, sync};
 use crate::engine::error::CommandError;
 
 /// How long the body of a request may take.
@@ -44,6 +45,12 @@ enum Target {
     Metrics,
     /// What a session is subscribed to, or MONITOR, as events.
     Events,
+    /// What changes of a function, as events.
+    Feed,
+    /// A part of the live page.
+    Page(Part),
+    /// What the live page shows, as events.
+    Live,
 }
 
 /// A path; one that ends in `/*` stands for all that begin like it.
@@ -59,17 +66,24 @@ const fn route(path: &'static str, methods: &'static [Method], target: Target) -
 
 const READS: &[Method] = &[Method::GET, Method::HEAD];
 const WRITES: &[Method] = &[Method::POST, Method::PUT];
+const READS_STREAM: &[Method] = &[Method::GET];
 const STREAMS: &[Method] = &[Method::GET, Method::POST];
 const ALL: &[Method] = &[Method::GET, Method::HEAD, Method::POST, Method::PUT];
 
 /// All paths but those of commands.
 const ROUTES: &[Route] = &[
+    route("/", READS, Target::Page(Part::Page)),
+    route("/page.css", READS, Target::Page(Part::Style)),
+    route("/page.js", READS, Target::Page(Part::Script)),
+    route("/page.svg", READS, Target::Page(Part::Icon)),
+    route("/events", READS_STREAM, Target::Live),
     route("/", WRITES, Target::Body),
     route("/pipeline", WRITES, Target::Pipeline),
     route("/multi-exec", WRITES, Target::Transaction),
     route("/healthz", READS, Target::Health),
     route("/readyz", READS, Target::Ready),
     route("/metrics", READS, Target::Metrics),
+    route("/feed", READS_STREAM, Target::Feed),
     route("/monitor", STREAMS, Target::Events),
     route("/subscribe/*", STREAMS, Target::Events),
     route("/psubscribe/*", STREAMS, Target::Events),
@@ -168,11 +182,15 @@ fn refuse(served: &Served, stop: Stop) -> Result<Response<Body>, Closed> {
 /// # Errors
 /// If it does not have the method; says which it has.
 fn find(path: &str, method: &Method) -> Result<Target, CommandError> {
-    let route = ROUTES.iter().find(|route| route.fits(path)).unwrap_or(&COMMAND);
-    if route.methods.contains(method) {
+    let mut fitting: Vec<&Route> = ROUTES.iter().filter(|route| route.fits(path)).collect();
+    if fitting.is_empty() {
+        fitting.push(&COMMAND);
+    }
+    if let Some(route) = fitting.iter().find(|route| route.methods.contains(method)) {
         return Ok(route.target);
     }
-    let allowed: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+    let methods = fitting.iter().flat_map(|route| route.methods);
+    let allowed: Vec<&str> = methods.map(Method::as_str).collect();
     Err(CommandError::HttpMethod(method.as_str().into(), allowed.join(", ").into()))
 }
 
@@ -184,7 +202,13 @@ async fn dispatch(
     match target {
         Target::Health => return Ok(operation::health()),
         Target::Ready => return Ok(operation::ready(served)),
+        Target::Page(_) | Target::Live if !served.node().settings.http_page() => {
+            return Err(CommandError::HttpNoPage.into());
+        }
         _ => guard::check_protected(served, &request)?,
+    }
+    if let Target::Page(part) = target {
+        return Ok(page::part(part));
     }
     let token = token(&request)?;
     if target == Target::Metrics {
@@ -197,6 +221,26 @@ async fn dispatch(
     if target == Target::Events {
         let speaker = auth::speaker(served, token).await?;
         return listen(served, speaker, request).await;
+    }
+    if target == Target::Live {
+        // A node without a password shows itself to anyone who may reach it, as /metrics does.
+        let open = || served.is_open().then(|| served.node().settings.default_function());
+        let token = token.or_else(|| open().map(|name| Cow::Owned(name.as_bytes().to_vec())));
+        let speaker = auth::speaker(served, token).await?;
+        let user = speaker.session.user.clone();
+        let query = request.uri().query();
+        return match page::open(served.node(), user.as_deref(), query) {
+            Ok(source) => Ok(answer::source(Arc::clone(served), speaker, source)),
+            Err(error) => Err(keep(served, speaker, error.into())),
+        };
+    }
+    if target == Target::Feed {
+        let mut speaker = auth::speaker(served, token).await?;
+        let query = request.uri().query();
+        return match feed::open(served, &mut speaker, query, request.headers()) {
+            Ok(source) => Ok(answer::source(Arc::clone(served), speaker, source)),
+            Err(error) => Err(keep(served, speaker, error.into())),
+        };
     }
     let form = Form::of(request.headers())?;
     let asked = sync::asked(request.headers())?;
@@ -240,7 +284,8 @@ async fn listen(
         }
         return Ok(answer::one(replies, PLAIN));
     }
-    Ok(answer::stream(Events::new(Arc::clone(served), speaker, replies)))
+    let events = Events::new(Arc::clone(served), speaker, replies);
+    Ok(answer::stream(Body::Events(Box::new(events))))
 }
 
 /// Reads the commands of a request and runs them. A stranger's body is not read.
@@ -340,6 +385,9 @@ mod tests {
             assert_eq!(find(path, &method).ok(), target, "{method} {path}");
         };
         check("/", Method::POST, Some(Target::Body));
+        check("/", Method::GET, Some(Target::Page(Part::Page)));
+        check("/events", Method::GET, Some(Target::Live));
+        check("/feed", Method::POST, None);
         check("/", Method::DELETE, None);
         check("/pipeline", Method::GET, None);
         check("/multi-exec", Method::PUT, Some(Target::Transaction));

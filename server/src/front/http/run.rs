@@ -62,7 +62,7 @@ impl<'a> Run<'a> {
             0 => settings.http_max_answer(),
             hard => hard.min(settings.http_max_answer()),
         };
-        speaker.batch.reply_limit = limit;
+        speaker.batch.limit_replies(limit);
         let began = Instant::now();
         Run { served, speaker, out: Vec::new(), limit, began, ends: false }
     }

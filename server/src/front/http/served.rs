@@ -118,7 +118,9 @@ impl Served {
     }
 
     /// Lets a session rest until a request needs it.
-    pub(super) fn rest(&self, speaker: Speaker) {
+    pub(super) fn rest(&self, mut speaker: Speaker) {
+        // Each request begins in database 0, whichever connection it takes.
+        speaker.session.select(0);
         let mut state = self.state.lock();
         if let Some(waker) = &state.waker {
             speaker.session.client.listen(waker);

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use miso_protocol::names;
 use miso_replication::{Answer, Ask};
 use miso_store::Vector;
 
@@ -46,12 +47,16 @@ pub(super) async fn reach(
 ) -> Result<(), Stop> {
     let node = served.node();
     let session = &mut speaker.session;
-    if *session.function_name != *name {
+    let (owner, database) = names::split_database(&name);
+    if session.owner() != owner || database >= node.settings.databases() {
         return Ok(());
     }
     // Without it, peers would not be asked for what they hold.
     check_room(node, &name)?;
-    if session.function().covers(&vector) {
+    session.select(database);
+    let covers = session.function().covers(&vector);
+    session.select(0);
+    if covers {
         return Ok(());
     }
     let until = Instant::now().checked_add(node.settings.http_sync_timeout());
@@ -71,7 +76,7 @@ pub(super) async fn reach(
 
 /// What the client of a session may have seen; none if that is nothing, or too much for a header.
 pub(super) fn of(served: &Served, speaker: &Speaker) -> Option<HeaderValue> {
-    let name = &speaker.session.function_name;
+    let name = speaker.session.function_name();
     let vector = match &speaker.session.function {
         Some(function) => function.token(),
         None => served.node().store.find(name)?.token(),

@@ -301,6 +301,11 @@ impl User {
             })
     }
 
+    /// Whether it may read any object.
+    pub(crate) fn may_read_all_keys(&self) -> bool {
+        self.all_keys || self.keys.iter().any(|allowed| allowed.read && &*allowed.pattern == b"*")
+    }
+
     /// Whether it may listen to a channel, or to a pattern of channels. What a pattern brings of other
     /// functions is left out when it is published.
     pub(crate) fn may_listen(&self, kind: ChannelKind, channel: &[u8]) -> bool {
@@ -320,7 +325,9 @@ impl User {
     /// Whether a channel of changes, without its prefix, may be one of the user's function.
     fn is_of_its_function(&self, rest: &[u8]) -> bool {
         let Some(function) = &self.function else { return true };
-        rest.strip_prefix(&**function).is_some_and(|rest| rest.starts_with(b":"))
+        let Some(rest) = rest.strip_prefix(&**function) else { return false };
+        let at = rest.iter().position(|byte| *byte == b':');
+        at.is_some_and(|at| at == 0 || names::split_database(&rest[..at]).1 > 0)
     }
 
     /// Whether its rules about channels allow one.

@@ -1,21 +1,31 @@
 //! Keyspace and Miso: objects, functions, and the other nodes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use miso_protocol::names;
 use miso_replication::Liveness;
 
-use super::parts::{Kind, Reading, Row, Unit, Value, column, counter, gauge, label, only};
-use crate::observe::row::{Family, Thing};
+use super::parts::{Kind, Metric, Reading, Row, Unit, Value, column, counter, gauge, label, only};
+use crate::observe::row::{Family, Thing, Times};
 
-fn objects(r: &Reading<'_>) -> u64 {
-    r.node.store.functions().iter().map(|function| function.object_count() as u64).sum()
+/// The keys of each database that has any, in all functions: its number, keys, and keys with a deadline.
+fn keyspace(r: &Reading<'_>) -> Vec<(Vec<u8>, Vec<Value>)> {
+    let mut all = BTreeMap::<u32, (u64, u64)>::new();
+    for function in r.node.store.functions() {
+        let (keys, expires) = all.entry(names::split_database(function.name()).1).or_default();
+        *keys += function.object_count() as u64;
+        *expires += function.deadline_count() as u64;
+    }
+    let there = all.into_iter().filter(|(_, (keys, _))| *keys > 0);
+    let shown = there.map(|(database, (keys, expires))| {
+        let values = vec![Value::Count(keys), Value::Count(expires), Value::Count(0)];
+        (database.to_string().into_bytes(), values)
+    });
+    shown.collect()
 }
 
-fn deadlines(r: &Reading<'_>) -> u64 {
-    r.node.store.functions().iter().map(|function| function.deadline_count() as u64).sum()
-}
-
-/// The keyspace: there is one database.
+/// The keyspace, by database.
 pub(super) const KEYSPACE: &[Row] = &[Row::Family(Family {
     prefix: "db",
     label: "db",
@@ -36,13 +46,7 @@ pub(super) const KEYSPACE: &[Row] = &[Row::Family(Family {
         ),
         column("avg_ttl", Kind::None, "", Unit::None, "0: not measured"),
     ],
-    read: |r| match objects(r) {
-        0 => Vec::new(),
-        n => vec![(
-            b"0".to_vec(),
-            vec![Value::Count(n), Value::Count(deadlines(r)), Value::Count(0)],
-        )],
-    },
+    read: keyspace,
 })];
 
 /// What is this server's own.
@@ -244,6 +248,13 @@ pub(super) const MISO: &[Row] = &[
         |r| Value::Count(r.counters().faults),
     ),
     counter(
+        "miso_writer_conflicts",
+        "miso_writer_conflicts",
+        Unit::None,
+        "Times that two nodes said of the events of one of them what cannot both be true: see the log",
+        |r| Value::Count(r.counters().replicator.conflicts),
+    ),
+    counter(
         "miso_peer_unknown",
         "miso_peer_unknown_messages",
         Unit::None,
@@ -273,7 +284,22 @@ pub(super) const MISO: &[Row] = &[
     ),
     PEERS,
     FUNCTIONS,
+    PROPAGATION,
 ];
+
+/// How long it takes until other nodes have what is written here.
+const PROPAGATION: Row = Row::Times(Times {
+    prefix: "miso_propagation_usec_",
+    label: "to",
+    metric: Metric {
+        kind: Kind::Histogram,
+        name: "miso_propagation_seconds",
+        unit: Unit::Seconds,
+        help: "How long a node took to acknowledge a batch of writes, from when it was sent first; INFO shows \
+               percentiles, in microseconds",
+    },
+    read: |r| vec![("peers", r.propagation())],
+});
 
 /// Each of the other nodes; INFO shows the largest lag only.
 const PEERS: Row = Row::Family(Family {

@@ -100,7 +100,9 @@ pub(super) const CLIENTS: &[Row] = &[
         "Clients whose command waits",
         |r| Value::Count(r.node.clients.blocked() as u64),
     ),
-    zero("tracking_clients", "0: there is no client tracking"),
+    gauge("tracking_clients", "miso_tracking_clients", Unit::None, "Clients that cache", |r| {
+        Value::Count(r.node.tracking.counts()[0] as u64)
+    }),
     gauge(
         "pubsub_clients",
         "miso_pubsub_clients",

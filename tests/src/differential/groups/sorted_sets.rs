@@ -11,7 +11,8 @@ pub(super) const SORTED_SETS: &[Row] = &[
     Row::new(&[("ZADD {zset} [NX|XX] [GT|LT] [CH] [INCR] ({score} {member})+", Exact)]).often(),
     Row::new(&[("ZADD {zset} [NX|XX|GT|LT|XX GT|XX LT] [CH] ({score} {member})+", Exact)]).often(),
     Row::new(&[("ZADD {zset} [NX|XX|GT|LT] [CH] INCR {score} {member}", Exact)]),
-    Row::new(&[("ZADD {lex} (0 {member})+", Exact)]).often(),
+    // Whole: by names alone only members of one score have an order.
+    Row::new(&[("ZADD {lex} (0 {member})+", Exact)]).whole().often(),
     Row::new(&[("ZINCRBY {zset} {score} {member}", Exact)]),
     Row::new(&[("ZREM {zset} ({member})+", Exact)]),
     Row::new(&[("ZSCORE {zset} {member}", Exact)]),
