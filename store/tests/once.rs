@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use miso_store::crdt::plain::fixed::ONE;
 use miso_store::crdt::{ReplicaId, kind};
@@ -340,4 +341,49 @@ fn an_id_counts_once_whatever_is_late_deleted_or_adopted() {
         world.calm();
         world.check(seed);
     }
+}
+
+#[test]
+fn a_run_beside_a_claim_that_does_not_count_yet_is_taken_back_when_it_does() {
+    let mut world = World::new(0);
+    let what = What::PnCounter;
+    world.once(0, what, b"id", 5);
+    world.flush(0);
+    // Parts of a sync bring the claim before it is known that all is here which was done before it.
+    let [first, second] = [0, 1].map(|at| Arc::clone(&world.nodes[at].function));
+    let ids = (0..64).map(|bucket| [&b"\0once\0"[..], &[bucket]].concat());
+    let parts =
+        ids.chain([OBJECT.to_vec()]).filter_map(|object| first.export_object(&object, None));
+    for part in parts {
+        second.join_changes(&part).expect("well-formed");
+    }
+    second.settle_once();
+    world.now.fetch_add(20, Ordering::Relaxed);
+    world.once(1, what, b"id", 5);
+    second.settle_once();
+    second.finish_sync(&first.vector(), true).expect("well-formed");
+    assert_eq!(read(&second, what), 10);
+    second.settle_once();
+    assert_eq!(read(&second, what), 5);
+    assert_eq!(second.once_count(), 1);
+}
+
+#[test]
+fn a_clock_that_is_set_ends_no_window() {
+    let mut world = World::new(0);
+    world.once(0, What::PnCounter, b"id", 5);
+    let function = Arc::clone(&world.nodes[0].function);
+    world.flush(0);
+    world.now.fetch_add(1_000_000_000, Ordering::Relaxed);
+    let second = Duration::from_secs(1);
+    let tend = |now: Duration| {
+        // Some ids are looked at each time.
+        (0..16).for_each(|_| function.tend_once(now, Some(&[])));
+        function.once_reply(b"id").is_some()
+    };
+    let window = Duration::from_millis(function.once_window());
+    assert!(tend(second));
+    assert!(tend(window));
+    assert!(!tend(window + second));
+    assert_eq!(function.once_count(), 0);
 }

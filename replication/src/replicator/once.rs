@@ -39,7 +39,7 @@ impl Replicator {
         let all_here = !awaiting && (self.calm >= CALM || (all_here && others.is_empty()));
         for stream in self.streams.values().filter(|stream| stream.function().has_once()) {
             let heard = if all_here { heard(stream, peers, others) } else { None };
-            stream.function().tend_once(heard.as_deref());
+            stream.function().tend_once(now.since(Time(0)), heard.as_deref());
         }
     }
 }

@@ -259,15 +259,21 @@ impl Held<'_> {
         let claim =
             Claim { time: function.now(), lost: false, reply: reply.into(), lines }.encode();
         let object = object_of(once.id);
-        self.with_object(&object, |shard, hash| {
+        let beside = self.with_object(&object, |shard, hash| {
+            let beside = shard.once_ids(&object).is_some_and(|ids| !ids.claims(once.id).is_empty());
             // The type is the store's own, so nothing else is in its way.
             let noted =
                 shard.write::<kind::OnceIds, _>((hash, &object, b""), |ids, mint, change| {
                     ids.claim(once.id, &claim, mint, change);
                 });
             debug_assert!(noted.is_ok(), "hidden values stand beside all others");
+            beside
         });
-        // One that was there already, and does not count yet, is counted twice until ids come again.
+        if beside {
+            // Claims that do not count yet will: they were looked at when they came, and this one was not.
+            function.once.joined(std::iter::once(once.id));
+        }
+        // One that was there already is counted twice until ids are looked at.
         function.once.count.fetch_add(1, Ordering::Relaxed);
         if !function.hooks.once.used.swap(true, Ordering::Relaxed) {
             function.wake();

@@ -7,7 +7,9 @@
 //! by event, until all have heard of it, and its writer adds what makes the sum of that which is not
 //! deleted nothing again.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use miso_crdt::{Context, Dot, ReplicaId, Seen, Writers};
 
@@ -20,9 +22,6 @@ use crate::joining::{LOCAL, Vector};
 /// What each node other than this one has said that it has applied, all of its events before that being
 /// known here.
 type Announced<'a> = &'a [(ReplicaId, Vector)];
-
-/// Claims of writers that are not there are forgotten by all that are, in the hope that one does so first.
-const PATIENCE: u64 = 2;
 
 /// Buckets that are looked through for ids to forget at a time.
 const TURN: usize = 4;
@@ -135,45 +134,55 @@ impl Function {
         }
     }
 
-    /// Looks after ids, some at a time: to be called once a second or so. `heard` is what each other node
+    /// Looks after ids, some at a time: to be called once a second or so. `now` is time since any moment, by
+    /// a clock that is never set: only differences count. `heard` is what each other node
     /// that is not forgotten has announced, if all can be reached and all of their events before that
-    /// are known here. An id is forgotten once its window is over and all have heard of it: by then all
-    /// runs of it are known here.
-    pub fn tend_once(&self, heard: Option<&[(ReplicaId, Vector)]>) {
+    /// are known here. An id is forgotten once it has been known here for its window and all have heard of
+    /// it: by then all runs of it are known here. Ages are not kept over a restart: then each begins anew.
+    pub fn tend_once(&self, now: Duration, heard: Option<&[(ReplicaId, Vector)]>) {
         self.settle_once();
-        let Some(heard) = heard else { return };
+        let aged = self.once.aged(now, Duration::from_millis(self.once_window()), || self.vector());
+        let (Some(heard), Some(aged)) = (heard, aged) else { return };
         for _ in 0..TURN {
             let bucket = self.once.next.fetch_add(1, Ordering::Relaxed) % usize::from(BUCKETS);
-            self.forget_ids(bucket as u8, heard);
+            self.forget_ids(bucket as u8, heard, &aged);
         }
     }
 
-    fn forget_ids(&self, bucket: u8, heard: Announced<'_>) {
+    /// Forgets ids of which `aged` says that they have been known for their window.
+    fn forget_ids(&self, bucket: u8, heard: Announced<'_>, aged: &Vector) {
         if self.in_bucket(bucket, |ids| ids.is_empty()) {
             return;
         }
-        let (now, window) = (self.now(), self.once_window());
-        let retired: Vec<ReplicaId> = self
+        // Of a retired writer nobody tells any more: what adopted it stands for all that it did.
+        let retired: HashMap<ReplicaId, (ReplicaId, u64)> = self
             .retirements()
             .iter()
-            .flat_map(|gone| gone.writers.iter().map(|(id, _)| *id))
+            .flat_map(|gone| gone.writers.iter().map(|(id, _)| (*id, gone.by)))
             .collect();
         let object = object(bucket);
         let mut shard = self.lock(self.shard_index(&object));
         let writers = shard.shared_writers();
-        let known = |dot: Dot| {
-            let id = writers.id(dot.writer());
-            let told = |(_, vector): &(ReplicaId, Vector)| {
-                vector.iter().any(|(of, seq)| Some(*of) == id && *seq >= dot.seq())
-            };
-            id.is_some_and(|id| retired.contains(&id)) || heard.iter().all(told)
+        let event = |dot: Dot| {
+            let mut event = (writers.id(dot.writer())?, dot.seq());
+            // What adopted it may be adopted itself, each once.
+            for _ in 0..retired.len() {
+                let Some(by) = retired.get(&event.0) else { break };
+                event = *by;
+            }
+            Some(event)
         };
+        let covers = |vector: &Vector, dot: Dot| {
+            let event = event(dot);
+            event.is_some_and(|(id, seq)| vector.iter().any(|(of, upto)| *of == id && *upto >= seq))
+        };
+        let known = |dot: Dot| heard.iter().all(|(_, vector)| covers(vector, dot));
         let mut over = Vec::new();
         for (id, claims) in shard.once_ids(&object).into_iter().flat_map(|ids| ids.iter()) {
             let heads = || claims.iter().map(|claim| Claim::head(claim.bytes()));
             // One run that counts, and the others have been taken back.
             if heads().filter(|(_, lost)| !lost).count() > 1
-                || !claims.iter().all(|claim| known(claim.header().dot))
+                || !claims.iter().map(|claim| claim.header().dot).all(known)
             {
                 continue;
             }
@@ -183,9 +192,8 @@ impl Function {
                 heard.iter().any(|(of, _)| Some(*of) == id)
             };
             for claim in claims.iter().filter(|claim| !lives(claim.header().dot)) {
-                let (dot, (time, _)) = (claim.header().dot, Claim::head(claim.bytes()));
-                let turns = if dot.writer() == LOCAL { 1 } else { PATIENCE };
-                if time.saturating_add(window.saturating_mul(turns)) <= now || time == u64::MAX {
+                let dot = claim.header().dot;
+                if covers(aged, dot) {
                     over.push((Box::<[u8]>::from(id), dot));
                 }
             }
