@@ -95,6 +95,42 @@ fn a_shard_that_is_made_late_gathers_changes_and_knows_all_writers() {
     assert_eq!(taken(&mine).len(), 1);
 }
 
+/// A batch tells a counter as it is when the batch is made, which is after its events were counted.
+#[test]
+fn batches_made_while_threads_count_are_taken() {
+    let (here, there) = (store(), Store::new(Config::new(ReplicaId(9), 4, Arc::new(|| 1))));
+    let (mine, others) = (here.function(b"f"), there.function(b"f"));
+    mine.track();
+    let adds = 50_000_i64;
+    let take = || {
+        let Some(batch) = mine.take_batch() else { return };
+        let range = (batch.first, batch.last);
+        others.join_batch(ReplicaId(7), range, &batch.message).expect("an honest batch");
+    };
+    std::thread::scope(|scope| {
+        let counting = scope.spawn(|| {
+            for n in 0..adds {
+                add(&mine, format!("o{}", n % 64).as_bytes(), b"n", 1).expect("a counter");
+                put(
+                    &mine,
+                    format!("s{}", n % 64).as_bytes(),
+                    b"n",
+                    format!("{}", n % 7).as_bytes(),
+                );
+            }
+        });
+        while !counting.is_finished() {
+            take();
+        }
+    });
+    take();
+    let total = |function: &Function| {
+        let of = |n: u64| add(function, format!("o{n}").as_bytes(), b"n", 0).expect("a counter");
+        (0..64).map(of).sum::<i64>()
+    };
+    assert_eq!((total(&mine), total(&others)), (adds, adds));
+}
+
 #[test]
 fn a_name_has_one_type_and_deletion_frees_it() {
     let store = store();

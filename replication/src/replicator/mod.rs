@@ -181,6 +181,9 @@ impl Replicator {
     /// known that came meanwhile: a link that replaces another is no loss, and its peer is waited for.
     pub fn check_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
         if std::mem::take(&mut self.lost_a_link) {
+            let turn = &mut self.common.turn(now, out);
+            self.streams.values_mut().for_each(|stream| stream.lost(turn));
+            self.schedule_all();
             self.check_endings(now, out);
         }
     }
@@ -208,6 +211,7 @@ impl Replicator {
                 && stream.peer_ended(turn, peer)
             {
                 self.pulls.lost_peer(turn, stream, peer);
+                stream.lost(turn);
                 self.schedule(&name);
             }
         }

@@ -520,7 +520,8 @@ impl Pulls {
         debug_assert!(advanced.is_ok() || cfg!(not(debug_assertions)), "{advanced:?}");
     }
 
-    /// A peer is gone or does not run the function any more.
+    /// A peer is gone or does not run the function any more. What else the function waited for of it:
+    /// [`Stream::lost`].
     pub(super) fn lost_peer(&mut self, turn: &mut Turn<'_>, stream: &mut Stream, peer: ReplicaId) {
         if let Some(of) = self.functions.get_mut(stream.name()) {
             let asked = &mut self.asked;
@@ -535,7 +536,6 @@ impl Pulls {
                 self.give_up(turn, stream);
             }
         }
-        stream.lost(turn);
         self.end_asked(turn);
     }
 

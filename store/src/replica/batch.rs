@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use miso_crdt::{Changes, Dot, ReplicaId, SEQ_MAX, Writer};
+use miso_crdt::{Changes, Dot, ReplicaId, SEQ_MAX, Type, Writer};
 
 use crate::durable::records;
 use crate::function::Function;
@@ -110,15 +110,18 @@ impl Function {
     /// # Errors
     /// If it is known, does not follow what is known, or is malformed; then nothing was changed. It is
     /// malformed, too, if it adds what is no event of `origin` in its range: nodes that hear of the event
-    /// otherwise would differ for good.
+    /// otherwise would differ for good. A counter's entry may be of a later event: a batch tells it as it is
+    /// when the batch is made, a moment after its events were counted, and a later entry says all that an earlier
+    /// one does.
     pub fn join_batch(
         &self,
         id: ReplicaId,
         (first, last): (u64, u64),
         message: &[u8],
     ) -> Result<Joined, Refused> {
-        self.join_any_batch(id, (first, last), message, |(dot, origin)| {
-            dot.writer() == origin && (first..=last).contains(&dot.seq())
+        self.join_any_batch(id, (first, last), message, |dot, origin, kind| {
+            let counts = matches!(kind, Type::GCounter | Type::PnCounter);
+            dot.writer() == origin && (counts || (first..=last).contains(&dot.seq()))
         })
     }
 
@@ -128,7 +131,7 @@ impl Function {
         id: ReplicaId,
         (first, last): (u64, u64),
         message: &[u8],
-        right: impl Fn((Dot, Writer)) -> bool,
+        right: impl Fn(Dot, Writer, Type) -> bool,
     ) -> Result<Joined, Refused> {
         if first == 0 || first > last || last > SEQ_MAX {
             return Err(Refused::Malformed("range"));
@@ -151,8 +154,10 @@ impl Function {
         self.share_writers(&mut joining);
         let changes = self.read(&mut joining, message)?;
         let mut all_right = true;
-        let mut check = |dot| all_right &= right((dot, origin));
-        changes.iter().for_each(|change| change.delta.each_added(&mut check));
+        for change in &changes {
+            let kind = change.delta.kind();
+            change.delta.each_added(&mut |dot| all_right &= right(dot, origin, kind));
+        }
         if !all_right {
             return Err(Refused::Malformed("event of a change"));
         }

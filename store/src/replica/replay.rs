@@ -48,7 +48,7 @@ impl Function {
         (first, last): (u64, u64),
         message: &[u8],
     ) -> Option<()> {
-        match self.join_any_batch(origin, (first, last), message, |_| true) {
+        match self.join_any_batch(origin, (first, last), message, |_, _, _| true) {
             // Known from a checkpoint. A gap: where damage was repaired; the stream fills it.
             Ok(_) | Err(Refused::Known | Refused::Gap(_) | Refused::Retired) => Some(()),
             Err(_) => None,
