@@ -77,7 +77,8 @@ fn every_node_has_every_database() {
 
 #[test]
 fn a_node_that_comes_later_reads_what_was_there_first() {
-    let mut cluster = Cluster::start(1);
+    // A busy machine may take longer than the usual time to answer.
+    let mut cluster = Cluster::with(1, &["--restore-timeout", "20s"]);
     cluster.session(0).script("SELECT 7 => OK\nSADD s a b => 2");
     let late = cluster.add();
     let mut s = cluster.session(late);

@@ -230,14 +230,16 @@ fn invented_nodes_are_dialed_seldom() {
         ..NodeRecord::default()
     };
     let all: Vec<NodeRecord> = (0..4100).map(record).collect();
+    let start = Instant::now();
     for part in all.chunks(100) {
         let records = Records { records: part.to_vec() };
         peer.say(Body::Records(records)).expect("it reads");
     }
-    let start = Instant::now();
     peer.hear(Duration::from_secs(3));
     wait_until("a dial", || dialed.load(Ordering::SeqCst) > 0);
-    let most = 2 + usize::try_from(start.elapsed().as_secs()).expect("some seconds");
+    // One dial in a second, and the first at once. Each may be two connections: the HTTP/2 client tries
+    // once more where one is closed before its first request.
+    let most = 2 * (2 + usize::try_from(start.elapsed().as_secs()).expect("some seconds"));
     let dialed = dialed.load(Ordering::SeqCst);
     assert!(dialed <= most, "{dialed} dials of one address in {:?}", start.elapsed());
     let log = node.log();

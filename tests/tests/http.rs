@@ -490,7 +490,7 @@ fn a_node_that_stops_answers_what_runs_and_waits_for_no_idle_connection() {
     node.signal(15);
     assert_eq!(busy.read(false).expect("an answer").status, 200);
     assert!(node.wait_for_end().success());
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     assert!(idle.is_closed());
 }
 

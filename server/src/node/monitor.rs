@@ -51,22 +51,22 @@ impl Monitors {
         }
     }
 
+    fn set(&self, tap: u8, wanted: bool) {
+        if wanted {
+            self.taps.fetch_or(tap, Ordering::Relaxed);
+        } else {
+            self.taps.fetch_and(!tap, Ordering::Relaxed);
+        }
+    }
+
     /// Says whether keyspace events are wanted, so that commands are looked at.
     pub(crate) fn set_events(&self, wanted: bool) {
-        if wanted {
-            self.taps.fetch_or(EVENTS, Ordering::Relaxed);
-        } else {
-            self.taps.fetch_and(!EVENTS, Ordering::Relaxed);
-        }
+        self.set(EVENTS, wanted);
     }
 
     /// Says whether any client caches.
     pub(crate) fn set_tracked(&self, tracked: bool) {
-        if tracked {
-            self.taps.fetch_or(TRACKED, Ordering::Relaxed);
-        } else {
-            self.taps.fetch_and(!TRACKED, Ordering::Relaxed);
-        }
+        self.set(TRACKED, tracked);
     }
 
     /// Whether any client caches.
@@ -76,20 +76,12 @@ impl Monitors {
 
     /// Says whether commands that decide here are refused.
     pub(crate) fn set_refusing(&self, refusing: bool) {
-        if refusing {
-            self.taps.fetch_or(DECISIONS, Ordering::Relaxed);
-        } else {
-            self.taps.fetch_and(!DECISIONS, Ordering::Relaxed);
-        }
+        self.set(DECISIONS, refusing);
     }
 
     /// Says whether writes are sampled.
     pub(crate) fn set_sampling(&self, wanted: bool) {
-        if wanted {
-            self.taps.fetch_or(SAMPLES, Ordering::Relaxed);
-        } else {
-            self.taps.fetch_and(!SAMPLES, Ordering::Relaxed);
-        }
+        self.set(SAMPLES, wanted);
     }
 
     /// Whether commands that decide here are refused.
