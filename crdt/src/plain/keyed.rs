@@ -578,10 +578,9 @@ impl<V: Element> Crdt for Keyed<V> {
         change: Option<&mut KeyedDelta<V>>,
     ) -> bool {
         let there = !self.is_absent();
-        if there {
-            let moment = Moment { now: 0, writers: &Writers::new(), context: &|| context.clone() };
-            self.clear_all(&moment, events, change);
-        }
+        // A life without members may be left of removes that had each seen a part.
+        let moment = Moment { now: 0, writers: &Writers::new(), context: &|| context.clone() };
+        self.clear_all(&moment, events, change);
         there
     }
 

@@ -136,9 +136,8 @@ impl<V: Item> Crdt for Single<V> {
         change: Option<&mut SingleDelta<V>>,
     ) -> bool {
         let there = !self.is_absent();
-        if there {
-            self.cell.reset(events, change.map(|change| &mut change.cell));
-        }
+        // Terms may be left where the value that they were for is gone.
+        self.cell.reset(events, change.map(|change| &mut change.cell));
         there
     }
 

@@ -171,7 +171,7 @@ impl Stream {
             if let Some(read) = &mut self.first_read {
                 read.lost(peer);
             }
-            self.check_current(turn);
+            self.lost(turn);
             return Ok(Heard::Nothing);
         }
         if self.function.heard_summary(peer, &vector).map_err(refused)? {
