@@ -165,7 +165,7 @@ fn lossy_proxy(to: std::net::SocketAddr) -> std::net::SocketAddr {
                 let Ok(n) = server.read(&mut bytes) else { break };
                 seen += 1;
                 // It has run, and nobody hears of it.
-                if seen % 3 == 0 || client.write_all(&bytes[..n]).is_err() {
+                if seen.is_multiple_of(3) || client.write_all(&bytes[..n]).is_err() {
                     break;
                 }
             }

@@ -1,6 +1,5 @@
 //! What a command counts, so that a count can be told from others and taken back.
 
-use super::Row;
 use crate::request::Args;
 
 /// Where a command adds to counts. Other values that it may change are idempotent by nature.
@@ -25,26 +24,16 @@ pub enum Counting {
 /// An object, a name in it, which is empty for plain keys, and a field, which is empty for counters.
 pub type CountPlace<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
-impl Row {
-    /// The same, and it counts there.
-    #[must_use]
-    pub const fn counts(self, counts: Counting) -> Row {
-        Row { counts, ..self }
-    }
-
-    /// The places in which a command of this row may count.
-    pub fn count_places<'a>(
-        &self,
-        args: Args<'a>,
-    ) -> impl Iterator<Item = CountPlace<'a>> + use<'a> {
-        let counts = self.counts;
+impl Counting {
+    /// The places in which a command of these arguments may count.
+    pub fn places<'a>(self, args: Args<'a>) -> impl Iterator<Item = CountPlace<'a>> + use<'a> {
         let word = move |at: usize| args.get(at).unwrap_or_default();
-        let last = match counts {
+        let last = match self {
             Counting::Nothing => 2,
             Counting::Names => args.len(),
             _ => 3,
         };
-        (2..last).step_by(2).map(move |at| match counts {
+        (2..last).step_by(2).map(move |at| match self {
             Counting::Nothing | Counting::Key => (word(1), &b""[..], &b""[..]),
             Counting::Name | Counting::Names => (word(1), word(at), &b""[..]),
             Counting::MapField => (word(1), word(2), word(3)),
@@ -61,11 +50,10 @@ mod tests {
 
     #[test]
     fn places_follow_from_the_row() {
-        let check = |counts, command: &str, expected: &[(&str, &str, &str)]| {
+        let check = |counts: Counting, command: &str, expected: &[(&str, &str, &str)]| {
             let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
             let args = OwnedArgs::from_parts(&words);
-            let row = Row::command("X").counts(counts);
-            let places: Vec<_> = row.count_places(args.as_args()).collect();
+            let places: Vec<_> = counts.places(args.as_args()).collect();
             let expected: Vec<_> = expected
                 .iter()
                 .map(|(o, n, f)| (o.as_bytes(), n.as_bytes(), f.as_bytes()))

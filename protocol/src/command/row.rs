@@ -29,7 +29,7 @@ pub struct Row {
     pub merging: Option<Merging>,
     /// More about how it merges, where that needs saying: `the sum, always exact`.
     pub merge_note: &'static str,
-    /// What it counts: see [`Row::count_places`].
+    /// What it counts: see [`Counting::places`].
     pub counts: Counting,
     /// Options with which it decides here although it merges otherwise.
     pub deciding: Option<Deciding>,

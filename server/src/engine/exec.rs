@@ -4,19 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use miso_protocol::command::{Access, KeyFlags};
 use miso_protocol::reply::Reply;
-use miso_protocol::request::Args;
-use miso_store::{Function, Held};
+use miso_store::Held;
 
 use crate::engine::admit::check;
 use crate::engine::call::{Batch, call_shown};
 use crate::engine::command::Handlers;
 use crate::engine::context::{Context, Holds};
 use crate::engine::error::CommandError;
-use crate::engine::find::Resolved;
 use crate::engine::once;
 use crate::engine::session::{Queued, Transaction};
+use crate::engine::shards;
 use crate::engine::spans;
 use crate::engine::wait::{After, Answering, Wait};
 
@@ -62,7 +60,7 @@ fn run(
     let worker = cx.worker;
     // Held from before the watch is checked until the last command has run.
     let (mut held, beside) = if others.is_empty() {
-        (Held::shards(&function, shards(transaction, &function)), None)
+        (Held::shards(&function, shards::of_transaction(transaction, &function)), None)
     } else {
         let (held, beside) = spans::hold((current, &function), &others);
         (held, Some(beside))
@@ -134,40 +132,6 @@ fn run(
     cx.after = after;
     drop(deleting);
     Ok(())
-}
-
-/// The shards of all objects that the queued commands are about; all shards if one of the commands
-/// walks objects or deletes all.
-fn shards(transaction: &Transaction, function: &Function) -> Vec<usize> {
-    let mut shards = Vec::new();
-    shards.extend(transaction.once.as_ref().map(|id| function.once_shard(id)));
-    for queued in &transaction.queued {
-        if !add_shards(&queued.found, queued.args.as_args(), function, &mut shards) {
-            return (0..function.shards()).collect();
-        }
-    }
-    shards
-}
-
-/// Adds the shards of a command's objects; false if it is about all of them.
-pub(super) fn add_shards(
-    found: &Resolved,
-    args: Args<'_>,
-    function: &Function,
-    shards: &mut Vec<usize>,
-) -> bool {
-    let row = found.leaf();
-    if row.access != Access::None && !row.has_keys() {
-        return false;
-    }
-    for key in row.keys(args) {
-        // SORT reads keys that no word names.
-        if key.flags.has(KeyFlags::INCOMPLETE) {
-            return false;
-        }
-        shards.push(function.shard_index(key.word));
-    }
-    true
 }
 
 /// Runs a queued command.

@@ -16,6 +16,7 @@ pub(crate) mod find;
 pub(crate) mod once;
 mod restore;
 pub(crate) mod session;
+mod shards;
 pub(crate) mod spans;
 mod thaw;
 pub(crate) mod wait;

@@ -17,9 +17,9 @@ use crate::engine::call::{Batch, call_shown};
 use crate::engine::command::Handlers;
 use crate::engine::context::{Context, Holds};
 use crate::engine::error::CommandError;
-use crate::engine::exec::add_shards;
 use crate::engine::find::{self, Resolved};
 use crate::engine::session::Transaction;
+use crate::engine::shards;
 use crate::engine::wait::After;
 use crate::node::Node;
 
@@ -86,7 +86,7 @@ pub(super) fn check_queued(
 
 /// The places in which a command counts.
 pub(super) fn places<'a>(row: &Row, args: Args<'a>) -> impl Iterator<Item = Place<'a>> + use<'a> {
-    row.count_places(args).map(|(object, name, field)| Place { object, name, field })
+    row.counts.places(args).map(|(object, name, field)| Place { object, name, field })
 }
 
 /// What is kept of a write that ran: the protocol and the bytes of its reply.
@@ -188,11 +188,11 @@ pub(super) fn run(
         Admission::Queue => return Err(CommandError::NotInMulti),
     };
     let function = cx.function();
-    let mut shards = vec![function.once_shard(id)];
-    if !add_shards(&found, args, &function, &mut shards) {
-        shards = (0..function.shards()).collect();
+    let mut held_shards = vec![function.once_shard(id)];
+    if !shards::add(&found, args, &function, &mut held_shards) {
+        held_shards = (0..function.shards()).collect();
     }
-    let mut held = Held::shards(&function, shards);
+    let mut held = Held::shards(&function, held_shards);
     if let Some(kept) = known(&mut held, id) {
         drop(held);
         reply(cx, &kept);

@@ -11,12 +11,13 @@ use crate::joining::Vector;
 /// How often in a window it is noted what is known.
 const NOTES: u32 = 4;
 
+/// How long ids are kept at least, in milliseconds: where a function has no value of its own, and by function.
+type Windows = (u64, BTreeMap<Box<[u8]>, u64>);
+
 /// The limits of all functions.
 #[derive(Debug)]
 pub(crate) struct OnceLimits {
-    /// How long ids are kept at least, in milliseconds: where a function has no value of its own, and by
-    /// function.
-    windows_ms: RwLock<(u64, BTreeMap<Box<[u8]>, u64>)>,
+    windows_ms: RwLock<Windows>,
     max: AtomicUsize,
     /// Whether any function has had an id.
     pub(crate) used: AtomicBool,
@@ -33,7 +34,7 @@ impl Default for OnceLimits {
 }
 
 impl OnceLimits {
-    pub(crate) fn set(&self, windows_ms: (u64, BTreeMap<Box<[u8]>, u64>), max: usize) {
+    pub(crate) fn set(&self, windows_ms: Windows, max: usize) {
         *self.windows_ms.write() = windows_ms;
         self.max.store(max, Ordering::Relaxed);
     }
