@@ -132,12 +132,12 @@ fn run(settings: Settings) -> Result<(), String> {
             let by = if encrypted { " by TLS" } else { "" };
             tracing::info!("Ready to accept connections on {address}{by}");
         }
-        for listener in http_listeners {
-            let address = listener.local_addr().map_err(|error| error.to_string())?;
-            let listener =
-                tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
-            listening.spawn(http::accept(listener, Arc::clone(&front)));
-            tracing::info!("Ready to accept HTTP connections on {address}");
+        for Listening { socket, encrypted } in http_listeners {
+            let address = socket.local_addr().map_err(|error| error.to_string())?;
+            let socket = tokio::net::TcpListener::from_std(socket).map_err(|e| e.to_string())?;
+            listening.spawn(http::accept(socket, encrypted, Arc::clone(&front)));
+            let by = if encrypted { " by TLS" } else { "" };
+            tracing::info!("Ready to accept HTTP connections on {address}{by}");
         }
         until_stopped(&front, [terminate, interrupt], hangup).await?;
         end_at_next_signal();

@@ -4,6 +4,9 @@
 //! test fails, *missed* if none does. All mutants of a package take a day, so a sample is drawn by a seed;
 //! the same seed draws the same sample from the same code. What no test can or need notice is exempted in
 //! `.cargo/mutants.toml`, each with its reason.
+//!
+//! Most mutants are caught by the unit tests of their own package, which build in seconds. So these are
+//! run first, and all tests only for the mutants that are left.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,24 +26,49 @@ const SEED: u64 = 10;
 struct Package {
     name: &'static str,
     crate_name: &'static str,
-    /// Further packages whose tests are run.
+    /// Further packages whose tests are run on what the unit tests leave.
     tested_by: &'static [&'static str],
     tests: &'static [&'static str],
 }
 
+/// Which tests are to notice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Units,
+    All,
+}
+
+impl Stage {
+    const ALL: [(Stage, &'static str); 2] = [(Stage::Units, "units"), (Stage::All, "all")];
+}
+
 const PACKAGES: [Package; 3] = [
-    Package { name: "crdt", crate_name: "miso-crdt", tested_by: &[], tests: &["--lib", "--tests"] },
+    Package {
+        name: "crdt",
+        crate_name: "miso-crdt",
+        tested_by: &[],
+        tests: &[
+            "--test",
+            "formats",
+            "--test",
+            "memory",
+            "--test",
+            "model",
+            "--test",
+            "specification",
+        ],
+    },
     Package {
         name: "store",
         crate_name: "miso-store",
         tested_by: &["miso-tests"],
-        tests: &["--lib", "--test", "dead_writers", "--test", "simulation", "--test", "scenes"],
+        tests: &["--test", "dead_writers", "--test", "simulation", "--test", "scenes"],
     },
     Package {
         name: "replication",
         crate_name: "miso-replication",
         tested_by: &["miso-tests"],
-        tests: &["--lib", "--test", "simulation", "--test", "scenes"],
+        tests: &["--test", "simulation", "--test", "scenes"],
     },
 ];
 
@@ -130,11 +158,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             continue;
         }
         let output = folder.join(package.name);
-        try_them(package, &chosen, &output)?;
-        let result = Tried::read(&output.join("mutants.out"), &chosen)?;
-        if result.all() == 0 {
-            return Err(format!("{}: the tests fail without any change", package.name));
-        }
+        let result = try_all(package, &chosen, &output)?;
         let seed = options.seed;
         lines.push(format!(
             "{:12} seed {seed}: {} of {} mutants; {result}",
@@ -177,15 +201,45 @@ fn sample(all: &[String], count: usize, seed: u64) -> Vec<String> {
     drawn.into_iter().map(|at| all[at].clone()).collect()
 }
 
-/// Tries the mutants of these names.
-fn try_them(package: &Package, names: &[String], output: &Path) -> Result<(), String> {
+/// Tries the mutants of these names with the unit tests, and what these miss with all others.
+fn try_all(package: &Package, chosen: &[String], output: &Path) -> Result<Tried, String> {
+    let mut result = Tried { missed: chosen.to_vec(), ..Tried::default() };
+    for (stage, name) in Stage::ALL {
+        let left = std::mem::take(&mut result.missed);
+        if left.is_empty() {
+            break;
+        }
+        let output = output.join(name);
+        fs::create_dir_all(&output).map_err(|error| format!("{}: {error}", output.display()))?;
+        try_them(package, stage, &left, &output)?;
+        let tried = Tried::read(&output.join("mutants.out"), &left)?;
+        if tried.all() == 0 {
+            return Err(format!("{}: the tests fail without any change", package.name));
+        }
+        result.add(tried);
+    }
+    Ok(result)
+}
+
+/// Tries the mutants of these names with the tests of one stage.
+fn try_them(
+    package: &Package,
+    stage: Stage,
+    names: &[String],
+    output: &Path,
+) -> Result<(), String> {
     let mut line = cargo(&["mutants", "--no-shuffle", "--package", package.crate_name]);
     line = line.args([Path::new("--output"), output]);
     for name in names {
         line = line.args(["--re", &format!("^{}$", literally(name))]);
     }
-    let by = [&[package.crate_name], package.tested_by].concat();
-    line = line.args(["--test-package", &by.join(","), "--"]).args(package.tests);
+    line = match stage {
+        Stage::Units => line.args(["--test-package", package.crate_name, "--", "--lib"]),
+        Stage::All => {
+            let by = [&[package.crate_name], package.tested_by].concat();
+            line.args(["--test-package", &by.join(","), "--"]).args(package.tests)
+        }
+    };
     // Fewer worlds than the tests play by themselves: a mutant that none of them notices is looked at by hand.
     let line = line.env("SIM_SEEDS", "100");
     // It fails if a mutant was missed, which its output says.
@@ -218,6 +272,14 @@ struct Tried {
 impl Tried {
     fn all(&self) -> usize {
         self.caught + self.timed_out + self.unviable + self.missed.len()
+    }
+
+    /// What a later stage made of the mutants that were missed.
+    fn add(&mut self, later: Tried) {
+        self.caught += later.caught;
+        self.timed_out += later.timed_out;
+        self.unviable += later.unviable;
+        self.missed = later.missed;
     }
 
     /// Of these mutants alone: cargo-mutants 27.1 tries those of the kind `delete field` whatever names it is given.

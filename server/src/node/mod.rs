@@ -85,6 +85,8 @@ pub(crate) struct Node {
     pub(crate) port: AtomicU16,
     /// The port that HTTP is listened for on; 0 before that, or without it.
     pub(crate) http_port: AtomicU16,
+    /// The port that HTTP by TLS is listened for on; 0 before that, or without it.
+    pub(crate) http_tls_port: AtomicU16,
     pub(crate) saving: Saving,
     pub(crate) stopping: AtomicBool,
     pub(crate) stop: Notify,
@@ -123,6 +125,7 @@ impl Node {
             run_id: random::generate(160),
             port: AtomicU16::new(0),
             http_port: AtomicU16::new(0),
+            http_tls_port: AtomicU16::new(0),
             saving: Saving::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),

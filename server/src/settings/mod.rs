@@ -411,6 +411,10 @@ settings! {
         "http-port", OptionalPort, "none",
         "Port to listen on for HTTP: REST in Upstash's dialect, health and metrics; 0: any free port; none: no HTTP",
     );
+    http_tls_port: OptionalPort = start(
+        "http-tls-port", OptionalPort, "none",
+        "Port to listen on for HTTP by TLS, with the certificate and the rules of tls-port; 0: any free port; none: no HTTP by TLS",
+    );
     http_page: YesNo = any(
         "http-page", YesNo, "yes",
         "Whether the live page is served at / on the HTTP port",
@@ -689,16 +693,16 @@ impl Settings {
         self.bind().into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
     }
 
-    /// Where to listen for HTTP; empty if there is none.
-    pub(crate) fn http_addresses(&self) -> Vec<SocketAddr> {
-        let port = self.http_port().into_iter();
-        port.flat_map(|port| self.http_bind().into_iter().map(move |ip| SocketAddr::new(ip, port)))
-            .collect()
+    /// Where to listen for HTTP at a port; empty if there is none.
+    pub(crate) fn http_addresses(&self, port: Option<u16>) -> Vec<SocketAddr> {
+        let at = |port| self.http_bind().into_iter().map(move |ip| SocketAddr::new(ip, port));
+        port.into_iter().flat_map(at).collect()
     }
 
     /// How many HTTP connections there may be; 0 if HTTP is off.
     pub(crate) fn http_connections(&self) -> u64 {
-        self.http_port().map_or(0, |_| self.http_max_connections() as u64)
+        let port = self.http_port().or(self.http_tls_port());
+        port.map_or(0, |_| self.http_max_connections() as u64)
     }
 
     /// How many worker threads to run.

@@ -69,6 +69,9 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             "http-port" if text != "none" => {
                 text = cx.node.http_port.load(Ordering::Relaxed).to_string();
             }
+            "http-tls-port" if text != "none" => {
+                text = cx.node.http_tls_port.load(Ordering::Relaxed).to_string();
+            }
             "peer-port" => text = crate::peers::port(cx.node),
             _ => {}
         }

@@ -20,6 +20,7 @@ mod run;
 mod served;
 mod source;
 pub(crate) mod state;
+mod stream;
 mod sync;
 
 pub(super) use connection::open;
