@@ -164,7 +164,7 @@ impl World {
                 let id = [b'0' + self.random.below(10) as u8, what as u8];
                 let amount = 1 + self.random.below(9) as i64;
                 // The amount follows from the id, as of a write that is sent again.
-                let amount = if id[0] % 2 == 0 || what == What::GCounter {
+                let amount = if id[0].is_multiple_of(2) || what == What::GCounter {
                     amount.signum() * i64::from(id[0])
                 } else {
                     -i64::from(id[0])
@@ -332,7 +332,7 @@ fn an_id_counts_once_whatever_is_late_deleted_or_adopted() {
         for _ in 0..120 {
             world.step();
         }
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             world.adopt();
             for _ in 0..30 {
                 world.step();

@@ -56,7 +56,7 @@ impl World {
         };
         let function = self.hosts[at].store.function(name);
         let (id, amount) = (self.once[which].id.clone(), self.once[which].amount);
-        let place = if which % 2 == 0 { COUNTER } else { KEY };
+        let place = if which.is_multiple_of(2) { COUNTER } else { KEY };
         let shards = vec![function.once_shard(id.as_bytes()), function.shard_index(place.object)];
         let mut held = Held::shards(&function, shards);
         let ran = held.once_reply(id.as_bytes()).is_none();
