@@ -455,6 +455,8 @@ errors! {
         "CLIENT UNBLOCK ended the command's wait with an error", "Send the command again";
     MaxClients = "ERR", "max number of clients reached",
         "There are maxclients connections; this one is closed", "Close connections, or raise maxclients";
+    Loading = "LOADING", "Redis is loading the dataset in memory",
+        "The node reads its data directory after a start", "Send it again later; /readyz says how far it is";
     ProtectedMode = "DENIED",
         "MISO is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to MISO from the same host the server is running, however MAKE SURE MISO is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.",
         "A client of another host, and the default user has no password", "Set requirepass";

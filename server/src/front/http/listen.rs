@@ -1,16 +1,15 @@
 //! The sockets that HTTP is listened for on.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::engine::error::CommandError;
 use crate::front::Front;
 use crate::front::balance::Work;
-use crate::front::listener::{Listening, accept_each, open, prepare};
+use crate::front::listener::{Listening, accept_each, open, port_of, prepare};
 use crate::front::transport::Accepted;
-use crate::node::Node;
+use crate::settings::Settings;
 
 /// What a connection is told for which there is no room.
 fn full() -> String {
@@ -26,41 +25,28 @@ fn full() -> String {
 ///
 /// # Errors
 /// If an address cannot be bound; says which, and what to do.
-pub(crate) fn bind(node: &Node) -> Result<Vec<Listening>, String> {
+pub(crate) fn bind(settings: &Settings) -> Result<Vec<Listening>, String> {
     let mut listeners = Vec::new();
-    let settings = &node.settings;
-    let plain = ("http-port", settings.http_port(), &node.http_port, false);
-    let encrypted = ("http-tls-port", settings.http_tls_port(), &node.http_tls_port, true);
-    for (setting, port, bound, encrypted) in [plain, encrypted] {
-        for address in settings.http_addresses(port) {
-            let socket = bind_one(node, setting, address, bound)?;
+    let plain = ("http-port", settings.http_port(), false);
+    let encrypted = ("http-tls-port", settings.http_tls_port(), true);
+    for (setting, port, encrypted) in [plain, encrypted] {
+        for mut address in settings.http_addresses(port) {
+            if address.port() == 0 {
+                address.set_port(port_of(&listeners, encrypted));
+            }
+            let socket = open(address, settings.tcp_backlog()).map_err(|error| {
+                let expected = match error.kind() {
+                    io::ErrorKind::AddrInUse => format!("a free port (--{setting})"),
+                    _ => "addresses of this host (--http-bind)".into(),
+                };
+                format!("{setting}: cannot listen on {address}: {error}; expected {expected}")
+            })?;
             listeners.push(Listening { socket, encrypted });
         }
     }
     Ok(listeners)
 }
 
-/// Opens one of them. Port 0 stands for the port that is `bound` already; for any free one if none is.
-fn bind_one(
-    node: &Node,
-    setting: &str,
-    mut address: SocketAddr,
-    bound: &AtomicU16,
-) -> Result<TcpListener, String> {
-    if address.port() == 0 {
-        address.set_port(bound.load(Ordering::Relaxed));
-    }
-    let listener = open(address, node.settings.tcp_backlog()).map_err(|error| {
-        let expected = match error.kind() {
-            io::ErrorKind::AddrInUse => format!("a free port (--{setting})"),
-            _ => "addresses of this host (--http-bind)".into(),
-        };
-        format!("{setting}: cannot listen on {address}: {error}; expected {expected}")
-    })?;
-    let port = listener.local_addr().map_err(|error| error.to_string())?.port();
-    bound.store(port, Ordering::Relaxed);
-    Ok(listener)
-}
 /// Accepts connections, which speak TLS if they are `encrypted`, and hands them to the workers in turn.
 pub(crate) async fn accept(listener: tokio::net::TcpListener, encrypted: bool, front: Arc<Front>) {
     accept_each(listener, |stream, _| {

@@ -12,6 +12,7 @@ mod events;
 mod feed;
 mod guard;
 mod listen;
+mod loading;
 mod operation;
 mod page;
 mod rest;
@@ -25,3 +26,4 @@ mod sync;
 
 pub(super) use connection::open;
 pub(crate) use listen::{accept, bind};
+pub(super) use loading::answer_loading;
