@@ -178,9 +178,18 @@ impl Node {
         self.over
     }
 
+    /// Whether it serves: it has read its data.
     fn answers(&self) -> bool {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        TcpStream::connect_timeout(&address, LOOK).is_ok()
+        let ask = || {
+            let mut stream = TcpStream::connect_timeout(&address, LOOK)?;
+            stream.set_read_timeout(Some(LOOK))?;
+            stream.write_all(b"PING\r\n")?;
+            let mut answer = [0; 5];
+            stream.read_exact(&mut answer)?;
+            Ok::<_, std::io::Error>(!answer.starts_with(b"-LOAD"))
+        };
+        ask().unwrap_or(false)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The node's disk: opens the store from it, and writes checkpoints while the node runs.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ use miso_store::{Config, Store};
 use crate::clock::unix_ms;
 use crate::node::Node;
 use crate::process::within;
+use crate::progress::Shown;
 use crate::random;
 use crate::settings::Settings;
 
@@ -31,11 +33,6 @@ fn config(settings: &Settings, replica: ReplicaId) -> Config {
     Config::new(replica, shards, Arc::new(unix_ms))
 }
 
-/// The directory, if the node has one.
-fn directory(settings: &Settings) -> Option<String> {
-    settings.data_dir()
-}
-
 fn refused(directory: &str, error: &OpenError) -> String {
     format!("data-dir: {directory} {}", sentence(&error.to_string(), directory))
 }
@@ -48,39 +45,103 @@ fn sentence(error: &str, directory: &str) -> String {
     )
 }
 
-/// Opens the store as the last run left it. Returns it, and what was read.
-///
-/// # Errors
-/// If the directory cannot be used: a line that says why and what to do.
-pub(crate) fn open(settings: &Settings) -> Result<(Store, RecoveredSummary), String> {
-    let Some(directory) = directory(settings) else {
-        let store = Store::new(config(settings, ReplicaId(random::seed())));
-        return Ok((store, RecoveredSummary::default()));
-    };
-    let failed = |error: std::io::Error| {
-        format!(
-            "data-dir: cannot use {directory}: {error}; expected a directory to write to, or none"
-        )
-    };
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(Path::new(&directory)).map_err(failed)?);
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let options = Options { sync: settings.append_sync(), processors, ..Options::default() };
-    let began = Instant::now();
-    let recovery = miso_store::recover(&disk, options, |id| config(settings, id), random::seed)
-        .map_err(|error| refused(&directory, &error))?;
-    if let Some(cut) = &recovery.summary.cut {
-        tracing::warn!("{directory}: {cut}");
-    }
-    if let Some(why) = &recovery.renewed {
-        tracing::warn!("{directory}: this node goes on under a new incarnation: {why}");
-    }
-    let records = recovery.summary.checkpoint_records + recovery.summary.log_records;
-    if records > 0 {
-        let took = began.elapsed();
-        tracing::info!("{directory}: {records} records read in {:.3} s", took.as_secs_f64());
-    }
-    Ok((recovery.store, recovery.summary))
+/// How far the reading of a directory has come.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    disk: Arc<RealDisk>,
+    /// How many bytes are to be read.
+    total: u64,
 }
+
+impl Progress {
+    /// Of a reading that has not begun and goes over all of the directory at most `passes` times.
+    fn new(disk: &Arc<RealDisk>, passes: u64) -> std::io::Result<Arc<Progress>> {
+        let total = journal::data_bytes(&**disk)?.saturating_mul(passes);
+        Ok(Arc::new(Progress { disk: Arc::clone(disk), total }))
+    }
+
+    /// How many bytes have been read, and are to be read in all.
+    fn bytes(&self) -> (u64, u64) {
+        (self.disk.read_bytes().min(self.total), self.total)
+    }
+
+    /// Shows it while the result lives, if a terminal looks on.
+    fn show(self: &Arc<Progress>, what: String) -> Option<Shown> {
+        let progress = Arc::clone(self);
+        Shown::new(what, move || progress.bytes())
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (read, total) = self.bytes();
+        let percent = u128::from(read) * 100 / u128::from(total.max(1));
+        write!(f, "{percent} % of {total} bytes")
+    }
+}
+
+/// A data directory that is about to be read.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    directory: String,
+    disk: Arc<RealDisk>,
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl Opening {
+    /// The directory of the settings; none if data is kept in memory only.
+    ///
+    /// # Errors
+    /// If the directory cannot be used: a line that says why and what to do.
+    pub(crate) fn of(settings: &Settings) -> Result<Option<Opening>, String> {
+        let Some(directory) = settings.data_dir() else { return Ok(None) };
+        let failed = |error: std::io::Error| {
+            format!(
+                "data-dir: cannot use {directory}: {error}; expected a directory to write to, or none"
+            )
+        };
+        let disk = Arc::new(RealDisk::new(Path::new(&directory)).map_err(failed)?);
+        let progress = Progress::new(&disk, 1).map_err(failed)?;
+        Ok(Some(Opening { directory, disk, progress }))
+    }
+
+    /// Opens the store as the last run left it. Returns it, and what was read.
+    ///
+    /// # Errors
+    /// If the directory cannot be used: a line that says why and what to do.
+    pub(crate) fn open(self, settings: &Settings) -> Result<(Store, RecoveredSummary), String> {
+        let Opening { directory, disk, progress } = self;
+        let disk: Arc<dyn Disk> = disk;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = Options { sync: settings.append_sync(), processors, ..Options::default() };
+        let began = Instant::now();
+        let shown = progress.show(format!("reading {directory}"));
+        let recovery = miso_store::recover(&disk, options, |id| config(settings, id), random::seed);
+        drop(shown);
+        let recovery = recovery.map_err(|error| refused(&directory, &error))?;
+        if let Some(cut) = &recovery.summary.cut {
+            tracing::warn!("{directory}: {cut}");
+        }
+        if let Some(why) = &recovery.renewed {
+            tracing::warn!("{directory}: this node goes on under a new incarnation: {why}");
+        }
+        let records = recovery.summary.checkpoint_records + recovery.summary.log_records;
+        if records > 0 {
+            let took = began.elapsed();
+            tracing::info!("{directory}: {records} records read in {:.3} s", took.as_secs_f64());
+        }
+        Ok((recovery.store, recovery.summary))
+    }
+}
+
+/// A store of a node that keeps its data in memory only.
+pub(crate) fn in_memory(settings: &Settings) -> Store {
+    Store::new(config(settings, ReplicaId(random::seed())))
+}
+
+/// How often a check reads all of a directory, and a repair at most.
+const CHECK_PASSES: u64 = 2;
+const REPAIR_PASSES: u64 = 6;
 
 /// Verifies a directory and prints what is found.
 ///
@@ -88,7 +149,7 @@ pub(crate) fn open(settings: &Settings) -> Result<(Store, RecoveredSummary), Str
 /// If something is wrong with it.
 pub(crate) fn check(directory: &Path) -> Result<(), String> {
     let (name, disk) = existing(directory)?;
-    let report = looked_at(&disk).map_err(|error| refused(&name, &error))?;
+    let report = shown(&name, &disk, CHECK_PASSES, looked_at)?;
     print(&report, &name);
     if report.is_sound() {
         Ok(())
@@ -103,11 +164,14 @@ pub(crate) fn check(directory: &Path) -> Result<(), String> {
 /// If it cannot be used all the same.
 pub(crate) fn repair(directory: &Path) -> Result<(), String> {
     let (name, disk) = existing(directory)?;
-    let report = miso_store::repair(&disk).map_err(|error| refused(&name, &error))?;
+    let (report, after) = shown(&name, &disk, REPAIR_PASSES, |disk| {
+        let report = miso_store::repair(disk)?;
+        // Files that are not of a journal are not touched, and may still be in the way; and of a record
+        // that passes its checksum but makes no sense, no repair can tell what is right.
+        Ok((report, looked_at(disk)))
+    })?;
     print(&report, &name);
-    // Files that are not of a journal are not touched, and may still be in the way; and of a record that
-    // passes its checksum but makes no sense, no repair can tell what is right.
-    let after = looked_at(&disk).map_err(|error| refused(&name, &error))?;
+    let after = after.map_err(|error| refused(&name, &error))?;
     match after.problems.first() {
         None if report.is_sound() => Ok(()),
         None => {
@@ -120,12 +184,26 @@ pub(crate) fn repair(directory: &Path) -> Result<(), String> {
     }
 }
 
+/// Does `work` on a directory, all of which it reads at most `passes` times, and shows how far it is if
+/// a terminal looks on.
+fn shown<T>(
+    name: &str,
+    disk: &Arc<RealDisk>,
+    passes: u64,
+    work: impl FnOnce(&Arc<dyn Disk>) -> Result<T, OpenError>,
+) -> Result<T, String> {
+    let progress = Progress::new(disk, passes).map_err(|error| format!("{name}: {error}"))?;
+    let _shown = progress.show(format!("reading {name}"));
+    let disk: Arc<dyn Disk> = Arc::<RealDisk>::clone(disk);
+    work(&disk).map_err(|error| refused(name, &error))
+}
+
 /// What a start would find.
 fn looked_at(disk: &Arc<dyn Disk>) -> Result<journal::Report, OpenError> {
     miso_store::check(disk, Config::new(ReplicaId(0), 1, Arc::new(unix_ms)), 1)
 }
 
-fn existing(directory: &Path) -> Result<(String, Arc<dyn Disk>), String> {
+fn existing(directory: &Path) -> Result<(String, Arc<RealDisk>), String> {
     let name = directory.display().to_string();
     let disk = RealDisk::existing(directory).map_err(|error| format!("{name}: {error}"))?;
     Ok((name, Arc::new(disk)))

@@ -1,7 +1,7 @@
 //! `miso-server`: a Redis-protocol server of CRDTs.
 //!
 //! The modules stand on floors, and each imports only lower floors and its neighbours: `settings`,
-//! `clock`, `process`, `random`; `node`, the state that all connections share; `durability`, `peers`,
+//! `clock`, `process`, `progress`, `random`; `node`, the state that all connections share; `durability`, `peers`,
 //! `cluster`, the node's duties; `engine`, which runs a command for any caller; `commands`, the rows and
 //! their handlers; `front`, which serves sockets; and this file, which wires them.
 //! `cargo xtask check arrows` holds that. ARCHITECTURE.md is the map.
@@ -17,8 +17,10 @@ mod node;
 mod observe;
 mod peers;
 mod process;
+mod progress;
 mod random;
 mod settings;
+mod status;
 mod tls;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -28,11 +30,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use miso_store::Store;
+use miso_store::journal::RecoveredSummary;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use engine::Engine;
 use front::listener::Listening;
+use front::loading::Loading;
 use front::{Front, http, listener, worker};
 use node::Node;
 use process::{end_at_next_signal, raise_descriptors, within};
@@ -78,8 +83,23 @@ fn start(start: Start) -> Result<(), String> {
         Start::Run(settings) => return run(*settings),
         Start::Cluster(cluster) => return cluster::run(&cluster),
         Start::Certs(certs) => return tls::certs::run(&certs),
+        Start::Status(target) => return status::run(&target),
     }
     Ok(())
+}
+
+/// The store as the last run left it, or a new one; and what was read. Clients are told meanwhile.
+fn recover(
+    settings: &Settings,
+    resp: &[Listening],
+    http: &[Listening],
+) -> Result<(Store, RecoveredSummary), String> {
+    let Some(opening) = durability::Opening::of(settings)? else {
+        return Ok((durability::in_memory(settings), RecoveredSummary::default()));
+    };
+    let loading = Loading::begin(resp, http, &opening.progress);
+    let _loading = loading.map_err(|error| format!("cannot start: {error}"))?;
+    opening.open(settings)
 }
 
 /// How often expired keys are looked for.
@@ -94,16 +114,20 @@ fn run(settings: Settings) -> Result<(), String> {
     }
     miso_store::seed_hashes(random::seed());
     let bare = allocator::used_bytes();
-    let (store, recovered) = durability::open(&settings)?;
+    let (listeners, port) = listener::bind(&settings)?;
+    let http_listeners = http::bind(&settings)?;
+    let (store, recovered) = recover(&settings, &listeners, &http_listeners)?;
     let with_data = allocator::used_bytes();
     let (table, handlers) = commands::table();
     let node = Arc::new(Node::new(settings, store, table));
+    node.port.store(port, Ordering::Relaxed);
+    for (port, encrypted) in [(&node.http_port, false), (&node.http_tls_port, true)] {
+        port.store(listener::port_of(&http_listeners, encrypted), Ordering::Relaxed);
+    }
     let front = Arc::new(Front::new(Engine::new(Arc::clone(&node), handlers)));
     node.saving.recovered(&recovered);
     load_acl(&node)?;
     node.tls.load(&node.settings)?;
-    let listeners = listener::bind(&node)?;
-    let http_listeners = http::bind(&node)?;
     durability::start(&node).map_err(|error| format!("cannot start: {error}"))?;
     peers::start(&node)?;
     let threads = node.settings.threads();
@@ -132,12 +156,12 @@ fn run(settings: Settings) -> Result<(), String> {
             let by = if encrypted { " by TLS" } else { "" };
             tracing::info!("Ready to accept connections on {address}{by}");
         }
-        for listener in http_listeners {
-            let address = listener.local_addr().map_err(|error| error.to_string())?;
-            let listener =
-                tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
-            listening.spawn(http::accept(listener, Arc::clone(&front)));
-            tracing::info!("Ready to accept HTTP connections on {address}");
+        for Listening { socket, encrypted } in http_listeners {
+            let address = socket.local_addr().map_err(|error| error.to_string())?;
+            let socket = tokio::net::TcpListener::from_std(socket).map_err(|e| e.to_string())?;
+            listening.spawn(http::accept(socket, encrypted, Arc::clone(&front)));
+            let by = if encrypted { " by TLS" } else { "" };
+            tracing::info!("Ready to accept HTTP connections on {address}{by}");
         }
         until_stopped(&front, [terminate, interrupt], hangup).await?;
         end_at_next_signal();

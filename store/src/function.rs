@@ -12,6 +12,7 @@ use crate::config::{Config, HybridClock};
 use crate::durable::records;
 use crate::joining::{Joining, LOCAL};
 use crate::journal::Journal;
+use crate::once::state::{OnceLimits, OnceState};
 use crate::shard::Shard;
 use crate::shard::lazy::Shards;
 
@@ -47,6 +48,8 @@ pub(crate) struct Hooks {
     /// Whether changes are gathered from a function's first one on.
     tracked: AtomicBool,
     journal: OnceLock<Journal>,
+    /// Of writes that are to run once.
+    pub(crate) once: OnceLimits,
 }
 
 impl Hooks {
@@ -128,6 +131,8 @@ pub struct Function {
     pub(crate) log_limit: usize,
     /// When the first key of any shard may have expired, in milliseconds.
     pub(crate) first_deadline: AtomicU64,
+    /// What is known of writes that are to run once, beside their ids.
+    pub(crate) once: OnceState,
     /// How long after their deadlines this node takes back the memory of keys: see `expiry`.
     pub(crate) turn: u64,
 }
@@ -160,6 +165,7 @@ impl Function {
             followed: AtomicBool::new(false),
             log_limit: config.removal_log_bytes,
             first_deadline: AtomicU64::new(u64::MAX),
+            once: OnceState::default(),
             turn: config.replica.0,
         });
         if function.hooks.tracked() {
@@ -245,6 +251,13 @@ impl Function {
         }
     }
 
+    /// Tells the observer that there is something to look after, whether or not anything is gathered.
+    pub(crate) fn wake(&self) {
+        if let (Some(observer), Some(me)) = (self.hooks.observer.get(), self.me.upgrade()) {
+            observer.wrote(&me);
+        }
+    }
+
     /// Tells the observer that a key has expired. To be called without a lock of a shard.
     pub(crate) fn tell_expired(&self, key: &[u8], kind: Type) {
         if let Some(observer) = self.hooks.observer.get() {
@@ -261,7 +274,9 @@ impl Function {
 
     /// Tells the observer that a value has changed. To be called without a lock of a shard.
     pub(crate) fn tell_changed(&self, object: &[u8], name: &[u8], kind: Type) {
-        if let Some(observer) = self.hooks.observer.get() {
+        if let Some(observer) = self.hooks.observer.get()
+            && !kind.is_hidden()
+        {
             observer.changed(self, object, name, kind);
         }
     }

@@ -1,5 +1,5 @@
-//! TLS for clients: certificates by `miso-server certs`, redis-cli as it is, and what a broken or
-//! uninvited client meets.
+//! TLS for clients: certificates by `miso-server certs`, redis-cli and curl as they are, and what a broken
+//! or uninvited client meets.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -241,6 +241,7 @@ fn settings_that_do_not_fit_are_refused_at_the_start() {
     let (cert, key) = (certs.path("a.pem"), certs.path("a-key.pem"));
     for (flags, said) in [
         (&["--tls-port", "7777"][..], "set tls-cert-file and tls-key-file"),
+        (&["--http-tls-port", "7777"], "set tls-cert-file and tls-key-file"),
         (
             &["--tls-port", "7777", "--tls-cert-file", &cert, "--tls-key-file", &key],
             "set it, or tls-auth-clients no",
@@ -253,4 +254,80 @@ fn settings_that_do_not_fit_are_refused_at_the_start() {
         let output = Node::refused(flags);
         assert!(output.stderr.contains(said), "{flags:?}: {output:?}");
     }
+}
+
+/// A node that serves HTTP by TLS alone, and its port.
+fn https(certs: &Certs, clients: &str) -> (Node, String) {
+    let (cert, key, ca) = (certs.path("a.pem"), certs.path("a-key.pem"), certs.path("ca.pem"));
+    let files = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+    let flags = ["--http-tls-port", "0", "--tls-auth-clients", clients];
+    let node = Node::with(&[&flags[..], &files].concat());
+    let port = node.session().run("CONFIG GET http-tls-port").items()[1].text().to_owned();
+    (node, port)
+}
+
+/// What curl says of a GCOUNTER.ADD: the version of HTTP, the status and the body.
+fn curl(port: &str, flags: &[&str]) -> Output {
+    let url = format!("https://localhost:{port}/gcounter.add/cart/total/2");
+    let token = ["-H", "Authorization: Bearer shop", "-w", " %{http_version} %{http_code}"];
+    Tool::run("curl", &[&["-s", "-S"], flags, &token, &[&url]].concat(), b"")
+}
+
+#[test]
+fn curl_speaks_both_versions_of_http_by_tls() {
+    let certs = Certs::new();
+    let (node, port) = https(&certs, "no");
+    let ca = certs.path("ca.pem");
+    let first = curl(&port, &["--cacert", &ca, "--http2"]);
+    assert_eq!(first.stdout, r#"{"result":2} 2 200"#, "{first:?}");
+    let second = curl(&port, &["--cacert", &ca, "--http1.1", "--tls-max", "1.2"]);
+    assert_eq!(second.stdout, r#"{"result":4} 1.1 200"#, "{second:?}");
+    node.session_of("shop", miso_tests::Resp::V2).script("GCOUNTER.GET cart total => 4");
+    assert_eq!(node.session().run("CONFIG GET http-port").items()[1].text(), "none");
+    assert!(node.log().contains("Ready to accept HTTP connections on 127.0.0.1:"));
+    // Without --cacert curl does not know whose the certificate is.
+    let unknown = curl(&port, &[]);
+    assert!(!unknown.stdout.contains("result"), "{unknown:?}");
+}
+
+#[test]
+fn http_asks_for_certificates_as_the_client_port_does() {
+    let certs = Certs::new();
+    let (node, port) = https(&certs, "yes");
+    let (ca, cert, key) = (certs.path("ca.pem"), certs.path("app.pem"), certs.path("app-key.pem"));
+    let known = ["--cacert", &ca, "--cert", &cert, "--key", &key];
+    assert_eq!(curl(&port, &known).stdout, r#"{"result":2} 2 200"#);
+    let unknown = curl(&port, &known[..2]);
+    assert!(unknown.code != Some(0) && !unknown.stdout.contains("result"), "{unknown:?}");
+    node.session().script("CONFIG SET tls-auth-clients optional => OK");
+    assert_eq!(curl(&port, &known[..2]).stdout, r#"{"result":4} 2 200"#);
+}
+
+#[test]
+fn http_without_tls_and_stalled_handshakes_get_nothing() {
+    let certs = Certs::new();
+    let (node, port) = https(&certs, "no");
+    let _stalled = TcpStream::connect(format!("127.0.0.1:{port}")).expect("it listens");
+    let mut plain = TcpStream::connect(format!("127.0.0.1:{port}")).expect("it listens");
+    plain.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+    let mut said = Vec::new();
+    // An alert of TLS at most.
+    let _ = plain.read_to_end(&mut said);
+    assert!(!said.windows(4).any(|bytes| bytes == b"HTTP"), "{said:?}");
+    assert!(curl(&port, &["--cacert", &certs.path("ca.pem")]).stdout.ends_with("200"));
+    assert!(!node.log().contains("panicked"));
+    assert_eq!(node.info("http_connections"), "1", "the stalled one, which may take 10 seconds");
+}
+
+#[test]
+fn http_takes_the_new_certificate_as_the_client_port_does() {
+    let (certs, others) = (Certs::new(), Certs::new());
+    let (node, port) = https(&certs, "no");
+    let (old, new) = (certs.path("ca.pem"), others.path("ca.pem"));
+    assert!(curl(&port, &["--cacert", &old]).stdout.ends_with("200"));
+    let (cert, key) = (others.path("a.pem"), others.path("a-key.pem"));
+    let set = format!("CONFIG SET tls-cert-file {cert} tls-key-file {key} => OK");
+    node.session().script(&set);
+    assert!(curl(&port, &["--cacert", &new]).stdout.ends_with("200"));
+    assert!(curl(&port, &["--cacert", &old]).code != Some(0));
 }

@@ -17,7 +17,7 @@ use crate::process::root;
 const CRATES: [&str; 6] = ["crdt", "store", "protocol", "replication", "server", "benches"];
 
 /// The floors of the server: a file or folder of `server/src`, and the number of its floor.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 17] = [
     ("main", 7),
     ("front", 6),
     ("commands", 5),
@@ -26,11 +26,13 @@ const FLOORS: [(&str, u8); 15] = [
     ("durability", 3),
     ("peers", 3),
     ("cluster", 3),
+    ("status", 3),
     ("node", 2),
     ("settings", 1),
     ("tls", 2),
     ("clock", 1),
     ("process", 1),
+    ("progress", 1),
     ("random", 1),
     ("allocator", 1),
 ];

@@ -351,6 +351,18 @@ errors! {
         "The command cannot be queued", "Send it before MULTI or after EXEC";
     TransactionTooLong = "ERR", "the transaction is larger than client-query-buffer-limit",
         "The queued commands are too many bytes", "Send fewer in one transaction";
+    OnceId = "ERR", "once: an id has 1 to 64 bytes",
+        "The id of MISO.ONCE, or of an Idempotency-Key, is empty or too long", "Use a UUID, or a part of one";
+    OnceRead(command) = "ERR", "once: '{}' changes no data, so it needs no id",
+        "MISO.ONCE of a read, or within an identified transaction", "Send it without an id";
+    OnceNever(command) = "ERR", "once: '{}' cannot be repeated, or its reply may take more than 1 KB",
+        "MISO.ONCE of a command that takes what another node may take too, that is for administrators, or whose reply is not kept",
+        "Use another command, or send it without an id";
+    OnceLong = "ERR", "once: the replies of this transaction may take more than 1 KB",
+        "An identified transaction has too many commands for its reply to be kept", "Send fewer in one transaction";
+    OnceFull(max) = "ERR", "once: {} ids are kept and none can be forgotten yet",
+        "A function has once-max ids whose window is not over, or of which a node has not heard",
+        "Raise once-max or lower once-window; MISO.NODES shows nodes that are away, and MISO.FORGET ends waiting for one";
     ExecAborted = "EXECABORT", "Transaction discarded because of previous errors.",
         "A command could not be queued", "See the error of that command";
     ExecAbortedBy(error) = "EXECABORT", "Transaction discarded because of: {}",
@@ -443,6 +455,8 @@ errors! {
         "CLIENT UNBLOCK ended the command's wait with an error", "Send the command again";
     MaxClients = "ERR", "max number of clients reached",
         "There are maxclients connections; this one is closed", "Close connections, or raise maxclients";
+    Loading = "LOADING", "Redis is loading the dataset in memory",
+        "The node reads its data directory after a start", "Send it again later; /readyz says how far it is";
     ProtectedMode = "DENIED",
         "MISO is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to MISO from the same host the server is running, however MAKE SURE MISO is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.",
         "A client of another host, and the default user has no password", "Set requirepass";

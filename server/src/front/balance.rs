@@ -9,7 +9,6 @@
 //! A connection belongs to the worker `id % active`, so every worker knows where it belongs without
 //! asking. It moves between two batches, when it has neither input nor replies left.
 
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use tokio::runtime::RuntimeMetrics;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine::session::Session;
-use crate::front::transport::Parked;
+use crate::front::transport::{Accepted, Parked};
 
 /// How often the load is looked at.
 pub(crate) const STEP: Duration = Duration::from_millis(100);
@@ -38,7 +37,7 @@ pub(super) enum Work {
     /// One that speaks RESP: a new one, or one that moves.
     Resp(Resp),
     /// A new one that speaks HTTP. It stays with its worker.
-    Http(TcpStream),
+    Http(Accepted),
 }
 
 /// A RESP connection on its way to a worker.

@@ -16,6 +16,7 @@ use crate::front::Front;
 use crate::front::balance::{Resp, Work};
 use crate::front::transport::Parked;
 use crate::node::Node;
+use crate::settings::Settings;
 
 /// How long the listener rests when the system has no descriptor left.
 const REST: Duration = Duration::from_millis(50);
@@ -30,30 +31,37 @@ pub(crate) struct Listening {
     pub(crate) encrypted: bool,
 }
 
-/// Opens the sockets to listen on, all with the port of the first.
+/// The port of the first of these sockets that is `encrypted`, or is not; 0 if there is none.
+pub(crate) fn port_of(listeners: &[Listening], encrypted: bool) -> u16 {
+    let mut fitting = listeners.iter().filter(|listening| listening.encrypted == encrypted);
+    let address = fitting.next().and_then(|listening| listening.socket.local_addr().ok());
+    address.map_or(0, |address| address.port())
+}
+
+/// Opens the sockets to listen on, all with the port of the first. Returns them and the port.
 ///
 /// # Errors
 /// If an address cannot be bound; says which, and what to do.
-pub(crate) fn bind(node: &Node) -> Result<Vec<Listening>, String> {
-    let (backlog, tls) = (node.settings.tcp_backlog(), node.settings.tls_port());
-    let mut listeners = Vec::new();
+pub(crate) fn bind(settings: &Settings) -> Result<(Vec<Listening>, u16), String> {
+    let (backlog, tls) = (settings.tcp_backlog(), settings.tls_port());
+    let (mut listeners, mut bound) = (Vec::new(), 0);
     // As in Redis, a port for TLS and the port 0 beside it leave TLS alone.
-    let plain = tls == 0 || node.settings.port() != 0;
-    for mut address in node.settings.addresses() {
+    let plain = tls == 0 || settings.port() != 0;
+    for mut address in settings.addresses() {
         if tls != 0 {
             address.set_port(tls);
             let socket = open(address, backlog).map_err(|error| {
                 format!("tls-port: cannot listen on {address}: {error}; expected a free port")
             })?;
             listeners.push(Listening { socket, encrypted: true });
-            address.set_port(node.settings.port());
+            address.set_port(settings.port());
         }
         if !plain {
-            node.port.store(tls, Ordering::Relaxed);
+            bound = tls;
             continue;
         }
         if address.port() == 0 {
-            address.set_port(node.port.load(Ordering::Relaxed));
+            address.set_port(bound);
         }
         let listener = open(address, backlog).map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => format!(
@@ -63,11 +71,10 @@ pub(crate) fn bind(node: &Node) -> Result<Vec<Listening>, String> {
                 "bind: cannot listen on {address}: {error}; expected an address of this host"
             ),
         })?;
-        let port = listener.local_addr().map_err(|error| error.to_string())?.port();
-        node.port.store(port, Ordering::Relaxed);
+        bound = listener.local_addr().map_err(|error| error.to_string())?.port();
         listeners.push(Listening { socket: listener, encrypted: false });
     }
-    Ok(listeners)
+    Ok((listeners, bound))
 }
 
 /// Opens a socket that listens on `address`.

@@ -8,6 +8,7 @@ mod dispatch;
 pub(crate) mod http;
 mod kept;
 pub(crate) mod listener;
+pub(crate) mod loading;
 mod transport;
 pub(crate) mod worker;
 

@@ -7,9 +7,10 @@
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConnection;
+use rustls::{ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -21,6 +22,14 @@ const PENDING: usize = 64 << 10;
 pub(crate) struct Parked {
     pub(crate) socket: std::net::TcpStream,
     pub(crate) tls: Option<Box<ServerConnection>>,
+}
+
+/// A new connection of HTTP, on its way to a worker.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) socket: std::net::TcpStream,
+    /// What its session of TLS begins with; none: it speaks without.
+    pub(super) tls: Option<Arc<ServerConfig>>,
 }
 
 /// A socket that a worker serves.

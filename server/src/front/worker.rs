@@ -30,7 +30,7 @@ pub(crate) fn start(front: &Arc<Front>, number: usize) -> io::Result<JoinHandle<
             let opened = match work {
                 Work::Resp(work) => connection::open(work, &front, &worker, number)
                     .map(|connection| drop(tokio::spawn(connection.serve()))),
-                Work::Http(stream) => http::open(stream, &front, &worker)
+                Work::Http(accepted) => http::open(accepted, &front, &worker)
                     .map(|connection| drop(tokio::spawn(connection))),
             };
             if let Err(error) = opened {

@@ -85,6 +85,8 @@ pub(crate) struct Node {
     pub(crate) port: AtomicU16,
     /// The port that HTTP is listened for on; 0 before that, or without it.
     pub(crate) http_port: AtomicU16,
+    /// The port that HTTP by TLS is listened for on; 0 before that, or without it.
+    pub(crate) http_tls_port: AtomicU16,
     pub(crate) saving: Saving,
     pub(crate) stopping: AtomicBool,
     pub(crate) stop: Notify,
@@ -99,7 +101,7 @@ impl Node {
         let monitors = Monitors::default();
         monitors.set_events(settings.notify().any());
         monitors.set_refusing(settings.refuses_decisions());
-        Node {
+        let node = Node {
             pubsub: PubSub::new(Arc::clone(&store)),
             store,
             peers: OnceLock::new(),
@@ -123,10 +125,23 @@ impl Node {
             run_id: random::generate(160),
             port: AtomicU16::new(0),
             http_port: AtomicU16::new(0),
+            http_tls_port: AtomicU16::new(0),
             saving: Saving::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
-        }
+        };
+        node.set_once_limits();
+        node
+    }
+
+    /// Tells the store how long ids of writes that ran once are kept, and how many.
+    pub(crate) fn set_once_limits(&self) {
+        let windows = self.settings.once_window();
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let named = windows.named.iter();
+        let named = named.map(|(function, time)| (function.as_bytes().into(), ms(*time)));
+        self.store
+            .set_once_limits((ms(windows.default), named.collect()), self.settings.once_max());
     }
 
     /// This node's name.

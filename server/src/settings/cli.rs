@@ -21,6 +21,32 @@ pub(crate) enum Start {
     Repair(PathBuf),
     /// Make certificates.
     Certs(Certs),
+    /// Show how a running node is.
+    Status(Target),
+}
+
+/// A node to be asked, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Its host name or address.
+    pub(crate) host: String,
+    /// Its port for clients.
+    pub(crate) port: u16,
+    /// The user to log in as; none: the default one.
+    pub(crate) user: Option<String>,
+    /// The user's password.
+    pub(crate) password: Option<String>,
+    /// What TLS needs; none: the port is without.
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// Files for a client of TLS.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    /// The certificates of the CA that the node's certificate must come from.
+    pub(crate) ca: String,
+    /// The client's own certificate and its key.
+    pub(crate) own: Option<(String, String)>,
 }
 
 /// Certificates to make.
@@ -123,6 +149,7 @@ fn command_line() -> clap::Command {
         .args(given_settings().map(flag))
         .subcommand(cluster_command())
         .subcommand(certs_command())
+        .subcommand(status_command())
         .args_conflicts_with_subcommands(true)
 }
 
@@ -186,6 +213,47 @@ fn certs_command() -> clap::Command {
                 .about("Make the certificate of a client")
                 .args([directory, days("365"), name]),
         )
+}
+
+/// Its options are called as redis-cli's.
+fn status_command() -> clap::Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        clap::Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let password = option("pass", "PASSWORD", "Password; better in the variable REDISCLI_AUTH")
+        .short('a')
+        .env("REDISCLI_AUTH")
+        .hide_env_values(true);
+    clap::Command::new("status")
+        .about("Show how a running node is: load, memory, disk, nodes, functions")
+        .disable_help_flag(true)
+        .arg(clap::Arg::new("help").long("help").action(clap::ArgAction::Help).help("Print help"))
+        .arg(option("host", "HOST", "Host of the node").short('h').default_value("127.0.0.1"))
+        .arg(
+            option("port", "PORT", "Port of the node for clients")
+                .short('p')
+                .default_value("6379")
+                .value_parser(clap::value_parser!(u16).range(1..)),
+        )
+        .arg(option("user", "NAME", "User; one that is bound to no function sees all"))
+        .arg(password)
+        .arg(switch("tls", "Connect by TLS").requires("cacert"))
+        .arg(option("cacert", "FILE", "The CA of the node's certificate").requires("tls"))
+        .arg(option("cert", "FILE", "Own certificate").requires("key").requires("tls"))
+        .arg(option("key", "FILE", "Key of the own certificate").requires("cert"))
+}
+
+/// What `miso-server status` was told.
+fn target(matches: &clap::ArgMatches) -> Target {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let tls = text("cacert").map(|ca| TlsFiles { ca, own: text("cert").zip(text("key")) });
+    Target {
+        host: text("host").expect("it has a default"),
+        port: *matches.get_one::<u16>("port").expect("it has a default"),
+        user: text("user"),
+        password: text("pass").filter(|password| !password.is_empty()),
+        tls,
+    }
 }
 
 /// What `miso-server certs` was told.
@@ -283,6 +351,9 @@ pub(crate) fn from_process() -> Result<Start, Invalid> {
     }
     if let Some(matches) = matches.subcommand_matches("certs") {
         return Ok(Start::Certs(certs(matches)));
+    }
+    if let Some(matches) = matches.subcommand_matches("status") {
+        return Ok(Start::Status(target(matches)));
     }
     if let Some((_, page, _)) = PAGES.iter().find(|(name, ..)| matches.get_flag(name)) {
         return Ok(Start::Print(*page));

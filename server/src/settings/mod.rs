@@ -71,6 +71,8 @@ pub(crate) enum Effect {
     Tls,
     /// Set the default user's password.
     Password,
+    /// Tell the store how long ids of writes are kept, and how many.
+    Once,
     /// Have commands looked at that keyspace events may tell of.
     Events,
     /// Refuse commands that decide here, or let them run.
@@ -345,6 +347,14 @@ settings! {
         "restore-timeout", Time, "200ms",
         "How long the first commands of a function that begins on this node wait for what peers know of it",
     );
+    once_window: IntervalsByFunction = any(
+        "once-window", IntervalsByFunction, "15m",
+        "How long the id of a write that ran once (MISO.ONCE) is kept at least. function=time after it for functions that differ",
+    ).then(Effect::Once);
+    once_max: Integer<usize> = any(
+        "once-max", count(1, 1_000_000_000, "ids", |n| n as usize), "1000000",
+        "The most ids of writes that a function keeps; further ids are refused until some can be forgotten",
+    ).then(Effect::Once);
     function_copies: Integer<usize> = start(
         "function-copies", count(1, 64, "nodes", |n| n as usize), "2",
         "Nodes that have each function: those that run it, and others that hold it until there are this many. 1: only those that run it",
@@ -400,6 +410,10 @@ settings! {
     http_port: OptionalPort = start(
         "http-port", OptionalPort, "none",
         "Port to listen on for HTTP: REST in Upstash's dialect, health and metrics; 0: any free port; none: no HTTP",
+    );
+    http_tls_port: OptionalPort = start(
+        "http-tls-port", OptionalPort, "none",
+        "Port to listen on for HTTP by TLS, with the certificate and the rules of tls-port; 0: any free port; none: no HTTP by TLS",
     );
     http_page: YesNo = any(
         "http-page", YesNo, "yes",
@@ -679,16 +693,16 @@ impl Settings {
         self.bind().into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
     }
 
-    /// Where to listen for HTTP; empty if there is none.
-    pub(crate) fn http_addresses(&self) -> Vec<SocketAddr> {
-        let port = self.http_port().into_iter();
-        port.flat_map(|port| self.http_bind().into_iter().map(move |ip| SocketAddr::new(ip, port)))
-            .collect()
+    /// Where to listen for HTTP at a port; empty if there is none.
+    pub(crate) fn http_addresses(&self, port: Option<u16>) -> Vec<SocketAddr> {
+        let at = |port| self.http_bind().into_iter().map(move |ip| SocketAddr::new(ip, port));
+        port.into_iter().flat_map(at).collect()
     }
 
     /// How many HTTP connections there may be; 0 if HTTP is off.
     pub(crate) fn http_connections(&self) -> u64 {
-        self.http_port().map_or(0, |_| self.http_max_connections() as u64)
+        let port = self.http_port().or(self.http_tls_port());
+        port.map_or(0, |_| self.http_max_connections() as u64)
     }
 
     /// How many worker threads to run.

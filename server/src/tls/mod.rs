@@ -24,10 +24,15 @@ use crate::settings::kind::{ClientCertificates, TlsVersions};
 /// How long before its certificate expires the node begins to warn.
 const WARN_AHEAD: u64 = 14 * 24 * 3600;
 
+/// The versions of HTTP that are spoken, by their names in TLS, the preferred one first.
+const HTTP_VERSIONS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
 /// What connections begin with.
 #[derive(Debug)]
 struct Loaded {
     server: Arc<ServerConfig>,
+    /// The same for HTTP: client and node agree on its version.
+    http: Arc<ServerConfig>,
     /// When the node's certificate expires, in seconds since 1970.
     expires: u64,
 }
@@ -55,6 +60,11 @@ impl Tls {
     /// What a connection begins with; none if no certificate is loaded.
     pub(crate) fn server(&self) -> Option<Arc<ServerConfig>> {
         self.loaded.read().as_ref().map(|loaded| Arc::clone(&loaded.server))
+    }
+
+    /// What a connection of HTTP begins with; none if no certificate is loaded.
+    pub(crate) fn http(&self) -> Option<Arc<ServerConfig>> {
+        self.loaded.read().as_ref().map(|loaded| Arc::clone(&loaded.http))
     }
 
     /// When the node's certificate expires, in seconds since 1970; none if none is loaded.
@@ -97,7 +107,9 @@ fn wrong(setting: &str, path: &str, error: impl Display, expected: &str) -> Stri
 
 fn load(settings: &Settings) -> Result<Option<Loaded>, String> {
     let (certificate, key) = match (settings.tls_cert_file(), settings.tls_key_file()) {
-        (None, None) if settings.tls_port() == 0 => return Ok(None),
+        (None, None) if settings.tls_port() == 0 && settings.http_tls_port().is_none() => {
+            return Ok(None);
+        }
         (Some(certificate), Some(key)) => (certificate, key),
         _ => {
             return Err(
@@ -128,7 +140,9 @@ fn load(settings: &Settings) -> Result<Option<Loaded>, String> {
     .with_single_cert(chain, secret)
     .map_err(|error| wrong("tls-key-file", &key, error, "the key of tls-cert-file"))?;
     server.ticketer = ring::Ticketer::new().map_err(|error| format!("TLS: {error}"))?;
-    Ok(Some(Loaded { server: Arc::new(server), expires }))
+    let mut http = server.clone();
+    http.alpn_protocols = HTTP_VERSIONS.map(<[u8]>::to_vec).into();
+    Ok(Some(Loaded { server: Arc::new(server), http: Arc::new(http), expires }))
 }
 
 /// Checks the certificates of clients; none if they need none.

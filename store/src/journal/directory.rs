@@ -101,3 +101,14 @@ impl Files {
         Ok(files)
     }
 }
+
+/// How many bytes the checkpoints and the log have by now.
+///
+/// # Errors
+/// The directory or a file cannot be read.
+pub fn data_bytes(disk: &dyn Disk) -> io::Result<u64> {
+    let files = Files::list(disk)?;
+    let checkpoints = files.checkpoints.iter().map(|first| checkpoint_name(*first));
+    let names = checkpoints.chain(files.segments.iter().map(|first| segment_name(*first)));
+    names.map(|name| disk.open(&name, false)?.size()).sum()
+}

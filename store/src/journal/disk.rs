@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use rustix::fs::{Access, AtFlags, Mode, OFlags, openat};
@@ -77,6 +78,16 @@ pub trait DiskFile: Send + Sync + Debug {
 pub struct RealDisk {
     path: PathBuf,
     directory: File,
+    /// Bytes that have been read from its files.
+    read: Arc<AtomicU64>,
+}
+
+/// A file of a [`RealDisk`].
+#[derive(Debug)]
+struct RealFile {
+    file: File,
+    /// The disk's.
+    read: Arc<AtomicU64>,
 }
 
 impl RealDisk {
@@ -102,7 +113,17 @@ impl RealDisk {
     pub fn existing(path: &Path) -> io::Result<RealDisk> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-        Ok(RealDisk { path: path.to_owned(), directory })
+        Ok(RealDisk { path: path.to_owned(), directory, read: Arc::default() })
+    }
+
+    /// How many bytes have been read from files: with [`data_bytes`](super::data_bytes), how far a recovery is.
+    #[must_use]
+    pub fn read_bytes(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    fn file(&self, file: File) -> Arc<dyn DiskFile> {
+        Arc::new(RealFile { file, read: Arc::clone(&self.read) })
     }
 
     fn open_at(&self, name: &str, flags: OFlags) -> io::Result<File> {
@@ -153,11 +174,11 @@ impl Disk for RealDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
-        Ok(Arc::new(self.open_at(name, flags)?))
+        Ok(self.file(self.open_at(name, flags)?))
     }
 
     fn open(&self, name: &str, write: bool) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(self.open_at(name, if write { OFlags::RDWR } else { OFlags::RDONLY })?))
+        Ok(self.file(self.open_at(name, if write { OFlags::RDWR } else { OFlags::RDONLY })?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -244,30 +265,32 @@ fn has_unstable_numbers(_: &File) -> bool {
     false
 }
 
-impl DiskFile for File {
+impl DiskFile for RealFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.read_exact_at(bytes, offset)
+        self.file.read_exact_at(bytes, offset)?;
+        self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        File::set_len(self, len)
+        self.file.set_len(len)
     }
 
     #[cfg(target_os = "linux")]
     fn allocate(&self, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), 0, len)?)
+        Ok(rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len)?)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -277,9 +300,9 @@ impl DiskFile for File {
 
     fn stamp(&self) -> io::Result<String> {
         // On FUSE its number says nothing.
-        if has_unstable_numbers(self) {
+        if has_unstable_numbers(&self.file) {
             return Ok("fuse".to_owned());
         }
-        Ok(stamp(&self.metadata()?))
+        Ok(stamp(&self.file.metadata()?))
     }
 }

@@ -83,6 +83,7 @@ mod reserve;
 mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointSummary};
+pub use directory::data_bytes;
 pub use disk::{Disk, DiskFile, Environment, RealDisk};
 pub use error::{Failed, OpenError};
 #[cfg(any(test, feature = "faulty-disk"))]

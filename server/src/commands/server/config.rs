@@ -69,6 +69,9 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             "http-port" if text != "none" => {
                 text = cx.node.http_port.load(Ordering::Relaxed).to_string();
             }
+            "http-tls-port" if text != "none" => {
+                text = cx.node.http_tls_port.load(Ordering::Relaxed).to_string();
+            }
             "peer-port" => text = crate::peers::port(cx.node),
             _ => {}
         }
@@ -115,6 +118,7 @@ fn apply(node: &Node, effect: Effect) -> Result<(), CommandError> {
             }
         }
         Effect::Intervals => crate::peers::set_intervals(node),
+        Effect::Once => node.set_once_limits(),
         Effect::SyncRate => crate::peers::set_sync_rate(node),
         Effect::SyncPolicy => {
             if let Some(journal) = node.store.journal() {

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,7 +18,9 @@ use tokio::net::TcpStream;
 use super::activity::Activity;
 use super::routes;
 use super::served::Served;
+use super::stream::Stream;
 use crate::front::Front;
+use crate::front::transport::Accepted;
 use crate::node::stats::Worker;
 
 /// The most bytes of a request's head, and of what is read before it is handled.
@@ -28,9 +30,12 @@ const STREAMS: u32 = 32;
 /// How many bytes of bodies an HTTP/2 connection may send before they are read.
 const WINDOW: u32 = 256 << 10;
 
+/// How long client and node may take to agree on a session of TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// A socket whose bytes are counted.
 struct Counted {
-    stream: TcpStream,
+    stream: Stream,
     served: Arc<Served>,
 }
 
@@ -111,18 +116,31 @@ impl Drop for Open {
 /// # Errors
 /// If the runtime cannot watch its socket.
 pub(in crate::front) fn open(
-    stream: std::net::TcpStream,
+    accepted: Accepted,
     front: &Arc<Front>,
     worker: &Arc<Worker>,
 ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let open = Open(Arc::clone(front));
-    let (address, local) = (stream.peer_addr()?, stream.local_addr()?);
-    let stream = TcpStream::from_std(stream)?;
-    let served = Served::new(Arc::clone(front), Arc::clone(worker), address, local);
-    Ok(serve(stream, Arc::new(served), open))
+    let Accepted { socket, tls } = accepted;
+    let (address, local) = (socket.peer_addr()?, socket.local_addr()?);
+    let socket = TcpStream::from_std(socket)?;
+    let served = Arc::new(Served::new(Arc::clone(front), Arc::clone(worker), address, local));
+    let agreed = Stream::new(socket, tls);
+    Ok(async move {
+        let mut stopping = served.front.http.stopping.subscribe();
+        let agreed = tokio::select! {
+            agreed = tokio::time::timeout(HANDSHAKE, agreed) => agreed,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        match agreed {
+            Ok(Ok(stream)) => serve(stream, served, open).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a client does not agree on TLS"),
+            Err(_) => tracing::debug!("a client did not agree on TLS in {HANDSHAKE:?}"),
+        }
+    })
 }
 
-async fn serve(stream: TcpStream, served: Arc<Served>, _open: Open) {
+async fn serve(stream: Stream, served: Arc<Served>, _open: Open) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().max_buf_size(HEAD_BYTES);
     builder

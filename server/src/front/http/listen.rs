@@ -4,13 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::net::TcpListener;
-
 use crate::engine::error::CommandError;
 use crate::front::Front;
 use crate::front::balance::Work;
-use crate::front::listener::{accept_each, open, prepare};
-use crate::node::Node;
+use crate::front::listener::{Listening, accept_each, open, port_of, prepare};
+use crate::front::transport::Accepted;
+use crate::settings::Settings;
 
 /// What a connection is told for which there is no room.
 fn full() -> String {
@@ -22,32 +21,34 @@ fn full() -> String {
     )
 }
 
-/// Opens the sockets to listen on, all with the port of the first; none if HTTP is off.
+/// Opens the sockets to listen on, those of a kind all with the port of the first; none if HTTP is off.
 ///
 /// # Errors
 /// If an address cannot be bound; says which, and what to do.
-pub(crate) fn bind(node: &Node) -> Result<Vec<std::net::TcpListener>, String> {
+pub(crate) fn bind(settings: &Settings) -> Result<Vec<Listening>, String> {
     let mut listeners = Vec::new();
-    for mut address in node.settings.http_addresses() {
-        if address.port() == 0 {
-            address.set_port(node.http_port.load(Ordering::Relaxed));
+    let plain = ("http-port", settings.http_port(), false);
+    let encrypted = ("http-tls-port", settings.http_tls_port(), true);
+    for (setting, port, encrypted) in [plain, encrypted] {
+        for mut address in settings.http_addresses(port) {
+            if address.port() == 0 {
+                address.set_port(port_of(&listeners, encrypted));
+            }
+            let socket = open(address, settings.tcp_backlog()).map_err(|error| {
+                let expected = match error.kind() {
+                    io::ErrorKind::AddrInUse => format!("a free port (--{setting})"),
+                    _ => "addresses of this host (--http-bind)".into(),
+                };
+                format!("{setting}: cannot listen on {address}: {error}; expected {expected}")
+            })?;
+            listeners.push(Listening { socket, encrypted });
         }
-        let listener = open(address, node.settings.tcp_backlog()).map_err(|error| {
-            let expected = match error.kind() {
-                io::ErrorKind::AddrInUse => "a free port (--http-port)",
-                _ => "addresses of this host (--http-bind)",
-            };
-            format!("http-port: cannot listen on {address}: {error}; expected {expected}")
-        })?;
-        let port = listener.local_addr().map_err(|error| error.to_string())?.port();
-        node.http_port.store(port, Ordering::Relaxed);
-        listeners.push(listener);
     }
     Ok(listeners)
 }
 
-/// Accepts connections and hands them to the workers in turn.
-pub(crate) async fn accept(listener: TcpListener, front: Arc<Front>) {
+/// Accepts connections, which speak TLS if they are `encrypted`, and hands them to the workers in turn.
+pub(crate) async fn accept(listener: tokio::net::TcpListener, encrypted: bool, front: Arc<Front>) {
     accept_each(listener, |stream, _| {
         let node = &front.engine.node;
         let stats = &node.stats;
@@ -55,11 +56,18 @@ pub(crate) async fn accept(listener: TcpListener, front: Arc<Front>) {
         prepare(&stream, node);
         let max = node.settings.http_max_connections() as u64;
         if stats.http_connections.fetch_add(1, Ordering::Relaxed) >= max {
-            let _ = stream.try_write(full().as_bytes());
-        } else if let Ok(stream) = stream.into_std() {
+            // What is answered without a handshake would be no TLS.
+            if !encrypted {
+                let _ = stream.try_write(full().as_bytes());
+            }
+        } else if let Ok(socket) = stream.into_std() {
             let number = front.http.accepted.fetch_add(1, Ordering::Relaxed);
-            front.balance.send(front.balance.place(number), Work::Http(stream));
-            return;
+            let tls = encrypted.then(|| node.tls.http()).flatten();
+            if tls.is_some() == encrypted {
+                let work = Work::Http(Accepted { socket, tls });
+                front.balance.send(front.balance.place(number), work);
+                return;
+            }
         }
         stats.http_connections.fetch_sub(1, Ordering::Relaxed);
         stats.refused.fetch_add(1, Ordering::Relaxed);

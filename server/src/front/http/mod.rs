@@ -12,6 +12,7 @@ mod events;
 mod feed;
 mod guard;
 mod listen;
+mod loading;
 mod operation;
 mod page;
 mod rest;
@@ -20,7 +21,9 @@ mod run;
 mod served;
 mod source;
 pub(crate) mod state;
+mod stream;
 mod sync;
 
 pub(super) use connection::open;
 pub(crate) use listen::{accept, bind};
+pub(super) use loading::answer_loading;

@@ -21,7 +21,7 @@ use crate::peers;
 /// How long replication may take to say what it sees; metrics come without it then.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const PROMETHEUS: HeaderValue =
