@@ -4,24 +4,25 @@
 //! and what does not fit together changes nothing. Connections keep what they began with.
 
 pub(crate) mod certs;
+mod files;
 mod peers;
 
-use std::fmt::Display;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use miso_replication::shell::Encryption;
 use parking_lot::RwLock;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 use crate::settings::Settings;
 use crate::settings::tls::{ClientCertificates, TlsVersions};
+
+use files::{certificates, expiry, provider, roots, wrong};
 
 /// How long before its certificate expires the node begins to warn.
 const WARN_AHEAD: u64 = 14 * 24 * 3600;
@@ -122,15 +123,6 @@ fn ending(expires: u64, others: &str, now: u64) -> Option<String> {
     }
 }
 
-/// Which of a library's algorithms are used: ring's.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
-fn wrong(setting: &str, path: &str, error: impl Display, expected: &str) -> String {
-    format!("{setting}: cannot use {path}: {error}; expected {expected}")
-}
-
 fn load(settings: &Settings) -> Result<Option<Loaded>, String> {
     let (certificate, key) = match (settings.tls_cert_file(), settings.tls_key_file()) {
         (None, None) if settings.tls_port() == 0 && settings.http_tls_port().is_none() => {
@@ -191,37 +183,6 @@ fn verifier(settings: &Settings) -> Result<Option<Arc<dyn ClientCertVerifier>>, 
     }
     let built = builder.build();
     built.map(Some).map_err(|error| wrong("tls-ca-cert-file", &path, error, "certificates of a CA"))
-}
-
-/// The CAs of a file.
-fn roots(setting: &str, path: &str) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(setting, path)? {
-        let added = roots.add(certificate);
-        added.map_err(|error| wrong(setting, path, error, "certificates of a CA"))?;
-    }
-    Ok(roots)
-}
-
-/// The certificates of a file, of which there is at least one.
-fn certificates(setting: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let expected = "certificates in PEM form";
-    let text = fs::read(path).map_err(|error| wrong(setting, path, error, expected))?;
-    let all = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(setting, path, error, expected))?;
-    if all.is_empty() {
-        return Err(wrong(setting, path, "there is none in it", expected));
-    }
-    Ok(all)
-}
-
-/// When a certificate expires, in seconds since 1970.
-fn expiry(certificate: &CertificateDer<'_>) -> Result<u64, String> {
-    let (_, parsed) =
-        x509_parser::parse_x509_certificate(certificate).map_err(|error| error.to_string())?;
-    let at = parsed.validity().not_after.timestamp();
-    Ok(u64::try_from(at).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use rustls::{
 };
 use x509_parser::extensions::GeneralName;
 
-use super::{certificates, expiry, provider, roots, wrong};
+use super::files::{certificates, expiry, provider, roots, wrong};
 use crate::settings::Settings;
 use crate::settings::tls::PeerTls;
 
