@@ -128,6 +128,7 @@ fn run(settings: Settings) -> Result<(), String> {
     node.saving.recovered(&recovered);
     load_acl(&node)?;
     node.open_audit()?;
+    node.set_quotas();
     peers::load_tls(&node)?;
     durability::start(&node).map_err(|error| format!("cannot start: {error}"))?;
     peers::start(&node)?;

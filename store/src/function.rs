@@ -1,7 +1,7 @@
 //! A function: a namespace of objects with one sequence of events and one causal context.
 
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use miso_crdt::{Context, Dot, Type, Writer, Writers};
@@ -100,6 +100,11 @@ struct Written {
     objects: AtomicUsize,
 }
 
+/// A first sync with a peer is awaited.
+const RESTORING: u8 = 1;
+/// What is written is limited by a quota.
+const LIMITED: u8 = 2;
+
 /// A namespace of objects, replicated as one. Locks are taken in this order: joining, shards in
 /// ascending order, vector.
 #[derive(Debug)]
@@ -112,8 +117,8 @@ pub struct Function {
     written: CachePadded<Written>,
     clock: Arc<HybridClock>,
     pub(crate) hooks: Arc<Hooks>,
-    /// Whether a first sync with a peer is awaited: then what is absent here may be there.
-    restoring: AtomicBool,
+    /// Why commands must look further: [`RESTORING`] and [`LIMITED`].
+    marks: AtomicU8,
     /// Whether deletes have to wait: see [`Function::pause_deletes`].
     pub(crate) deletes_paused: AtomicBool,
     /// How many deletes run that were let through before.
@@ -155,7 +160,7 @@ impl Function {
             written: CachePadded::default(),
             clock,
             hooks,
-            restoring: AtomicBool::new(false),
+            marks: AtomicU8::new(0),
             deletes_paused: AtomicBool::new(false),
             deleting: AtomicUsize::new(0),
             dirty: AtomicBool::new(false),
@@ -193,12 +198,32 @@ impl Function {
     /// Whether a first sync with a peer is awaited: then what is absent here may be there.
     #[must_use]
     pub fn restoring(&self) -> bool {
-        self.restoring.load(Ordering::Acquire)
+        self.marks.load(Ordering::Acquire) & RESTORING != 0
     }
 
     /// Says whether a first sync with a peer is awaited.
     pub fn set_restoring(&self, restoring: bool) {
-        self.restoring.store(restoring, Ordering::Release);
+        self.mark(RESTORING, restoring);
+    }
+
+    /// Says whether what is written here is limited by a quota of the caller's.
+    pub fn set_limited(&self, limited: bool) {
+        self.mark(LIMITED, limited);
+    }
+
+    /// Whether a command must look further before it runs: the function is [restoring](Self::restoring), or
+    /// [limited](Self::set_limited).
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.marks.load(Ordering::Acquire) != 0
+    }
+
+    fn mark(&self, mark: u8, on: bool) {
+        if on {
+            self.marks.fetch_or(mark, Ordering::AcqRel);
+        } else {
+            self.marks.fetch_and(!mark, Ordering::AcqRel);
+        }
     }
 
     pub(crate) fn next_dot(&self) -> Dot {

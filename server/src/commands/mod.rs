@@ -32,6 +32,7 @@ const GROUPS: &[&[Command]] = &[
     crdt::map::ORMAP,
     miso::object::OBJECTS,
     miso::function::FUNCTIONS,
+    miso::quota::QUOTAS,
     miso::node::NODES,
     miso::feed::FEED,
     miso::once::ONCE,

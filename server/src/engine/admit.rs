@@ -13,7 +13,7 @@ use crate::engine::find::Resolved;
 use crate::engine::session::Session;
 use crate::engine::thaw::Turn;
 use crate::engine::wait::After;
-use crate::engine::{restore, thaw};
+use crate::engine::{quota, restore, thaw};
 use crate::node::Node;
 use crate::node::acl::log::LogEntry;
 use crate::node::acl::user::{DEFAULT, Denied};
@@ -77,10 +77,17 @@ pub(super) fn admit(
         Ok(Some(Turn::Wait(wait))) => return Admission::Wait(After::RetryWhen(wait)),
         Err(error) => return Admission::Refuse(error),
     };
-    if restore::may_wait(session, node.table.may_touch(found.number))
-        && let Some(wait) = restore::fetch_missing(node, session, found.leaf(), args)
-    {
-        return Admission::Wait(After::RetryWhen(wait));
+    if restore::may_wait(session, node.table.may_touch(found.number)) {
+        // What has waited was counted before.
+        if write
+            && !session.fetched
+            && let Err(error) = quota::check(node, session, found, args)
+        {
+            return Admission::Refuse(error);
+        }
+        if let Some(wait) = restore::fetch_missing(node, session, found.leaf(), args) {
+            return Admission::Wait(After::RetryWhen(wait));
+        }
     }
     if session.transaction.is_some() && !flags.has(Flags::IMMEDIATE) {
         return Admission::Queue;

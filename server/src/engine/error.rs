@@ -219,6 +219,12 @@ errors! {
     TooManyFunctions(max) = "ERR", "max number of functions reached ({})",
         "A function would begin on a node that has max-functions of them",
         "Wait until functions end, or raise max-functions";
+    QuotaObjects(function, most) = "ERR", "quota: function '{}' may have {} objects",
+        "A write would make an object more than MISO.QUOTA allows the function on this node",
+        "Delete objects, or raise the quota";
+    QuotaWrites(function, most) = "ERR", "quota: function '{}' may write {} times a second",
+        "A function writes or publishes more often than MISO.QUOTA allows it on this node",
+        "Write less often and try again, or raise the quota";
     TooManyReplicas = "ERR", "max number of registered replicas reached",
         "MISO.REGISTER of one replica more than a node registers",
         "Take registrations back with MISO.UNREGISTER, or give them a shorter TTL";

@@ -35,11 +35,11 @@ struct Touched {
     keyspace: bool,
 }
 
-/// Whether a command may have to wait for what it touches; `touches` says whether it may touch anything. One
+/// Whether a command may have to wait for what it touches, or a quota may refuse it; `touches` says whether it may touch anything. One
 /// load once a session has a function.
 pub(crate) fn may_wait(session: &mut Session, touches: bool) -> bool {
     let may = match &session.function {
-        Some(function) => function.restoring(),
+        Some(function) => function.is_marked(),
         None => touches || session.transaction.is_some(),
     };
     // A transaction may reach other databases.

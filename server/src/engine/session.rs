@@ -156,6 +156,7 @@ impl Session {
         let (node, registrations) = (&self.node, &mut self.registrations);
         let function = self.function.get_or_insert_with(|| {
             let function = node.store.function(&self.function_name);
+            node.quotas.mark(&function);
             registrations.touch(&node.registry, &function);
             function
         });
@@ -172,6 +173,7 @@ impl Session {
             return None;
         }
         let function = self.node.store.function(&name);
+        self.node.quotas.mark(&function);
         self.registrations.touch(&self.node.registry, &function);
         Some(function)
     }

@@ -10,6 +10,7 @@ pub(crate) mod feed;
 pub(crate) mod latency;
 pub(crate) mod monitor;
 pub(crate) mod pubsub;
+pub(crate) mod quotas;
 pub(crate) mod registry;
 pub(crate) mod saving;
 pub(crate) mod slowlog;
@@ -44,6 +45,7 @@ use feed::Feeds;
 use latency::Latency;
 use monitor::Monitors;
 use pubsub::{Audience, PubSub};
+use quotas::Quotas;
 use registry::Registry;
 use saving::Saving;
 use slowlog::SlowLog;
@@ -76,6 +78,7 @@ pub(crate) struct Node {
     pub(crate) feeds: Feeds,
     pub(crate) monitors: Monitors,
     pub(crate) audit: Audit,
+    pub(crate) quotas: Quotas,
     pub(crate) top: Top,
     pub(crate) tracking: Tracking,
     pub(crate) slowlog: SlowLog,
@@ -119,6 +122,7 @@ impl Node {
             feeds: Feeds::default(),
             monitors,
             audit: Audit::default(),
+            quotas: Quotas::default(),
             top: Top::default(),
             tracking: Tracking::default(),
             slowlog: SlowLog::default(),
@@ -162,6 +166,12 @@ impl Node {
         self.audit.open(target.as_deref())?;
         self.monitors.set_audited(target.is_some());
         Ok(())
+    }
+
+    /// Sets the quotas that the settings name.
+    pub(crate) fn set_quotas(&self) {
+        let settings = &self.settings;
+        self.quotas.set(&settings.quota_objects(), &settings.quota_writes(), &self.store);
     }
 
     /// A client's line in CLIENT LIST.

@@ -9,6 +9,7 @@
 //! What a change at run time must do beyond the new value is the row's [`Effect`]; `CONFIG SET`
 //! carries it out. This folder knows nothing of the node that has the settings.
 
+pub(crate) mod by_function;
 pub(crate) mod cli;
 pub(crate) mod file;
 mod http;
@@ -25,6 +26,7 @@ use miso_protocol::names;
 use miso_store::journal::SyncPolicy;
 use parking_lot::RwLock;
 
+use by_function::ByFunction;
 use http::{OptionalPort, Origins};
 use kind::{
     Addresses, Bytes, Cell as _, Choice, EVICTIONS, Eviction, HoldNames, Integer,
@@ -70,6 +72,8 @@ pub(crate) enum Effect {
     SyncPolicy,
     /// Load the certificates of TLS.
     Tls,
+    /// Set the quotas of functions.
+    Quotas,
     /// Open the audit log.
     Audit,
     /// Set the default user's password.
@@ -516,6 +520,14 @@ settings! {
         "notify-keyspace-events", EventClasses, "",
         "Keyspace events that are published to the function's clients, in Redis's letters; none: off",
     ).then(Effect::Events);
+    quota_objects: ByFunction = any(
+        "quota-objects", ByFunction, "",
+        "How many objects functions may have on this node, each for itself; MISO.QUOTA sets it for one",
+    ).then(Effect::Quotas);
+    quota_writes: ByFunction = any(
+        "quota-writes", ByFunction, "",
+        "How often a second functions may write on this node, each for itself; MISO.QUOTA sets it for one",
+    ).then(Effect::Quotas);
     audit_log: Path = any(
         "audit-log", Path { none: "" }, "",
         "File to which logins, refusals and what is administered are written as JSON lines, or syslog; opened again by SIGHUP",

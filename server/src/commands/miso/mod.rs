@@ -5,4 +5,5 @@ pub(super) mod function;
 pub(super) mod node;
 pub(super) mod object;
 pub(super) mod once;
+pub(super) mod quota;
 pub(crate) mod token;

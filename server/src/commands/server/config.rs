@@ -130,6 +130,7 @@ fn apply(node: &Node, effect: Effect) -> Result<(), CommandError> {
             let loaded = crate::peers::load_tls(node);
             loaded.map_err(|error| CommandError::Failed(error.into()))?;
         }
+        Effect::Quotas => node.set_quotas(),
         Effect::Audit => {
             node.open_audit().map_err(|error| CommandError::Failed(error.into()))?;
         }

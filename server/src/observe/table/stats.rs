@@ -200,6 +200,13 @@ pub(super) const STATS: &[Row] = &[
     zero("reply_buffer_shrinks", "0: clients have no reply buffers of their own"),
     zero("reply_buffer_expands", "0: clients have no reply buffers of their own"),
     counter(
+        "quota_refused",
+        "miso_quota_refused",
+        Unit::None,
+        "Commands that the quotas of functions have refused",
+        |r| Value::Count(r.node.quotas.refused()),
+    ),
+    counter(
         "audit_lines_unwritten",
         "miso_audit_lines_unwritten",
         Unit::None,

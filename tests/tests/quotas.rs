@@ -1,0 +1,117 @@
+//! Quotas of functions: objects and writes, refused where they are exceeded, for that function alone.
+
+use std::fs;
+
+use miso_tests::{Node, Resp, Scratch, Wire};
+
+fn connect(node: &Node, function: &str) -> Wire {
+    let mut wire = node.wire();
+    wire.ask(&format!("AUTH {function} -"));
+    wire
+}
+
+const OBJECTS: &str = "quota: function 'small' may have 3 objects";
+
+/// How many of `count` writes were let through.
+fn let_through(wire: &mut Wire, count: usize) -> usize {
+    wire.send("GCOUNTER.ADD o n 1\r\n".repeat(count).as_bytes()).expect("it reads");
+    let mut answers = Vec::new();
+    for _ in 0..count {
+        answers.push(wire.read().expect("it answers").is_error());
+    }
+    answers.iter().filter(|is_error| !**is_error).count()
+}
+
+#[test]
+fn a_function_has_no_more_objects_than_its_quota() {
+    let node = Node::start();
+    let mut admin = node.session();
+    admin.script("MISO.QUOTA small OBJECTS 3 => OK");
+    let (mut small, mut large) = (connect(&node, "small"), connect(&node, "large"));
+    assert!(!small.ask("GCOUNTER.ADD a n 1").is_error());
+    assert!(!small.ask("SET b 1").is_error());
+    assert!(!small.ask("SELECT 1").is_error());
+    assert!(!small.ask("SADD c x").is_error());
+    for command in ["SET d 1", "ORSET.ADD d n x", "SADD d x", "HSET d f v", "MSET b 2 d 1"] {
+        let refused = small.ask(command);
+        assert!(
+            refused.is_error() && refused.to_string().contains(OBJECTS),
+            "{command}: {refused}"
+        );
+    }
+    // What is there can change, go, and make room; reading needs none.
+    assert!(!small.ask("SADD c y").is_error());
+    assert!(!small.ask("GET nothing").is_error());
+    assert!(!small.ask("DEL nothing").is_error());
+    assert!(!small.ask("DEL c").is_error());
+    assert!(!small.ask("SET d 1").is_error());
+    for n in 0..50 {
+        assert!(!large.ask(&format!("SET k{n} 1")).is_error());
+    }
+    admin.script("MISO.QUOTA small OBJECTS 0 => OK");
+    assert!(!small.ask("SET e 1").is_error());
+    assert_eq!(node.info("quota_refused"), "5");
+}
+
+#[test]
+fn a_transaction_is_refused_whole_and_makes_nothing() {
+    let node = Node::start();
+    node.session().script("MISO.QUOTA small OBJECTS 3 => OK");
+    let mut small = connect(&node, "small");
+    for command in ["SET a 1", "MULTI", "SET b 1", "SET c 1", "SET d 1"] {
+        assert!(!small.ask(command).is_error(), "{command}");
+    }
+    let refused = small.ask("EXEC");
+    assert!(refused.to_string().contains(OBJECTS), "{refused}");
+    assert_eq!(small.ask("DBSIZE").integer(), 1);
+    // It is over, and the next one fits.
+    assert!(!small.ask("PING").to_string().contains("QUEUED"));
+    for command in ["MULTI", "SET b 1", "SET a 2", "SET c 1", "SET c 2", "EXEC"] {
+        assert!(!small.ask(command).is_error(), "{command}");
+    }
+    assert_eq!(small.ask("DBSIZE").integer(), 3);
+}
+
+#[test]
+fn a_function_writes_no_more_often_than_its_quota() {
+    let node = Node::start();
+    let mut admin = node.session();
+    admin.script("MISO.QUOTA busy WRITES 20 => OK");
+    let (mut busy, mut other) = (connect(&node, "busy"), connect(&node, "other"));
+    let through = let_through(&mut busy, 2000);
+    assert!((20..1000).contains(&through), "{through}");
+    assert_eq!(busy.ask("GCOUNTER.GET o n").integer(), through as i64);
+    assert_eq!(let_through(&mut other, 2000), 2000);
+    let shown = admin.run("MISO.QUOTA busy").to_string();
+    assert!(shown.contains(&(2000 - through).to_string()), "{shown}");
+    admin.script("MISO.QUOTA busy WRITES 0 => OK");
+    assert_eq!(let_through(&mut busy, 2000), 2000);
+}
+
+#[test]
+fn quotas_are_settings_and_are_kept() {
+    let directory = Scratch::new();
+    let file = directory.path("miso.toml");
+    fs::write(&file, "").expect("it can");
+    let node = Node::with(&[&file, "--quota-objects", "a=1,b=2"]);
+    let mut session = node.session_of("admin", Resp::V2);
+    session.script("MISO.QUOTA c OBJECTS 7 WRITES 9 => OK");
+    session.script("MISO.QUOTA a OBJECTS 0 => OK");
+    session.script(r#"CONFIG GET quota-objects => ["quota-objects", "b=2 c=7"]"#);
+    session
+        .script(r#"MISO.QUOTA c => ["objects", 7, "objects-used", 0, "writes", 9, "refused", 0]"#);
+    session.script("CONFIG REWRITE => OK");
+    let kept = fs::read_to_string(&file).expect("it is there");
+    assert!(kept.contains("c=9"), "{kept}");
+    for (command, said) in [
+        ("MISO.QUOTA c OBJECTS", "syntax error"),
+        ("MISO.QUOTA c BYTES 1", "syntax error"),
+        ("MISO.QUOTA c OBJECTS -1", "not an integer"),
+        ("MISO.QUOTA a#1 OBJECTS 1", "ERR"),
+    ] {
+        let refused = session.run(command).to_string();
+        assert!(refused.contains(said), "{command}: {refused}");
+    }
+    let output = Node::refused(&["--quota-writes", "a"]);
+    assert!(output.stderr.contains("expected function=number"), "{output:?}");
+}
