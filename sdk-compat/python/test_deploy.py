@@ -118,7 +118,7 @@ def test_unit(tmp_path):
         pytest.skip("systemd-analyze is not on the PATH")
     # It looks for the program where the unit says.
     unit = tmp_path / "miso.service"
-    unit.write_text(text("systemd", "miso.service").replace("/usr/local/bin/miso-server", binary()))
+    unit.write_text(text("systemd", "miso.service").replace("/usr/bin/miso-server", binary()))
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
     assert "miso.service" not in done.stderr, done.stderr
 
