@@ -213,11 +213,12 @@ mod tests {
     #[test]
     fn changes_come_back_in_order() {
         let mut changes = Changes::new();
+        assert!(changes.is_empty());
         let all = [("cart:1", "total"), ("cart:1", "vat"), ("cart:17", "total"), ("", "")];
         for (n, (object, name)) in (1..).zip(all) {
             changes.push(object.as_bytes(), name.as_bytes(), &counted(n));
         }
-        assert_eq!(changes.len(), 4);
+        assert_eq!((changes.len(), changes.is_empty()), (4, false));
         let message = changes.finish(&writers());
         let read = read(&message, 100, &mut writers()).expect("just written");
         for ((n, (object, name)), change) in (1..).zip(all).zip(&read) {
@@ -228,6 +229,13 @@ mod tests {
             super::read(&message, 6, &mut writers()),
             Err(DecodeError::Invalid("object's id"))
         );
+    }
+
+    #[test]
+    fn plain_types_are_those_that_are_not_own() {
+        for kind in Type::ALL {
+            assert_eq!(kind.is_plain(), !Type::OWN.contains(kind), "{kind:?}");
+        }
     }
 
     #[test]

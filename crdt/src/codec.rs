@@ -440,6 +440,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_in_short_takes_memory_within_the_room() {
+        let message = [0; 10];
+        let mut decoder = decoder(&message);
+        let room = ROOM + 10 * ROOM_TIMES;
+        assert_eq!(decoder.charge(room - 1), Ok(()));
+        assert_eq!(decoder.charge(1), Ok(()));
+        assert_eq!(decoder.charge(1), Err(DecodeError::Invalid("size in memory")));
+    }
+
+    #[test]
     fn numbers_are_in_shortest_form_and_64_bits() {
         assert_eq!(decoder(&[0x80, 0x00]).varint(), Err(DecodeError::Invalid("padded number")));
         let long = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];

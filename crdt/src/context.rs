@@ -4,7 +4,7 @@
 //! 3): `vector[w] = s` says that all events of writer `w` up to `s` are applied. Events known
 //! ahead of the vector (removals of what has not arrived yet) stand beside it as single dots.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::dot::{Dot, ReplicaId, Writer};
@@ -141,24 +141,35 @@ impl Context {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Writers {
     ids: Vec<ReplicaId>,
-    indexes: BTreeMap<ReplicaId, Writer>,
+    /// All of them in the order of their ids. Most functions have few writers, and a node many functions.
+    by_id: Vec<Writer>,
 }
 
 impl Writers {
     /// No writers.
     #[must_use]
     pub const fn new() -> Writers {
-        Writers { ids: Vec::new(), indexes: BTreeMap::new() }
+        Writers { ids: Vec::new(), by_id: Vec::new() }
+    }
+
+    /// Where `id` stands in the order of ids, or would.
+    fn place(&self, id: ReplicaId) -> Result<usize, usize> {
+        self.by_id.binary_search_by_key(&id, |writer| self.ids[usize::from(writer.0)])
     }
 
     /// The index of `id`, given to it now if it is new; none once 65 536 are known.
     pub fn intern(&mut self, id: ReplicaId) -> Option<Writer> {
-        if let Some(known) = self.indexes.get(&id) {
-            return Some(*known);
-        }
+        let place = match self.place(id) {
+            Ok(known) => return Some(self.by_id[known]),
+            Err(place) => place,
+        };
         let writer = u16::try_from(self.ids.len()).ok().map(Writer)?;
+        if self.ids.is_empty() {
+            self.ids.reserve_exact(1);
+            self.by_id.reserve_exact(1);
+        }
         self.ids.push(id);
-        self.indexes.insert(id, writer);
+        self.by_id.insert(place, writer);
         Some(writer)
     }
 
@@ -173,7 +184,7 @@ impl Writers {
     /// The index of `id`, if it is known.
     #[must_use]
     pub fn index(&self, id: ReplicaId) -> Option<Writer> {
-        self.indexes.get(&id).copied()
+        self.place(id).ok().map(|place| self.by_id[place])
     }
 
     /// All of them, in the order of their indexes.
@@ -183,9 +194,8 @@ impl Writers {
 
     /// Forgets the writers met since `len` were known: nothing may name them yet.
     pub fn truncate(&mut self, len: usize) {
-        for id in self.ids.drain(len.min(self.ids.len())..) {
-            self.indexes.remove(&id);
-        }
+        self.by_id.retain(|writer| usize::from(writer.0) < len);
+        self.ids.truncate(len);
     }
 
     /// The id of `writer`.
@@ -242,6 +252,40 @@ mod tests {
         context.raise(Writer(1), 4);
         assert_eq!(context.upto(Writer(1)), 5);
         assert_eq!(context.beyond().count(), 0);
+    }
+
+    #[test]
+    fn forgetting_takes_what_is_reached_and_nothing_beyond() {
+        let mut context = Context::new();
+        context.raise(Writer(0), 3);
+        for seq in [6, 7, 8] {
+            context.insert(dot(1, seq));
+        }
+        context.forget(|writer| if writer == Writer(0) { 2 } else { 7 });
+        assert_eq!(context.upto(Writer(0)), 3);
+        assert_eq!(context.beyond().collect::<Vec<_>>(), [dot(1, 8)]);
+        context.forget(|_| 8);
+        assert!(context.is_empty());
+    }
+
+    #[test]
+    fn writers_are_found_by_id_and_forgotten_from_the_end() {
+        let mut writers = Writers::new();
+        for (index, id) in [50, 10, 90, 30].into_iter().enumerate() {
+            let writer = Writer(u16::try_from(index).expect("few"));
+            assert_eq!(writers.intern(ReplicaId(id)), Some(writer));
+            assert_eq!(writers.intern(ReplicaId(id)), Some(writer));
+            assert_eq!(writers.index(ReplicaId(id)), Some(writer));
+            assert_eq!(writers.id(writer), Some(ReplicaId(id)));
+        }
+        assert_eq!((writers.len(), writers.index(ReplicaId(20))), (4, None));
+        writers.truncate(9);
+        assert_eq!(writers.len(), 4);
+        writers.truncate(2);
+        let ids = [50, 10, 90, 30].map(|id| writers.index(ReplicaId(id)));
+        assert_eq!(ids, [Some(Writer(0)), Some(Writer(1)), None, None]);
+        assert_eq!(writers.intern(ReplicaId(30)), Some(Writer(2)));
+        assert_eq!(writers.index(ReplicaId(30)), Some(Writer(2)));
     }
 
     #[test]

@@ -147,6 +147,24 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// [`Counter::collect`]: crate::Counter::collect
     fn collect(&mut self, _applied: &impl Fn(Dot, Dot) -> bool) {}
 
+    /// What `writer` has counted under `field`, or in a counter, whose field is empty; none if it has no
+    /// entry there.
+    fn tally(&self, _field: &[u8], _writer: Writer) -> Option<Tally> {
+        None
+    }
+
+    /// Adds `amount` under `field` under the local writer whatever the value reads as, as far as it fits:
+    /// what an entry of the writer `of` counted twice is taken back by it. Whether it was done.
+    fn correct<E: Events>(
+        &mut self,
+        _of: (&[u8], Writer),
+        _amount: i128,
+        _events: &mut E,
+        _change: Option<&mut Self::Delta>,
+    ) -> bool {
+        false
+    }
+
     /// The first time after `after`, in milliseconds, at which memory may be taken back of what has
     /// expired: 0 if something is kept that a delete has left, and `u64::MAX` if nothing has a deadline.
     /// It may be too early.
@@ -156,6 +174,19 @@ pub trait Crdt: Clone + Default + Eq + Debug {
 
     /// How many bytes it takes on the heap, before the allocator rounds up. Linear in the state.
     fn heap_bytes(&self) -> usize;
+}
+
+/// What one writer has counted somewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// The number of the first update of this life of its entry.
+    pub birth: u64,
+    /// The number of its newest update.
+    pub seq: u64,
+    /// Updates up to this number are deleted; 0 if none is.
+    pub gone: u64,
+    /// All that it has added less what it took away, in this life: units of the type.
+    pub sum: i128,
 }
 
 /// What a value reads as, whatever its type.
@@ -273,6 +304,20 @@ impl<T: Crdt> Crdt for Box<T> {
 
     fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
         Crdt::collect(&mut **self, applied);
+    }
+
+    fn tally(&self, field: &[u8], writer: Writer) -> Option<Tally> {
+        (**self).tally(field, writer)
+    }
+
+    fn correct<E: Events>(
+        &mut self,
+        of: (&[u8], Writer),
+        amount: i128,
+        events: &mut E,
+        change: Option<&mut T::Delta>,
+    ) -> bool {
+        (**self).correct(of, amount, events, change)
     }
 
     fn first_end(&self, after: u64) -> u64 {

@@ -14,6 +14,7 @@
 //! | EwFlag | [`ew_flag`] | enable wins |
 //! | OrMap | [`or_map`] | per field as a register, and as a counter |
 //! | plain Redis data | [`plain`] | see there |
+//! | OnceIds | [`once`] | all claims of an id stand side by side |
 //!
 //! A new type is its file with its laws, a line in [`types!`](Type), and a few lines in
 //! `tests/specification` that say what its value must be.
@@ -37,6 +38,7 @@ pub mod ew_flag;
 #[cfg(test)]
 mod laws;
 pub mod mv_register;
+pub mod once;
 pub mod or_map;
 mod parts;
 pub mod plain;
@@ -50,10 +52,11 @@ pub use batch::{Change, Changes};
 pub use codec::{DecodeError, Decoder, Encode, Encoder};
 pub use context::{Context, Events, Seen, Writers};
 pub use counter::{Counter, CounterDelta, Entry, Overflow};
-pub use crdt::{Crdt, Shown};
+pub use crdt::{Crdt, Shown, Tally};
 pub use dot::{Dot, ReplicaId, SEQ_MAX, Writer};
 pub use ew_flag::{EwFlag, FlagDelta};
 pub use mv_register::{MvRegister, RegisterDelta};
+pub use once::{OnceDelta, OnceIds};
 pub use or_map::{CountError, MapDelta, OrMap};
 pub use set::{Set, SetDelta};
 pub use table::Table;
@@ -98,6 +101,8 @@ types! {
     PlainZSet(alloc::boxed::Box<plain::PlainZSet>) = 11 "zset",
     /// HyperLogLog.
     Hll(alloc::boxed::Box<plain::Hll>) = 12 "hyperloglog",
+    /// Ids of writes that are to run once.
+    OnceIds(alloc::boxed::Box<OnceIds>) = 13 "once",
 }
 
 impl Type {
@@ -107,7 +112,13 @@ impl Type {
     /// Whether it is a type of plain keys.
     #[must_use]
     pub const fn is_plain(self) -> bool {
-        self as u8 > Type::OrMap as u8
+        self as u8 > Type::OrMap as u8 && !self.is_hidden()
+    }
+
+    /// Whether its values are the store's own: they read as absent, and no command names them.
+    #[must_use]
+    pub const fn is_hidden(self) -> bool {
+        matches!(self, Type::OnceIds)
     }
 
     /// Whether its values count, and so may keep floors.

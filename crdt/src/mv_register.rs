@@ -101,6 +101,35 @@ impl MvRegister {
         *self = MvRegister::One(new);
     }
 
+    /// Takes away the value of one write, `old`, if one is named, and puts `new` in its place, if there is one;
+    /// others stay.
+    pub(crate) fn swap<E: Events>(
+        &mut self,
+        old: Option<Dot>,
+        new: Option<&[u8]>,
+        events: &mut E,
+        mut change: Option<&mut RegisterDelta>,
+    ) {
+        let stamp = Stamp { dot: events.next(), time: events.time() };
+        let mut values = self.take();
+        values.retain(|value| Some(value.header().dot) != old);
+        if let (Some(change), Some(old)) = (&mut change, old) {
+            if !events.unsent(old) {
+                change.removed.insert(old);
+            }
+            change.added.retain(|added| added.header().dot != old);
+        }
+        if let Some(new) = new {
+            let new = Thin::new(stamp, new);
+            if let Some(change) = change {
+                let at = change.added.partition_point(|value| value.header().dot < stamp.dot);
+                change.added.insert(at, new.clone());
+            }
+            values.push(new);
+        }
+        self.replace(values);
+    }
+
     /// Deletes what is seen here; whether there was a value.
     pub fn reset<E: Events>(&mut self, events: &mut E, change: Option<&mut RegisterDelta>) -> bool {
         if self.is_absent() {

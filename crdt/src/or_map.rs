@@ -15,9 +15,9 @@ use crate::cleared::{complete, join_cleared};
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
 use crate::counter::{Counter, CounterDelta, Overflow, bounded, saturate};
-use crate::crdt::{Crdt, Shown};
+use crate::crdt::{Crdt, Shown, Tally};
 use crate::digest::digest_of;
-use crate::dot::Dot;
+use crate::dot::{Dot, Writer};
 use crate::mv_register::{MvRegister, RegisterDelta};
 use crate::parts::Parts;
 use crate::table::Table;
@@ -228,6 +228,43 @@ impl OrMap {
         Ok(sum)
     }
 
+    /// Puts `value` into `field` beside what is there.
+    pub(crate) fn put<E: Events>(
+        &mut self,
+        field: &[u8],
+        value: &[u8],
+        events: &mut E,
+        change: Option<&mut MapDelta>,
+    ) {
+        let (held, _) = self.fields.get_or_insert_with(field, Field::default);
+        self.live += usize::from(held.is_absent());
+        let noted = change.map(|change| &mut change.touch(field).register);
+        held.register.swap(None, Some(value), events, noted);
+    }
+
+    /// Takes away what the write `old` put into `field`, and puts `new` in its place, if there is one;
+    /// whether it was there. What other writes put there stays.
+    pub(crate) fn swap<E: Events>(
+        &mut self,
+        field: &[u8],
+        (old, new): (Dot, Option<&[u8]>),
+        events: &mut E,
+        mut change: Option<&mut MapDelta>,
+    ) -> bool {
+        let Some(held) = self.fields.get_mut(field) else { return false };
+        if !held.register.stamped().iter().any(|value| value.header().dot == old) {
+            return false;
+        }
+        let noted = change.as_mut().map(|change| &mut change.touch(field).register);
+        held.register.swap(Some(old), new, events, noted);
+        self.live -= usize::from(held.is_absent());
+        if held.is_blank() {
+            self.fields.remove(field);
+        }
+        change.into_iter().for_each(|change| change.forget_if_empty(field));
+        true
+    }
+
     /// Deletes what this node has seen of `field`; whether it was there.
     pub fn remove<E: Events>(
         &mut self,
@@ -361,6 +398,11 @@ impl MapDelta {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.touched.is_empty() && self.cleared.is_none()
+    }
+
+    /// The fields that it speaks of by name.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &[u8]> {
+        self.touched.iter().map(|(name, _)| name)
     }
 
     fn touch(&mut self, field: &[u8]) -> &mut FieldDelta {
@@ -552,6 +594,23 @@ impl Crdt for OrMap {
 
     fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
         OrMap::collect(self, applied);
+    }
+
+    fn tally(&self, field: &[u8], writer: Writer) -> Option<Tally> {
+        self.fields.get(field)?.counter.as_ref()?.tally(&[], writer)
+    }
+
+    fn correct<E: Events>(
+        &mut self,
+        (field, of): (&[u8], Writer),
+        amount: i128,
+        events: &mut E,
+        change: Option<&mut MapDelta>,
+    ) -> bool {
+        let counter = self.fields.get_mut(field).and_then(|held| held.counter.as_mut());
+        let Some(counter) = counter else { return false };
+        let noted = change.map(|change| &mut change.touch(field).counter);
+        counter.correct((&[], of), amount, events, noted)
     }
 
     fn heap_bytes(&self) -> usize {
@@ -775,7 +834,7 @@ mod tests {
         let sent = a.send();
         b.receive(&sent);
         c.receive(&sent);
-        let gone = |dot: Dot| dot.writer() == crate::Writer(0);
+        let gone = |dot: Dot| dot.writer() == Writer(0);
         assert!(b.edit(|map, events, change| map.adopt(gone, events, Some(change))));
         assert!(!b.state.counts(gone) && b.state.has_dead_entries());
         c.receive(&b.send());

@@ -179,6 +179,28 @@ macro_rules! types {
                 match self { $(Value::$name(state) => Crdt::collect(state, applied),)* }
             }
 
+            /// As [`Crdt::tally`].
+            #[must_use]
+            pub fn tally(&self, field: &[u8], writer: Writer) -> Option<Tally> {
+                match self { $(Value::$name(state) => Crdt::tally(state, field, writer),)* }
+            }
+
+            /// As [`Crdt::correct`]; a change of another type notes nothing.
+            pub fn correct<E: Events>(
+                &mut self,
+                of: (&[u8], Writer),
+                amount: i128,
+                events: &mut E,
+                change: Option<&mut Delta>,
+            ) -> bool {
+                match self {
+                    $(Value::$name(state) => {
+                        let change = change.and_then(<kind::$name as Kind>::delta_mut);
+                        Crdt::correct(state, of, amount, events, change)
+                    })*
+                }
+            }
+
             /// As [`Crdt::first_end`].
             #[must_use]
             pub fn first_end(&self, after: u64) -> u64 {

@@ -13,7 +13,7 @@ use prost::{DecodeError, Message as _};
 include!(concat!(env!("OUT_DIR"), "/miso.peer.v1.rs"));
 
 /// The version of the protocol that this build speaks.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// One message as a part of an envelope.
 #[must_use]

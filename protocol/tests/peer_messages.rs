@@ -16,9 +16,10 @@ use miso_protocol::peer::{
     Vector, Witness, frame, open, refusal, state,
 };
 
-/// A file for each version. The messages of version 2 are those of version 1, with more types of data in
-/// their changes.
-const VERSIONS: [&str; 2] = [include_str!("peer/v1.hex"), include_str!("peer/v2.hex")];
+/// A file for each version. The messages of versions 2 and 3 are those of version 1, with more types of data
+/// in their changes.
+const VERSIONS: [&str; 3] =
+    [include_str!("peer/v1.hex"), include_str!("peer/v2.hex"), include_str!("peer/v3.hex")];
 
 fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())

@@ -24,6 +24,8 @@ const (
 	unregisterTimeout = 30 * time.Second
 	awaitMargin       = 2 * time.Second
 	once              = "MISO.ONCE"
+	// How many calls MISO.ONCE takes in a transaction: what they answer has to fit into what is kept of it.
+	atomicMost = 20
 )
 
 // call is a command, how its reply is read, and for a write the id under which it runs once.
@@ -144,8 +146,8 @@ func notYet(err error) bool {
 	return err != nil && (strings.HasPrefix(err.Error(), "LOADING") || strings.HasPrefix(err.Error(), "TRYAGAIN"))
 }
 
-// run runs calls on one connection: in a pipeline, or in MULTI and EXEC under the one id atomic. It answers a value or
-// an error for each; it fails if the node was not reached or the outcome is unknown. A read is sent again while there
+// run runs calls on one connection: in a pipeline, or in MULTI and EXEC under the one id atomic, if they are few and
+// all of them write. It answers a value or an error for each; it fails if the node was not reached or the outcome is unknown. A read is sent again while there
 // is time, a write only if its id makes the second time harmless.
 func (l *link) run(ctx context.Context, calls []call, atomic string) ([]any, error) {
 	writes := false
@@ -169,7 +171,7 @@ func (l *link) run(ctx context.Context, calls []call, atomic string) ([]any, err
 		}
 		sent = sent || !before
 		over := time.Now().Add(pause).After(end) || ctx.Err() != nil
-		if sent && writes && (over || !l.knows.Load() || before && !errors.Is(err, ErrNotSent)) {
+		if sent && writes && (over || !l.names(calls, atomic) || before && !errors.Is(err, ErrNotSent)) {
 			return nil, fmt.Errorf("%v: %w", err, ErrUnknownOutcome)
 		}
 		if over {
@@ -190,7 +192,7 @@ func (l *link) attempt(ctx context.Context, calls []call, atomic string, again b
 			}
 			return true, nil, typed
 		}
-		if again && !l.knows.Load() {
+		if again && !l.names(calls, atomic) {
 			return true, nil, errors.New("the server that is back knows no ids")
 		}
 	}
@@ -227,8 +229,18 @@ func isConnecting(err error) bool {
 	return errors.As(err, &unsent) || strings.HasPrefix(err.Error(), "WRONGPASS") || strings.HasPrefix(err.Error(), "NOAUTH")
 }
 
+// names tells whether these calls run under ids: where the server knows ids, writes do, and of those in MULTI and EXEC
+// no read is among them.
+func (l *link) names(calls []call, atomic string) bool {
+	under := atomic == "" || len(calls) <= atomicMost
+	for _, each := range calls {
+		under = under && (atomic == "" || each.write)
+	}
+	return under && l.knows.Load()
+}
+
 func (l *link) lines(calls []call, atomic string) [][]any {
-	knows := l.knows.Load()
+	knows := l.names(calls, atomic)
 	var lines [][]any
 	if atomic != "" {
 		if knows {

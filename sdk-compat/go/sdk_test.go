@@ -203,6 +203,27 @@ func TestALostReply(t *testing.T) {
 	if values, err := trip.Send(ctx); err != nil || fmt.Sprint(values) != "[111]" {
 		t.Fatal(values, err)
 	}
+	// With a read in it, or too many calls for what the server keeps, it has no id.
+	looks := so.Atomic()
+	_, _ = looks.EWFlag("light").Enable(ctx)
+	_, _ = looks.PNCounter("distanceDriven").Value(ctx)
+	if values, err := looks.Send(ctx); err != nil || fmt.Sprint(values) != "[true 111]" {
+		t.Fatal(values, err)
+	}
+	long := so.Atomic()
+	for i := range 25 {
+		_, _ = long.EWFlag(fmt.Sprint("flag-", i)).Enable(ctx)
+	}
+	if values, err := long.Send(ctx); err != nil || len(values) != 25 {
+		t.Fatal(values, err)
+	}
+	node.do("lose 0 EXEC")
+	unnamed := so.Atomic()
+	_, _ = unnamed.EWFlag("light").Enable(ctx)
+	_, _ = unnamed.PNCounter("distanceDriven").Value(ctx)
+	if _, err := unnamed.Send(ctx); !errors.Is(err, ErrUnknownOutcome) {
+		t.Fatal(err)
+	}
 	for range 2 { // The platform repeats the whole call under its own id.
 		call, err := so.ForCall("call-7")
 		if err != nil {

@@ -64,6 +64,19 @@ for (const [client, extra] of [["node-redis", {}], ["ioredis", { ioredis: Redis 
     trip.getPNCounter("distanceDriven").add(100);
     trip.getORSet("alerts").add("speed");
     assert.deepEqual(await trip.send(), [111, 1]);
+    // With a read in it, or too many calls for what the server keeps, it has no id.
+    const looks = car.so.atomic();
+    looks.getORSet("alerts").add("brakes");
+    looks.getORSet("alerts").getValue();
+    assert.deepEqual(await looks.send(), [1, new Set(["speed", "brakes"])]);
+    const long = car.so.atomic();
+    for (let i = 0; i < 25; i++) long.getEWFlag(`flag-${i}`).enable();
+    assert.equal((await long.send()).length, 25);
+    await cluster.do("lose 0 EXEC");
+    const unnamed = car.so.atomic();
+    unnamed.getORSet("alerts").add("brakes");
+    unnamed.getORSet("alerts").size();
+    await assert.rejects(unnamed.send(), UnknownOutcome);
     // The platform repeats the whole call under its own id.
     for (let attempt = 0; attempt < 2; attempt++) {
       const call = car.so.forCall("call-7");

@@ -76,6 +76,19 @@ def test_a_lost_reply_counts_once(cluster, car):
         trip.get_pncounter("distanceDriven").add(100)
         trip.get_orset("alerts").add("speed")
     assert trip.results == [111, 1]
+    # With a read in it, or too many calls for what the server keeps, it has no id.
+    with so.atomic() as looks:
+        looks.get_orset("alerts").add("brakes")
+        looks.get_orset("alerts").get_value()
+    assert looks.results[0] == 1 and sorted(looks.results[1]) == ["brakes", "speed"]
+    with so.atomic() as long:
+        for number in range(25):
+            long.get_ewflag(f"flag-{number}").enable()
+    assert len(long.results) == 25
+    nodes.do("lose 0 EXEC")
+    with pytest.raises(UnknownOutcome), so.atomic() as unnamed:
+        unnamed.get_orset("alerts").add("brakes")
+        unnamed.get_orset("alerts").size()
     for _ in range(2):  # The platform repeats the whole call under its own id.
         with so.for_call("call-7") as call:
             assert distance(call).add(1000) == 1111

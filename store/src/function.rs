@@ -12,6 +12,7 @@ use crate::config::{Config, HybridClock};
 use crate::durable::records;
 use crate::joining::{Joining, LOCAL};
 use crate::journal::Journal;
+use crate::once::state::{OnceLimits, OnceState};
 use crate::shard::Shard;
 use crate::shard::lazy::Shards;
 
@@ -47,6 +48,8 @@ pub(crate) struct Hooks {
     /// Whether changes are gathered from a function's first one on.
     tracked: AtomicBool,
     journal: OnceLock<Journal>,
+    /// Of writes that are to run once.
+    pub(crate) once: OnceLimits,
 }
 
 impl Hooks {
@@ -83,10 +86,19 @@ impl Hooks {
     }
 }
 
-/// A value that all threads write, in cache lines of its own: its neighbours are read by all of them.
-#[derive(Debug)]
+/// What all threads write, in cache lines of its own: its neighbours are read by all of them.
+#[derive(Debug, Default)]
 #[repr(align(128))]
 struct CachePadded<T>(T);
+
+/// What a write counts.
+#[derive(Debug, Default)]
+struct Written {
+    /// The number of the local writer's newest event. One sequence for all CRDTs of the function,
+    /// so that a vector says all that a node knows of it.
+    seq: AtomicU64,
+    objects: AtomicUsize,
+}
 
 /// A namespace of objects, replicated as one. Locks are taken in this order: joining, shards in
 /// ascending order, vector.
@@ -97,10 +109,7 @@ pub struct Function {
     /// What the journal's records of what is done here begin with.
     writes_head: Box<[u8]>,
     pub(crate) shards: Shards,
-    /// The number of the local writer's newest event. One sequence for all CRDTs of the function,
-    /// so that a vector says all that a node knows of it.
-    seq: CachePadded<AtomicU64>,
-    objects: CachePadded<AtomicUsize>,
+    written: CachePadded<Written>,
     clock: Arc<HybridClock>,
     pub(crate) hooks: Arc<Hooks>,
     /// Whether a first sync with a peer is awaited: then what is absent here may be there.
@@ -122,6 +131,8 @@ pub struct Function {
     pub(crate) log_limit: usize,
     /// When the first key of any shard may have expired, in milliseconds.
     pub(crate) first_deadline: AtomicU64,
+    /// What is known of writes that are to run once, beside their ids.
+    pub(crate) once: OnceState,
     /// How long after their deadlines this node takes back the memory of keys: see `expiry`.
     pub(crate) turn: u64,
 }
@@ -141,8 +152,7 @@ impl Function {
             name: Box::from(name),
             writes_head: records::writes_head(name, config.replica),
             shards,
-            seq: CachePadded(AtomicU64::new(0)),
-            objects: CachePadded(AtomicUsize::new(0)),
+            written: CachePadded::default(),
             clock,
             hooks,
             restoring: AtomicBool::new(false),
@@ -155,6 +165,7 @@ impl Function {
             followed: AtomicBool::new(false),
             log_limit: config.removal_log_bytes,
             first_deadline: AtomicU64::new(u64::MAX),
+            once: OnceState::default(),
             turn: config.replica.0,
         });
         if function.hooks.tracked() {
@@ -191,18 +202,18 @@ impl Function {
     }
 
     pub(crate) fn next_dot(&self) -> Dot {
-        let seq = self.seq.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let seq = self.written.0.seq.fetch_add(1, Ordering::Relaxed) + 1;
         Dot::new(LOCAL, seq).expect("2^48 events outlast the hardware")
     }
 
     /// The number of the local writer's newest event.
     #[must_use]
     pub fn seq(&self) -> u64 {
-        self.seq.0.load(Ordering::Relaxed)
+        self.written.0.seq.load(Ordering::Relaxed)
     }
 
     pub(crate) fn seq_at_least(&self, seq: u64) {
-        self.seq.0.fetch_max(seq, Ordering::Relaxed);
+        self.written.0.seq.fetch_max(seq, Ordering::Relaxed);
     }
 
     /// The time by which keys expire: milliseconds of Unix time by this node's hybrid logical clock, never
@@ -240,6 +251,13 @@ impl Function {
         }
     }
 
+    /// Tells the observer that there is something to look after, whether or not anything is gathered.
+    pub(crate) fn wake(&self) {
+        if let (Some(observer), Some(me)) = (self.hooks.observer.get(), self.me.upgrade()) {
+            observer.wrote(&me);
+        }
+    }
+
     /// Tells the observer that a key has expired. To be called without a lock of a shard.
     pub(crate) fn tell_expired(&self, key: &[u8], kind: Type) {
         if let Some(observer) = self.hooks.observer.get() {
@@ -256,7 +274,9 @@ impl Function {
 
     /// Tells the observer that a value has changed. To be called without a lock of a shard.
     pub(crate) fn tell_changed(&self, object: &[u8], name: &[u8], kind: Type) {
-        if let Some(observer) = self.hooks.observer.get() {
+        if let Some(observer) = self.hooks.observer.get()
+            && !kind.is_hidden()
+        {
             observer.changed(self, object, name, kind);
         }
     }
@@ -296,7 +316,7 @@ impl Function {
     /// How many objects it has that do not read as absent. Takes no lock.
     #[must_use]
     pub fn object_count(&self) -> usize {
-        self.objects.0.load(Ordering::Relaxed)
+        self.written.0.objects.load(Ordering::Relaxed)
     }
 
     /// Adds `more` to the number of objects.
@@ -307,7 +327,7 @@ impl Function {
             return;
         }
         // Modulo 2^64, so that less is more.
-        self.objects.0.fetch_add(more as usize, Ordering::Relaxed);
+        self.written.0.objects.fetch_add(more as usize, Ordering::Relaxed);
     }
 
     /// The first step towards an object that is looked up soon; see [`Table::prefetch_bucket`].

@@ -165,7 +165,7 @@ impl<'a> ShardGuard<'a> {
             }
             slot = held.get_or_insert(name, K::TYPE);
         }
-        let state = if K::TYPE.is_plain() {
+        let state = if K::TYPE.is_plain() || K::TYPE.is_hidden() {
             K::of_mut(slot.value_mut(K::TYPE)).expect("room was made for the type")
         } else {
             slot.write::<K>()?

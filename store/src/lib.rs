@@ -16,13 +16,15 @@
 //! ```text
 //! durable/{checkpoint, recover, replay}   a store and its data directory
 //! store                                   all functions of a node
-//! replica, retire, held, expiry           a function among others; several shards at once
+//! replica, retire, expiry                 a function among others
+//! once/{settle, mod}                      writes that run once
+//! held                                    several shards at once
 //! plain                                   plain keys: what is there at a moment
 //! guard, heard, mint                      what is done under a shard's lock
 //! function                                shards, sequence, causal context
 //! shard                                   objects, and what of them has changed
 //! durable/{writes, records}, joining      bytes of records; what replication keeps
-//! object, pending, removals, changelog, deadlines, config, journal
+//! object, pending, removals, changelog, deadlines, config, journal, once/{state, claim}
 //! ```
 
 mod changelog;
@@ -38,6 +40,7 @@ mod joining;
 pub mod journal;
 mod mint;
 mod object;
+mod once;
 mod pending;
 mod plain;
 mod removals;
@@ -60,6 +63,7 @@ pub use mint::Mint;
 pub use miso_crdt as crdt;
 pub use miso_crdt::table::{hash, seed_hashes};
 pub use object::{Names, Object, Slot, WrongType};
+pub use once::{ID_MAX, Once, Place, REPLY_MAX};
 pub use plain::{Misfit, Shown};
 pub use replica::{
     Buckets, FeedChanges, FeedCursor, FeedGoal, FeedKey, FeedPlace, Joined, Named, Outgoing,

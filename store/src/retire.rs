@@ -86,6 +86,8 @@ impl Function {
                 joining.writers.index(*id).into_iter().for_each(|writer| gone.raise(writer, *last));
             }
         }
+        // What counts twice is taken back first: afterwards it is not told apart.
+        self.adopt_claims(&gone);
         let mut names = 0;
         for which in 0..self.shards() {
             let mut cursor = 0;

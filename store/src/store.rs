@@ -1,6 +1,6 @@
 //! All functions of a node.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -79,6 +79,18 @@ impl Store {
     /// it does not, a write costs one relaxed load for it.
     pub fn listen(&self, listened: bool) {
         self.hooks.listen(listened);
+    }
+
+    /// Sets for how long at least the ids of writes that ran once are kept, in milliseconds, where a function
+    /// has no value of its own, and by function; and how many ids a function may have.
+    pub fn set_once_limits(&self, windows_ms: (u64, BTreeMap<Box<[u8]>, u64>), max: usize) {
+        self.hooks.once.set(windows_ms, max);
+    }
+
+    /// Whether an id of a write that runs once was ever kept, in any function.
+    #[must_use]
+    pub fn has_once(&self) -> bool {
+        self.hooks.once.used.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Whether somebody listens.

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use miso_store::crdt::plain::{self, FOREVER, hll::Registers, items::Mode};
 use miso_store::crdt::{ReplicaId, Type, Value, Writers, kind};
 use miso_store::journal::{Disk, Options, RealDisk};
-use miso_store::{Config, Function, Recovery, Retirement, Store};
+use miso_store::{Config, Function, Held, Place, Recovery, Retirement, Store};
 
 /// The types that formats up to the newest know. A new tag is a new format.
-const TYPES: [(u8, &str); 12] = [
+const TYPES: [(u8, &str); 13] = [
     (1, "gcounter"),
     (2, "pncounter"),
     (3, "gset"),
@@ -28,6 +28,7 @@ const TYPES: [(u8, &str); 12] = [
     (10, "set"),
     (11, "zset"),
     (12, "hyperloglog"),
+    (13, "once"),
 ];
 
 fn fixtures() -> PathBuf {
@@ -106,6 +107,8 @@ fn shown(value: &Value, writers: &Writers) -> String {
         Value::Hll(hll) => {
             hll.registers(NOW, writers).map(|all| all.count().to_string()).into_iter().collect()
         }
+        // The store's own, which reads as absent.
+        Value::OnceIds(_) => Vec::new(),
     };
     if let Some(at) = plain::deadline(value, NOW, writers).filter(|at| *at != FOREVER) {
         all.push(format!("until {at}"));
@@ -137,6 +140,13 @@ fn all(store: &Store) -> String {
         }
         lines.sort();
         lines.iter().for_each(|line| _ = writeln!(out, "{line}"));
+        function.settle_once();
+        for id in [&b"before"[..], b"after", b"other", b"peer", b"second", b"third"] {
+            if let Some(reply) = function.once_reply(id) {
+                let [id, reply] = [id, &reply].map(String::from_utf8_lossy);
+                let _ = writeln!(out, "  once: {id} answered {reply}");
+            }
+        }
         for retirement in function.retirements() {
             let _ = writeln!(out, "  retired: {:?}", retirement.writers);
         }
@@ -168,7 +178,7 @@ fn files_of_every_format_are_read() {
         assert_eq!(all(&open(&disk).store), expected, "format {version}, written anew");
         read = version;
     }
-    assert_eq!(read, 3, "each format has its fixture");
+    assert_eq!(read, 4, "each format has its fixture");
 }
 
 #[test]
@@ -207,6 +217,17 @@ fn fill(function: &Function, text: &[u8]) {
     write!(GCounter, b"g", |c, mint, _| c.add(2, 0, mint).is_ok());
     drop(shard);
     fill_plain(function, text);
+    // A write that runs once, in one record with its id.
+    let place = Place { object: b"o", name: b"p", field: b"" };
+    let shards = vec![function.once_shard(text), function.shard_index(b"o")];
+    let mut held = Held::shards(function, shards);
+    let once = held.begin_once(text, std::iter::once(place));
+    held.with_object(b"o", |shard, hash| {
+        let key = (hash, &b"o"[..], &b"p"[..]);
+        let added = shard.write::<kind::PnCounter, _>(key, |c, mint, _| c.add(1, 0, mint).is_ok());
+        added.expect("its type");
+    });
+    held.end_once(once, text);
 }
 
 /// Plain keys: values, counts, deadlines, what was deleted and what has expired.
@@ -243,7 +264,7 @@ fn fill_plain(function: &Function, text: &[u8]) {
 #[test]
 #[ignore = "writes a fixture, once for each format"]
 fn write_the_newest() {
-    let path = fixtures().join("format-3");
+    let path = fixtures().join("format-4");
     assert!(!path.exists(), "fixtures of formats that were released are never changed");
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&path).expect("it can be made"));
     let store = open(&disk).store;

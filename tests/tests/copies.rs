@@ -199,5 +199,5 @@ fn first_writes_of_functions_that_begin_together_arrive_soon() {
         }
         slowest = slowest.min(times.into_iter().max().expect("ten"));
     }
-    assert!(slowest < Duration::from_millis(300), "{slowest:?}");
+    assert!(slowest < Duration::from_millis(700), "{slowest:?}");
 }

@@ -233,13 +233,16 @@ fn try_them(
     for name in names {
         line = line.args(["--re", &format!("^{}$", literally(name))]);
     }
-    line = match stage {
-        Stage::Units => line.args(["--test-package", package.crate_name, "--", "--lib"]),
-        Stage::All => {
-            let by = [&[package.crate_name], package.tested_by].concat();
-            line.args(["--test-package", &by.join(","), "--"]).args(package.tests)
-        }
+    let all = [&[package.crate_name], package.tested_by].concat();
+    let (by, tests) = match stage {
+        Stage::Units => (&all[..1], &["--lib"][..]),
+        Stage::All => (&all[..], package.tests),
     };
+    line = line.args(["--test-package", &by.join(",")]);
+    // As arguments of every call of cargo: what follows `--` does not reach the builds, which then make all targets.
+    for argument in tests {
+        line = line.args([format!("--cargo-arg={argument}")]);
+    }
     // Fewer worlds than the tests play by themselves: a mutant that none of them notices is looked at by hand.
     let line = line.env("SIM_SEEDS", "100");
     // It fails if a mutant was missed, which its output says.

@@ -30,7 +30,7 @@ pub use self::delta::CounterDelta;
 pub use self::entry::{Entry, Floor};
 pub(crate) use crate::cleared::{complete, join_cleared};
 use crate::context::{Context, Events, Seen, Writers};
-use crate::crdt::{Crdt, Shown};
+use crate::crdt::{Crdt, Shown, Tally};
 use crate::digest::fact;
 use crate::dot::{Dot, Writer};
 
@@ -567,6 +567,32 @@ impl Crdt for Counter {
 
     fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
         Counter::collect(self, applied);
+    }
+
+    fn tally(&self, _: &[u8], writer: Writer) -> Option<Tally> {
+        self.entry(writer).map(|entry| Tally {
+            birth: entry.birth,
+            seq: entry.dot.seq(),
+            gone: entry.floor.map_or(0, |floor| floor.at),
+            sum: i128::from(entry.p) - i128::from(entry.n),
+        })
+    }
+
+    fn correct<E: Events>(
+        &mut self,
+        _: (&[u8], Writer),
+        amount: i128,
+        events: &mut E,
+        change: Option<&mut CounterDelta>,
+    ) -> bool {
+        let Ok(size) = u64::try_from(amount.unsigned_abs()) else { return false };
+        let (p, n) = if amount < 0 { (0, size) } else { (size, 0) };
+        let done = self.many().count(p, n, events).is_ok();
+        self.settle();
+        if let (true, Some(change), Some(entry)) = (done, change, self.entry(events.writer())) {
+            change.note(entry);
+        }
+        done
     }
 
     fn heap_bytes(&self) -> usize {

@@ -18,6 +18,7 @@ use super::fixed;
 use super::full::Full;
 use super::items::{Dotted, Item};
 use crate::context::{Context, Events, Seen, Writers};
+use crate::crdt::Tally;
 use crate::digest::fact;
 use crate::dot::{Dot, Writer};
 
@@ -361,6 +362,29 @@ impl<V: Item> Cell<V> {
         }
         let change = change.map(|change| &mut change.counts);
         self.edit(|full| full.counts.take_over(gone, events, change))
+    }
+
+    /// As [`crate::Crdt::tally`].
+    pub(super) fn tally(&self, writer: Writer) -> Option<Tally> {
+        self.entry(writer).map(|entry| Tally {
+            birth: entry.birth,
+            seq: entry.dot.seq(),
+            gone: entry.floor.map_or(0, |floor| floor.at),
+            sum: entry.v,
+        })
+    }
+
+    /// As [`crate::Crdt::correct`]: under the deadlines of what is corrected.
+    pub(super) fn correct<E: Events>(
+        &mut self,
+        of: Writer,
+        amount: i128,
+        events: &mut E,
+        change: Option<&mut CellDelta<V>>,
+    ) -> bool {
+        let Some(entry) = self.entry(of).filter(Entry::live) else { return false };
+        let tag = Tag { fresh: false, born: 0, ..entry.tag };
+        self.add(amount, (tag, false), events, change).is_ok()
     }
 
     /// The same on every node; 0 if it is absent and no term stands.

@@ -22,10 +22,10 @@ use crate::cleared::{complete, join_cleared};
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
 use crate::digest::digest_of;
-use crate::dot::Dot;
+use crate::dot::{Dot, Writer};
 use crate::parts::Parts;
 use crate::table::Table;
-use crate::{Crdt, Shown};
+use crate::{Crdt, Shown, Tally};
 
 /// How many names are taken back at a time.
 const RECLAIM_MOST: usize = 1_000;
@@ -578,10 +578,9 @@ impl<V: Element> Crdt for Keyed<V> {
         change: Option<&mut KeyedDelta<V>>,
     ) -> bool {
         let there = !self.is_absent();
-        if there {
-            let moment = Moment { now: 0, writers: &Writers::new(), context: &|| context.clone() };
-            self.clear_all(&moment, events, change);
-        }
+        // A life without members may be left of removes that had each seen a part.
+        let moment = Moment { now: 0, writers: &Writers::new(), context: &|| context.clone() };
+        self.clear_all(&moment, events, change);
         there
     }
 
@@ -714,6 +713,24 @@ impl<V: Element> Crdt for Keyed<V> {
 
     fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
         self.each(|_, cell| cell.collect(applied), Cell::has_dead_entries);
+    }
+
+    fn tally(&self, field: &[u8], writer: Writer) -> Option<Tally> {
+        self.cells.get(field)?.tally(writer)
+    }
+
+    fn correct<E: Events>(
+        &mut self,
+        (field, of): (&[u8], Writer),
+        amount: i128,
+        events: &mut E,
+        change: Option<&mut KeyedDelta<V>>,
+    ) -> bool {
+        if self.cells.get(field).is_none() {
+            return false;
+        }
+        let noted = change.map(|change| change.cell(field));
+        self.touch(field, |cell| cell.correct(of, amount, events, noted))
     }
 
     fn first_end(&self, after: u64) -> u64 {

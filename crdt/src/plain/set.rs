@@ -58,3 +58,51 @@ impl PlainSet {
 }
 
 const _: () = assert!(size_of::<Cell<Mark>>() <= 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::laws::{Site, exchange};
+    use crate::{Context, Crdt};
+
+    fn edit(
+        site: &mut Site<PlainSet>,
+        edit: impl FnOnce(&mut PlainSet, &Moment<'_>, &mut crate::laws::Mint, &mut PlainSetDelta),
+    ) {
+        let context: Context = site.context.clone();
+        let writers = Writers::new();
+        let moment = Moment { now: 1, writers: &writers, context: &|| context.clone() };
+        site.edit(|set, events, change| edit(set, &moment, events, change));
+    }
+
+    /// Two removes that had each seen a part leave no member and the life of one: a delete of whatever is
+    /// under the name takes that away as well.
+    #[test]
+    fn a_delete_takes_away_a_life_without_members() {
+        let [mut a, mut b, mut c] = [0, 1, 2].map(Site::<PlainSet>::new);
+        edit(&mut a, |set, moment, events, change| {
+            set.add(b"x", moment, events, Some(change));
+        });
+        edit(&mut b, |set, moment, events, change| {
+            set.add(b"y", moment, events, Some(change));
+        });
+        let (of_a, of_b) = (a.send(), b.send());
+        c.receive(&of_a);
+        c.receive(&of_b);
+        edit(&mut c, |set, moment, events, change| {
+            assert!(set.remove(b"x", moment, events, Some(change)));
+        });
+        edit(&mut b, |set, moment, events, change| {
+            assert!(set.remove(b"y", moment, events, Some(change)));
+        });
+        let mut sites = [a, b, c];
+        exchange(&mut sites);
+        assert!(sites.iter().all(|site| site.state.is_absent() && site.state.births().len() == 1));
+        let context = sites[0].context.clone();
+        sites[0].edit(|set, events, change| {
+            assert!(!set.reset(&context, events, Some(change)), "nothing was there to be read");
+        });
+        exchange(&mut sites);
+        assert!(sites.iter().all(|site| site.state.is_blank()));
+    }
+}

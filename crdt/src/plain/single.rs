@@ -12,8 +12,8 @@ use alloc::string::ToString;
 use crate::cleared::{complete, join_cleared};
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::{Context, Events, Seen, Writers};
-use crate::dot::Dot;
-use crate::{Crdt, Shown};
+use crate::dot::{Dot, Writer};
+use crate::{Crdt, Shown, Tally};
 
 /// One cell.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,9 +136,8 @@ impl<V: Item> Crdt for Single<V> {
         change: Option<&mut SingleDelta<V>>,
     ) -> bool {
         let there = !self.is_absent();
-        if there {
-            self.cell.reset(events, change.map(|change| &mut change.cell));
-        }
+        // Terms may be left where the value that they were for is gone.
+        self.cell.reset(events, change.map(|change| &mut change.cell));
         there
     }
 
@@ -216,6 +215,20 @@ impl<V: Item> Crdt for Single<V> {
 
     fn collect(&mut self, applied: &impl Fn(Dot, Dot) -> bool) {
         self.cell.collect(applied);
+    }
+
+    fn tally(&self, _: &[u8], writer: Writer) -> Option<Tally> {
+        self.cell.tally(writer)
+    }
+
+    fn correct<E: Events>(
+        &mut self,
+        (_, of): (&[u8], Writer),
+        amount: i128,
+        events: &mut E,
+        change: Option<&mut SingleDelta<V>>,
+    ) -> bool {
+        self.cell.correct(of, amount, events, change.map(|change| &mut change.cell))
     }
 
     fn first_end(&self, after: u64) -> u64 {

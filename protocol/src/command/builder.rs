@@ -1,6 +1,6 @@
 //! Rows with named parts: `Row::command("SET").args(&[..]).writes().fast()`.
 
-use super::{Access, Arg, Categories, Deciding, Flags, Group, Merging, Row, Until};
+use super::{Access, Arg, Categories, Counting, Deciding, Flags, Group, Merging, Row, Until};
 
 impl Row {
     /// A command of this name, in upper case.
@@ -43,6 +43,12 @@ impl Row {
     #[must_use]
     pub const fn group(self, group: Group) -> Row {
         Row { group, ..self }
+    }
+
+    /// The same, and it counts there.
+    #[must_use]
+    pub const fn counts(self, counts: Counting) -> Row {
+        Row { counts, ..self }
     }
 
     /// The same with these flags too.

@@ -105,6 +105,12 @@ macro_rules! bits {
                 self.0 & other.0 == other.0
             }
 
+            /// Whether any of `other` is among these.
+            #[must_use]
+            pub const fn meets(self, other: $type) -> bool {
+                self.0 & other.0 != 0
+            }
+
             /// All that exist, with their names.
             pub const ALL: &'static [($type, &'static str)] = &[$(($type::$name, $text),)*];
 
@@ -176,6 +182,11 @@ bits! {
         EXEC = 22 "",
         /// Runs also while clients are paused, as CLIENT: otherwise nobody could end the pause.
         NEVER_PAUSED = 23 "",
+        /// Runs the command that its arguments are: MISO.ONCE.
+        ONCE = 26 "",
+        /// Its reply may take more than a kilobyte, or what it takes, another node may take, too: it cannot
+        /// run once.
+        NOT_ONCE = 27 "",
         /// Only its subcommands can be run; set for a parent whose subcommands the table is given
         /// beside the row. See [`Table::with_subcommands`](super::Table::with_subcommands).
         PARENT = 24 "",

@@ -48,6 +48,7 @@
 
 mod arg;
 mod builder;
+mod counting;
 mod flags;
 mod keys;
 mod merging;
@@ -56,6 +57,7 @@ mod table;
 mod walk;
 
 pub use arg::{Access, Arg, ArgKind, NAME, OBJECT, Secret};
+pub use counting::{CountPlace, Counting};
 pub use flags::{Categories, Flags, Group, KeyFlags};
 pub use keys::{Begin, Find, Key, KeySpec, Keys, Spec};
 pub use merging::{Deciding, Merging, Until};

@@ -1,6 +1,7 @@
 //! A row of the table: what it states, and what follows from that by itself.
 
 use super::arg::{Access, Arg};
+use super::counting::Counting;
 use super::flags::{Categories, Flags, Group};
 use super::merging::{Deciding, Merging};
 use crate::request::Args;
@@ -28,6 +29,8 @@ pub struct Row {
     pub merging: Option<Merging>,
     /// More about how it merges, where that needs saying: `the sum, always exact`.
     pub merge_note: &'static str,
+    /// What it counts: see [`Counting::places`].
+    pub counts: Counting,
     /// Options with which it decides here although it merges otherwise.
     pub deciding: Option<Deciding>,
     /// What it does, in a sentence without its stop.
@@ -53,6 +56,7 @@ impl Row {
         complexity: "O(1)",
         merging: None,
         merge_note: "",
+        counts: Counting::Nothing,
         deciding: None,
         summary: "",
         reply: "",

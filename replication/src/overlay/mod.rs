@@ -322,6 +322,12 @@ impl Overlay {
         self.table.others(&self.config.node).map(|(name, replica)| (name, ReplicaId(replica)))
     }
 
+    /// Whether no other node is known, although an operator has said where some are.
+    #[must_use]
+    pub fn is_awaiting_others(&self) -> bool {
+        !self.config.seeds.is_empty() && self.others().next().is_none()
+    }
+
     /// Whether a link is known: messages on other links are dropped.
     #[must_use]
     pub fn knows(&self, link: LinkId) -> bool {

@@ -79,7 +79,7 @@ impl Endings {
 
     /// A function that does not run here any more runs on for its peers: what they have already, they
     /// say. Whether it `ends` after that, or is held on.
-    pub(super) fn drain(&mut self, turn: &mut Turn<'_>, stream: &Stream, ends: bool) {
+    pub(super) fn drain(&mut self, turn: &mut Turn<'_>, stream: &mut Stream, ends: bool) {
         stream.ask_all(turn);
         let draining = Draining { until: turn.now() + DRAIN, asked: Vec::new(), ends };
         self.draining.insert(stream.name().clone(), draining);

@@ -37,6 +37,8 @@ pub(super) struct FirstRead {
     carriers: BTreeSet<ReplicaId>,
     unanswered: BTreeSet<ReplicaId>,
     answers: BTreeMap<ReplicaId, Answer>,
+    /// Whether a link has gone and may be replaced in the same turn.
+    unweighed: bool,
     /// A command has waited for it as long as it may.
     in_vain: bool,
 }
@@ -49,8 +51,15 @@ impl FirstRead {
         peers: BTreeSet<ReplicaId>,
         carriers: BTreeSet<ReplicaId>,
     ) -> FirstRead {
-        let answers = BTreeMap::new();
-        FirstRead { question, asked_at, carriers, unanswered: peers, answers, in_vain: false }
+        FirstRead {
+            question,
+            asked_at,
+            carriers,
+            unanswered: peers,
+            answers: BTreeMap::new(),
+            unweighed: false,
+            in_vain: false,
+        }
     }
 
     /// The number that answers bear.
@@ -81,10 +90,17 @@ impl FirstRead {
         }
     }
 
-    /// Nothing more comes from a peer.
+    /// Nothing more comes from a peer, at least on the link that it had. Nothing ends by that before
+    /// [`FirstRead::weigh`].
     pub(super) fn lost(&mut self, peer: ReplicaId) {
         self.unanswered.remove(&peer);
         self.answers.remove(&peer);
+        self.unweighed = true;
+    }
+
+    /// The links of this turn are known: those that were lost and not replaced are not waited for.
+    pub(super) fn weigh(&mut self) {
+        self.unweighed = false;
     }
 
     /// The peers that have something of the function, or may have. Those that have not answered in time
@@ -109,7 +125,8 @@ impl FirstRead {
     pub(super) fn is_over(&self, covers: impl Fn(&Vector) -> bool) -> bool {
         let mut answers = self.answers.iter();
         answers.any(|(peer, answer)| self.is_current(*peer) && covers(&answer.vector))
-            || (self.unanswered.is_empty()
+            || (!self.unweighed
+                && self.unanswered.is_empty()
                 && self.answers.values().all(|answer| covers(&answer.vector)))
     }
 
@@ -172,6 +189,8 @@ mod tests {
         read.lost(A);
         assert!(!read.is_over(knows(0)));
         read.lost(B);
+        assert!(!read.is_over(knows(0)), "its link may be replaced in this turn");
+        read.weigh();
         assert!(read.is_over(knows(0)));
     }
 

@@ -19,6 +19,7 @@ mod config;
 mod ending;
 mod export;
 mod first_read;
+mod once;
 mod peers;
 mod pull;
 mod questions;
@@ -63,6 +64,11 @@ pub struct Replicator {
     exports: Exports,
     retiring: Retiring,
     endings: Endings,
+    /// When ids of writes that run once are looked after next.
+    tend_at: Time,
+    /// The nodes that were there then, and how often in a row they were the same and all linked.
+    here: Vec<ReplicaId>,
+    calm: u32,
     /// Whether a link has gone since the endings were looked at.
     lost_a_link: bool,
 }
@@ -80,6 +86,9 @@ impl Replicator {
             exports: Exports::default(),
             retiring: Retiring::default(),
             endings: Endings::default(),
+            tend_at: Time::default(),
+            here: Vec::new(),
+            calm: 0,
             lost_a_link: false,
         }
     }
@@ -756,13 +765,15 @@ impl Replicator {
                     self.pulls.pull(turn, stream, peer);
                 }
             }
+            Due::Once => stream.function().settle_once(),
             // Of the node: `tick`, `settle` and `begin_rounds` look for these in every turn.
             Due::Export
             | Due::Sync
             | Due::Drain
             | Due::Leave
             | Due::Retire
-            | Due::BeginRetiring => {}
+            | Due::BeginRetiring
+            | Due::TendOnce => {}
         }
     }
 
@@ -783,6 +794,8 @@ impl Replicator {
             Due::Summary => stream?.summary_at(),
             Due::Tidy => stream?.tidy_at(),
             Due::Lack => stream?.lack_at(),
+            Due::Once => stream?.function().once_is_unsettled().then(Time::default),
+            Due::TendOnce => self.common.store().has_once().then_some(self.tend_at),
             Due::Export => self.exports.next_at(),
             Due::Sync => self.pulls.asked_until(),
             Due::Drain => self.endings.drain_at(),

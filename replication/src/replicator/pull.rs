@@ -703,9 +703,10 @@ pub(super) fn fetch(
         return false;
     }
     turn.counts().fetches += 1;
-    stream.fetch(Fetching { id, until, from });
     let fetch = Fetch { function: stream.name().clone(), id: id.0, object, name };
-    turn.send_frame(links, peer::frame(Body::Fetch(fetch)));
+    let frame = peer::frame(Body::Fetch(fetch));
+    stream.fetch(Fetching { id, until, from, frame: frame.clone() });
+    turn.send_frame(links, frame);
     true
 }
 

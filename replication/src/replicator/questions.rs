@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use miso_store::Vector;
 use miso_store::crdt::ReplicaId;
 
 use super::turn::Turn;
-use crate::{Answer, AskId, Time};
+use crate::{Answer, AskId, LinkId, Time};
 
 /// A [`crate::Ask::Wait`] under way.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Fetching {
     pub(super) until: Time,
     /// Peers that have not answered.
     pub(super) from: BTreeSet<ReplicaId>,
+    /// What they are asked.
+    pub(super) frame: Bytes,
 }
 
 /// A [`crate::Ask::Current`] under way.
@@ -127,6 +130,14 @@ impl Questions {
     pub(super) fn lost(&mut self, peer: ReplicaId) {
         for fetch in &mut self.fetches {
             fetch.from.remove(&peer);
+        }
+    }
+
+    /// A peer can be reached, for the first time or again: it is asked too.
+    pub(super) fn fetch_from(&mut self, turn: &mut Turn<'_>, peer: ReplicaId, link: LinkId) {
+        for fetch in &mut self.fetches {
+            fetch.from.insert(peer);
+            turn.send_frame(vec![link], fetch.frame.clone());
         }
     }
 

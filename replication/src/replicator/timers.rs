@@ -35,6 +35,10 @@ pub(super) enum Due {
     Tidy,
     /// A third node's events are pulled: its own stream has not brought them in time.
     Lack,
+    /// Writes that ran once here and elsewhere come to one: peers have told of their ids.
+    Once,
+    /// Ids of writes that ran once are looked after: all may have heard of some.
+    TendOnce,
     /// Parts of syncs are sent: a peer's rate allows it again.
     Export,
     /// MISO.SYNC ends: its timeout is over.
@@ -51,7 +55,7 @@ pub(super) enum Due {
 
 impl Due {
     /// What is due by function, in the order in which it is done.
-    pub(super) const OF_FUNCTION: [Due; 13] = [
+    pub(super) const OF_FUNCTION: [Due; 14] = [
         Due::Flush,
         Due::Fetch,
         Due::Current,
@@ -65,11 +69,19 @@ impl Due {
         Due::Summary,
         Due::Tidy,
         Due::Lack,
+        Due::Once,
     ];
 
     /// What is due for the node as a whole.
-    pub(super) const OF_NODE: [Due; 6] =
-        [Due::Export, Due::Drain, Due::Leave, Due::Sync, Due::Retire, Due::BeginRetiring];
+    pub(super) const OF_NODE: [Due; 7] = [
+        Due::Export,
+        Due::Drain,
+        Due::Leave,
+        Due::Sync,
+        Due::Retire,
+        Due::BeginRetiring,
+        Due::TendOnce,
+    ];
 }
 
 /// By function, when something is due next.

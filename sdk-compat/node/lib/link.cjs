@@ -20,6 +20,8 @@ const DEFAULTS = {
 };
 
 const PAUSE_MS = 50;
+/** How many calls MISO.ONCE takes in a transaction: what they answer has to fit into what is kept of it. */
+const ATOMIC_MOST = 20;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The server has run nothing and will soon. */
@@ -31,6 +33,11 @@ function checkId(id) {
   const length = Buffer.byteLength(id);
   if (length >= 1 && length <= 64) return id;
   throw new ArgumentError(`the id '${id}' has ${length} bytes, expected 1 to 64: give a shorter call id`);
+}
+
+/** Whether these commands run under ids: writes do, and of those in MULTI and EXEC no read is among them. */
+function named(commands, atomic) {
+  return atomic === undefined || (commands.length <= ATOMIC_MOST && commands.every((command) => command.write));
 }
 
 class Link {
@@ -139,7 +146,7 @@ class Link {
 
   /**
    * Runs commands, `{ args, write, id }`, on one connection: in a pipeline, or `atomic` in MULTI and EXEC under the
-   * one id `atomic`. Answers a reply or an error for each; rejects if the node was not reached or the outcome is unknown.
+   * one id `atomic`, if they are few and all of them write. Answers a reply or an error for each; rejects if the node was not reached or the outcome is unknown.
    */
   async run(commands, { atomic, replyTimeout = this.options.replyTimeout } = {}) {
     const writes = commands.some((command) => command.write);
@@ -147,6 +154,7 @@ class Link {
     commands = commands.map((command) => (command.write ? { ...command, id: checkId(command.id ?? randomUUID()) } : command));
     if (atomic !== undefined) checkId(atomic);
     const end = Date.now() + this.options.deadline + Math.max(0, replyTimeout - this.options.replyTimeout);
+    const under = named(commands, atomic);
     let sentBefore = false;
     for (;;) {
       let connection;
@@ -158,13 +166,14 @@ class Link {
         continue;
       }
       // A write that may have run under its id may run again only where ids are known.
-      if (sentBefore && writes && !connection.once) throw this.lost(null, true);
-      const results = await this.attempt(connection, commands, atomic, replyTimeout);
+      const once = connection.once && under;
+      if (sentBefore && writes && !once) throw this.lost(null, true);
+      const results = await this.attempt(connection, commands, { atomic, once, replyTimeout });
       const again = results.some((result) => result instanceof Error && NOT_YET.test(result.message));
       const cut = results.find((result) => result instanceof Unreachable);
       if (!cut && !(again && commands.length === 1 && Date.now() + PAUSE_MS < end)) return results;
       if (cut) {
-        if (writes && !connection.once) throw this.lost(cut, true);
+        if (writes && !once) throw this.lost(cut, true);
         if (Date.now() + PAUSE_MS > end) throw this.lost(cut, writes);
         sentBefore = true;
       }
@@ -178,13 +187,13 @@ class Link {
     return new UnknownOutcome(`a write was sent and its reply was lost (${why}): it may or may not have run; read first`, { cause });
   }
 
-  /** Sends everything in one go and waits for every reply. */
-  async attempt(connection, commands, atomic, replyTimeout) {
+  /** Sends everything in one go, under ids if `once`, and waits for every reply. */
+  async attempt(connection, commands, { atomic, once, replyTimeout }) {
     const lines = commands.map(({ args, write, id }) =>
-      write && connection.once && atomic === undefined ? ["MISO.ONCE", id, ...args] : args,
+      write && once && atomic === undefined ? ["MISO.ONCE", id, ...args] : args,
     );
     if (atomic !== undefined) {
-      lines.unshift(connection.once ? ["MISO.ONCE", atomic, "MULTI"] : ["MULTI"]);
+      lines.unshift(once ? ["MISO.ONCE", atomic, "MULTI"] : ["MULTI"]);
       lines.push(["EXEC"]);
     }
     const replies = Promise.all(lines.map((args) => connection.send(args).catch((error) => this.failure(error, args[0]))));

@@ -102,9 +102,10 @@ class Link:
             raise
 
     async def run(self, calls: Sequence[Call[Any]], atomic: Optional[str] = None) -> list[Any]:
-        """Runs calls on one connection: in a pipeline, or in MULTI and EXEC under the one id `atomic`. Answers a value
-        or an error for each; raises if the node was not reached or the outcome is unknown."""
+        """Runs calls on one connection: in a pipeline, or in MULTI and EXEC under the one id `atomic`, if they
+        are few and all of them write. Answers a value or an error for each; raises if the node was not reached or the outcome is unknown."""
         attempts = rules.Attempts(any(call.write for call in calls), self.timing.deadline)
+        under = rules.named(calls, atomic)
         while True:
             try:
                 connection = await self.take()
@@ -115,10 +116,11 @@ class Link:
                 await asyncio.sleep(rules.PAUSE)
                 continue
             try:
-                attempts.connected(connection.miso_once)
-                replies = await self.attempt(connection, rules.lines(calls, atomic, connection.miso_once))
+                once = connection.miso_once and under
+                attempts.connected(once)
+                replies = await self.attempt(connection, rules.lines(calls, atomic, once))
             except LOST as cause:
-                attempts.cut(cause, connection.miso_once)
+                attempts.cut(cause, once)
             else:
                 if len(replies) > 1 or not rules.not_yet(replies[0]) or attempts.over():
                     return rules.results(calls, replies, atomic)

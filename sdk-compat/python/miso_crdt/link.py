@@ -88,9 +88,10 @@ class Link:
         return connection
 
     def run(self, calls: Sequence[Call[Any]], atomic: Optional[str] = None) -> list[Any]:
-        """Runs calls on one connection: in a pipeline, or in MULTI and EXEC under the one id `atomic`. Answers a value
-        or an error for each; raises if the node was not reached or the outcome is unknown."""
+        """Runs calls on one connection: in a pipeline, or in MULTI and EXEC under the one id `atomic`, if they
+        are few and all of them write. Answers a value or an error for each; raises if the node was not reached or the outcome is unknown."""
         attempts = rules.Attempts(any(call.write for call in calls), self.timing.deadline)
+        under = rules.named(calls, atomic)
         while True:
             try:
                 connection = self.take()
@@ -101,10 +102,10 @@ class Link:
                 time.sleep(rules.PAUSE)
                 continue
             try:
-                attempts.connected(connection.miso_once)
-                replies = self.attempt(connection, rules.lines(calls, atomic, connection.miso_once))
+                once = connection.miso_once and under
+                attempts.connected(once)
+                replies = self.attempt(connection, rules.lines(calls, atomic, once))
             except LOST as cause:
-                once = connection.miso_once
                 attempts.cut(cause, once)
             else:
                 if len(replies) > 1 or not rules.not_yet(replies[0]) or attempts.over():

@@ -16,6 +16,7 @@ PAUSE = 0.05
 LONGEST_PAUSE = 5.0
 UNREGISTER_TIMEOUT = 30.0
 ONCE = "MISO.ONCE"
+ATOMIC_MOST = 20  # Calls that MISO.ONCE takes in a transaction: what they answer has to fit into what is kept of it.
 Line = tuple[Word, ...]
 
 
@@ -86,6 +87,11 @@ def check_function(where: Settings, name: str, login: Optional[str]) -> None:
         f"the connection speaks for '{name}', not for '{wanted}': the user name did not arrive, or it is bound to "
         f"another function. Write redis://{wanted}:-@HOST in MISO_URL"
     )
+
+
+def named(calls: Sequence[Call[Any]], atomic: Optional[str]) -> bool:
+    """Whether these calls run under ids: writes do, and of those in MULTI and EXEC no read is among them."""
+    return atomic is None or (len(calls) <= ATOMIC_MOST and all(call.write for call in calls))
 
 
 def lines(calls: Sequence[Call[Any]], atomic: Optional[str], once: bool) -> list[Line]:

@@ -20,6 +20,8 @@ use crate::settings::{Options, Settings};
 
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 const ONCE: &str = "MISO.ONCE";
+/// How many calls MISO.ONCE takes in a transaction: what they answer has to fit into what is kept of it.
+const ATOMIC_MOST: usize = 20;
 
 /// A connection that stands, with what the server said of itself.
 #[derive(Clone, Debug)]
@@ -148,8 +150,8 @@ impl Link {
         }
     }
 
-    /// Runs calls, each write with its id: in a pipeline, or in MULTI and EXEC under the one id `atomic`. Answers a
-    /// reply for each. A read is sent again while there is time, a write only if its id makes a second time harmless.
+    /// Runs calls, each write with its id: in a pipeline, or in MULTI and EXEC under the one id `atomic`, if they
+    /// are few and all of them write. Answers a reply for each. A read is sent again while there is time, a write only if its id makes a second time harmless.
     ///
     /// # Errors
     /// If the node was not reached or the outcome is unknown.
@@ -160,6 +162,7 @@ impl Link {
     ) -> Result<Vec<Value>> {
         let writes = calls.iter().any(|(command, _)| command.write);
         let end = Instant::now() + self.options.deadline;
+        let under = named(calls, atomic.as_deref());
         let mut sent = false; // Whether it may have run.
         loop {
             let over = || Instant::now() + PAUSE > end;
@@ -169,12 +172,13 @@ impl Link {
                     return Err(Error::UnknownOutcome(error.to_string()));
                 }
                 Err(error) => return Err(error),
-                Ok(standing) if sent && writes && !standing.once => {
+                Ok(standing) if sent && writes && !(standing.once && under) => {
                     let message = "the server that is back knows no ids";
                     return Err(Error::UnknownOutcome(message.to_owned()));
                 }
                 Ok(mut standing) => {
-                    let lines = lines(calls, atomic.as_deref(), standing.once);
+                    let once = standing.once && under;
+                    let lines = lines(calls, atomic.as_deref(), once);
                     let count = lines.len();
                     match standing.connection.req_packed_commands(&lines, 0, count).await {
                         Ok(replies) if count == 1 && not_yet(&replies[0]) && !over() => {}
@@ -182,7 +186,7 @@ impl Link {
                         Err(error) => {
                             sent = true;
                             self.forget(&standing).await;
-                            if writes && (!standing.once || over()) {
+                            if writes && (!once || over()) {
                                 return Err(Error::UnknownOutcome(error.to_string()));
                             }
                             if over() {
@@ -239,6 +243,12 @@ fn packed(words: &[Vec<u8>]) -> redis::Cmd {
         command.arg(word);
     }
     command
+}
+
+/// Whether these calls run under ids: writes do, and of those in MULTI and EXEC no read is among them.
+fn named(calls: &[(Command, Option<String>)], atomic: Option<&str>) -> bool {
+    atomic.is_none()
+        || (calls.len() <= ATOMIC_MOST && calls.iter().all(|(command, _)| command.write))
 }
 
 /// The commands on the wire.

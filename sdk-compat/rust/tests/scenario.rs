@@ -58,6 +58,22 @@ async fn a_lost_reply() -> Result<()> {
     let mut trip = so.atomic();
     let driven = trip.queue(distance.add(100))?;
     assert_eq!(trip.send().await?.get(&driven)?, 111);
+    // With a read in it, or too many calls for what the server keeps, it has no id.
+    let light = so.get_ew_flag("light");
+    let mut looks = so.atomic();
+    looks.queue(light.enable())?;
+    let driven = looks.queue(distance.get_value())?;
+    assert_eq!(looks.send().await?.get(&driven)?, 111);
+    let mut long = so.atomic();
+    for _ in 0..25 {
+        long.queue(light.enable())?;
+    }
+    long.send().await?;
+    node.run("lose 0 EXEC");
+    let mut unnamed = so.atomic();
+    unnamed.queue(light.enable())?;
+    unnamed.queue(distance.get_value())?;
+    assert!(matches!(unnamed.send().await, Err(Error::UnknownOutcome(_))));
     for _ in 0..2 {
         // The platform repeats the whole call under its own id.
         let call = so.for_call("call-7")?;

@@ -34,6 +34,7 @@ const GROUPS: &[&[Command]] = &[
     miso::function::FUNCTIONS,
     miso::node::NODES,
     miso::feed::FEED,
+    miso::once::ONCE,
     redis::hash::HASH,
     connection::CONNECTION,
     transaction::TRANSACTIONS,

@@ -351,6 +351,18 @@ errors! {
         "The command cannot be queued", "Send it before MULTI or after EXEC";
     TransactionTooLong = "ERR", "the transaction is larger than client-query-buffer-limit",
         "The queued commands are too many bytes", "Send fewer in one transaction";
+    OnceId = "ERR", "once: an id has 1 to 64 bytes",
+        "The id of MISO.ONCE, or of an Idempotency-Key, is empty or too long", "Use a UUID, or a part of one";
+    OnceRead(command) = "ERR", "once: '{}' changes no data, so it needs no id",
+        "MISO.ONCE of a read, or within an identified transaction", "Send it without an id";
+    OnceNever(command) = "ERR", "once: '{}' cannot be repeated, or its reply may take more than 1 KB",
+        "MISO.ONCE of a command that takes what another node may take too, that is for administrators, or whose reply is not kept",
+        "Use another command, or send it without an id";
+    OnceLong = "ERR", "once: the replies of this transaction may take more than 1 KB",
+        "An identified transaction has too many commands for its reply to be kept", "Send fewer in one transaction";
+    OnceFull(max) = "ERR", "once: {} ids are kept and none can be forgotten yet",
+        "A function has once-max ids whose window is not over, or of which a node has not heard",
+        "Raise once-max or lower once-window; MISO.NODES shows nodes that are away, and MISO.FORGET ends waiting for one";
     ExecAborted = "EXECABORT", "Transaction discarded because of previous errors.",
         "A command could not be queued", "See the error of that command";
     ExecAbortedBy(error) = "EXECABORT", "Transaction discarded because of: {}",

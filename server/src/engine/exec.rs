@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use miso_protocol::command::{Access, KeyFlags};
 use miso_protocol::reply::Reply;
-use miso_store::{Function, Held};
+use miso_store::Held;
 
 use crate::engine::admit::check;
 use crate::engine::call::{Batch, call_shown};
 use crate::engine::command::Handlers;
 use crate::engine::context::{Context, Holds};
 use crate::engine::error::CommandError;
+use crate::engine::once;
 use crate::engine::session::{Queued, Transaction};
+use crate::engine::shards;
 use crate::engine::spans;
 use crate::engine::wait::{After, Answering, Wait};
 
@@ -21,7 +22,8 @@ use crate::engine::wait::{After, Answering, Wait};
 /// changed.
 ///
 /// # Errors
-/// If it reaches a database that cannot begin here, or deletes in one that pauses deletes.
+/// If it reaches a database that cannot begin here, deletes in one that pauses deletes, or runs under an id for
+/// which there is no room.
 pub(super) fn exec(handlers: &Handlers, cx: &mut Context<'_>) -> Result<(), CommandError> {
     let Some(transaction) = cx.session.take_transaction() else { return Ok(()) };
     cx.after = After::Continue;
@@ -57,12 +59,23 @@ fn run(
     let node = cx.node;
     let worker = cx.worker;
     // Held from before the watch is checked until the last command has run.
-    let (held, beside) = if others.is_empty() {
-        (Held::shards(&function, shards(transaction, &function)), None)
+    let (mut held, beside) = if others.is_empty() {
+        (Held::shards(&function, shards::of_transaction(transaction, &function)), None)
     } else {
         let (held, beside) = spans::hold((current, &function), &others);
         (held, Some(beside))
     };
+    let mut once = None;
+    if let Some(id) = &transaction.once {
+        if let Some(known) = once::known(&mut held, id) {
+            drop(held);
+            once::reply(cx, &known);
+            return Ok(());
+        }
+        let queued = transaction.queued.iter();
+        let places = queued.flat_map(|q| once::places(q.found.leaf(), q.args.as_args()));
+        once = Some(once::begin(cx, &mut held, id, places)?);
+    }
     if cx.session.dirty.load(Ordering::Acquire) {
         cx.reply.null_array();
         return Ok(());
@@ -98,6 +111,7 @@ fn run(
                 After::Close => after = After::Close,
                 After::Continue
                 | After::Refused
+                | After::Once
                 | After::Exec
                 | After::RetryAfterPause
                 | After::RetryWhen(_) => {}
@@ -105,6 +119,9 @@ fn run(
         }
         batch.finish(began.elapsed(), worker);
         is_over = inner.reply.is_over();
+        if let (Some(once), Some(Holds { own, .. })) = (once, &mut inner.held) {
+            once::end(own, once, inner.reply.resp, &inner.reply.out[start..]);
+        }
     }
     cx.reply.note_over(is_over);
     cx.reply.resp = cx.session.resp;
@@ -115,26 +132,6 @@ fn run(
     cx.after = after;
     drop(deleting);
     Ok(())
-}
-
-/// The shards of all objects that the queued commands are about; all shards if one of the commands
-/// walks objects or deletes all.
-fn shards(transaction: &Transaction, function: &Function) -> Vec<usize> {
-    let mut shards = Vec::new();
-    for queued in &transaction.queued {
-        let row = queued.found.leaf();
-        if row.access != Access::None && !row.has_keys() {
-            return (0..function.shards()).collect();
-        }
-        for key in row.keys(queued.args.as_args()) {
-            // SORT reads keys that no word names.
-            if key.flags.has(KeyFlags::INCOMPLETE) {
-                return (0..function.shards()).collect();
-            }
-            shards.push(function.shard_index(key.word));
-        }
-    }
-    shards
 }
 
 /// Runs a queued command.

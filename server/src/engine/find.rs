@@ -38,6 +38,11 @@ impl Resolved {
         self.leaf().secrets(args, Settings::is_secret)
     }
 
+    /// Whether it runs other commands.
+    pub(super) fn runs_others(&self) -> bool {
+        self.row.flags.meets(Flags::EXEC.with(Flags::ONCE))
+    }
+
     /// Whether it is EXEC, for which the queued commands decide.
     pub(super) fn is_exec(&self) -> bool {
         self.row.flags.has(Flags::EXEC)

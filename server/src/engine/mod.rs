@@ -13,8 +13,10 @@ mod events;
 mod exec;
 pub(crate) mod feed;
 pub(crate) mod find;
+pub(crate) mod once;
 mod restore;
 pub(crate) mod session;
+mod shards;
 pub(crate) mod spans;
 mod thaw;
 pub(crate) mod wait;
@@ -118,13 +120,14 @@ impl Engine {
         let reply = Reply::new(out, session.resp).limited(batch.reply_limit());
         let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None };
         let run = self.handlers.get(found.number, found.sub.map(|(at, _)| at));
-        if found.is_exec() {
+        if found.runs_others() {
             call(&mut cx, &found, args, batch, |cx, args| {
                 run(cx, args)?;
-                if matches!(cx.after, After::Exec) {
-                    exec::exec(&self.handlers, cx)?;
+                match cx.after {
+                    After::Exec => exec::exec(&self.handlers, cx),
+                    After::Once => once::run(&self.handlers, cx, args),
+                    _ => Ok(()),
                 }
-                Ok(())
             });
             // EXEC is shown after the commands that it runs.
             monitor(node, &cx.session.client, &found, args);
@@ -178,6 +181,8 @@ fn queue(
     let bytes: usize = args.iter().map(|arg| arg.len() + 8).sum();
     let error = if found.leaf().flags.has(Flags::NO_MULTI) {
         Some(CommandError::NotInMulti)
+    } else if let Some(error) = once::check_queued(transaction, found, args) {
+        Some(error)
     } else if transaction.bytes + bytes > limit {
         Some(CommandError::TransactionTooLong)
     } else {

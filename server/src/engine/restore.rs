@@ -67,6 +67,10 @@ pub(crate) fn fetch_missing(
     let mut database = session.database();
     match &session.transaction {
         Some(transaction) if !transaction.broken => {
+            // Whether its id is known is told by no object.
+            if transaction.once.is_some() {
+                touched.entry(database).or_default().keyspace = true;
+            }
             for queued in &transaction.queued {
                 let args = queued.args.as_args();
                 if transaction.spans

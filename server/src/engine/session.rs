@@ -39,6 +39,8 @@ pub(crate) struct Queued {
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     pub(crate) queued: Vec<Queued>,
+    /// The id under which it runs once.
+    pub(crate) once: Option<Box<[u8]>>,
     /// Bytes of what is queued.
     pub(crate) bytes: usize,
     /// Whether a command could not be queued: then EXEC aborts.

@@ -94,6 +94,8 @@ pub(crate) enum After {
     Sleep(Duration, &'static [u8]),
     /// The reply is this one, once it is there.
     Wait(Box<Wait>),
+    /// MISO.ONCE was allowed: its command is to run, in place of its reply.
+    Once,
     /// EXEC was allowed: the queued commands are to run, in place of its reply.
     Exec,
     /// The command did not run. It is to be tried again after CLIENT PAUSE has ended.

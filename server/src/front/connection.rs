@@ -501,7 +501,7 @@ impl Connection {
                     at = command.at + command.length;
                 }
                 let next = match next {
-                    After::Continue | After::Refused | After::Exec => {
+                    After::Continue | After::Refused | After::Exec | After::Once => {
                         if output.len() <= OUTPUT_STEP {
                             continue;
                         }

@@ -101,7 +101,7 @@ impl Node {
         let monitors = Monitors::default();
         monitors.set_events(settings.notify().any());
         monitors.set_refusing(settings.refuses_decisions());
-        Node {
+        let node = Node {
             pubsub: PubSub::new(Arc::clone(&store)),
             store,
             peers: OnceLock::new(),
@@ -129,7 +129,19 @@ impl Node {
             saving: Saving::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
-        }
+        };
+        node.set_once_limits();
+        node
+    }
+
+    /// Tells the store how long ids of writes that ran once are kept, and how many.
+    pub(crate) fn set_once_limits(&self) {
+        let windows = self.settings.once_window();
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let named = windows.named.iter();
+        let named = named.map(|(function, time)| (function.as_bytes().into(), ms(*time)));
+        self.store
+            .set_once_limits((ms(windows.default), named.collect()), self.settings.once_max());
     }
 
     /// This node's name.

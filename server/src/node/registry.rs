@@ -26,8 +26,39 @@ const PAUSE: u32 = 32;
 /// How many named replicas a node registers at most.
 const REPLICAS_MAX: usize = 65_536;
 
-/// The numbers of the registrations that hold something.
-type Holders = BTreeSet<u64>;
+/// The numbers of the registrations that hold something: one, as a rule, which takes no memory elsewhere.
+#[derive(Debug, Default)]
+struct Holders {
+    one: Option<u64>,
+    others: BTreeSet<u64>,
+}
+
+impl Holders {
+    fn insert(&mut self, number: u64) {
+        if self.one.is_none() {
+            self.one = Some(number);
+        } else {
+            self.others.insert(number);
+        }
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, number: u64) -> bool {
+        if self.one == Some(number) {
+            self.one = None;
+            return true;
+        }
+        self.others.remove(&number)
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.one.is_some()) + self.others.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
 /// A replica that was registered by name.
 #[derive(Debug, Default)]
@@ -317,9 +348,9 @@ impl Registry {
         let mut entries = self.entries.lock();
         let Some(entry) = entries.functions.get_mut(&held.function) else { return };
         let is_held = match &held.replica {
-            None => entry.holders.remove(&held.number),
+            None => entry.holders.remove(held.number),
             Some(id) => entry.replicas.get_mut(id).is_some_and(|replica| {
-                let was = replica.holders.remove(&held.number);
+                let was = replica.holders.remove(held.number);
                 if was && lingers {
                     replica.until = replica.until.max(ttl.map(|ttl| now + ttl));
                 }

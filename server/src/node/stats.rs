@@ -249,6 +249,10 @@ pub(crate) struct Stats {
     pub(crate) evicted_clients: AtomicU64,
     /// Keys that have expired, as this node has seen it.
     pub(crate) expired_keys: AtomicU64,
+    /// Writes that had run before, and were answered what they answered then.
+    pub(crate) once_repeats: AtomicU64,
+    /// Ids that were refused since there were too many.
+    pub(crate) once_refused: AtomicU64,
     pub(crate) peak_memory: AtomicU64,
     /// Bytes in use once the node is ready, without its data.
     pub(crate) startup_memory: AtomicU64,
@@ -278,6 +282,8 @@ impl Stats {
             http_requests: AtomicU64::new(0),
             evicted_clients: AtomicU64::new(0),
             expired_keys: AtomicU64::new(0),
+            once_repeats: AtomicU64::new(0),
+            once_refused: AtomicU64::new(0),
             peak_memory: AtomicU64::new(0),
             startup_memory: AtomicU64::new(0),
         }
@@ -343,6 +349,8 @@ impl Stats {
         self.http_requests.store(0, Ordering::Relaxed);
         self.evicted_clients.store(0, Ordering::Relaxed);
         self.expired_keys.store(0, Ordering::Relaxed);
+        self.once_repeats.store(0, Ordering::Relaxed);
+        self.once_refused.store(0, Ordering::Relaxed);
     }
 
     /// Counts an error reply by its code.

@@ -71,6 +71,8 @@ pub(crate) enum Effect {
     Tls,
     /// Set the default user's password.
     Password,
+    /// Tell the store how long ids of writes are kept, and how many.
+    Once,
     /// Have commands looked at that keyspace events may tell of.
     Events,
     /// Refuse commands that decide here, or let them run.
@@ -345,6 +347,14 @@ settings! {
         "restore-timeout", Time, "200ms",
         "How long the first commands of a function that begins on this node wait for what peers know of it",
     );
+    once_window: IntervalsByFunction = any(
+        "once-window", IntervalsByFunction, "15m",
+        "How long the id of a write that ran once (MISO.ONCE) is kept at least. function=time after it for functions that differ",
+    ).then(Effect::Once);
+    once_max: Integer<usize> = any(
+        "once-max", count(1, 1_000_000_000, "ids", |n| n as usize), "1000000",
+        "The most ids of writes that a function keeps; further ids are refused until some can be forgotten",
+    ).then(Effect::Once);
     function_copies: Integer<usize> = start(
         "function-copies", count(1, 64, "nodes", |n| n as usize), "2",
         "Nodes that have each function: those that run it, and others that hold it until there are this many. 1: only those that run it",

@@ -31,7 +31,7 @@ pub(super) const LOG_MAGIC: [u8; 8] = *b"MISOLOG\n";
 pub(super) const CHECKPOINT_MAGIC: [u8; 8] = *b"MISOCKP\n";
 /// The format of segments and checkpoints, as `docs/format.md` describes it. Raised with each change of
 /// it: a kind of records, a type's tag, an encoding. All versions from 1 on are read.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// Why the head of a file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -247,7 +247,8 @@ impl Function {
                 shard.objects().scan(cursor >> bits, turn, |object, held| {
                     for (name, slot) in held.all() {
                         let values = slot.values().iter();
-                        let new = values.filter(|value| !value.since(known).is_empty());
+                        let shown = values.filter(|value| !value.kind().is_hidden());
+                        let new = shown.filter(|value| !value.since(known).is_empty());
                         keys.extend(new.map(|value| FeedKey {
                             object: object.into(),
                             name: name.into(),
@@ -270,6 +271,9 @@ impl Function {
 
     /// Notes for readers that a value has changed. The observer is to be told afterwards.
     pub(crate) fn note_changed(&self, object: &[u8], name: &[u8], kind: Type) {
+        if kind.is_hidden() {
+            return;
+        }
         let mut key = Vec::new();
         pending::key(object, name, kind, &mut key);
         if let Some(log) = self.changes.lock().as_mut() {
@@ -281,7 +285,7 @@ impl Function {
     pub(crate) fn note_all<'a>(&self, changed: impl Iterator<Item = (&'a [u8], &'a [u8], Type)>) {
         let mut room = Vec::new();
         if let Some(log) = self.changes.lock().as_mut() {
-            for (object, name, kind) in changed {
+            for (object, name, kind) in changed.filter(|(_, _, kind)| !kind.is_hidden()) {
                 pending::key(object, name, kind, &mut room);
                 log.note(&room);
             }
@@ -323,6 +327,9 @@ fn gone(joining: &mut MutexGuard<'_, Joining>, known: &Context, keys: &mut Vec<F
         // This node has written it.
         let Ok(changes) = batch::read(&message, LONGEST, &mut joining.writers) else { continue };
         for Change { object, name, delta } in changes {
+            if delta.kind().is_hidden() {
+                continue;
+            }
             pending::key(&object, &name, delta.kind(), &mut key);
             if seen.insert(key.clone()) {
                 keys.push(FeedKey { object: Box::from(&*object), name, kind: delta.kind() });

@@ -1,6 +1,6 @@
 //! Joining changes, those of an object under one lock.
 
-use miso_crdt::{Change, Changes, Type, Writer};
+use miso_crdt::{Change, Changes, Delta, Type, Writer};
 
 use crate::function::Function;
 use crate::joining::Joining;
@@ -90,6 +90,9 @@ impl Function {
                 }
                 if let Some(removed) = removed {
                     gone.push(object, name, &removed);
+                }
+                if let Delta::OnceIds(ids) = &change.delta {
+                    self.once.joined(ids.ids());
                 }
                 if changed {
                     joined.changed += 1;

@@ -142,6 +142,7 @@ impl World {
     }
 
     pub(super) fn check_all(&self) {
+        self.check_once();
         let hosts = || self.hosts.iter().enumerate().filter(|(_, host)| !host.gone);
         let living: BTreeSet<ReplicaId> = hosts().map(|(_, host)| host.replica).collect();
         for (at, host) in hosts() {

@@ -67,9 +67,11 @@ impl World {
                 self.expire(at, &function);
                 return;
             }
+            11..25 => return self.write_once(at, &name),
             _ => {}
         }
-        let kind = Type::ALL[self.pick(Type::ALL.len())];
+        let kinds = Type::ALL.len() - 1; // but for the store's own
+        let kind = Type::ALL[self.pick(kinds)];
         // Sometimes the same name with any type, or the same key.
         let any = self.percent(10);
         let own = if any { b"any".to_vec() } else { kind.name().as_bytes().to_vec() };

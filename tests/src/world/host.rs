@@ -14,6 +14,7 @@ use miso_store::journal::{Disk, FaultyDisk, Options, SyncPolicy};
 use miso_store::{Function, Observer, Store};
 
 use super::leaving::Leaving;
+use super::once::WINDOW_MS;
 use super::{Event, FUNCTIONS, MS, World};
 use crate::Rng;
 
@@ -143,6 +144,7 @@ impl World {
                 recovered.store
             }
         };
+        store.set_once_limits((WINDOW_MS, BTreeMap::new()), 1 << 20);
         let (store, wrote) = (Arc::new(store), Arc::new(Wrote::default()));
         store.observe(Arc::clone(&wrote) as Arc<dyn Observer>);
         (store, wrote)

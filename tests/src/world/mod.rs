@@ -5,6 +5,7 @@
 //! - `host`: a node, its disk and its life.
 //! - `network`: what is sent arrives late, once, twice or never.
 //! - `clients` and `trouble`: what clients do, and what goes wrong.
+//! - `once`: writes that clients repeat.
 //! - `leaving`: nodes and functions that end in order.
 //! - `oracle` and `checks`: what every node must hold, from nothing but what clients did.
 
@@ -14,6 +15,7 @@ mod first_read;
 mod host;
 mod leaving;
 mod network;
+mod once;
 mod oracle;
 mod plan;
 mod trouble;
@@ -75,6 +77,8 @@ pub struct World {
     waits: BTreeMap<AskId, (usize, Bytes, u64)>,
     /// Retirements so far, by the function.
     taken: Vec<(Bytes, Retirement)>,
+    /// Writes with an id.
+    once: Vec<once::Write>,
     drains: BTreeMap<AskId, Draining>,
     firsts: BTreeMap<AskId, FirstRead>,
     /// Everything is mended, and no client writes.
@@ -108,6 +112,7 @@ impl World {
             lost: BTreeSet::new(),
             waits: BTreeMap::new(),
             taken: Vec::new(),
+            once: Vec::new(),
             drains: BTreeMap::new(),
             firsts: BTreeMap::new(),
             calm: false,

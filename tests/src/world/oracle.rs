@@ -75,6 +75,7 @@ impl Facts {
             Value::PlainSet(set) => facts.add_keyed(set, writers, |_| b""),
             Value::PlainZSet(zset) => facts.add_keyed(zset, writers, |_| b""),
             Value::Hll(hll) => facts.add_keyed(hll, writers, |_| b""),
+            Value::OnceIds(_) => {} // see `once`
         }
         facts
     }

@@ -74,6 +74,9 @@ impl Stream {
             self.begin_first_read(turn, [peer].into());
         } else if let Some(read) = &mut self.first_read {
             read.ask(peer);
+            if !read.is_in_vain() {
+                self.questions.fetch_from(turn, peer, link);
+            }
             self.ask_first_read(turn, vec![link]);
         }
     }

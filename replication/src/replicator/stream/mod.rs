@@ -185,6 +185,9 @@ impl Stream {
 
     /// Nothing more comes from a peer that was waited for.
     pub(super) fn lost(&mut self, turn: &mut Turn<'_>) {
+        if let Some(read) = &mut self.first_read {
+            read.weigh();
+        }
         self.questions.check_fetches(turn);
         self.check_current(turn);
     }

@@ -26,6 +26,15 @@ impl Stream {
         }))
     }
 
+    /// Sends what has changed, where writes run once. A summary says of own events those that were sent, and
+    /// of others' all that are here; a peer that forgets an id for it must know of every run here that came
+    /// before this node had heard of the id.
+    fn flush_runs(&mut self, turn: &mut Turn<'_>) {
+        if self.function.has_once() && self.has_unsent() {
+            self.flush(turn);
+        }
+    }
+
     /// A summary that asks for another.
     fn asking_summary(&self, turn: &Turn<'_>, yours: Option<Witness>) -> Bytes {
         self.summary(turn, Summary { answer: true, yours, ..Summary::default() })
@@ -46,6 +55,7 @@ impl Stream {
 
     /// Says what is known here, and asks a peer for the same and for what follows it.
     pub(in crate::replicator) fn ask_for_stream(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
+        self.flush_runs(turn);
         let yours = self.target(peer).and_then(Target::witness);
         let frame = self.asking_summary(turn, yours);
         if let Some(target) = self.peers.get_mut(&peer)
@@ -68,7 +78,8 @@ impl Stream {
     }
 
     /// Asks all reachable peers what they have.
-    pub(in crate::replicator) fn ask_all(&self, turn: &mut Turn<'_>) {
+    pub(in crate::replicator) fn ask_all(&mut self, turn: &mut Turn<'_>) {
+        self.flush_runs(turn);
         let frame = self.asking_summary(turn, None);
         turn.send_frame(self.reachable_links(), frame);
     }
@@ -102,6 +113,7 @@ impl Stream {
         if links.is_empty() {
             return;
         }
+        self.flush_runs(turn);
         let vector = self.function.vector();
         // A digest is worth it only where nothing is under way that would change it.
         let still = self.announced.replace(vector.clone()).is_some_and(|before| before == vector);
@@ -159,7 +171,7 @@ impl Stream {
             if let Some(read) = &mut self.first_read {
                 read.lost(peer);
             }
-            self.check_current(turn);
+            self.lost(turn);
             return Ok(Heard::Nothing);
         }
         if self.function.heard_summary(peer, &vector).map_err(refused)? {
@@ -230,6 +242,7 @@ impl Stream {
         theirs: u64,
         answers: u64,
     ) {
+        self.flush_runs(turn);
         if self.function.upto(peer) > 0 {
             self.ack_by(peer, turn.now() + turn.ack_delay());
         }

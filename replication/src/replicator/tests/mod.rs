@@ -64,6 +64,14 @@ impl Scene {
         out
     }
 
+    /// A link that replaces the one that a peer had.
+    fn replaced(&mut self, peer: u64, link: u64) -> Vec<Effect> {
+        self.turn(|replicator, now, out| {
+            replicator.peer_down(now, ReplicaId(peer), out);
+            replicator.peer_up(now, ReplicaId(peer), LinkId(link), out);
+        })
+    }
+
     fn down(&mut self, peer: u64) -> Vec<Effect> {
         self.turn(|replicator, now, out| replicator.peer_down(now, ReplicaId(peer), out))
     }
@@ -459,4 +467,34 @@ fn every_peer_that_is_met_is_told_a_digest_of_what_no_vector_says() {
         assert!((1..=4).contains(&digests), "{digests} to {peer}");
         scene.down(peer);
     }
+}
+
+/// A function begins beside a peer that runs it, and pulls from it; then the link is replaced by a newer one. The
+/// peer is asked again, by first reads and by fetches, and nothing is over before it has answered.
+#[test]
+fn a_link_that_is_replaced_ends_neither_first_reads_nor_fetches() {
+    const G: Bytes = Bytes::from_static(b"g");
+    let mut scene = Scene::new();
+    scene.up(2);
+    scene.peer_runs(2, &[G]);
+    scene.run(&[F, G]);
+    let until = scene.now + Duration::from_secs(9);
+    assert_eq!(scene.ask(1, Ask::Current { function: G, until }), None);
+    let object = Bytes::from_static(b"o");
+    assert_eq!(scene.ask(2, Ask::Fetch { function: G, object, name: None, until }), None);
+    let out = scene.replaced(2, 20);
+    assert_eq!((answer(&out, 1), answer(&out, 2)), (None, None));
+    let question = said(&out, |body| match body {
+        Body::Summary(word) if word.question != 0 => Some(word.question),
+        _ => None,
+    });
+    let fetches = said(&out, |body| match body {
+        Body::Fetch(fetch) => Some(fetch.id),
+        _ => None,
+    });
+    assert_eq!((question.len(), fetches), (1, vec![2]));
+    // Once it is gone without another link, there is nothing to wait for.
+    let out = scene.down(2);
+    assert_eq!(answer(&out, 1), Some(Answer::Reached(true)));
+    assert_eq!(answer(&out, 2), Some(Answer::Done));
 }

@@ -1,6 +1,6 @@
 //! GCOUNTER and PNCOUNTER.
 
-use miso_protocol::command::{Arg, Group, NAME, OBJECT, Row};
+use miso_protocol::command::{Arg, Counting, Group, NAME, OBJECT, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 use miso_store::crdt::{Counter, Dot, Events, Kind, SEQ_MAX, Writer, kind};
@@ -20,6 +20,7 @@ const VALUES: &str = "Array of integers, in the order of the names";
 pub(crate) const GCOUNTER: &[Command] = &[
     Command::new(
         Row::command("GCOUNTER.ADD")
+            .counts(Counting::Name)
             .args(&[OBJECT, NAME, INCREMENT])
             .group(Group::GCounter)
             .writes()
@@ -50,6 +51,7 @@ pub(crate) const GCOUNTER: &[Command] = &[
     ),
     Command::new(
         Row::command("GCOUNTER.MADD")
+            .counts(Counting::Names)
             .args(&[OBJECT, PAIRS])
             .group(Group::GCounter)
             .writes()
@@ -81,6 +83,7 @@ pub(crate) const GCOUNTER: &[Command] = &[
 pub(crate) const PNCOUNTER: &[Command] = &[
     Command::new(
         Row::command("PNCOUNTER.ADD")
+            .counts(Counting::Name)
             .args(&[OBJECT, NAME, INCREMENT])
             .group(Group::PnCounter)
             .writes()
@@ -98,6 +101,7 @@ pub(crate) const PNCOUNTER: &[Command] = &[
     ),
     Command::new(
         Row::command("PNCOUNTER.SUB")
+            .counts(Counting::Name)
             .args(&[OBJECT, NAME, DECREMENT])
             .group(Group::PnCounter)
             .writes()
@@ -121,6 +125,7 @@ pub(crate) const PNCOUNTER: &[Command] = &[
     ),
     Command::new(
         Row::command("PNCOUNTER.MADD")
+            .counts(Counting::Names)
             .args(&[OBJECT, PAIRS])
             .group(Group::PnCounter)
             .writes()

@@ -1,6 +1,6 @@
 //! ORMAP.
 
-use miso_protocol::command::{Arg, Flags, Group, KeyFlags, NAME, OBJECT, Row};
+use miso_protocol::command::{Arg, Counting, Flags, Group, KeyFlags, NAME, OBJECT, Row};
 use miso_protocol::integer;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
@@ -165,6 +165,7 @@ pub(crate) const ORMAP: &[Command] = &[
     ),
     Command::new(
         Row::command("ORMAP.INCRBY")
+            .counts(Counting::MapField)
             .args(&[OBJECT, NAME, FIELD, Arg::integer("increment")])
             .group(Group::OrMap)
             .writes()

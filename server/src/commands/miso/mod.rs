@@ -4,4 +4,5 @@ pub(crate) mod feed;
 pub(super) mod function;
 pub(super) mod node;
 pub(super) mod object;
+pub(super) mod once;
 pub(crate) mod token;

@@ -35,6 +35,7 @@ const INCRBY: Arg = Arg::block(
 pub(crate) const BITFIELDS: &[Command] = &[
     Command::new(
         Row::command("BITFIELD")
+            .flags(Flags::NOT_ONCE)
             .args(&[
                 KEY.read_written(),
                 Arg::one_of("operation", &[GET, OVERFLOW, SET, INCRBY]).multiple().optional(),

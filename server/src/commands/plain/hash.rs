@@ -1,6 +1,6 @@
 //! Hashes.
 
-use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row};
+use miso_protocol::command::{Arg, Counting, Flags, Group, KeyFlags, Row};
 use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::Shown;
@@ -65,6 +65,7 @@ pub(crate) const HASHES: &[Command] = &[
     ),
     Command::new(
         Row::command("HINCRBY")
+            .counts(Counting::KeyField(2))
             .args(&[KEY.read_written(), FIELD, Arg::integer("increment")])
             .group(Group::Hash)
             .writes()
@@ -76,6 +77,7 @@ pub(crate) const HASHES: &[Command] = &[
     ),
     Command::new(
         Row::command("HINCRBYFLOAT")
+            .counts(Counting::KeyField(2))
             .args(&[KEY.read_written(), FIELD, Arg::double("increment")])
             .group(Group::Hash)
             .writes()

@@ -34,6 +34,7 @@ const LATEST: u64 = (1 << 46) - 1;
 /// The row of a command that sets deadlines.
 const fn setting(name: &'static str, args: &'static [Arg], summary: &'static str) -> Row {
     Row::command(name)
+        .flags(Flags::NOT_ONCE)
         .args(args)
         .group(Group::Hash)
         .deletes()
@@ -102,6 +103,7 @@ pub(crate) const FIELD_DEADLINES: &[Command] = &[
     ),
     Command::new(
         Row::command("HPERSIST")
+            .flags(Flags::NOT_ONCE)
             .args(&[CHANGED, FIELDS])
             .group(Group::Hash)
             .deletes()

@@ -19,6 +19,7 @@ const LINEAR: &str = "O(N) with N fields given";
 pub(crate) const FIELDS: &[Command] = &[
     Command::new(
         Row::command("HGETEX")
+            .flags(Flags::NOT_ONCE)
             .args(&[
                 Arg::key("key").read_written(),
                 Arg::one_of("expiration", &[EX, PX, EXAT, PXAT, Arg::token("PERSIST")]).optional(),
@@ -74,6 +75,7 @@ pub(crate) const FIELDS: &[Command] = &[
     ),
     Command::new(
         Row::command("HGETDEL")
+            .flags(Flags::NOT_ONCE)
             .args(&[Arg::key("key").with_key_flags(KeyFlags::TAKEN), GIVEN])
             .group(Group::Hash)
             .deletes()

@@ -1,6 +1,6 @@
 //! INCREX: a counter with bounds and a deadline in one command.
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Counting, Flags, Group, Row};
 use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::crdt::kind;
@@ -16,6 +16,7 @@ use crate::engine::error::CommandError;
 
 pub(crate) const INCREX: &[Command] = &[Command::new(
     Row::command("INCREX")
+        .counts(Counting::Key)
         .args(&[
             Arg::key("key").read_written(),
             Arg::one_of(

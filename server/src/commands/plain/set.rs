@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use miso_protocol::command::{Arg, Group, KeyFlags, Row};
+use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row};
 use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::crdt::kind;
@@ -91,6 +91,7 @@ pub(crate) const SETS: &[Command] = &[
     ),
     Command::new(
         Row::command("SPOP")
+            .flags(Flags::NOT_ONCE)
             .args(&[KEY.with_key_flags(KeyFlags::TAKEN), RANDOM])
             .group(Group::Set)
             .deletes()

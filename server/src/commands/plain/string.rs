@@ -1,6 +1,6 @@
 //! Strings, and counters in them.
 
-use miso_protocol::command::{Arg, Flags, Group, Row, Until};
+use miso_protocol::command::{Arg, Counting, Flags, Group, Row, Until};
 use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::Shown;
@@ -53,6 +53,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("INCR")
+            .counts(Counting::Key)
             .args(&[KEY.read_written()])
             .group(Group::String)
             .writes()
@@ -65,6 +66,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("INCRBY")
+            .counts(Counting::Key)
             .args(&[KEY.read_written(), Arg::integer("increment")])
             .group(Group::String)
             .writes()
@@ -76,6 +78,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("DECR")
+            .counts(Counting::Key)
             .args(&[KEY.read_written()])
             .group(Group::String)
             .writes()
@@ -87,6 +90,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("DECRBY")
+            .counts(Counting::Key)
             .args(&[KEY.read_written(), Arg::integer("decrement")])
             .group(Group::String)
             .writes()
@@ -98,6 +102,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("INCRBYFLOAT")
+            .counts(Counting::Key)
             .args(&[KEY.read_written(), Arg::double("increment")])
             .group(Group::String)
             .writes()

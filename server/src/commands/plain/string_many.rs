@@ -92,6 +92,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("GETSET")
+            .flags(Flags::NOT_ONCE)
             .args(&[KEY.read_written(), VALUE])
             .group(Group::String)
             .writes()
@@ -104,6 +105,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("GETDEL")
+            .flags(Flags::NOT_ONCE)
             .args(&[KEY.with_key_flags(KeyFlags::TAKEN)])
             .group(Group::String)
             .deletes()
@@ -116,6 +118,7 @@ pub(crate) const STRINGS: &[Command] = &[
     ),
     Command::new(
         Row::command("GETEX")
+            .flags(Flags::NOT_ONCE)
             .args(&[
                 KEY.read_written(),
                 Arg::one_of("expiration", &[EX, PX, EXAT, PXAT, Arg::token("PERSIST")]).optional(),

@@ -1,6 +1,6 @@
 //! Sorted sets: members with their scores.
 
-use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row, Until};
+use miso_protocol::command::{Arg, Counting, Flags, Group, KeyFlags, Row, Until};
 use miso_protocol::request::Args;
 use miso_store::crdt::kind;
 use miso_store::crdt::plain::PlainZSet;
@@ -25,6 +25,7 @@ const fn reading(name: &'static str) -> Row {
 pub(crate) const SORTED_SETS: &[Command] = &[
     Command::new(
         Row::command("ZADD")
+            .counts(Counting::LastMember)
             .args(&[
                 KEY.read_written(),
                 Arg::one_of("condition", &[Arg::token("NX"), Arg::token("XX")]).optional(),
@@ -49,6 +50,7 @@ pub(crate) const SORTED_SETS: &[Command] = &[
     ),
     Command::new(
         Row::command("ZINCRBY")
+            .counts(Counting::KeyField(3))
             .args(&[KEY.read_written(), Arg::double("increment"), MEMBER])
             .group(Group::SortedSet)
             .writes()

@@ -30,6 +30,7 @@ const POP: &[Arg] =
 /// A row that pops.
 const fn popping(name: &'static str, args: &'static [Arg], summary: &'static str) -> Row {
     Row::command(name)
+        .flags(Flags::NOT_ONCE)
         .args(args)
         .group(Group::SortedSet)
         .deletes()

@@ -30,6 +30,7 @@ const FLAGS: Flags = Flags::NOSCRIPT.with(Flags::RESETS).with(Flags::MAY_REPLICA
 pub(crate) const SCRIPTS: &[Command] = &[
     Command::new(
         Row::command("EVAL")
+            .flags(Flags::NOT_ONCE)
             .args(&[Arg::string("script"), NUMKEYS, KEYS, ARGS])
             .group(Group::Scripting)
             .writes()
@@ -44,6 +45,7 @@ pub(crate) const SCRIPTS: &[Command] = &[
     ),
     Command::new(
         Row::command("EVALSHA")
+            .flags(Flags::NOT_ONCE)
             .args(&[Arg::string("sha1"), NUMKEYS, KEYS, ARGS])
             .group(Group::Scripting)
             .writes()

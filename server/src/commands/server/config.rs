@@ -118,6 +118,7 @@ fn apply(node: &Node, effect: Effect) -> Result<(), CommandError> {
             }
         }
         Effect::Intervals => crate::peers::set_intervals(node),
+        Effect::Once => node.set_once_limits(),
         Effect::SyncRate => crate::peers::set_sync_rate(node),
         Effect::SyncPolicy => {
             if let Some(journal) = node.store.journal() {

@@ -311,10 +311,14 @@ async fn run(
         Err(bad) => return Err(keep(served, speaker, CommandError::from(bad).into())),
     };
     drop(body);
+    let once = match rest::once_id(&head.headers, target == Target::Pipeline) {
+        Ok(once) => once,
+        Err(error) => return Err(keep(served, speaker, error.into())),
+    };
     let (replies, goes_on) = match target {
         Target::Pipeline => rest::pipeline(served, &mut speaker, &commands).await,
-        Target::Transaction => rest::transaction(served, &mut speaker, &commands).await,
-        _ => rest::one(served, &mut speaker, &commands).await,
+        Target::Transaction => rest::transaction(served, &mut speaker, &commands, once).await,
+        _ => rest::one(served, &mut speaker, &commands, once).await,
     }?;
     let token = sync::of(served, &speaker);
     if goes_on {

@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
                 return Err(Stop::Closed);
             }
             match self.attempt(args) {
-                After::Continue | After::Refused | After::Exec => return Ok(()),
+                After::Continue | After::Refused | After::Exec | After::Once => return Ok(()),
                 After::Close => {
                     self.ends = true;
                     return Ok(());

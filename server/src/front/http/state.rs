@@ -87,6 +87,9 @@ impl Http {
         if self.rows[usize::from(number)] || (is_alone && self.select == Some(number)) {
             return Some(name.to_owned());
         }
+        if table.row(number).flags.has(Flags::ONCE) {
+            return self.refused(table, args.tail(2), is_alone);
+        }
         if self.subcommands.is_empty() || !table.row(number).is_parent() {
             return None;
         }

@@ -398,6 +398,13 @@ const FUNCTIONS: Row = Row::Family(Family {
             Unit::None,
             "Writers of a function that were retired",
         ),
+        column(
+            "once_ids",
+            Kind::Gauge,
+            "miso_function_once_ids",
+            Unit::None,
+            "Ids of writes that ran once (MISO.ONCE) that are kept; once-max is the most",
+        ),
     ],
     read: |r| {
         let functions = r.node.store.functions();
@@ -410,6 +417,7 @@ const FUNCTIONS: Row = Row::Family(Family {
                 function.ahead_count() as u64,
                 function.removal_log_bytes() as u64,
                 function.retired_count() as u64,
+                function.once_count() as u64,
             ];
             all.push((function.name().to_vec(), counts.map(Value::Count).to_vec()));
         }

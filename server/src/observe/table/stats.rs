@@ -85,6 +85,30 @@ pub(super) const STATS: &[Row] = &[
         "Keys that have expired, as this node has seen it",
         |r| Value::Count(r.node.stats.expired_keys.load(Ordering::Relaxed)),
     ),
+    counter(
+        "once_repeats",
+        "miso_once_repeats",
+        Unit::None,
+        "Writes that had run before under their id (MISO.ONCE), and were answered what they answered then",
+        |r| Value::Count(r.node.stats.once_repeats.load(Ordering::Relaxed)),
+    ),
+    counter(
+        "once_refused",
+        "miso_once_refused",
+        Unit::None,
+        "Writes refused because once-max ids are kept",
+        |r| Value::Count(r.node.stats.once_refused.load(Ordering::Relaxed)),
+    ),
+    gauge(
+        "once_bytes",
+        "miso_once_bytes",
+        Unit::Bytes,
+        "Bytes of the ids of writes that ran once, with what is kept of each",
+        |r| {
+            let functions = r.node.store.functions();
+            Value::Count(functions.iter().map(|function| function.once_bytes() as u64).sum())
+        },
+    ),
     only("expired_stale_perc", "0: deadlines are in order", |_| Value::Decimal(0.0, 2)),
     zero("expired_time_cap_reached_count", "0: not counted"),
     zero("expire_cycle_cpu_milliseconds", "0: not measured"),

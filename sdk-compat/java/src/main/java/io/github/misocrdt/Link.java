@@ -18,6 +18,9 @@ import redis.clients.jedis.exceptions.JedisException;
 final class Link implements AutoCloseable {
     static final Duration PAUSE = Duration.ofMillis(50);
 
+    /** How many calls MISO.ONCE takes in a transaction: what they answer has to fit into what is kept of it. */
+    private static final int ATOMIC_MOST = 20;
+
     final Settings where;
     final Options options;
     private final GenericObjectPool<Wire> pool;
@@ -114,8 +117,8 @@ final class Link implements AutoCloseable {
             throw sent && writes ? new MisoException.UnknownOutcome(error) : error;
         }
 
-        void connected(Wire wire) {
-            if (sent && writes && !wire.once) {
+        void connected(boolean once) {
+            if (sent && writes && !once) {
                 throw new MisoException.UnknownOutcome(null);
             }
         }
@@ -140,16 +143,18 @@ final class Link implements AutoCloseable {
         while (true) {
             Wire wire = null;
             boolean usable = false;
+            boolean once = false;
             try {
                 wire = take();
-                attempts.connected(wire);
-                List<Object> replies = wire.send(lines(calls, atomic, wire.once));
+                once = wire.once && named(calls, atomic);
+                attempts.connected(once);
+                List<Object> replies = wire.send(lines(calls, atomic, once));
                 usable = true;
                 if (replies.size() > 1 || !Wire.notYet(replies.get(0)) || attempts.over()) {
                     return results(calls, replies, atomic != null);
                 }
             } catch (JedisConnectionException cause) {
-                attempts.cut(cause, wire.once);
+                attempts.cut(cause, once);
             } catch (MisoException cause) {
                 if (wire != null) {
                     throw cause;
@@ -170,6 +175,11 @@ final class Link implements AutoCloseable {
         } catch (InterruptedException cause) {
             Thread.currentThread().interrupt();
         }
+    }
+
+    /** Whether these calls run under ids: writes do, and of those in MULTI and EXEC no read is among them. */
+    private static boolean named(List<? extends Call<?>> calls, String atomic) {
+        return atomic == null || (calls.size() <= ATOMIC_MOST && calls.stream().allMatch(Call::write));
     }
 
     /** The commands on the wire. */

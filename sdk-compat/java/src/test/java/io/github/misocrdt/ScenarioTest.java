@@ -60,6 +60,21 @@ class ScenarioTest {
             Batch trip = so.atomic();
             trip.getPNCounter("distanceDriven").add(100);
             assertEquals(List.of(111L), trip.send());
+            // With a read in it, or too many calls for what the server keeps, it has no id.
+            Batch looks = so.atomic();
+            looks.getEWFlag("light").enable();
+            looks.getPNCounter("distanceDriven").getValue();
+            assertEquals(List.of(true, 111L), looks.send());
+            Batch longer = so.atomic();
+            for (int i = 0; i < 25; i++) {
+                longer.getEWFlag("flag-" + i).enable();
+            }
+            assertEquals(25, longer.send().size());
+            node.run("lose 0 EXEC");
+            Batch unnamed = so.atomic();
+            unnamed.getEWFlag("light").enable();
+            unnamed.getPNCounter("distanceDriven").getValue();
+            assertThrows(MisoException.UnknownOutcome.class, unnamed::send);
             for (int attempt = 0; attempt < 2; attempt++) {
                 // The platform repeats the whole call under its own id.
                 try (MisoObject call = so.forCall("call-7")) {

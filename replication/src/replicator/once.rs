@@ -1,0 +1,71 @@
+//! Writes that run once: which ids all nodes have heard of, so that they may be forgotten.
+
+use std::time::Duration;
+
+use miso_store::Vector;
+use miso_store::crdt::ReplicaId;
+
+use super::Replicator;
+use super::peers::Peers;
+use super::stream::Stream;
+use super::target::Target;
+use crate::Time;
+
+/// How often ids are looked after.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// How often in a row all must have been here before ids are forgotten: a node that has come back says
+/// what it knows first.
+const CALM: u32 = 8;
+
+impl Replicator {
+    /// Whether [`Replicator::tend_once`] is due.
+    #[must_use]
+    pub fn wants_to_tend_once(&self, now: Time) -> bool {
+        self.common.store().has_once() && self.tend_at <= now
+    }
+
+    /// Looks after the ids of writes that run once. `others`: all nodes but this one that are not
+    /// forgotten, their names and incarnations. `awaiting`: whether there are others that this node has not
+    /// met yet.
+    pub fn tend_once(&mut self, now: Time, others: &[(&str, ReplicaId)], awaiting: bool) {
+        self.tend_at = now + EVERY;
+        let peers = self.common.peers();
+        let all_here = others.iter().all(|(_, id)| peers.link(*id).is_some());
+        let them: Vec<ReplicaId> = others.iter().map(|(_, id)| *id).collect();
+        let as_before = all_here && self.here == them;
+        self.calm = if as_before { self.calm.saturating_add(1) } else { 0 };
+        self.here = them;
+        let all_here = !awaiting && (self.calm >= CALM || (all_here && others.is_empty()));
+        for stream in self.streams.values().filter(|stream| stream.function().has_once()) {
+            let heard = if all_here { heard(stream, peers, others) } else { None };
+            stream.function().tend_once(now.since(Time(0)), heard.as_deref());
+        }
+    }
+}
+
+/// What all nodes that carry a function have announced; none if one that has ever announced anything has
+/// more of its own than is known here, or one that carries it has announced nothing. A node that does not
+/// carry it hears all of it before it serves it.
+fn heard(
+    stream: &Stream,
+    peers: &Peers,
+    others: &[(&str, ReplicaId)],
+) -> Option<Vec<(ReplicaId, Vector)>> {
+    // A node that has just started may not know yet who else there is.
+    if others.is_empty() && stream.function().token().len() > 1 {
+        return None;
+    }
+    let mut heard = Vec::new();
+    for (_, id) in others {
+        let vector = stream.target(*id).map(Target::summary).filter(|vector| !vector.is_empty());
+        let own = vector.and_then(|vector| vector.iter().find(|(of, _)| of == id));
+        if stream.function().upto(*id) < own.map_or(0, |(_, seq)| *seq) {
+            return None;
+        }
+        if peers.carries(*id, stream.name()) {
+            heard.push((*id, vector?.clone()));
+        }
+    }
+    Some(heard)
+}

@@ -1,0 +1,168 @@
+//! A claim: what a run of a write says of itself beside the id of the write.
+//!
+//! ```text
+//! claim | u8 1 if it lost, else 0 | varint time | bytes reply | varint n, n x line |
+//! line  | bytes object | bytes name | u8 type | bytes field | varint n, n x (varint event, amount) |
+//! amount: zigzag, as two varints: the low 63 bits, and the rest
+//! ```
+
+use miso_crdt::Type;
+
+/// What was counted somewhere in the name of an id, by which events of the claim's writer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Line {
+    pub(crate) object: Box<[u8]>,
+    pub(crate) name: Box<[u8]>,
+    pub(crate) kind: Type,
+    pub(crate) field: Box<[u8]>,
+    /// In the order of their events: the write, and what took it back.
+    pub(crate) amounts: Vec<(u64, i128)>,
+}
+
+/// What a run of a write says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Claim {
+    /// When it ran, in milliseconds of its node's clock.
+    pub(crate) time: u64,
+    /// Whether another run of the same write counts instead, and this one has been taken back.
+    pub(crate) lost: bool,
+    pub(crate) reply: Box<[u8]>,
+    pub(crate) lines: Vec<Line>,
+}
+
+impl Claim {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(16 + self.reply.len());
+        out.push(u8::from(self.lost));
+        varint(self.time, &mut out);
+        bytes(&self.reply, &mut out);
+        varint(self.lines.len() as u64, &mut out);
+        for line in &self.lines {
+            bytes(&line.object, &mut out);
+            bytes(&line.name, &mut out);
+            out.push(line.kind as u8);
+            bytes(&line.field, &mut out);
+            varint(line.amounts.len() as u64, &mut out);
+            for (seq, amount) in &line.amounts {
+                varint(*seq, &mut out);
+                let zigzag = (*amount << 1 ^ *amount >> 127) as u128;
+                varint((zigzag as u64) & LOW, &mut out);
+                varint((zigzag >> 63) as u64, &mut out);
+                out.push((zigzag >> 127) as u8);
+            }
+        }
+        out
+    }
+
+    /// Reads a claim. Of one that cannot be read, as only a peer that lies makes, the id counts and
+    /// nothing else.
+    pub(crate) fn decode(from: &[u8]) -> Claim {
+        Claim::read(&mut Reader(from)).unwrap_or(Claim {
+            time: u64::MAX,
+            lost: true,
+            reply: Box::default(),
+            lines: Vec::new(),
+        })
+    }
+
+    /// When a claim was made, and whether it lost: without reading the rest of it.
+    pub(crate) fn head(from: &[u8]) -> (u64, bool) {
+        let mut from = Reader(from);
+        let head = || Some((from.byte()? == 1, from.varint()?));
+        let mut head = head;
+        head().map_or((u64::MAX, true), |(lost, time)| (time, lost))
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Claim> {
+        let lost = from.byte()? == 1;
+        let (time, reply) = (from.varint()?, from.bytes()?.into());
+        let mut lines = Vec::new();
+        for _ in 0..from.varint()? {
+            let (object, name) = (from.bytes()?.into(), from.bytes()?.into());
+            let (kind, field) = (Type::of_tag(from.byte()?)?, from.bytes()?.into());
+            let mut amounts = Vec::new();
+            for _ in 0..from.varint()? {
+                let seq = from.varint()?;
+                let (low, middle, high) = (from.varint()?, from.varint()?, from.byte()?);
+                let zigzag =
+                    u128::from(low & LOW) | u128::from(middle) << 63 | u128::from(high) << 127;
+                amounts.push((seq, (zigzag >> 1) as i128 ^ -((zigzag & 1) as i128)));
+            }
+            lines.push(Line { object, name, kind, field, amounts });
+        }
+        from.0.is_empty().then_some(Claim { time, lost, reply, lines })
+    }
+}
+
+const LOW: u64 = u64::MAX >> 1;
+
+fn varint(mut n: u64, out: &mut Vec<u8>) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut n = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            n |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(n);
+            }
+        }
+        None
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.varint()?).ok()?;
+        if len > self.0.len() {
+            return None;
+        }
+        let (bytes, rest) = self.0.split_at(len);
+        self.0 = rest;
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_come_back_and_nonsense_claims_only_its_id() {
+        for amount in [0, 1, -1, i128::MAX, i128::MIN, 1 << 63, -(1 << 70)] {
+            let line = Line {
+                object: b"cart"[..].into(),
+                name: b"total"[..].into(),
+                kind: Type::PnCounter,
+                field: Box::default(),
+                amounts: vec![(7, amount), (9, -(amount >> 1))],
+            };
+            let reply = b":1\r\n"[..].into();
+            let claim = Claim { time: 1_700_000_000_000, lost: false, reply, lines: vec![line] };
+            let said = claim.encode();
+            assert_eq!(Claim::decode(&said), claim);
+            assert_eq!(Claim::head(&said), (claim.time, false));
+            for cut in 0..said.len() {
+                assert!(Claim::decode(&said[..cut]).lost, "cut at {cut}");
+            }
+        }
+    }
+}
