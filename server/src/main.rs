@@ -127,7 +127,8 @@ fn run(settings: Settings) -> Result<(), String> {
     let front = Arc::new(Front::new(Engine::new(Arc::clone(&node), handlers)));
     node.saving.recovered(&recovered);
     load_acl(&node)?;
-    node.tls.load(&node.settings)?;
+    node.open_audit()?;
+    peers::load_tls(&node)?;
     durability::start(&node).map_err(|error| format!("cannot start: {error}"))?;
     peers::start(&node)?;
     let threads = node.settings.threads();
@@ -146,7 +147,7 @@ fn run(settings: Settings) -> Result<(), String> {
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         // A terminal that closes does not end the server, as it does not end Redis. Certificates are read
-        // again.
+        // again, and the audit log is opened again.
         let hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let mut listening = JoinSet::new();
         for Listening { socket, encrypted } in listeners {
@@ -187,6 +188,7 @@ fn run(settings: Settings) -> Result<(), String> {
         );
     }
     runtime.block_on(peers::leave(&node));
+    node.audit.close();
     durability::close(&node)
 }
 
@@ -213,10 +215,15 @@ async fn until_stopped(
             _ = step.tick(), if balanced => front.balance.look(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => match node.tls.load(&node.settings) {
-                Ok(()) => tracing::info!("read the certificates again"),
-                Err(error) => tracing::warn!("the certificates stay as they were: {error}"),
-            },
+            _ = hangup.recv() => {
+                match peers::load_tls(node) {
+                    Ok(()) => tracing::info!("read the certificates again"),
+                    Err(error) => tracing::warn!("the certificates stay as they were: {error}"),
+                }
+                if let Err(error) = node.open_audit() {
+                    tracing::warn!("the audit log stays as it was: {error}");
+                }
+            }
             () = node.stop.notified() => {}
             () = &mut telling => {}
             reason = &mut fatal => return Err(reason),
