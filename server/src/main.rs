@@ -1,7 +1,7 @@
 //! `miso-server`: a Redis-protocol server of CRDTs.
 //!
 //! The modules stand on floors, and each imports only lower floors and its neighbours: `settings`,
-//! `clock`, `process`, `progress`, `random`; `node`, the state that all connections share; `durability`, `peers`,
+//! `clock`, `process`, `progress`, `random`, `supervisor`; `node`, the state that all connections share; `durability`, `peers`,
 //! `cluster`, the node's duties; `engine`, which runs a command for any caller; `commands`, the rows and
 //! their handlers; `front`, which serves sockets; and this file, which wires them.
 //! `cargo xtask check arrows` holds that. ARCHITECTURE.md is the map.
@@ -21,6 +21,7 @@ mod progress;
 mod random;
 mod settings;
 mod status;
+mod supervisor;
 mod tls;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use miso_store::Store;
 use miso_store::journal::RecoveredSummary;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -70,14 +72,14 @@ fn start(start: Start) -> Result<(), String> {
                 Page::Settings => settings::reference::markdown(),
                 Page::Errors => engine::error::markdown(),
                 Page::Metrics => observe::metrics::markdown(),
+                Page::Configuration => settings::reference::configuration(),
                 Page::Compatibility => {
                     miso_protocol::reference::compatibility(&commands::table().0)
                 }
             };
-            std::io::stdout()
-                .write_all(text.as_bytes())
-                .map_err(|error| format!("cannot print the page: {error}"))?;
+            return print(text.as_bytes());
         }
+        Start::Text(text) => return print(&text),
         Start::CheckData(directory) => return durability::check(&directory),
         Start::Repair(directory) => return durability::repair(&directory),
         Start::Run(settings) => return run(*settings),
@@ -86,6 +88,11 @@ fn start(start: Start) -> Result<(), String> {
         Start::Status(target) => return status::run(&target),
     }
     Ok(())
+}
+
+fn print(text: &[u8]) -> Result<(), String> {
+    let printed = std::io::stdout().write_all(text);
+    printed.map_err(|error| format!("cannot print the page: {error}"))
 }
 
 /// The store as the last run left it, or a new one; and what was read. Clients are told meanwhile.
@@ -165,7 +172,9 @@ fn run(settings: Settings) -> Result<(), String> {
             let by = if encrypted { " by TLS" } else { "" };
             tracing::info!("Ready to accept HTTP connections on {address}{by}");
         }
+        supervisor::tell(&[NotifyState::Ready]);
         until_stopped(&front, [terminate, interrupt], hangup).await?;
+        supervisor::tell(&[NotifyState::Stopping]);
         end_at_next_signal();
         Ok::<_, String>(listening)
     })?;
@@ -209,6 +218,7 @@ async fn until_stopped(
     let balanced = node.settings.threads() > 1;
     let mut fatal = pin!(peers::fatal(node));
     let mut telling = pin!(node.registry.keep_telling());
+    let mut watched = pin!(supervisor::answer_watchdog());
     while !node.stopping.load(Ordering::Acquire) {
         tokio::select! {
             _ = second.tick() => node.tick(),
@@ -227,6 +237,7 @@ async fn until_stopped(
             }
             () = node.stop.notified() => {}
             () = &mut telling => {}
+            () = &mut watched => {}
             reason = &mut fatal => return Err(reason),
         }
     }
