@@ -20,6 +20,7 @@ mod latency;
 mod load;
 mod memory;
 mod nodes;
+mod once;
 mod progress;
 mod redis_benchmark;
 mod replication;
@@ -109,6 +110,13 @@ enum Benchmark {
         #[command(flatten)]
         options: http::Options,
     },
+    /// What an id costs a write (MISO.ONCE): CPU, and bytes that are kept
+    Once {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: once::Options,
+    },
     /// Many nodes: the paper's load and intervals, and what a peer and a large state cost a write
     Replication(replication::Options),
     /// Everything; writes benches/results, docs/charts and docs/benchmarks.md
@@ -180,6 +188,7 @@ fn run(benchmark: Benchmark) -> Result<ExitCode> {
             common.show(&durability::run(&programs, &options)?)?;
         }
         Benchmark::Http { common, options } => common.show(&http::run(&programs, &options)?)?,
+        Benchmark::Once { common, options } => common.show(&once::run(&programs, &options)?)?,
         Benchmark::Replication(options) => suite::run_replication(&programs, &options)?,
         Benchmark::All(options) => suite::run(&programs, &options)?,
     }

@@ -13,7 +13,7 @@ use crate::report::{self, Report};
 use crate::servers::Programs;
 use crate::table::{Table, verdict};
 use crate::{
-    allreduce, compare, durability, http, instructions, latency, memory, replication, startup,
+    allreduce, compare, durability, http, instructions, latency, memory, once, replication, startup,
 };
 
 #[derive(Args, Clone)]
@@ -61,6 +61,11 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
         &durability::run(programs, &durability::Options::standard(quick))?,
     )?;
     page.add("HTTP", "http", &http::run(programs, &http::Options::standard(quick))?)?;
+    page.add(
+        "Writes that run once",
+        "once",
+        &once::run(programs, &once::Options::standard(quick))?,
+    )?;
     add_replication(&mut page, programs, &replication::Options::standard(quick))?;
     if instructions::available() {
         page.add(

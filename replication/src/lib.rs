@@ -84,6 +84,8 @@ pub enum Note {
     Info(String),
     /// Something is wrong.
     Warn(String),
+    /// Another node was not let in; why.
+    Refused(String),
     /// This node must end: another one is what it claims to be.
     Fatal(String),
     /// This node must end, and come back as a new incarnation: peers know events of it that it does

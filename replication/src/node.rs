@@ -10,7 +10,7 @@ use miso_protocol::peer::{self, Message};
 use miso_store::{Function, Store};
 
 use crate::copies::{self, Copies};
-use crate::overlay::{self, Event, Overlay};
+use crate::overlay::{self, Event, Overlay, Session};
 use crate::replicator::{self, Replicator};
 use crate::{Answer, Ask, AskId, Effect, Fault, FunctionView, LinkId, Note, Role, Time};
 
@@ -54,6 +54,13 @@ pub enum Input {
     LinkAccepted {
         /// The new link.
         link: LinkId,
+    },
+    /// A link that has just opened has TLS.
+    Agreed {
+        /// Which.
+        link: LinkId,
+        /// What its session is known by.
+        session: Session,
     },
     /// An [`Effect::Dial`] has failed.
     LinkFailed {
@@ -177,6 +184,7 @@ impl Node {
                 self.overlay.link_opened(now, address, link, out);
             }
             Input::LinkAccepted { link } => self.overlay.link_accepted(now, link, out),
+            Input::Agreed { link, session } => self.overlay.agreed(link, session),
             Input::LinkFailed { address, reason } => {
                 self.overlay.link_failed(now, &address, &reason, out);
             }

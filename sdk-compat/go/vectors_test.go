@@ -21,7 +21,8 @@ type vector struct {
 	Host                     string
 	Port                     int
 	User, Password, Function string
-	Object                   string
+	Object, Call             string
+	Accepted                 bool
 }
 
 func vectors(t *testing.T) map[string][]vector {
@@ -138,7 +139,20 @@ func TestVectors(t *testing.T) {
 			t.Errorf("the object of %q", v.Function)
 		}
 	}
-	if len(all["encode"]) < 50 || !utf8.ValidString(all["encode"][0].Name) {
+	so, err := New(Options{URL: "redis://car:-@127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range all["calls"] {
+		call, err := so.ForCall(v.Call)
+		if (err == nil) != v.Accepted || err != nil && !errors.Is(err, ErrArgument) {
+			t.Errorf("%s: %v", v.Name, err)
+		} else if err == nil {
+			_ = call.Close()
+		}
+	}
+	_ = so.Close()
+	if len(all["calls"]) == 0 || len(all["encode"]) < 50 || !utf8.ValidString(all["encode"][0].Name) {
 		t.Error("the vectors are missing")
 	}
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { decode, defaultId, encode, settings, SettingError, Undecodable, Unencodable, ValueRangeError } from "./lib/index.mjs";
+import { ArgumentError, decode, defaultId, encode, MisoObject, settings, SettingError, Undecodable, Unencodable, ValueRangeError } from "./lib/index.mjs";
 
 const vectors = JSON.parse(readFileSync(join(import.meta.dirname, "..", "vectors.json"), "utf8"));
 
@@ -69,6 +69,15 @@ for (const { name, environment, missing, invalid, ...expected } of vectors.setti
 
 test("the default object's id", () => {
   for (const { function: name, object } of vectors.objects) assert.equal(defaultId(name), object);
+});
+
+test("ids of a platform's calls", async () => {
+  const so = new MisoObject({ url: "redis://car:-@127.0.0.1:1" });
+  for (const { name, call, accepted } of vectors.calls) {
+    if (accepted) await so.forCall(call).close();
+    else assert.throws(() => so.forCall(call), ArgumentError, name);
+  }
+  await so.close();
 });
 
 test("codec: every number of a random double survives, integers as BigInt do", () => {

@@ -83,6 +83,9 @@ def test_image():
     dockerfile = text("docker", "Dockerfile")
     user = dockerfile.index("USER 10001")
     assert user < dockerfile.index("ENTRYPOINT") and "HEALTHCHECK" in dockerfile
+    profile = re.search(r"cargo build --profile (\w+) ", dockerfile)[1]
+    assert f"[profile.{profile}]" in (REPOSITORY / "Cargo.toml").read_text()
+    assert f"/src/target/{profile}/miso-server " in dockerfile
     for source in re.findall(r"^COPY (deploy\S+)", dockerfile, re.MULTILINE):
         assert (REPOSITORY / source).exists(), source
     rust = re.search(r"rust:([\d.]+)", dockerfile)[1]
@@ -118,7 +121,7 @@ def test_unit(tmp_path):
         pytest.skip("systemd-analyze is not on the PATH")
     # It looks for the program where the unit says.
     unit = tmp_path / "miso.service"
-    unit.write_text(text("systemd", "miso.service").replace("/usr/local/bin/miso-server", binary()))
+    unit.write_text(text("systemd", "miso.service").replace("/usr/bin/miso-server", binary()))
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
     assert "miso.service" not in done.stderr, done.stderr
 

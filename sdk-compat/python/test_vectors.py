@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from miso_crdt import SettingError, Undecodable, Unencodable, decode, default_id, encode, settings
+from miso_crdt import ArgumentError, MisoObject, SettingError, Undecodable, Unencodable, decode, default_id, encode, settings
 
 VECTORS = json.loads((pathlib.Path(__file__).parents[1] / "vectors.json").read_text())
 
@@ -77,6 +77,16 @@ def test_settings(vector):
 def test_the_default_objects_id():
     for vector in VECTORS["objects"]:
         assert default_id(vector["function"]) == vector["object"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["calls"], ids=lambda vector: vector["name"])
+def test_ids_of_a_platforms_calls(vector):
+    with MisoObject("redis://car:-@127.0.0.1:1") as so:
+        if vector["accepted"]:
+            so.for_call(vector["call"]).close()
+        else:
+            with pytest.raises(ArgumentError):
+                so.for_call(vector["call"])
 
 
 def test_every_double_survives():

@@ -1,7 +1,7 @@
 //! `miso-server`: a Redis-protocol server of CRDTs.
 //!
 //! The modules stand on floors, and each imports only lower floors and its neighbours: `settings`,
-//! `clock`, `process`, `progress`, `random`; `node`, the state that all connections share; `durability`, `peers`,
+//! `clock`, `process`, `progress`, `random`, `supervisor`; `node`, the state that all connections share; `durability`, `peers`,
 //! `cluster`, the node's duties; `engine`, which runs a command for any caller; `commands`, the rows and
 //! their handlers; `front`, which serves sockets; and this file, which wires them.
 //! `cargo xtask check arrows` holds that. ARCHITECTURE.md is the map.
@@ -21,6 +21,7 @@ mod progress;
 mod random;
 mod settings;
 mod status;
+mod supervisor;
 mod tls;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use miso_store::Store;
 use miso_store::journal::RecoveredSummary;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -70,14 +72,14 @@ fn start(start: Start) -> Result<(), String> {
                 Page::Settings => settings::reference::markdown(),
                 Page::Errors => engine::error::markdown(),
                 Page::Metrics => observe::metrics::markdown(),
+                Page::Configuration => settings::reference::configuration(),
                 Page::Compatibility => {
                     miso_protocol::reference::compatibility(&commands::table().0)
                 }
             };
-            std::io::stdout()
-                .write_all(text.as_bytes())
-                .map_err(|error| format!("cannot print the page: {error}"))?;
+            return print(text.as_bytes());
         }
+        Start::Text(text) => return print(&text),
         Start::CheckData(directory) => return durability::check(&directory),
         Start::Repair(directory) => return durability::repair(&directory),
         Start::Run(settings) => return run(*settings),
@@ -86,6 +88,11 @@ fn start(start: Start) -> Result<(), String> {
         Start::Status(target) => return status::run(&target),
     }
     Ok(())
+}
+
+fn print(text: &[u8]) -> Result<(), String> {
+    let printed = std::io::stdout().write_all(text);
+    printed.map_err(|error| format!("cannot print the page: {error}"))
 }
 
 /// The store as the last run left it, or a new one; and what was read. Clients are told meanwhile.
@@ -127,7 +134,8 @@ fn run(settings: Settings) -> Result<(), String> {
     let front = Arc::new(Front::new(Engine::new(Arc::clone(&node), handlers)));
     node.saving.recovered(&recovered);
     load_acl(&node)?;
-    node.tls.load(&node.settings)?;
+    node.open_audit()?;
+    peers::load_tls(&node)?;
     durability::start(&node).map_err(|error| format!("cannot start: {error}"))?;
     peers::start(&node)?;
     let threads = node.settings.threads();
@@ -146,7 +154,7 @@ fn run(settings: Settings) -> Result<(), String> {
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         // A terminal that closes does not end the server, as it does not end Redis. Certificates are read
-        // again.
+        // again, and the audit log is opened again.
         let hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let mut listening = JoinSet::new();
         for Listening { socket, encrypted } in listeners {
@@ -163,7 +171,9 @@ fn run(settings: Settings) -> Result<(), String> {
             let by = if encrypted { " by TLS" } else { "" };
             tracing::info!("Ready to accept HTTP connections on {address}{by}");
         }
+        supervisor::tell(&[NotifyState::Ready]);
         until_stopped(&front, [terminate, interrupt], hangup).await?;
+        supervisor::tell(&[NotifyState::Stopping]);
         end_at_next_signal();
         Ok::<_, String>(listening)
     })?;
@@ -187,6 +197,7 @@ fn run(settings: Settings) -> Result<(), String> {
         );
     }
     runtime.block_on(peers::leave(&node));
+    node.audit.close();
     durability::close(&node)
 }
 
@@ -206,6 +217,7 @@ async fn until_stopped(
     let balanced = node.settings.threads() > 1;
     let mut fatal = pin!(peers::fatal(node));
     let mut telling = pin!(node.registry.keep_telling());
+    let mut watched = pin!(supervisor::answer_watchdog());
     while !node.stopping.load(Ordering::Acquire) {
         tokio::select! {
             _ = second.tick() => node.tick(),
@@ -213,12 +225,18 @@ async fn until_stopped(
             _ = step.tick(), if balanced => front.balance.look(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => match node.tls.load(&node.settings) {
-                Ok(()) => tracing::info!("read the certificates again"),
-                Err(error) => tracing::warn!("the certificates stay as they were: {error}"),
-            },
+            _ = hangup.recv() => {
+                match peers::load_tls(node) {
+                    Ok(()) => tracing::info!("read the certificates again"),
+                    Err(error) => tracing::warn!("the certificates stay as they were: {error}"),
+                }
+                if let Err(error) = node.open_audit() {
+                    tracing::warn!("the audit log stays as it was: {error}");
+                }
+            }
             () = node.stop.notified() => {}
             () = &mut telling => {}
+            () = &mut watched => {}
             reason = &mut fatal => return Err(reason),
         }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use miso_protocol::names;
 use miso_replication::copies;
-use miso_replication::shell::{self, Handle, Mdns};
+use miso_replication::shell::{self, Handle, Mdns, Refusals};
 use miso_replication::{Answer, Ask, Liveness, NodeView, Time, node, overlay, replicator};
 use miso_store::crdt::Type;
 use miso_store::{Function, Observer};
@@ -107,7 +107,9 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
         fill_with_random(&mut seed);
         overlay::Secret::new(secret, seed)
     });
-    let is_secured = overlay.secret.is_some();
+    let links = node.tls.links();
+    let is_certified = links.is_required() && node.tls.links_expire() > 0;
+    let is_secured = overlay.secret.is_some() || is_certified;
     check_names(&name, &cluster)?;
     check_exposed(node, &peer_bind, is_secured)?;
     let intervals = node.settings.intervals();
@@ -121,6 +123,13 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
     let config = node::Config { overlay, replicator, copies };
     let mut settings = shell::Settings::new(peer_bind, config);
     settings.join = node.settings.join();
+    settings.encryption = links.clone();
+    let audited = Arc::downgrade(node);
+    settings.refused = Some(Refusals::new(move |why| {
+        if let Some(node) = audited.upgrade() {
+            node.audit.node_refused(why);
+        }
+    }));
     let is_mdns = match node.settings.mdns() {
         crate::settings::kind::Mdns::Yes => true,
         crate::settings::kind::Mdns::Auto => is_secured || cluster != DEFAULT_CLUSTER,
@@ -140,11 +149,26 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
     node.registry.listen(Box::new(RegistryListener(peers.clone())));
     for address in peers.local_addrs() {
         let secured = if is_secured { "secured " } else { "" };
-        tracing::info!("Listening for nodes of {secured}cluster {cluster} on {address} as {name}");
+        let by = if links.get().is_some() { " by TLS" } else { "" };
+        tracing::info!(
+            "Listening for nodes of {secured}cluster {cluster} on {address}{by} as {name}"
+        );
     }
     assert!(node.peers.set(peers).is_ok(), "replication is started once");
     set_intervals(node);
     set_sync_rate(node);
+    Ok(())
+}
+
+/// Loads the certificates that the settings name. Links that have no TLS and must have it now are made anew.
+///
+/// # Errors
+/// Which setting is wrong and what it is to be. Then nothing is changed.
+pub(crate) fn load_tls(node: &Node) -> Result<(), String> {
+    node.tls.load(&node.settings, &node.node_name())?;
+    if let Some(peers) = node.peers.get() {
+        peers.encryption_changed();
+    }
     Ok(())
 }
 
@@ -171,7 +195,8 @@ fn check_exposed(node: &Node, bind: &[SocketAddr], is_secured: bool) -> Result<(
     if !node.settings.peer_insecure() {
         return Err(format!(
             "peer-bind: {} can be reached from other hosts, and without a cluster secret each of them may \
-             join; expected --cluster-secret-file FILE, the same on all nodes, or --peer-insecure yes",
+             join; expected --cluster-secret-file FILE, the same on all nodes, certificates \
+             (--peer-tls-cert-file), or --peer-insecure yes",
             exposed.ip()
         ));
     }

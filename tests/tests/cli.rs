@@ -289,3 +289,73 @@ fn starting() {
     assert!(node.log().contains(&node.port()), "{}", node.log());
     assert!(node.memory("VmRSS") < 40 << 20, "{} bytes", node.memory("VmRSS"));
 }
+
+/// Every setting stands in the printed configuration, and every line of it is valid: a node that is given all of them
+/// is one that is given none.
+#[test]
+fn the_printed_configuration_is_read_back() {
+    let printed = run(&["--print-config"]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""));
+    let as_printed = file(&printed.stdout);
+    assert_eq!(run(&["--config", &as_printed, "--check-config"]).code, Some(0));
+    let is_setting =
+        |line: &&str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
+    let lines: Vec<&str> =
+        printed.stdout.lines().filter(is_setting).map(|line| &line[1..]).collect();
+    let help = run(&["--help"]).stdout;
+    for line in &lines {
+        let (name, _) = line.split_once(" = ").expect(line);
+        assert!(help.contains(&format!("--{name} ")), "{name} is no flag");
+    }
+    let config = |flags: &[&str]| {
+        let node = Node::with(flags);
+        let all =
+            node.session().run("CONFIG GET *").items().iter().map(|item| item.text()).collect();
+        let all: Vec<String> = all;
+        let pairs = all.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone()));
+        // Those that tests give each node, and the name that follows from the port.
+        let given = ["port", "peer-port", "mdns", "data-dir", "node-name"];
+        pairs.filter(|(name, _)| !given.contains(&name.as_str())).collect::<Vec<_>>()
+    };
+    let all = file(&lines.join("\n"));
+    let plain = config(&[]);
+    assert_eq!(config(&["--config", &all]), plain);
+    assert!(lines.len() > 60 && lines.len() <= plain.len() + 5, "{} settings", lines.len());
+}
+
+/// Shells and man read what is printed for them.
+#[test]
+fn completions_and_manual_pages() {
+    let directory = Scratch::new();
+    for (shell, words) in [
+        ("bash", "complete -F _miso__server"),
+        ("zsh", "#compdef miso-server"),
+        ("fish", "complete -c miso-server"),
+    ] {
+        let printed = run(&["--print-completions", shell]);
+        assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""));
+        for word in [words, "maxmemory", "cluster", "status"] {
+            assert!(printed.stdout.contains(word), "no {word} for {shell}");
+        }
+        if shell == "bash" {
+            let path = directory.path("completions");
+            fs::write(&path, printed.stdout).expect("writable");
+            let completed = format!(
+                "source {path}; COMP_WORDS=(miso-server --maxmemory-c); COMP_CWORD=1; \
+                 _miso__server miso-server --maxmemory-c ''; echo \"${{COMPREPLY[@]}}\""
+            );
+            let output = Tool::run("bash", &["-c", &completed], b"");
+            assert_eq!(output.stdout, "--maxmemory-clients\n", "{output:?}");
+        }
+    }
+    assert_eq!(run(&["--print-completions", "cmd"]).code, Some(2));
+    let page = run(&["--print-man-page"]);
+    assert!(page.stdout.contains(".TH miso-server 1 ") && page.stdout.contains("maxmemory"));
+    let page = run(&["--print-man-page=status"]);
+    assert!(page.stdout.contains(".TH miso-server-status 1 "), "{}", page.stdout);
+    assert!(page.stdout.contains("cacert") && !page.stdout.contains("maxmemory"));
+    refused(
+        &run(&["--print-man-page=stat"]),
+        &["--print-man-page", "stat", "cluster, certs, status"],
+    );
+}

@@ -52,8 +52,10 @@ fn mutated_messages_of_every_kind_harm_only_their_link() {
     let messages = all_messages();
     assert!(messages.len() > 25, "{}", messages.len());
     for secret in [None, Some(SECRET)] {
-        let flags: Vec<&str> =
-            secret.iter().flat_map(|secret| ["--cluster-secret", secret]).collect();
+        let flags: Vec<&str> = secret
+            .iter()
+            .flat_map(|secret| ["--cluster-secret", secret, "--peer-tls", "no"])
+            .collect();
         let node = Node::with(&flags);
         let address = peer_address(&node);
         let seed = address.to_string();
@@ -93,7 +95,7 @@ fn mutated_messages_of_every_kind_harm_only_their_link() {
 
 #[test]
 fn without_its_proof_a_peer_learns_nothing() {
-    let node = Node::with(&["--cluster-secret", SECRET]);
+    let node = Node::with(&["--cluster-secret", SECRET, "--peer-tls", "no"]);
     let address = peer_address(&node);
     for message in all_messages() {
         let mut peer = Peer::link(address);

@@ -37,8 +37,10 @@ fn replica(node: &Node) -> u64 {
     }
 }
 
+/// Without TLS, which the liar does not speak.
 fn flags(secret: Option<&str>) -> Vec<&str> {
-    secret.into_iter().flat_map(|secret| ["--cluster-secret", secret]).collect()
+    let secret = secret.into_iter().flat_map(|secret| ["--cluster-secret", secret]);
+    secret.chain(["--peer-tls", "no"]).collect()
 }
 
 /// A member that says that it runs `default`.

@@ -1,4 +1,4 @@
-//! Clusters with a secret: a node that knows it is in, and no other is told anything.
+//! Clusters with a secret, without TLS: a node that knows it is in, and no other is told anything.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use miso_tests::{Frame, Node, Resp, Scratch, all_say, wait_until};
 const SECRET: &str = "known to three";
 
 fn flags<'a>(name: &'a str, join: &'a str) -> Vec<&'a str> {
-    let mut flags = vec!["--node-name", name];
+    let mut flags = vec!["--node-name", name, "--peer-tls", "no"];
     if !join.is_empty() {
         flags.extend(["--join", join]);
     }

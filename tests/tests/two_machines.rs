@@ -1,15 +1,15 @@
-//! README's two machines, as printed, in two network namespaces with a cable between them.
+//! The two machines of docs/start.md, as printed, in two network namespaces with a cable between them.
 
 use std::path::Path;
 use std::process::Command;
 
 use miso_tests::{Namespace, Node, Scratch, Tool, find_program, wait_until};
 
-/// The lines of the shell in README's section about two machines: alpha's, beta's, and those of clients.
+/// The lines of the shell in the page's section about two machines: alpha's, beta's, and those of clients.
 fn printed() -> [Vec<String>; 3] {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
-    let readme = readme.expect("it is there");
-    let section = readme.split("## Two machines").nth(1).expect("the section");
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/start.md"));
+    let page = page.expect("it is there");
+    let section = page.split("## Two machines").nth(1).expect("the section");
     let section = section.split("\n## ").next().expect("up to the next");
     let blocks = section.split("```sh\n").skip(1).map(|block| {
         let block = block.split("```").next().expect("up to its end");

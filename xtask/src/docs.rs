@@ -1,16 +1,17 @@
 //! `cargo xtask docs`: the reference pages, written by the server from the tables that it runs on.
 
-use crate::Outcome;
 use crate::build::{build, built};
 use crate::process::{program, root};
+use crate::{Outcome, links};
 use std::fs;
 
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("docs/commands.md", "--print-command-reference"),
     ("docs/settings.md", "--print-settings-reference"),
     ("docs/errors.md", "--print-error-reference"),
     ("docs/metrics.md", "--print-metric-reference"),
     ("docs/compatibility.md", "--print-compatibility"),
+    ("deploy/miso.toml", "--print-config"),
 ];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
@@ -38,5 +39,5 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             println!("{page} is written anew");
         }
     }
-    Ok(fresh)
+    Ok(if check { links::check()? && fresh } else { fresh })
 }

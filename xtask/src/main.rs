@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod docs;
 mod lengths;
+mod links;
 mod mutants;
 mod platforms;
 mod process;
@@ -25,9 +26,9 @@ Usage: cargo xtask <command>
                     apps-python, apps-node, allreduce)
   check [what...]   what CI checks beside the tests (fmt, arrows, clippy, pure, doc, deny, docs,
                     fuzz, instructions, lengths)
-  docs [--check]    writes docs/commands.md, settings.md, errors.md, metrics.md and
-                    compatibility.md from the server's own tables; with --check, fails if
-                    they are stale
+  docs [--check]    writes docs/commands.md, settings.md, errors.md, metrics.md, compatibility.md
+                    and deploy/miso.toml from the server's own tables; with --check, fails if
+                    they are stale, a page is not in docs/SUMMARY.md, or a link leads nowhere
   lengths           prints how long files and functions are
   mutants [package...] [--diff [BASE]] [--sample N] [--seed N] [--list]
                     changes the code in small ways and sees whether tests notice
@@ -35,7 +36,9 @@ Usage: cargo xtask <command>
                     main if none is named)
   platforms [part...]
                     what takes minutes: the chart by helm and against the schemas of Kubernetes, the
-                    table of clients in docs/clients.md (parts: chart, clients)
+                    table of clients in docs/clients.md, the live page in a browser, /metrics by
+                    promtool and redis_exporter, the site by mdBook, the Debian package
+                    (parts: chart, clients, page, metrics, site, deb)
   bench [args...]   runs the benchmarks of benches/ in release mode";
 
 /// What a habit ends with: `Err` says why it cannot go on, `Ok(false)` that something it ran has failed.

@@ -131,6 +131,13 @@ impl Row {
         }
     }
 
+    /// Whether it administers: the node itself, or all of a function at once.
+    #[must_use]
+    pub fn administers(&self) -> bool {
+        let writes_all = matches!(self.access, Access::Write) && !self.has_keys();
+        self.flags.has(Flags::ADMIN) || writes_all
+    }
+
     /// Its flags, those included that follow from how it treats objects.
     #[must_use]
     pub const fn all_flags(&self) -> Flags {

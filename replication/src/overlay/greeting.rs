@@ -46,6 +46,10 @@ impl Overlay {
         if proven.is_some_and(|replica| replica.0 != hello.replica) {
             return Err(Fault("its Hello is another's than its proof".into()));
         }
+        if let Some(reason) = self.misnamed(link, &hello.node) {
+            self.refuse(now, link, Kind::Other, &reason, &[], out);
+            return Ok(());
+        }
         if hello.node == self.config.node || hello.replica == self.config.replica.0 {
             self.met_a_double(now, link, &hello, out);
             return Ok(());
@@ -86,6 +90,16 @@ impl Overlay {
         }
         self.accept(now, link, peer, hello, out);
         Ok(())
+    }
+
+    /// Why the other end of a link must not say this name: its certificate is another node's.
+    fn misnamed(&self, link: LinkId, node: &str) -> Option<String> {
+        let names = self.links.get(&link)?.session.as_ref()?.names.as_ref()?;
+        let is_named = names.iter().any(|name| name == node);
+        (!is_named).then(|| {
+            let node = node.escape_debug();
+            format!("its certificate names {names:?}, and it says that it is node '{node}'")
+        })
     }
 
     /// Whether the other end is of this protocol version and cluster; if not, it is refused.
@@ -255,8 +269,9 @@ impl Overlay {
             Refusal { reason: reason.to_owned(), kind: kind.into(), addresses: addresses.to_vec() };
         out.push(send(vec![link], Body::Refusal(refusal)));
         self.refusals += 1;
-        let note = format!("refused a node: {reason}");
-        self.warn_seldom(now, &note.clone(), note, out);
+        if self.noted.take(now, &format!("refused a node: {reason}")) {
+            out.push(Effect::Note(Note::Refused(reason.to_owned())));
+        }
         self.close(now, link, reason, out);
     }
 
@@ -434,6 +449,11 @@ impl Overlay {
             Role::Dialer => (here, there),
             Role::Dialed => (there, here),
         };
-        Some(self.prover.as_ref()?.proof(role, &self.config.cluster, dialer, dialed))
+        let proof = self.prover.as_ref()?.proof(role, &self.config.cluster, dialer, dialed);
+        let session = self.links.get(&link)?.session.as_ref();
+        Some(match session {
+            Some(session) => proof.chain_update(session.binding),
+            None => proof,
+        })
     }
 }

@@ -10,7 +10,8 @@ use miso_store::crdt::ReplicaId;
 use super::check::{ADDRESSES_MAX, NODES_MAX};
 use super::dial::{Full, Source};
 use super::{
-    Event, Gate, HANDSHAKE, JOIN_WAIT, Join, Link, Out, Overlay, Peer, STRANGERS_MAX, close, send,
+    Event, Gate, HANDSHAKE, JOIN_WAIT, Join, Link, Out, Overlay, Peer, STRANGERS_MAX, Session,
+    close, send,
 };
 use crate::{Answer, AskId, Effect, Fault, LinkId, Note, Time};
 
@@ -118,6 +119,13 @@ impl Overlay {
         self.open(now, link, None, 0, out);
     }
 
+    /// A link that has just opened has TLS.
+    pub fn agreed(&mut self, link: LinkId, session: Session) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.session = Some(session);
+        }
+    }
+
     pub(super) fn open(
         &mut self,
         now: Time,
@@ -145,6 +153,7 @@ impl Overlay {
             opened: now,
             heard: now,
             gate,
+            session: None,
             peer: None,
             digest: None,
             answered: None,

@@ -42,8 +42,8 @@ use self::bucket::Bucket;
 pub use self::check::{ADDRESS_MAX, ADDRESSES_MAX, FUNCTIONS_MAX, NODES_MAX, REPLICAS_MAX};
 use self::dial::{Dialer, Redial, Source};
 use self::random::Random;
-pub use self::secret::Secret;
 use self::secret::{Gate, Prover};
+pub use self::secret::{Secret, Session};
 use self::table::Table;
 use crate::seldom::Seldom;
 use crate::{AskId, Effect, Fault, LinkId, Liveness, Time};
@@ -229,6 +229,8 @@ struct Link {
     opened: Time,
     heard: Time,
     gate: Gate,
+    /// Its session of TLS, if it has one.
+    session: Option<Session>,
     peer: Option<Peer>,
     /// When a digest was last sent on it, and when one was last answered.
     digest: Option<Time>,

@@ -12,10 +12,11 @@
 //!   the end that gives it. It fits no other link (nonces), no other pair (ReplicaIds), and not the
 //!   other role (so that it cannot be sent back).
 //! - Before its proof a message of the other end changes nothing: not even a refusal is believed.
-//! - It guards the handshake, not what follows. A party between two nodes that passes on their messages
-//!   can read and alter what comes after it.
+//! - It guards the handshake. On a link with TLS it covers the session, too: a party between two nodes that
+//!   passes on their messages has two sessions, and the proof made for one is wrong for the other. Without
+//!   TLS such a party can read and alter what comes after the handshake.
 //!
-//! Source: ISO/IEC 9798-4, mutual authentication in three passes.
+//! Sources: ISO/IEC 9798-4, mutual authentication in three passes; RFC 9266, channel bindings of TLS 1.3.
 
 use std::fmt;
 
@@ -28,6 +29,16 @@ const CONTEXT: &[u8] = b"miso peer proof 1";
 
 /// A random number that is used for one link only.
 pub(super) type Nonce = [u8; 32];
+
+/// What is known of a link's session of TLS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Session {
+    /// A value that both ends have for this session, and nobody has for another.
+    pub binding: [u8; 32],
+    /// The names in the other end's certificate, which a CA of the cluster has signed; none: nodes have no
+    /// such certificates.
+    pub names: Option<Vec<String>>,
+}
 
 /// A secret that all nodes of a cluster share.
 #[derive(Clone)]

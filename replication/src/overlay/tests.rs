@@ -278,9 +278,9 @@ impl World {
     }
 
     fn warned(&self, index: usize, what: &str) -> bool {
-        self.notes
-            .iter()
-            .any(|(at, note)| *at == index && matches!(note, Note::Warn(n) if n.contains(what)))
+        self.notes.iter().any(|(at, note)| {
+            *at == index && matches!(note, Note::Warn(n) | Note::Refused(n) if n.contains(what))
+        })
     }
 }
 
@@ -369,7 +369,11 @@ fn another_cluster_stays_outside() {
     world.run(20 * SECOND);
     assert!(world.view(0, "n1").is_none() && world.view(1, "n0").is_none());
     assert!(world.warned(1, "this is cluster 'other', not 'test'"));
-    let warnings = world.notes.iter().filter(|(_, note)| matches!(note, Note::Warn(_))).count();
+    let warnings = world
+        .notes
+        .iter()
+        .filter(|(_, note)| matches!(note, Note::Warn(_) | Note::Refused(_)))
+        .count();
     assert!(warnings <= 4, "{warnings} lines about one misconfigured node");
     assert_eq!(world.fatals(), []);
 }

@@ -19,6 +19,7 @@ use super::outbox::{Full, Outbox};
 use super::pace::Meter;
 use super::peers::{Closing, Event, Links};
 use super::settings::Settings;
+use super::wire::Refused;
 use super::{addresses, mdns, pace, seeds};
 use crate::node::{Input, Node};
 use crate::{Answer, AskId, Effect, LinkId, Note, Time};
@@ -41,6 +42,9 @@ pub(super) struct Driver {
     mailbox: Arc<Mailbox>,
     requests: mpsc::UnboundedReceiver<Request>,
     events: mpsc::Receiver<Event>,
+    /// Connections that were not let in.
+    refused: mpsc::Receiver<Refused>,
+    refusals: u64,
     links: Links,
     open: HashMap<LinkId, Open>,
     /// Of closed links: what is still to be sent.
@@ -64,6 +68,7 @@ pub(super) struct Driver {
 #[derive(Debug)]
 struct Open {
     outbox: Outbox,
+    is_encrypted: bool,
     /// Its drop ends the reader.
     _closing: Closing,
 }
@@ -74,11 +79,19 @@ struct Endings(HashMap<String, Instant>);
 
 impl Endings {
     fn say(&mut self, reason: &str) {
-        self.0.retain(|_, at| at.elapsed() < SAY_AGAIN);
-        if self.0.len() < REASONS_MAX && !self.0.contains_key(reason) {
+        if self.is_new(reason) {
             tracing::info!("a link to a peer has ended: {reason}");
+        }
+    }
+
+    /// Whether there is room for this reason, which was not logged lately.
+    fn is_new(&mut self, reason: &str) -> bool {
+        self.0.retain(|_, at| at.elapsed() < SAY_AGAIN);
+        let is_new = self.0.len() < REASONS_MAX && !self.0.contains_key(reason);
+        if is_new {
             self.0.insert(reason.to_owned(), Instant::now());
         }
+        is_new
     }
 }
 
@@ -96,6 +109,7 @@ impl Driver {
             next: Arc::new(AtomicU64::new(1)),
             queue_bytes_max: settings.queue_bytes_max,
             life: (settings.node.overlay.node_timeout / 4).max(Duration::from_millis(10)),
+            encryption: settings.encryption.clone(),
         };
         Self {
             node: Node::new(settings.node.clone(), Arc::clone(&store)),
@@ -105,6 +119,8 @@ impl Driver {
             mailbox,
             requests,
             events,
+            refused: mpsc::channel(1).1,
+            refusals: 0,
             links,
             open: HashMap::new(),
             closing: Vec::new(),
@@ -140,11 +156,13 @@ impl Driver {
 
     fn set_up(&mut self, listeners: Vec<TcpListener>) -> Option<JoinHandle<()>> {
         let mut bound = Vec::new();
+        let (refused, why) = mpsc::channel(REASONS_MAX);
+        self.refused = why;
         for listener in listeners {
             bound.extend(listener.local_addr());
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => {
-                    let serve = self.links.clone().serve(listener);
+                    let serve = self.links.clone().serve(listener, refused.clone());
                     tokio::spawn(async move {
                         if let Err(error) = serve.await {
                             tracing::error!(%error, "no longer listens for peers");
@@ -182,6 +200,12 @@ impl Driver {
         tokio::select! {
             Some(event) = self.events.recv() => self.event(event),
             Some(request) = self.requests.recv() => self.request(request),
+            Some(Refused(reason)) = self.refused.recv() => {
+                self.refusals += 1;
+                if self.endings.is_new(&reason) {
+                    self.say_refused(&reason);
+                }
+            }
             () = mailbox.wake.notified() => {}
             () = tokio::time::sleep_until(until) => {}
         }
@@ -229,6 +253,7 @@ impl Driver {
             Request::Runs(functions) => Input::Runs { functions },
             Request::Interval(function, interval) => Input::Interval { function, interval },
             Request::SyncRate(bytes) => Input::SyncRate { bytes },
+            Request::Encryption => return self.end_plain_links(),
             Request::Stop => {
                 self.stopping = true;
                 return;
@@ -240,12 +265,16 @@ impl Driver {
     fn event(&mut self, event: Event) {
         let gauges = &self.mailbox.gauges;
         let input = match event {
-            Event::Opened { address, link, outbox, closing } => {
-                self.open.insert(link, Open { outbox, _closing: closing });
-                match address {
+            Event::Opened { address, session, link, outbox, closing } => {
+                let is_encrypted = session.is_some();
+                self.open.insert(link, Open { outbox, is_encrypted, _closing: closing });
+                let opened = match address {
                     Some(address) => Input::LinkOpened { address, link },
                     None => Input::LinkAccepted { link },
-                }
+                };
+                let Some(session) = session else { return self.step(opened) };
+                self.step(opened);
+                Input::Agreed { link, session }
             }
             Event::Failed { address, reason } => {
                 tracing::debug!(%address, %reason, "cannot reach a node");
@@ -269,7 +298,26 @@ impl Driver {
             Event::Resolved { address } => Input::Resolved { address },
             Event::Addresses { addresses } => Input::Addresses { addresses },
         };
+        self.step(input);
+    }
+
+    fn step(&mut self, input: Input) {
         self.node.step(self.mailbox.now(), input, &mut self.effects);
+    }
+
+    /// Ends the links without TLS, if each must have it. They are made anew.
+    fn end_plain_links(&mut self) {
+        if !self.settings.encryption.is_required() {
+            return;
+        }
+        let is_plain = |_: &LinkId, open: &mut Open| !open.is_encrypted;
+        let plain: Vec<_> = self.open.extract_if(is_plain).collect();
+        for (link, open) in plain {
+            open.outbox.close();
+            self.closing.push(open.outbox);
+            self.endings.say("peer-tls wants TLS now, and it has none");
+            self.step(Input::LinkClosed { link });
+        }
     }
 
     /// Carries out the node's effects once the journal has what the node knows: peers are never told of
@@ -337,6 +385,7 @@ impl Driver {
             }
             Effect::Note(Note::Info(note)) => tracing::info!("{note}"),
             Effect::Note(Note::Warn(note)) => tracing::warn!("{note}"),
+            Effect::Note(Note::Refused(reason)) => self.say_refused(&reason),
             Effect::Note(Note::Outdated(reason)) => {
                 self.renew();
                 tracing::error!("this node must end and start anew: {reason}");
@@ -350,6 +399,13 @@ impl Driver {
                 tracing::error!("this node must end: {reason}");
                 self.fatal.send_replace(Some(reason));
             }
+        }
+    }
+
+    fn say_refused(&self, reason: &str) {
+        tracing::warn!("refused a node: {reason}");
+        if let Some(refused) = &self.settings.refused {
+            refused.tell(reason);
         }
     }
 
@@ -389,7 +445,7 @@ impl Driver {
         let counters = self.node.counters();
         gauges.faults.store(counters.faults, Ordering::Relaxed);
         gauges.unknown.store(counters.unknown, Ordering::Relaxed);
-        gauges.refusals.store(counters.refusals, Ordering::Relaxed);
+        gauges.refusals.store(counters.refusals + self.refusals, Ordering::Relaxed);
         *gauges.replicator.lock().unwrap_or_else(PoisonError::into_inner) = self.node.counts();
         if now < self.measure_at {
             return;

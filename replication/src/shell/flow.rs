@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -37,6 +37,8 @@ struct State {
     /// The first byte that came, and how many have come.
     first: Option<u8>,
     came: u64,
+    /// Whether there is a connection.
+    connected: bool,
 }
 
 impl State {
@@ -107,6 +109,16 @@ impl Flow {
         self.lock().came
     }
 
+    /// Whether something listens at the other end.
+    pub(super) fn is_connected(&self) -> bool {
+        self.lock().connected
+    }
+
+    /// Whether TLS answers at the other end.
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.stranger() == Some("TLS")
+    }
+
     /// What answers at the other end, if it does not speak HTTP/2.
     pub(super) fn stranger(&self) -> Option<&'static str> {
         match self.lock().first? {
@@ -133,7 +145,21 @@ impl Metered {
         // A kernel that does not know this keeps more; no harm.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT);
+        flow.lock().connected = true;
         Ok(Self { socket, flow })
+    }
+
+    /// The first byte that comes, which is read again after this; none at the end of the stream.
+    pub(super) fn poll_first(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+        let mut byte = [0];
+        let mut into = ReadBuf::new(&mut byte);
+        ready!(self.socket.poll_peek(cx, &mut into))?;
+        Poll::Ready(Ok(into.filled().first().copied()))
+    }
+
+    /// Says something to an end that is refused, as far as that needs no waiting.
+    pub(super) fn say(&self, bytes: &[u8]) {
+        let _ = self.socket.try_write(bytes);
     }
 
     pub(super) fn flow(&self) -> &Flow {

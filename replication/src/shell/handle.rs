@@ -41,6 +41,12 @@ impl Handle {
         let _ = self.0.requests.send(Request::SyncRate(bytes));
     }
 
+    /// Says that [`Settings::encryption`](super::Settings::encryption) was set anew: if each link must have
+    /// TLS now, those without are ended, and made anew.
+    pub fn encryption_changed(&self) {
+        let _ = self.0.requests.send(Request::Encryption);
+    }
+
     /// Asks the node. Refused if it has ended.
     pub async fn ask(&self, ask: Ask) -> Answer {
         let (answer, answered) = oneshot::channel();

@@ -13,11 +13,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
+use super::encryption::{Encryption, Known};
 use super::flow::{Flow, Metered};
+use super::wire::{Accepting, Refused, Wire};
 
 /// The most connections, more than there can be nodes in a table.
 const CONNECTIONS_MAX: usize = 8192;
@@ -36,6 +39,8 @@ type Open = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
 /// The stream of connections.
 pub(super) struct Incoming {
     listener: TcpListener,
+    encryption: Encryption,
+    refused: mpsc::Sender<Refused>,
     open: Open,
     most: usize,
     rest: Option<Pin<Box<Sleep>>>,
@@ -43,7 +48,8 @@ pub(super) struct Incoming {
 
 /// A connection.
 pub(super) struct Connection {
-    socket: Metered,
+    socket: Accepting,
+    flow: Flow,
     open: Open,
     from: IpAddr,
     links: Links,
@@ -58,6 +64,8 @@ pub(super) struct Info {
     pub(super) links: Links,
     /// What it carries.
     pub(super) flow: Flow,
+    /// What is known of its session of TLS.
+    pub(super) known: Known,
 }
 
 /// How many links a connection has.
@@ -82,12 +90,18 @@ impl Drop for HeldLink {
 }
 
 impl Incoming {
-    pub(super) fn new(listener: TcpListener) -> Self {
+    /// Connections of a listener; of those that are not let in, `refused` is told why.
+    pub(super) fn new(
+        listener: TcpListener,
+        encryption: Encryption,
+        refused: mpsc::Sender<Refused>,
+    ) -> Self {
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let most = descriptors.map_or(CONNECTIONS_MAX, |descriptors| {
             usize::try_from(descriptors / DESCRIPTORS_SHARE).unwrap_or(CONNECTIONS_MAX)
         });
-        Self { listener, open: Arc::default(), most: most.min(CONNECTIONS_MAX), rest: None }
+        let most = most.min(CONNECTIONS_MAX);
+        Self { listener, encryption, refused, open: Arc::default(), most, rest: None }
     }
 
     /// Counts a connection, if there is room for it.
@@ -138,7 +152,10 @@ impl Stream for Incoming {
 impl Incoming {
     fn connection(&self, socket: Metered, from: IpAddr) -> Connection {
         let deadline = Box::pin(tokio::time::sleep(BECOME_A_LINK));
-        Connection { socket, open: Arc::clone(&self.open), from, links: Links::default(), deadline }
+        let flow = socket.flow().clone();
+        let open = Arc::clone(&self.open);
+        let socket = Accepting::new(socket, self.encryption.get(), from, self.refused.clone());
+        Connection { socket, flow, open, from, links: Links::default(), deadline }
     }
 }
 
@@ -162,7 +179,31 @@ impl Connected for Connection {
     type ConnectInfo = Info;
 
     fn connect_info(&self) -> Info {
-        Info { links: self.links.clone(), flow: self.socket.flow().clone() }
+        let known = Known::clone(self.socket.known());
+        Info { links: self.links.clone(), flow: self.flow.clone(), known }
+    }
+}
+
+impl Connection {
+    /// Ends a connection that has no link in time.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.deadline.as_mut().poll(cx).is_ready() {
+            if self.links.0.load(Ordering::Relaxed) == 0 {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let next = tokio::time::Instant::now() + BECOME_A_LINK;
+            self.deadline.as_mut().reset(next);
+        }
+        Ok(())
+    }
+
+    /// The connection for writing, once both ends agree on what they speak.
+    fn poll_to(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut Wire>>> {
+        if !self.socket.is_open() {
+            // HTTP/2 writes before it reads.
+            self.check(cx)?;
+        }
+        self.socket.poll_open(cx)
     }
 }
 
@@ -172,14 +213,8 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.deadline.as_mut().poll(cx).is_ready() {
-            if self.links.0.load(Ordering::Relaxed) == 0 {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            let next = tokio::time::Instant::now() + BECOME_A_LINK;
-            self.deadline.as_mut().reset(next);
-        }
-        Pin::new(&mut self.socket).poll_read(cx, buffer)
+        self.check(cx)?;
+        ready!(self.socket.poll_open(cx))?.poll_read(cx, buffer)
     }
 }
 
@@ -189,15 +224,15 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
+        ready!(self.poll_to(cx))?.poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        ready!(self.poll_to(cx))?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        ready!(self.poll_to(cx))?.poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -205,10 +240,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+        ready!(self.poll_to(cx))?.poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        true
     }
 }

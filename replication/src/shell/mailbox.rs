@@ -34,6 +34,8 @@ pub(super) enum Request {
     Runs(BTreeMap<Bytes, Vec<Bytes>>),
     Interval(Option<Bytes>, Option<Duration>),
     SyncRate(u64),
+    /// What links begin with is another now.
+    Encryption,
     Stop,
 }
 

@@ -12,6 +12,7 @@
 
 mod addresses;
 mod driver;
+mod encryption;
 mod flow;
 mod handle;
 mod incoming;
@@ -26,8 +27,10 @@ mod settings;
 mod start;
 #[cfg(test)]
 mod tests;
+mod wire;
 
+pub use encryption::{Encryption, Ends, Names};
 pub use handle::Handle;
 pub use mailbox::Counters;
-pub use settings::{Mdns, Settings};
+pub use settings::{Mdns, Refusals, Settings};
 pub use start::start;

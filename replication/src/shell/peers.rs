@@ -22,11 +22,14 @@ use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 use tower_service::Service;
 
+use super::encryption::{self, Encryption, Ends, Known};
 use super::flow::{Flow, Metered};
 use super::incoming::{HeldLink, Incoming, Info};
 use super::outbox::{Outbox, Outgoing, outbox};
 use super::scope::scoped;
+use super::wire::{Refused, Wire};
 use crate::LinkId;
+use crate::overlay::Session;
 
 const PATH: &str = "/miso.peer.v1.Peer/Link";
 /// HTTP/2's windows: what may be under way unread. Enough for a gigabit over 30 ms.
@@ -47,6 +50,8 @@ pub(super) enum Event {
     Opened {
         /// If it was dialed: where.
         address: Option<String>,
+        /// Its session of TLS, if it has one.
+        session: Option<Session>,
         link: LinkId,
         outbox: Outbox,
         /// Ends the reader.
@@ -77,6 +82,17 @@ pub(super) struct Links {
     pub(super) queue_bytes_max: usize,
     /// How often it is looked at whether bytes have come.
     pub(super) life: Duration,
+    pub(super) encryption: Encryption,
+}
+
+/// What a link is read from.
+struct Opened {
+    /// If it was dialed: where.
+    address: Option<String>,
+    outbox: Outbox,
+    incoming: Streaming<Bytes>,
+    flow: Flow,
+    session: Option<Session>,
 }
 
 impl Links {
@@ -85,21 +101,15 @@ impl Links {
     }
 
     /// Reads a link to its end.
-    async fn read(
-        self,
-        address: Option<String>,
-        outbox: Outbox,
-        mut incoming: Streaming<Bytes>,
-        flow: Flow,
-        _held: Option<HeldLink>,
-    ) {
+    async fn read(self, opened: Opened, _held: Option<HeldLink>) {
+        let Opened { address, outbox, mut incoming, flow, session } = opened;
         let mut assembler = Assembler::default();
         let mut life = tokio::time::interval(self.life);
         life.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut received, mut is_quiet) = (0, true);
         let link = self.id();
         let (closing, mut closed) = tokio::sync::oneshot::channel();
-        let opened = Event::Opened { address, link, outbox: outbox.clone(), closing };
+        let opened = Event::Opened { address, session, link, outbox: outbox.clone(), closing };
         if self.events.send(opened).await.is_err() {
             return;
         }
@@ -142,23 +152,48 @@ impl Links {
 
     /// Dials; what comes of it is told by events.
     pub(super) async fn dial(self, address: String) {
+        let ends = self.encryption.get();
+        let mut dialed = self.try_dial(&address, ends.as_ref()).await;
+        if let Err((_, flow)) = &dialed
+            && ends.is_some_and(|ends| ends.optional)
+            && flow.is_connected()
+            && !flow.speaks_tls()
+        {
+            dialed = self.try_dial(&address, None).await;
+        }
+        match dialed {
+            Ok(opened) => self.read(opened, None).await,
+            Err((reason, _)) => {
+                let _ = self.events.send(Event::Failed { address, reason }).await;
+            }
+        }
+    }
+
+    /// Dials, with TLS or without; the error says why no link came of it.
+    async fn try_dial(&self, address: &str, ends: Option<&Ends>) -> Result<Opened, (String, Flow)> {
         let flow = Flow::default();
+        let known = Known::default();
         let (outbox, outgoing) = outbox(self.queue_bytes_max, flow.clone());
-        let connected = connect(&address, outgoing, flow.clone());
+        let tls = ends.map(|ends| (ends.clone(), Known::clone(&known)));
+        let connected = connect(address, outgoing, flow.clone(), tls);
         let reason = match tokio::time::timeout(DIAL_TIMEOUT, connected).await {
             Ok(Ok(incoming)) => {
-                return self.read(Some(address), outbox, incoming, flow, None).await;
+                let (address, session) = (Some(address.to_owned()), known.get().cloned());
+                return Ok(Opened { address, outbox, incoming, flow, session });
             }
-            Ok(Err(reason)) => stranger(&address, &flow).unwrap_or(reason),
-            Err(_) => stranger(&address, &flow)
-                .unwrap_or_else(|| format!("no answer in {DIAL_TIMEOUT:?}")),
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("no answer in {DIAL_TIMEOUT:?}"),
         };
-        let _ = self.events.send(Event::Failed { address, reason }).await;
+        Err((stranger(address, &flow, ends.is_some(), &reason).unwrap_or(reason), flow))
     }
 
     /// Accepts links for ever.
-    pub(super) async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
-        let incoming = Incoming::new(listener);
+    pub(super) async fn serve(
+        self,
+        listener: TcpListener,
+        refused: mpsc::Sender<Refused>,
+    ) -> Result<(), tonic::transport::Error> {
+        let incoming = Incoming::new(listener, self.encryption.clone(), refused);
         Server::builder()
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
@@ -171,9 +206,22 @@ impl Links {
     }
 }
 
-/// What answers at an address, if it is no peer.
-fn stranger(address: &str, flow: &Flow) -> Option<String> {
-    let speaks = flow.stranger()?;
+/// What answers at an address that was dialed with TLS or without, if it is no peer or speaks otherwise.
+fn stranger(address: &str, flow: &Flow, by_tls: bool, reason: &str) -> Option<String> {
+    if flow.speaks_tls() {
+        let wanted = "the node there wants TLS, and this one has none: set peer-tls and its certificate, or \
+                      the cluster's secret, here too";
+        return (!by_tls).then(|| wanted.to_owned());
+    }
+    let Some(speaks) = flow.stranger() else {
+        let unknown = || {
+            format!(
+                "the node there does not speak TLS ({reason}): set peer-tls and its certificate, or the \
+                 cluster's secret, there too"
+            )
+        };
+        return (by_tls && flow.is_connected()).then(unknown);
+    };
     if speaks != "RESP" {
         return Some(format!("no node listens there, but something that speaks {speaks}"));
     }
@@ -186,6 +234,7 @@ pub(super) async fn connect(
     address: &str,
     outgoing: Outgoing,
     flow: Flow,
+    tls: Option<(Ends, Known)>,
 ) -> Result<Streaming<Bytes>, String> {
     // An address with a scope is no authority.
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
@@ -196,7 +245,7 @@ pub(super) async fn connect(
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .http2_max_header_list_size(16 << 10);
-    let connector = Connector { address: address.to_owned(), flow };
+    let connector = Connector { address: address.to_owned(), flow, tls };
     let channel = endpoint.connect_with_connector(connector).await;
     let channel = channel.map_err(|error| causes(&error))?;
     let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(CHUNK_TAKEN_MAX);
@@ -204,17 +253,18 @@ pub(super) async fn connect(
     let path = http::uri::PathAndQuery::from_static(PATH);
     let response =
         client.streaming(Request::new(outgoing.map_while(Result::ok)), path, Envelopes).await;
-    Ok(response.map_err(|status| brief(&status))?.into_inner())
+    Ok(response.map_err(|status| refusal(&status))?.into_inner())
 }
 
 /// Connects to an address; the URI is not looked at.
 struct Connector {
     address: String,
     flow: Flow,
+    tls: Option<(Ends, Known)>,
 }
 
 impl Service<http::Uri> for Connector {
-    type Response = TokioIo<Metered>;
+    type Response = TokioIo<Wire>;
     type Error = std::io::Error;
     type Future = Answer<Self::Response, Self::Error>;
 
@@ -223,13 +273,17 @@ impl Service<http::Uri> for Connector {
     }
 
     fn call(&mut self, _: http::Uri) -> Self::Future {
-        let (address, flow) = (self.address.clone(), self.flow.clone());
+        let (address, flow, tls) = (self.address.clone(), self.flow.clone(), self.tls.clone());
         Box::pin(async move {
             let socket = match scoped(&address) {
                 Some(address) => TcpStream::connect(address).await?,
                 None => TcpStream::connect(address).await?,
             };
-            Ok(TokioIo::new(Metered::new(socket, flow)?))
+            let socket = Metered::new(socket, flow)?;
+            let Some((ends, known)) = tls else { return Ok(TokioIo::new(Wire::Plain(socket))) };
+            let (stream, session) = encryption::dial(socket, &ends).await?;
+            let _ = known.set(session);
+            Ok(TokioIo::new(Wire::Encrypted(Box::new(stream))))
         })
     }
 }
@@ -242,6 +296,16 @@ fn causes(error: &dyn std::error::Error) -> String {
         text.push_str(": ");
         text.push_str(&error.to_string());
         cause = error.source();
+    }
+    text
+}
+
+/// Why a link that was asked for is not there.
+fn refusal(status: &Status) -> String {
+    let mut text = brief(status);
+    if let Some(cause) = std::error::Error::source(status) {
+        text.push_str(": ");
+        text.push_str(&causes(cause));
     }
     text
 }
@@ -341,12 +405,13 @@ impl Service<Request<Streaming<Bytes>>> for Accept {
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
         let info = request.extensions().get::<Info>();
-        let (held, flow) = match info {
-            Some(info) => (Some(info.links.hold()), info.flow.clone()),
-            None => (None, Flow::default()),
-        };
+        let held = info.map(|info| info.links.hold());
+        let flow = info.map(|info| info.flow.clone()).unwrap_or_default();
+        let session = info.and_then(|info| info.known.get().cloned());
         let (outbox, outgoing) = outbox(self.links.queue_bytes_max, flow.clone());
-        tokio::spawn(self.links.clone().read(None, outbox, request.into_inner(), flow, held));
+        let incoming = request.into_inner();
+        let opened = Opened { address: None, outbox, incoming, flow, session };
+        tokio::spawn(self.links.clone().read(opened, held));
         Box::pin(ready(Ok(Response::new(outgoing))))
     }
 }

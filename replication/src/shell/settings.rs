@@ -1,8 +1,32 @@
 //! How a node's shell is set up.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use super::encryption::Encryption;
 use crate::node;
+
+/// What is told why a node was not let in.
+#[derive(Clone)]
+pub struct Refusals(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Refusals {
+    /// Calls `tell` for each.
+    pub fn new(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    pub(super) fn tell(&self, why: &str) {
+        (self.0)(why);
+    }
+}
+
+impl fmt::Debug for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refusals")
+    }
+}
 
 /// The settings of a node's shell.
 #[derive(Clone, Debug)]
@@ -15,6 +39,10 @@ pub struct Settings {
     pub join: Vec<String>,
     /// Whether to announce and find nodes by mDNS, and how.
     pub mdns: Option<Mdns>,
+    /// Whether links have TLS.
+    pub encryption: Encryption,
+    /// Is told why a node was not let in; some of many equal ones.
+    pub refused: Option<Refusals>,
     /// A link for which more bytes wait is cut off.
     pub queue_bytes_max: usize,
     /// The node's addresses are those of its interfaces, and follow them.
@@ -39,6 +67,8 @@ impl Settings {
             node,
             join: Vec::new(),
             mdns: None,
+            encryption: Encryption::default(),
+            refused: None,
             queue_bytes_max: 64 << 20,
             follow_addresses: false,
         }

@@ -182,7 +182,8 @@ async fn garbage_does_no_harm() {
     for (faults, frames) in (1..).zip(rounds) {
         let (outbox, outgoing) = outbox(1 << 20, Flow::default());
         let address = first.address().to_string();
-        let mut incoming = connect(&address, outgoing, Flow::default()).await.expect("it listens");
+        let mut incoming =
+            connect(&address, outgoing, Flow::default(), None).await.expect("it listens");
         for frame in frames {
             outbox.push(frame).expect("there is room");
         }
@@ -216,8 +217,9 @@ async fn a_peer_that_does_not_read_is_cut_off() {
     settings.node.overlay.node_timeout = PATIENCE;
     let node = Running::new(settings);
     let (outbox, outgoing) = outbox(1 << 20, Flow::default());
-    let unread =
-        connect(&node.address().to_string(), outgoing, Flow::default()).await.expect("it listens");
+    let unread = connect(&node.address().to_string(), outgoing, Flow::default(), None)
+        .await
+        .expect("it listens");
     let hello = Hello {
         protocol: peer::VERSION,
         cluster: "shell tests".into(),
@@ -436,7 +438,8 @@ async fn what_a_link_costs() {
     let node = Running::new(settings("a", 1));
     let (outbox, outgoing) = outbox(64 << 20, Flow::default());
     let address = node.address().to_string();
-    let mut incoming = connect(&address, outgoing, Flow::default()).await.expect("it listens");
+    let mut incoming =
+        connect(&address, outgoing, Flow::default(), None).await.expect("it listens");
     tokio::spawn(async move { while let Some(Ok(_)) = incoming.next().await {} });
     let hello = Hello {
         protocol: peer::VERSION,

@@ -6,6 +6,7 @@ use serde_json::Value as Given;
 
 use crate::codec::{Codec, Json};
 use crate::error::Error;
+use crate::object::MisoObject;
 use crate::settings::{Options, Settings, default_id};
 use crate::value::Value;
 
@@ -138,5 +139,15 @@ fn settings_come_from_the_same_variables() {
     }
     for vector in vectors("objects") {
         assert_eq!(default_id(vector["function"].as_str()), text(&vector["object"]));
+    }
+}
+
+#[test]
+fn ids_of_calls_of_a_platform() {
+    let so = MisoObject::connect("redis://car:-@127.0.0.1:1", "car").expect("no call is made");
+    for vector in vectors("calls") {
+        let call = so.for_call(text(&vector["call"]));
+        assert_eq!(Some(call.is_ok()), vector["accepted"].as_bool(), "{}", vector["name"]);
+        assert!(matches!(call, Ok(_) | Err(Error::Argument(_))), "{}", vector["name"]);
     }
 }

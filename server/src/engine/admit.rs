@@ -17,6 +17,7 @@ use crate::engine::{restore, thaw};
 use crate::node::Node;
 use crate::node::acl::log::LogEntry;
 use crate::node::acl::user::{DEFAULT, Denied};
+use crate::node::audit::What;
 
 /// Whether a command writes or publishes, within `session`.
 pub(super) fn writes(found: &Resolved, session: &Session) -> bool {
@@ -108,7 +109,7 @@ pub(crate) fn check(
         Some(_) if flags.has(Flags::NO_AUTH) => {}
         Some(user) => {
             if let Err(denied) = user.check((found.number, found.row), found.sub, args) {
-                return Err(deny(node, session, denied, &found.name(), args));
+                return Err(deny(node, session, denied, found, args));
             }
         }
     }
@@ -186,9 +187,10 @@ fn deny(
     node: &Node,
     session: &Session,
     denied: Denied,
-    name: &str,
+    found: &Resolved,
     args: Args<'_>,
 ) -> CommandError {
+    let name = &*found.name();
     let word = |at| args.get(at).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
     let object = match denied {
         Denied::Command => name.to_owned(),
@@ -199,6 +201,10 @@ fn deny(
     let line = node.client_line(&session.client);
     let entry = LogEntry::now(denied.reason(), context, object, user, line);
     node.stats.denials.count(denied.reason());
+    if node.monitors.audited() {
+        let command = Some((args, &*found.secrets(args)));
+        session.note(What::Denied, command, Some(denied.reason()));
+    }
     node.acl.log.add(entry, node.settings.acllog_max_len());
     CommandError::text(denied.line(name))
 }

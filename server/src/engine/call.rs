@@ -12,6 +12,7 @@ use crate::engine::events;
 use crate::engine::find::Resolved;
 use crate::engine::wait::After;
 use crate::node::Node;
+use crate::node::audit::What;
 use crate::node::clients::Client;
 use crate::node::stats::Worker;
 
@@ -101,7 +102,20 @@ fn call_tapped(
     {
         cx.node.top.note(cx.function_name(), key.word);
     }
+    let start = cx.reply.out.len();
     events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+    if cx.node.monitors.audited() && found.leaf().administers() {
+        audit(cx, found, args, start);
+    }
+}
+
+/// Notes a command that administers, whose reply began at `start`.
+fn audit(cx: &Context<'_>, found: &Resolved, args: Args<'_>, start: usize) {
+    let reply = cx.reply.out.get(start..).unwrap_or_default();
+    let error = reply.strip_prefix(b"-").and_then(|rest| rest.split(|byte| *byte == b'\r').next());
+    let result = error.map(String::from_utf8_lossy);
+    let secrets = found.secrets(args);
+    cx.session.note(What::Command, Some((args, &secrets)), Some(result.as_deref().unwrap_or("ok")));
 }
 
 /// Notes what a command is about to read, for the clients that cache.

@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicBool;
 
 use miso_protocol::names;
 use miso_protocol::reply::Resp;
-use miso_protocol::request::OwnedArgs;
+use miso_protocol::request::{Args, OwnedArgs};
 use miso_store::Function;
 
 use crate::engine::find::Resolved;
 use crate::node::Node;
-use crate::node::acl::user::User;
+use crate::node::acl::user::{DEFAULT, User};
+use crate::node::audit::{By, What};
 use crate::node::clients::Client;
 use crate::node::registry::Registrations;
 use crate::node::subscriptions::PerKind;
@@ -173,6 +174,19 @@ impl Session {
         let function = self.node.store.function(&name);
         self.registrations.touch(&self.node.registry, &function);
         Some(function)
+    }
+
+    /// Notes in the audit log what it did, or what was refused to it. `command` is a command, and which of its
+    /// words are not shown.
+    pub(crate) fn note(
+        &self,
+        what: What,
+        command: Option<(Args<'_>, &[usize])>,
+        result: Option<&str>,
+    ) {
+        let user = self.user.as_ref().map_or(DEFAULT, |user| &user.name);
+        let by = By { user, function: &self.owner, address: self.client.address };
+        self.node.audit.note(what, by, command, result);
     }
 
     /// The function that it speaks for.

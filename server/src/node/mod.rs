@@ -3,6 +3,7 @@
 
 pub(crate) mod acl;
 pub(crate) mod attempts;
+pub(crate) mod audit;
 pub(crate) mod clients;
 mod events;
 pub(crate) mod feed;
@@ -37,6 +38,7 @@ use crate::tls::Tls;
 
 use acl::Acl;
 use attempts::Attempts;
+use audit::Audit;
 use clients::{Client, Clients};
 use feed::Feeds;
 use latency::Latency;
@@ -73,6 +75,7 @@ pub(crate) struct Node {
     pub(crate) pubsub: PubSub,
     pub(crate) feeds: Feeds,
     pub(crate) monitors: Monitors,
+    pub(crate) audit: Audit,
     pub(crate) top: Top,
     pub(crate) tracking: Tracking,
     pub(crate) slowlog: SlowLog,
@@ -115,6 +118,7 @@ impl Node {
             registry: Arc::default(),
             feeds: Feeds::default(),
             monitors,
+            audit: Audit::default(),
             top: Top::default(),
             tracking: Tracking::default(),
             slowlog: SlowLog::default(),
@@ -147,6 +151,17 @@ impl Node {
     /// This node's name.
     pub(crate) fn node_name(&self) -> String {
         self.settings.node_name(self.port.load(Ordering::Relaxed))
+    }
+
+    /// Opens the audit log that the settings name, anew if it is open already.
+    ///
+    /// # Errors
+    /// If it cannot be opened; then nothing is changed.
+    pub(crate) fn open_audit(&self) -> Result<(), String> {
+        let target = self.settings.audit_log();
+        self.audit.open(target.as_deref())?;
+        self.monitors.set_audited(target.is_some());
+        Ok(())
     }
 
     /// A client's line in CLIENT LIST.

@@ -21,7 +21,7 @@ pub(crate) const REDACTED: &[u8] = b"(redacted)";
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
-    /// What looks at commands: [`CLIENTS`], [`EVENTS`], [`DECISIONS`], [`SAMPLES`] and [`TRACKED`].
+    /// What looks at commands: [`CLIENTS`], [`EVENTS`], [`DECISIONS`], [`SAMPLES`], [`TRACKED`] and [`AUDITED`].
     taps: AtomicU8,
 }
 
@@ -35,6 +35,8 @@ const DECISIONS: u8 = 4;
 const SAMPLES: u8 = 8;
 /// Some client caches: see [`Tracking`](crate::node::tracking::Tracking).
 const TRACKED: u8 = 16;
+/// What is administered is noted: see [`Audit`](crate::node::audit::Audit).
+const AUDITED: u8 = 32;
 
 impl Monitors {
     pub(crate) fn add(&self, client: &Arc<Client>) {
@@ -62,6 +64,16 @@ impl Monitors {
     /// Says whether keyspace events are wanted, so that commands are looked at.
     pub(crate) fn set_events(&self, wanted: bool) {
         self.set(EVENTS, wanted);
+    }
+
+    /// Says whether what is administered is noted.
+    pub(crate) fn set_audited(&self, audited: bool) {
+        self.set(AUDITED, audited);
+    }
+
+    /// Whether what is administered is noted.
+    pub(crate) fn audited(&self) -> bool {
+        self.taps.load(Ordering::Relaxed) & AUDITED != 0
     }
 
     /// Says whether any client caches.

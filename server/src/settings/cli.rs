@@ -15,6 +15,8 @@ pub(crate) enum Start {
     Check,
     /// Print a generated page.
     Print(Page),
+    /// Print completions or a manual page.
+    Text(Vec<u8>),
     /// Verify a data directory.
     CheckData(PathBuf),
     /// Mend a data directory.
@@ -106,15 +108,22 @@ pub(crate) enum Page {
     Metrics,
     /// docs/compatibility.md.
     Compatibility,
+    /// deploy/miso.toml.
+    Configuration,
 }
 
 /// The pages, by the flags that print them.
-const PAGES: [(&str, Page, &str); 5] = [
+const PAGES: [(&str, Page, &str); 6] = [
     ("print-command-reference", Page::Commands, "Print docs/commands.md and exit"),
     ("print-settings-reference", Page::Settings, "Print docs/settings.md and exit"),
     ("print-error-reference", Page::Errors, "Print docs/errors.md and exit"),
     ("print-metric-reference", Page::Metrics, "Print docs/metrics.md and exit"),
     ("print-compatibility", Page::Compatibility, "Print docs/compatibility.md and exit"),
+    (
+        "print-config",
+        Page::Configuration,
+        "Print a configuration file that has all settings, and exit",
+    ),
 ];
 
 /// The settings that can be given.
@@ -129,7 +138,22 @@ fn passed_on() -> impl Iterator<Item = &'static Setting> {
 
 fn command_line() -> clap::Command {
     let file = |arg: clap::Arg| arg.value_name("FILE").help("Configuration file (TOML)");
-    let pages = PAGES.iter().map(|(name, _, help)| switch(name, help).hide(true));
+    // Those of the documentation are for its making alone.
+    let pages = PAGES
+        .iter()
+        .map(|(name, page, help)| switch(name, help).hide(*page != Page::Configuration));
+    let completions = clap::Arg::new("print-completions")
+        .long("print-completions")
+        .value_name("SHELL")
+        .value_parser(clap::value_parser!(clap_complete::Shell))
+        .help("Print what a shell needs to complete this command line, and exit");
+    let manual = clap::Arg::new("print-man-page")
+        .long("print-man-page")
+        .value_name("SUBCOMMAND")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("")
+        .help("Print the manual page, or that of a subcommand, and exit");
     clap::Command::new("miso-server")
         .version(env!("CARGO_PKG_VERSION"))
         .about(
@@ -146,6 +170,7 @@ fn command_line() -> clap::Command {
         .arg(path("check-data", "Verify the data directory of a node that does not run, and exit"))
         .arg(path("repair", "Mend a damaged data directory as far as possible, and exit"))
         .args(pages)
+        .args([completions, manual])
         .args(given_settings().map(flag))
         .subcommand(cluster_command())
         .subcommand(certs_command())
@@ -301,6 +326,36 @@ fn given(matches: &clap::ArgMatches, name: &str) -> Option<String> {
     Some(all.join(","))
 }
 
+/// Completions for a shell.
+fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut command_line(), "miso-server", &mut out);
+    out
+}
+
+/// The manual page of this program, or of one of its subcommands.
+///
+/// # Errors
+/// If there is no such subcommand; says which there are.
+fn manual(subcommand: &str) -> Result<Vec<u8>, Invalid> {
+    let mut command = command_line();
+    command.build();
+    let command = match subcommand {
+        "" => command,
+        name => command.find_subcommand(name).cloned().ok_or_else(|| {
+            let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+            Invalid(format!(
+                "--print-man-page: no subcommand '{name}', expected {}",
+                names.join(", ")
+            ))
+        })?,
+    };
+    let mut out = Vec::new();
+    let rendered = clap_mangen::Man::new(command).render(&mut out);
+    rendered.map_err(|error| Invalid(format!("--print-man-page: {error}")))?;
+    Ok(out)
+}
+
 /// What `miso-server cluster` was told.
 fn cluster(matches: &clap::ArgMatches) -> Cluster {
     let number = |name| *matches.get_one::<u16>(name).expect("it is required, or has a default");
@@ -357,6 +412,12 @@ pub(crate) fn from_process() -> Result<Start, Invalid> {
     }
     if let Some((_, page, _)) = PAGES.iter().find(|(name, ..)| matches.get_flag(name)) {
         return Ok(Start::Print(*page));
+    }
+    if let Some(shell) = matches.get_one::<clap_complete::Shell>("print-completions") {
+        return Ok(Start::Text(completions(*shell)));
+    }
+    if let Some(subcommand) = matches.get_one::<String>("print-man-page") {
+        return manual(subcommand).map(Start::Text);
     }
     if let Some(directory) = given(&matches, "check-data") {
         return Ok(Start::CheckData(directory.into()));

@@ -96,7 +96,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<usize, String>, Invalid> {
 }
 
 /// A value as the file holds it.
-fn written(setting: &Setting, text: &str) -> toml::Value {
+pub(super) fn written(setting: &Setting, text: &str) -> toml::Value {
     match text.parse() {
         Ok(n) if setting.kind.is_number() => toml::Value::Integer(n),
         _ => toml::Value::from(text),

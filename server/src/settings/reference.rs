@@ -1,8 +1,8 @@
-//! docs/settings.md, from the table of settings.
+//! docs/settings.md and deploy/miso.toml, from the table of settings.
 
 use std::fmt::Write as _;
 
-use super::{SETTINGS, When};
+use super::{SETTINGS, When, file};
 
 /// The page.
 pub(crate) fn markdown() -> String {
@@ -40,4 +40,27 @@ pub(crate) fn markdown() -> String {
         let _ = writeln!(page, "- `{}`: {answer}", setting.name);
     }
     page
+}
+
+/// A configuration file that has every setting with its default, commented out.
+pub(crate) fn configuration() -> String {
+    let mut text = String::from(
+        "# The settings of a node. Printed by `miso-server --print-config`.\n\
+         #\n\
+         # Each setting stands here with its default; take the # away and change the value. A flag\n\
+         # (--maxmemory 100mb) wins over the environment (MISO_MAXMEMORY), and that over this file.\n\
+         # `miso-server --config FILE --check-config` says whether a file is valid.\n",
+    );
+    for setting in SETTINGS.iter().filter(|setting| setting.when != When::Never) {
+        let runtime = if setting.when == When::Any { ". CONFIG SET changes it" } else { "" };
+        let value = file::written(setting, &setting.default_text());
+        let _ = write!(
+            text,
+            "\n# {}\n# Expected: {}{runtime}\n#{} = {value}\n",
+            setting.summary,
+            setting.kind.expected(),
+            setting.name
+        );
+    }
+    text
 }

@@ -1,25 +1,28 @@
-//! TLS for clients: what the settings name, loaded and checked as a whole.
+//! TLS for clients, and between nodes: what the settings name, loaded and checked as a whole.
 //!
 //! Certificates are replaced together: a start, SIGHUP and `CONFIG SET` load all that the settings name,
 //! and what does not fit together changes nothing. Connections keep what they began with.
 
 pub(crate) mod certs;
+mod files;
+mod peers;
 
-use std::fmt::Display;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use miso_replication::shell::Encryption;
 use parking_lot::RwLock;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 use crate::settings::Settings;
-use crate::settings::kind::{ClientCertificates, TlsVersions};
+use crate::settings::tls::{ClientCertificates, TlsVersions};
+
+use files::{certificates, expiry, provider, roots, wrong};
 
 /// How long before its certificate expires the node begins to warn.
 const WARN_AHEAD: u64 = 14 * 24 * 3600;
@@ -41,20 +44,38 @@ struct Loaded {
 #[derive(Debug, Default)]
 pub(crate) struct Tls {
     loaded: RwLock<Option<Loaded>>,
+    /// What links to other nodes begin with.
+    links: Encryption,
+    /// When the certificate for them expires, in seconds since 1970; 0: there is none.
+    links_expire: AtomicU64,
     /// The day, since 1970, on which it last warned of a certificate's end.
     warned: AtomicU64,
 }
 
 impl Tls {
     /// Loads what the settings name, in place of what was loaded before; nothing if there is no
-    /// certificate among them.
+    /// certificate among them. `node` is this node's name.
     ///
     /// # Errors
     /// Which setting is wrong and what it is to be. Then nothing is changed.
-    pub(crate) fn load(&self, settings: &Settings) -> Result<(), String> {
+    pub(crate) fn load(&self, settings: &Settings, node: &str) -> Result<(), String> {
         let loaded = load(settings)?;
+        let links = peers::load(settings, node)?;
         *self.loaded.write() = loaded;
+        let expires = links.as_ref().and_then(|links| links.expires);
+        self.links_expire.store(expires.unwrap_or(0), Ordering::Relaxed);
+        self.links.set(links.map(|links| links.ends));
         Ok(())
+    }
+
+    /// Whether links to other nodes have TLS, and how. It follows what is loaded.
+    pub(crate) fn links(&self) -> &Encryption {
+        &self.links
+    }
+
+    /// When the certificate for links expires, in seconds since 1970; 0 if none is loaded.
+    pub(crate) fn links_expire(&self) -> u64 {
+        self.links_expire.load(Ordering::Relaxed)
     }
 
     /// What a connection begins with; none if no certificate is loaded.
@@ -75,34 +96,31 @@ impl Tls {
     /// Warns once a day, if the certificate's end is near at `now`, in seconds since 1970.
     pub(crate) fn warn(&self, now: u64) {
         let day = now / (24 * 3600);
-        if self.warned.swap(day, Ordering::Relaxed) != day
-            && let Some(warning) = self.warning(now)
+        if self.warned.swap(day, Ordering::Relaxed) == day {
+            return;
+        }
+        let links = Some(self.links_expire()).filter(|expires| *expires > 0);
+        for (setting, others, expires) in
+            [("tls-cert-file", "clients", self.expires()), ("peer-tls-cert-file", "nodes", links)]
         {
-            tracing::warn!("{warning}");
-        }
-    }
-
-    /// What to say of a certificate that has expired or soon will, at `now` in seconds since 1970.
-    fn warning(&self, now: u64) -> Option<String> {
-        let left = i128::from(self.expires()?) - i128::from(now);
-        let days = left / (24 * 3600);
-        match left {
-            ..=0 => Some("the TLS certificate has expired: clients refuse it".to_owned()),
-            _ if left < i128::from(WARN_AHEAD) => {
-                Some(format!("the TLS certificate expires in {days} days"))
+            if let Some(end) = expires.and_then(|expires| ending(expires, others, now)) {
+                tracing::warn!("{setting}: {end}");
             }
-            _ => None,
         }
     }
 }
 
-/// Which of a library's algorithms are used: ring's.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
-fn wrong(setting: &str, path: &str, error: impl Display, expected: &str) -> String {
-    format!("{setting}: cannot use {path}: {error}; expected {expected}")
+/// What to say of a certificate that has expired or soon will, at `now`; both in seconds since 1970.
+fn ending(expires: u64, others: &str, now: u64) -> Option<String> {
+    let left = i128::from(expires) - i128::from(now);
+    let days = left / (24 * 3600);
+    match left {
+        ..=0 => Some(format!("the TLS certificate has expired: {others} refuse it")),
+        _ if left < i128::from(WARN_AHEAD) => {
+            Some(format!("the TLS certificate expires in {days} days"))
+        }
+        _ => None,
+    }
 }
 
 fn load(settings: &Settings) -> Result<Option<Loaded>, String> {
@@ -158,39 +176,13 @@ fn verifier(settings: &Settings) -> Result<Option<Arc<dyn ClientCertVerifier>>, 
                 .into(),
         );
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates("tls-ca-cert-file", &path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| wrong("tls-ca-cert-file", &path, error, "certificates of a CA"))?;
-    }
-    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    let roots = Arc::new(roots("tls-ca-cert-file", &path)?);
+    let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
     if wanted == ClientCertificates::Optional {
         builder = builder.allow_unauthenticated();
     }
     let built = builder.build();
     built.map(Some).map_err(|error| wrong("tls-ca-cert-file", &path, error, "certificates of a CA"))
-}
-
-/// The certificates of a file, of which there is at least one.
-fn certificates(setting: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let expected = "certificates in PEM form";
-    let text = fs::read(path).map_err(|error| wrong(setting, path, error, expected))?;
-    let all = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(setting, path, error, expected))?;
-    if all.is_empty() {
-        return Err(wrong(setting, path, "there is none in it", expected));
-    }
-    Ok(all)
-}
-
-/// When a certificate expires, in seconds since 1970.
-fn expiry(certificate: &CertificateDer<'_>) -> Result<u64, String> {
-    let (_, parsed) =
-        x509_parser::parse_x509_certificate(certificate).map_err(|error| error.to_string())?;
-    let at = parsed.validity().not_after.timestamp();
-    Ok(u64::try_from(at).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -225,7 +217,7 @@ mod tests {
             for clients in ["yes", "no", "optional"] {
                 let tls = Tls::default();
                 let more = [("tls-protocols", protocols), ("tls-auth-clients", clients)];
-                tls.load(&settings(&directory, &more)).expect("it fits together");
+                tls.load(&settings(&directory, &more), "a").expect("it fits together");
                 assert!(tls.server().is_some() && tls.expires().is_some());
             }
         }
@@ -244,9 +236,9 @@ mod tests {
             (&[("tls-ca-cert-file", "")], "set it, or tls-auth-clients no"),
         ];
         let tls = Tls::default();
-        tls.load(&settings(&directory, &[])).expect("it fits together");
+        tls.load(&settings(&directory, &[]), "a").expect("it fits together");
         for (more, said) in cases {
-            let error = tls.load(&settings(&directory, more)).expect_err(said);
+            let error = tls.load(&settings(&directory, more), "a").expect_err(said);
             assert!(error.contains(said), "{error}");
             assert!(tls.server().is_some());
         }
@@ -256,11 +248,11 @@ mod tests {
     fn an_end_that_is_near_is_said() {
         let directory = made();
         let tls = Tls::default();
-        assert_eq!(tls.warning(0), None);
-        tls.load(&settings(&directory, &[])).expect("it fits together");
+        tls.load(&settings(&directory, &[]), "a").expect("it fits together");
         let end = tls.expires().expect("it is loaded");
-        assert_eq!(tls.warning(end - 20 * 24 * 3600), None);
-        assert!(tls.warning(end - 3 * 24 * 3600).is_some_and(|said| said.contains("in 3 days")));
-        assert!(tls.warning(end + 1).is_some_and(|said| said.contains("has expired")));
+        let said = |now| ending(end, "clients", now);
+        assert_eq!(said(end - 20 * 24 * 3600), None);
+        assert!(said(end - 3 * 24 * 3600).is_some_and(|said| said.contains("in 3 days")));
+        assert!(said(end + 1).is_some_and(|said| said.contains("has expired: clients")));
     }
 }

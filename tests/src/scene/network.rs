@@ -272,6 +272,10 @@ impl Network {
                 let note = self.readable(&note);
                 self.say(format!("{name} warns: {note}"));
             }
+            Effect::Note(Note::Refused(why)) => {
+                let why = self.readable(&why);
+                self.say(format!("{name} warns: refused a node: {why}"));
+            }
             Effect::Note(Note::Fatal(note) | Note::Outdated(note)) => {
                 let note = self.readable(&note);
                 self.say(format!("{name} must end: {note}"));

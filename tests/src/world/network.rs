@@ -72,6 +72,9 @@ impl World {
                 }
                 Effect::Note(Note::Info(note)) => self.say(|| format!("n{at}: {note}")),
                 Effect::Note(Note::Warn(note)) => self.say(|| format!("n{at} WARNS {note}")),
+                Effect::Note(Note::Refused(why)) => {
+                    self.say(|| format!("n{at} WARNS refused a node: {why}"))
+                }
                 Effect::Note(Note::Fatal(note) | Note::Outdated(note) | Note::Forgotten(note)) => {
                     self.say(|| format!("n{at} ENDS {note}"));
                 }

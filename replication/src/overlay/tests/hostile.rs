@@ -414,7 +414,9 @@ fn what_strangers_say_fills_no_log() {
     }
     assert!(world.notes.len() <= 64, "{} lines", world.notes.len());
     for (_, note) in &world.notes {
-        let (Note::Warn(text) | Note::Info(text)) = note else { panic!("{note:?}") };
+        let (Note::Warn(text) | Note::Refused(text) | Note::Info(text)) = note else {
+            panic!("{note:?}")
+        };
         assert!(!text.chars().any(char::is_control) && text.len() < 2000, "{text}");
     }
 }

@@ -79,13 +79,25 @@ fn challenge(replica: u64, nonce: &[u8]) -> Challenge {
 
 /// The proof of a dialer that knows `secret`.
 fn proof(secret: &[u8], cluster: &str, dialer: &Challenge, dialed: &Challenge) -> Proof {
+    proof_for(secret, cluster, dialer, dialed, None)
+}
+
+/// The same for a session of TLS, known by `binding`.
+fn proof_for(
+    secret: &[u8],
+    cluster: &str,
+    dialer: &Challenge,
+    dialed: &Challenge,
+    binding: Option<[u8; 32]>,
+) -> Proof {
     use hmac::Mac as _;
     let end = |challenge: &'_ Challenge| (challenge.replica, challenge.nonce.clone());
     let (dialer, dialed) = (end(dialer), end(dialed));
     let dialer = End { replica: dialer.0, nonce: &dialer.1 };
     let dialed = End { replica: dialed.0, nonce: &dialed.1 };
     let prover = Prover::new(Secret::new(secret, [0; 32]));
-    let mac = prover.proof(Role::Dialer, cluster, dialer, dialed).finalize().into_bytes();
+    let mac = prover.proof(Role::Dialer, cluster, dialer, dialed);
+    let mac = mac.chain_update(binding.as_ref().map_or(&[][..], |b| b)).finalize().into_bytes();
     Proof { mac: Bytes::copy_from_slice(&mac) }
 }
 
@@ -153,7 +165,8 @@ fn without_the_secret_nothing_goes_over() {
             assert!(world.nodes[&index].refusals() >= 5, "each is counted");
             assert!(!secured[index] || world.said_by(index).iter().all(is_of_the_gate));
         }
-        let warnings = world.notes.iter().filter(|(_, note)| matches!(note, Note::Warn(_))).count();
+        let is_warning = |note: &Note| matches!(note, Note::Warn(_) | Note::Refused(_));
+        let warnings = world.notes.iter().filter(|(_, note)| is_warning(note)).count();
         assert!(warnings <= 4, "{warnings} lines about one misconfigured node");
         assert!(world.said.len() < 150, "{}: it is tried ever more seldom", world.said.len());
         assert_eq!(world.fatals(), []);
@@ -278,6 +291,46 @@ fn a_stranger_cannot_talk_a_node_into_ending() {
         }
         assert_eq!(world.fatals(), []);
         assert!(!world.nodes[&0].dialer.is_dialing("elsewhere:1"));
+    }
+}
+
+#[test]
+fn a_proof_is_good_for_its_session_of_tls_only() {
+    let session = |byte| Session { binding: [byte; 32], names: None };
+    for (here, theirs, is_let_in) in [
+        (Some(1), Some(1), true),
+        (Some(1), Some(2), false),
+        (Some(1), None, false),
+        (None, Some(1), false),
+    ] {
+        let mut world = secured(1);
+        let dialed = open(&mut world, false);
+        if let Some(byte) = here {
+            world.at(0, |node, _, _| node.agreed(STRANGER, session(byte)));
+        }
+        let dialer = challenge(7, &[9; 32]);
+        tell(&mut world, STRANGER, Body::Challenge(dialer.clone())).expect("it is in turn");
+        let proof = proof_for(SECRET, "test", &dialer, &dialed, theirs.map(|byte| [byte; 32]));
+        let said = tell(&mut world, STRANGER, Body::Proof(proof)).expect("it is in turn");
+        assert_eq!(!is_refusal(&said), is_let_in, "{here:?} {theirs:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_certificate_says_which_node_it_is() {
+    for (names, is_let_in) in
+        [(vec!["n7"], true), (vec!["x", "n7"], true), (vec!["n8"], false), (vec![], false)]
+    {
+        let mut world = World::default();
+        world.start(0, |_| {});
+        world.at(0, |node, now, out| node.link_accepted(now, STRANGER, out));
+        let names = Some(names.into_iter().map(str::to_owned).collect());
+        world.at(0, |node, _, _| node.agreed(STRANGER, Session { binding: [0; 32], names }));
+        let Body::Hello(said) = hello(7) else { unreachable!("it is one") };
+        let said = Body::Hello(Hello { node: "n7".into(), ..said });
+        let said = tell(&mut world, STRANGER, said).expect("it is in turn");
+        let is_refused = matches!(&said[..], [Body::Refusal(_)]);
+        assert_eq!(!is_refused, is_let_in, "{said:?}");
     }
 }
 

@@ -25,6 +25,7 @@ use crate::node::REDIS_VERSION;
 use crate::node::acl::log::LogEntry;
 use crate::node::acl::user::DEFAULT;
 use crate::node::attempts::Turn;
+use crate::node::audit::{By, What};
 use crate::node::monitor::REDACTED;
 
 use client::check_name;
@@ -311,6 +312,8 @@ fn note_failure(cx: &Context<'_>, name: &[u8]) {
     let line = cx.node.client_line(&cx.session.client);
     let entry = LogEntry::now("auth", "toplevel", "AUTH".to_owned(), name, line);
     cx.node.stats.denials.count("auth");
+    let by = By { user: name, function: cx.session.owner(), address: cx.session.client.address };
+    cx.node.audit.note(What::LoginFailed, by, None, None);
     cx.node.acl.log.add(entry, cx.node.settings.acllog_max_len());
     let address = cx.session.client.address.ip();
     if let Some(failures) = cx.node.attempts.failed(address, name, Instant::now()) {
@@ -369,6 +372,7 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<bo
             cx.session.set_function(function);
         }
         cx.session.user = Some(user);
+        cx.session.note(What::Login, None, None);
     }
     cx.session.describe();
     Ok(true)

@@ -127,8 +127,11 @@ fn apply(node: &Node, effect: Effect) -> Result<(), CommandError> {
             }
         }
         Effect::Tls => {
-            let loaded = node.tls.load(&node.settings);
+            let loaded = crate::peers::load_tls(node);
             loaded.map_err(|error| CommandError::Failed(error.into()))?;
+        }
+        Effect::Audit => {
+            node.open_audit().map_err(|error| CommandError::Failed(error.into()))?;
         }
         Effect::Decisions => node.monitors.set_refusing(node.settings.refuses_decisions()),
         Effect::Events => node.monitors.set_events(node.settings.notify().any()),

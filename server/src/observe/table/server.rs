@@ -49,6 +49,13 @@ pub(super) const SERVER: &[Row] = &[
         "When the certificate for TLS expires, since 1970; 0: none is loaded",
         |r| Value::Count(r.node.tls.expires().unwrap_or(0)),
     ),
+    gauge(
+        "peer_tls_certificate_expires",
+        "miso_peer_tls_certificate_expires_seconds",
+        Unit::Seconds,
+        "When the certificate for links to other nodes expires, since 1970; 0: none is loaded",
+        |r| Value::Count(r.node.tls.links_expire()),
+    ),
     only("server_time_usec", "Microseconds since 1970", |_| Value::Count(unix_micros())),
     gauge("uptime_in_seconds", "miso_uptime_seconds", Unit::Seconds, "Time since the start", |r| {
         Value::Count(r.node.uptime_ms() / 1000)

@@ -199,6 +199,13 @@ pub(super) const STATS: &[Row] = &[
     zero("io_threaded_writes_processed", "0: worker threads write for their own clients"),
     zero("reply_buffer_shrinks", "0: clients have no reply buffers of their own"),
     zero("reply_buffer_expands", "0: clients have no reply buffers of their own"),
+    counter(
+        "audit_lines_unwritten",
+        "miso_audit_lines_unwritten",
+        Unit::None,
+        "Lines of the audit log for which there was no room",
+        |r| Value::Count(r.node.audit.unwritten()),
+    ),
     counter("acl_access_denied_auth", "miso_acl_denied_auth", Unit::None, "Wrong passwords", |r| {
         Value::Count(r.node.stats.denials.auth.load(Ordering::Relaxed))
     }),

@@ -165,4 +165,18 @@ class VectorsTest {
             assertEquals(text(vector, "object"), Settings.defaultId(text(vector, "function")));
         }
     }
+
+    @Test
+    void idsOfCallsOfThePlatform() throws IOException {
+        try (MisoObject so = MisoObject.connect("redis://car:-@127.0.0.1:1", "car")) {
+            for (JsonObject vector : vectors("calls")) {
+                String call = text(vector, "call");
+                if (vector.get("accepted").getAsBoolean()) {
+                    so.forCall(call).close();
+                } else {
+                    assertThrows(MisoException.Argument.class, () -> so.forCall(call), text(vector, "name"));
+                }
+            }
+        }
+    }
 }

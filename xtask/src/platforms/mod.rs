@@ -1,6 +1,10 @@
 //! `cargo xtask platforms`: what is true of real platforms and of all clients, with tools that take minutes to build or
 //! to install. CI does without it: it runs what is light of the same.
 
+mod metrics;
+mod packages;
+mod site;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -18,7 +22,14 @@ const KUBERNETES: [&str; 2] = ["1.30.0", "1.37.0"];
 /// A part: its name, and what it does.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 3] = [("chart", chart), ("clients", clients), ("page", page)];
+const PARTS: [Part; 6] = [
+    ("chart", chart),
+    ("clients", clients),
+    ("page", page),
+    ("metrics", metrics::run),
+    ("site", site::run),
+    ("deb", packages::run),
+];
 
 /// What a browser is called.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
@@ -48,6 +59,22 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 /// Where the tools are installed.
 fn folder() -> PathBuf {
     target().join("platforms")
+}
+
+/// Unpacks a Debian package into the folder of the tools, once, without installing it; answers where.
+fn unpacked(package: &str) -> Result<PathBuf, String> {
+    let place = folder().join(package);
+    if place.join("usr").exists() {
+        return Ok(place);
+    }
+    let downloads = folder().join("downloads").join(package);
+    std::fs::create_dir_all(&downloads)
+        .map_err(|error| format!("{}: {error}", downloads.display()))?;
+    program("apt-get").args(["download", "-qq", package]).folder(&downloads).quietly()?;
+    let found = std::fs::read_dir(&downloads).into_iter().flatten().flatten().next();
+    let file = found.ok_or_else(|| format!("apt-get downloaded no {package}"))?.path();
+    program("dpkg-deb").args(["-x"]).args([&file, &place]).quietly()?;
+    Ok(place)
 }
 
 /// Builds a tool in Go, once.
