@@ -232,9 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn plain_types_are_those_that_are_not_own() {
+    fn a_type_is_own_or_plain_or_hidden() {
+        let plain: Vec<u8> = (8..=12).collect();
         for kind in Type::ALL {
-            assert_eq!(kind.is_plain(), !Type::OWN.contains(kind), "{kind:?}");
+            assert_eq!(kind.is_plain(), plain.contains(&(*kind as u8)), "{kind:?}");
+            let kinds = [Type::OWN.contains(kind), kind.is_plain(), kind.is_hidden()];
+            assert_eq!(kinds.iter().filter(|is| **is).count(), 1, "{kind:?}");
         }
     }
 
