@@ -28,8 +28,8 @@ pub struct Peer {
     buffer: Vec<u8>,
     /// Data of streams, with the heads of gRPC messages.
     data: Vec<u8>,
-    /// Whether the node's settings have come. Until they are acknowledged it takes 64 KiB at a time, and ends
-    /// a connection that sends more than it has read: on a busy machine that is any that hurries.
+    /// Whether the node has said how much it takes. Until then that is 64 KiB, and it ends a connection that sends
+    /// more: on a busy machine that is any that hurries.
     is_settled: bool,
 }
 
@@ -218,9 +218,10 @@ impl Peer {
             match (frame[3], frame[4]) {
                 (DATA, _) => self.data.extend(&frame[9..]),
                 (SETTINGS, flags) if flags & ACK == 0 => {
-                    self.is_settled = true;
                     let _ = self.socket.write_all(&http2(SETTINGS, ACK, 0, &[]));
                 }
+                // It comes after the settings, and until it does the connection takes 64 KiB.
+                (WINDOW_UPDATE, _) if frame[5..9] == [0; 4] => self.is_settled = true,
                 _ => {}
             }
         }
