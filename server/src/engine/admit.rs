@@ -43,7 +43,8 @@ pub(super) enum Admission {
 }
 
 /// Decides whether a command runs now, waits or is refused. `write` says whether it writes or publishes
-/// ([`writes`]).
+/// ([`writes`]). Inlined always: each command passes here, and with a second caller the compiler would call it.
+#[inline(always)]
 pub(super) fn admit(
     node: &Arc<Node>,
     session: &mut Session,
@@ -77,22 +78,35 @@ pub(super) fn admit(
         Ok(Some(Turn::Wait(wait))) => return Admission::Wait(After::RetryWhen(wait)),
         Err(error) => return Admission::Refuse(error),
     };
-    if restore::may_wait(session, node.table.may_touch(found.number)) {
-        // What has waited was counted before.
-        if write
-            && !session.fetched
-            && let Err(error) = quota::check(node, session, found, args)
-        {
-            return Admission::Refuse(error);
-        }
-        if let Some(wait) = restore::fetch_missing(node, session, found.leaf(), args) {
-            return Admission::Wait(After::RetryWhen(wait));
-        }
+    if restore::may_wait(session, node.table.may_touch(found.number))
+        && let Some(admission) = look_further(node, session, found, write, args)
+    {
+        return admission;
     }
     if session.transaction.is_some() && !flags.has(Flags::IMMEDIATE) {
         return Admission::Queue;
     }
     Admission::Run(deleting)
+}
+
+/// Whether a command of a marked function, or the first one of a session, waits or is refused.
+#[cold]
+fn look_further(
+    node: &Arc<Node>,
+    session: &mut Session,
+    found: &Resolved,
+    write: bool,
+    args: Args<'_>,
+) -> Option<Admission> {
+    // What has waited was counted before.
+    if write
+        && !session.fetched
+        && let Err(error) = quota::check(node, session, found, args)
+    {
+        return Some(Admission::Refuse(error));
+    }
+    let wait = restore::fetch_missing(node, session, found.leaf(), args)?;
+    Some(Admission::Wait(After::RetryWhen(wait)))
 }
 
 #[cold]
