@@ -199,7 +199,7 @@ impl Node {
                 self.leave_if_moved(now, out);
                 if self.replicator.wants_to_tend_once(now) {
                     let others: Vec<_> = self.overlay.others().collect();
-                    let awaiting = self.overlay.is_awaiting_others();
+                    let awaiting = self.overlay.is_awaiting_others(now);
                     self.replicator.tend_once(now, &others, awaiting);
                 }
                 if self.replicator.wants_to_retire(now) {

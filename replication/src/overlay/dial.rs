@@ -52,6 +52,8 @@ pub(super) struct Dialer {
     bucket: Bucket,
     /// When addresses that no operator gave were dialed last.
     recent: BTreeMap<String, Time>,
+    /// Whether a node has answered at an address that an operator gave, or one that led to it.
+    has_met_seed: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,13 @@ impl Dialer {
             longest_wait,
             bucket: Bucket::new(BURST, EVERY),
             recent: BTreeMap::new(),
+            has_met_seed: false,
         }
+    }
+
+    /// Whether a node has answered at an address that an operator gave, or all of these are this node's own.
+    pub(super) fn has_met_seed(&self, now: Time) -> bool {
+        self.has_met_seed || self.seeds().all(|(address, _)| self.is_own(now, address))
     }
 
     /// An address to try. Returns whether it is new; an error if there is no room for it.
@@ -174,6 +182,7 @@ impl Dialer {
             target.failures = 0;
             target.node = Some(node.to_owned());
             target.error = None;
+            self.has_met_seed |= target.source > Source::Found;
         }
     }
 

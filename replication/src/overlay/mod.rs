@@ -324,10 +324,18 @@ impl Overlay {
         self.table.others(&self.config.node).map(|(name, replica)| (name, ReplicaId(replica)))
     }
 
-    /// Whether no other node is known, although an operator has said where some are.
+    /// Whether an operator has said where other nodes are, and none of these has been met: what is known here
+    /// may be an island beside them.
     #[must_use]
-    pub fn is_awaiting_others(&self) -> bool {
-        !self.config.seeds.is_empty() && self.others().next().is_none()
+    pub fn is_awaiting_others(&self, now: Time) -> bool {
+        let seeds = &self.config.seeds;
+        let is_met = |name: &str| {
+            let record = self.table.get(name);
+            record.is_some_and(|record| record.addresses.iter().any(|at| seeds.contains(at)))
+        };
+        !seeds.is_empty()
+            && !self.dialer.has_met_seed(now)
+            && !self.others().any(|(name, _)| is_met(name))
     }
 
     /// Whether a link is known: messages on other links are dropped.
