@@ -280,10 +280,10 @@ impl Service<http::Uri> for Connector {
                 None => TcpStream::connect(address).await?,
             };
             let socket = Metered::new(socket, flow)?;
-            let Some((ends, known)) = tls else { return Ok(TokioIo::new(Wire::Plain(socket))) };
+            let Some((ends, known)) = tls else { return Ok(TokioIo::new(Wire::Left(socket))) };
             let (stream, session) = encryption::dial(socket, &ends).await?;
             let _ = known.set(session);
-            Ok(TokioIo::new(Wire::Encrypted(Box::new(stream))))
+            Ok(TokioIo::new(Wire::Right(Box::new(stream))))
         })
     }
 }

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_rustls::{Accept, TlsAcceptor, TlsStream};
+use tokio_util::either::Either;
 
 use super::encryption::{self, Ends, Known};
 use super::flow::Metered;
@@ -18,11 +19,8 @@ const HANDSHAKE: u8 = 0x16;
 /// and close_notify, since HTTP/2 looks at nothing below 9 bytes.
 const ALERTS: [u8; 14] = [0x15, 3, 3, 0, 2, 2, 70, 0x15, 3, 3, 0, 2, 1, 0];
 
-/// A connection on which both ends agree.
-pub(super) enum Wire {
-    Plain(Metered),
-    Encrypted(Box<TlsStream<Metered>>),
-}
+/// A connection on which both ends agree: without TLS on the left, with it on the right.
+pub(super) type Wire = Either<Metered, Box<TlsStream<Metered>>>;
 
 /// A connection that has come in.
 pub(super) struct Accepting {
@@ -103,7 +101,7 @@ impl Accepting {
                             let session = encryption::accepted(stream.get_ref().1, ends)?;
                             let _ = self.known.set(session);
                         }
-                        self.stage = Stage::Open(Wire::Encrypted(Box::new(stream.into())));
+                        self.stage = Stage::Open(Wire::Right(Box::new(stream.into())));
                     }
                 },
                 Stage::Telling(mut socket) => {
@@ -143,68 +141,12 @@ impl Accepting {
                 socket.say(&ALERTS);
                 Stage::Telling(socket)
             }
-            _ => Stage::Open(Wire::Plain(socket)),
+            _ => Stage::Open(Wire::Left(socket)),
         }
     }
 
     fn say_refused(&self, reason: String) {
         // The log has room for some of many.
         let _ = self.refused.try_send(Refused(reason));
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Wire::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Wire::Encrypted(tls) => Pin::new(tls).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Wire::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Wire::Encrypted(tls) => Pin::new(tls).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Wire::Plain(socket) => Pin::new(socket).poll_flush(cx),
-            Wire::Encrypted(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Wire::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
-            Wire::Encrypted(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Wire::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-            Wire::Encrypted(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        // TLS gathers the slices into records.
-        true
     }
 }

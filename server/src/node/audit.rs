@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::bucket::Bucket;
 use crate::clock::unix_micros;
 use crate::node::monitor::REDACTED;
 use crate::process::within;
@@ -117,9 +118,8 @@ struct Writer {
     thread: JoinHandle<()>,
     /// Lines before the next one for which there was no room.
     missed: u64,
-    /// How many logins and refusals there is room for, and since when.
-    room: f64,
-    since: Instant,
+    /// Room for logins and refusals.
+    room: Bucket,
 }
 
 enum To {
@@ -186,7 +186,7 @@ impl Audit {
     fn add<'a>(&self, what: What, fill: impl FnOnce(Line<'a>) -> Line<'a>) {
         let mut writer = self.writer.lock();
         let Some(writer) = &mut *writer else { return };
-        if what != What::Command && !writer.takes_one() {
+        if what != What::Command && !writer.room.take(Instant::now(), PER_SECOND, AT_ONCE) {
             self.unwritten.fetch_add(1, Ordering::Relaxed);
             writer.missed += 1;
             return;
@@ -214,21 +214,6 @@ impl Audit {
     }
 }
 
-impl Writer {
-    /// Whether there is room for one more login or refusal.
-    fn takes_one(&mut self) -> bool {
-        let now = Instant::now();
-        let passed = now.saturating_duration_since(self.since).as_secs_f64();
-        self.since = now;
-        self.room = (self.room + passed * PER_SECOND).min(AT_ONCE);
-        let has_room = self.room >= 1.0;
-        if has_room {
-            self.room -= 1.0;
-        }
-        has_room
-    }
-}
-
 /// Opens a target, and starts the thread that writes to it.
 fn start(target: &str) -> Result<Writer, String> {
     let mut to = if target == SYSLOG {
@@ -252,7 +237,7 @@ fn start(target: &str) -> Result<Writer, String> {
         .name("audit".into())
         .spawn(move || write(&queue, &mut to))
         .map_err(|error| format!("audit-log: {error}"))?;
-    Ok(Writer { lines, thread, room: AT_ONCE, since: Instant::now(), missed: 0 })
+    Ok(Writer { lines, thread, room: Bucket::new(AT_ONCE, Instant::now()), missed: 0 })
 }
 
 /// Writes lines until there are no more.

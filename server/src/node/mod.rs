@@ -4,6 +4,7 @@
 pub(crate) mod acl;
 pub(crate) mod attempts;
 pub(crate) mod audit;
+mod bucket;
 pub(crate) mod clients;
 mod events;
 pub(crate) mod feed;

@@ -12,6 +12,8 @@ use miso_protocol::names;
 use miso_store::{Function, Store};
 use parking_lot::{Mutex, RwLock};
 
+use super::bucket::Bucket;
+
 /// The quotas of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Quotas {
@@ -26,20 +28,13 @@ pub(crate) struct Quota {
     pub(crate) objects: Option<u64>,
     /// How often a second it may write; none: as often as it can.
     pub(crate) writes: Option<u64>,
-    room: Mutex<Room>,
+    room: Mutex<Bucket>,
     refused: AtomicU64,
-}
-
-/// How many writes there is room for.
-#[derive(Debug)]
-struct Room {
-    writes: f64,
-    since: Instant,
 }
 
 impl Quota {
     fn new(objects: Option<u64>, writes: Option<u64>, now: Instant) -> Quota {
-        let room = Room { writes: writes.unwrap_or(0) as f64, since: now };
+        let room = Bucket::new(writes.unwrap_or(0) as f64, now);
         Quota { objects, writes, room: Mutex::new(room), refused: AtomicU64::new(0) }
     }
 
@@ -47,15 +42,7 @@ impl Quota {
     pub(crate) fn takes_write(&self, now: Instant) -> bool {
         let Some(most) = self.writes else { return true };
         let most = most as f64;
-        let mut room = self.room.lock();
-        let passed = now.saturating_duration_since(room.since).as_secs_f64();
-        room.since = now;
-        room.writes = (room.writes + passed * most).min(most);
-        let fits = room.writes >= 1.0;
-        if fits {
-            room.writes -= 1.0;
-        }
-        fits
+        self.room.lock().take(now, most, most)
     }
 
     /// How many commands it has refused.

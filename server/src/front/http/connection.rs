@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use super::activity::Activity;
 use super::routes;
 use super::served::Served;
-use super::stream::Stream;
+use super::stream::{Stream, agree};
 use crate::front::Front;
 use crate::front::transport::Accepted;
 use crate::node::stats::Worker;
@@ -125,7 +125,7 @@ pub(in crate::front) fn open(
     let (address, local) = (socket.peer_addr()?, socket.local_addr()?);
     let socket = TcpStream::from_std(socket)?;
     let served = Arc::new(Served::new(Arc::clone(front), Arc::clone(worker), address, local));
-    let agreed = Stream::new(socket, tls);
+    let agreed = agree(socket, tls);
     Ok(async move {
         let mut stopping = served.front.http.stopping.subscribe();
         let agreed = tokio::select! {
