@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::chart::{Bar, Chart};
 use crate::error::Result;
+use crate::plain;
 use crate::progress;
 use crate::redis_benchmark::{self, Cost, Shape};
 use crate::report::{Limit, Report, Target};
@@ -48,6 +49,12 @@ impl Options {
             quick,
             ..Options::default()
         }
+    }
+
+    /// What they say of plain keys, which are measured at all depths, by 50 connections.
+    pub(crate) fn of_plain(&self, plain: plain::Options) -> plain::Options {
+        let (rounds, only) = (self.rounds, self.only.clone());
+        plain::Options { rounds, only, quick: self.quick, ..plain }
     }
 
     fn rounds(&self, contest: &Contest) -> usize {

@@ -55,9 +55,14 @@ pub(crate) fn compiler() -> String {
 
 /// `Redis server v=7.0.15 sha=… ` as `redis-server 7.0.15`.
 fn redis_version(program: &Path) -> String {
+    format!("redis-server {}", version(program))
+}
+
+/// `Redis server v=7.0.15 sha=… ` as `7.0.15`.
+pub(crate) fn version(program: &Path) -> String {
     let output = Command::new(program).arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let text = text.unwrap_or_default();
     let version = text.split_whitespace().find_map(|word| word.strip_prefix("v="));
-    format!("redis-server {}", version.unwrap_or("of unknown version"))
+    version.unwrap_or("of unknown version").to_owned()
 }

@@ -21,6 +21,7 @@ mod load;
 mod memory;
 mod nodes;
 mod once;
+mod plain;
 mod progress;
 mod redis_benchmark;
 mod replication;
@@ -54,12 +55,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Benchmark {
-    /// CPU time per command, by redis-benchmark at several depths and connection counts
+    /// CPU time per command, by redis-benchmark at several depths and connection counts; with --plain that of
+    /// plain keys beside Redis 8.2 and Valkey 9.1, and their memory
     Compare {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         options: compare::Options,
+        #[command(flatten)]
+        plain: plain::Options,
     },
     /// Latency at a fixed rate of requests (open loop, nothing omitted)
     Latency {
@@ -160,7 +164,10 @@ fn main() -> ExitCode {
 fn run(benchmark: Benchmark) -> Result<ExitCode> {
     let programs = Programs::find()?;
     match benchmark {
-        Benchmark::Compare { common, options } => {
+        Benchmark::Compare { options, plain, .. } if plain.wanted => {
+            plain::run(&programs, &options.of_plain(plain))?;
+        }
+        Benchmark::Compare { common, options, .. } => {
             common.show(&compare::run(&programs, &options)?)?;
         }
         Benchmark::Latency { common, options } => {

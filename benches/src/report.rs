@@ -70,6 +70,34 @@ impl Target {
     }
 }
 
+/// A section of the page, whose chart is written below `root`.
+pub(crate) fn section<R: Report>(
+    title: &str,
+    command: &str,
+    report: &R,
+    root: Option<&Path>,
+) -> Result<String> {
+    let mut text = format!("\n## {title}\n\n{}", report.markdown());
+    if let Some(chart) = report.chart() {
+        let name = R::NAME;
+        if let Some(root) = root {
+            write_text(&root.join(format!("docs/charts/{name}.svg")), &chart.svg()?)?;
+        }
+        text += &format!("\n![{title}](charts/{name}.svg)\n");
+    }
+    text += &format!("\nAgain: `cargo run --release -p miso-benches -- {command}`\n");
+    Ok(text)
+}
+
+/// A page with a section in place of the one of its title, or at its end.
+pub(crate) fn replaced(page: &str, title: &str, section: &str) -> String {
+    let head = format!("\n## {title}\n");
+    let Some(from) = page.find(&head) else { return format!("{page}{section}") };
+    let rest = &page[from + head.len()..];
+    let after = rest.find("\n## ").map_or("", |at| &rest[at..]);
+    format!("{}{section}{after}", &page[..from])
+}
+
 /// Writes figures as JSON, and the folder if there is none.
 pub(crate) fn write_json(path: &Path, figures: &impl Serialize) -> Result<()> {
     write_text(path, &(serde_json::to_string_pretty(figures)? + "\n"))
@@ -84,4 +112,18 @@ pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
         fs::write(path, text)
     };
     write().map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replaced;
+
+    #[test]
+    fn a_section_takes_the_place_of_its_own() {
+        let page = "# Page\n\n## a\n\nold\n\n## b\n\nb\n";
+        let new = replaced(page, "a", "\n## a\n\nnew\n");
+        assert_eq!(new, "# Page\n\n## a\n\nnew\n\n## b\n\nb\n");
+        assert_eq!(replaced(&new, "b", "\n## b\n\nc\n"), "# Page\n\n## a\n\nnew\n\n## b\n\nc\n");
+        assert_eq!(replaced("# Page\n", "a", "\n## a\n"), "# Page\n\n## a\n");
+    }
 }

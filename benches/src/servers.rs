@@ -117,6 +117,11 @@ impl Server {
         }
     }
 
+    /// Starts another `redis-server`, or a `valkey-server`, with its defaults, in memory only.
+    pub(crate) fn redis_of(program: &Path) -> Result<Server> {
+        Server::launch(|port| redis_command(program, port))
+    }
+
     /// As [`Server::start`], but keeping in `directory` what it has, with `appendfsync` as told. Redis
     /// does not rewrite its log by itself: its child's CPU would not be seen, and its log is to be read.
     pub(crate) fn start_on(

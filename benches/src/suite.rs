@@ -1,6 +1,5 @@
 //! Everything in one go, and the page that tells it.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -13,7 +12,8 @@ use crate::report::{self, Report};
 use crate::servers::Programs;
 use crate::table::{Table, verdict};
 use crate::{
-    allreduce, compare, durability, http, instructions, latency, memory, once, replication, startup,
+    allreduce, compare, durability, http, instructions, latency, memory, once, plain, replication,
+    startup,
 };
 
 #[derive(Args, Clone)]
@@ -50,6 +50,14 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
         &latency::run(programs, &latency::Options::standard(quick))?,
     )?;
     page.add("Memory per item", "memory", &memory::run(programs, &memory::Options::standard())?)?;
+    match plain::Peers::find(programs) {
+        Ok(peers) => {
+            let (prices, sizes) = plain::measure(&peers, quick)?;
+            page.add(plain::SECTIONS[0], plain::COMMAND, &prices)?;
+            page.add(plain::SECTIONS[1], plain::COMMAND, &sizes)?;
+        }
+        Err(error) => eprintln!("miso-benches: no plain keys were measured: {error}"),
+    }
     page.add(
         "Start and idle size",
         "startup",
@@ -155,15 +163,7 @@ impl Page {
         if let Some(root) = &self.root {
             report::write_json(&root.join(format!("benches/results/{name}.json")), report)?;
         }
-        write!(self.sections, "\n## {title}\n\n{markdown}")?;
-        if let Some(chart) = report.chart() {
-            if let Some(root) = &self.root {
-                let path = root.join(format!("docs/charts/{name}.svg"));
-                report::write_text(&path, &chart.svg()?)?;
-            }
-            write!(self.sections, "\n![{title}](charts/{name}.svg)\n")?;
-        }
-        write!(self.sections, "\nAgain: `cargo run --release -p miso-benches -- {command}`\n")?;
+        self.sections += &report::section(title, command, report, self.root.as_deref())?;
         Ok(())
     }
 
