@@ -72,16 +72,35 @@ fn s_strings_and_counters() {
     pair.say("GET n", "\"abc\"");
 }
 
+/// S6: of two changes of a bitmap the later whole value stands.
+#[test]
+fn s_bitmaps() {
+    let mut pair = Pair::new();
+    pair.apart(
+        "SETBIT bits 1 1 => 0\nBITFIELD field SET u8 0 1 => [0]",
+        "SETBIT bits 7 1 => 0\nBITFIELD field SET u8 8 2 => [0]",
+    );
+    pair.say("BITCOUNT bits", "1");
+    pair.say("GETBIT bits 7", "1");
+    pair.say("BITFIELD_RO field GET u8 0 GET u8 8", "[0, 2]");
+    // Also where both began with the same.
+    pair.apart("SETBIT bits 2 1 => 0", "BITFIELD bits SET u1 3 1 => [0]");
+    pair.say("GET bits", "\"\\x11\"");
+}
+
 #[test]
 fn h_hashes_and_e_sets() {
     let mut pair = Pair::new();
     pair.both("HSET k gone 1 => 1\nSADD set e1 => 1");
     pair.apart(
-        "HSET k f1 a => 1\nHINCRBY k n 1 => 1\nHDEL k gone => 1\nSADD set e2 => 1",
-        "HSET k f2 b => 1\nHINCRBY k n 2 => 2\nHSET k gone 2 => 0\nDEL set => 1\nSADD k2 b => 1",
+        "HSET k f1 a => 1\nHINCRBY k n 1 => 1\nHDEL k gone => 1\nSADD set e2 => 1\nSCARD set => 2\n\
+         HINCRBYFLOAT k x 0.1 => *",
+        "HSET k f2 b => 1\nHINCRBY k n 2 => 2\nHSET k gone 2 => 0\nDEL set => 1\nEXISTS set => 0\n\
+         SADD k2 b => 1\nHINCRBYFLOAT k x 0.2 => *",
     );
-    pair.say("HMGET k f1 f2 n gone", "[\"a\", \"b\", \"3\", \"2\"]");
+    pair.say("HMGET k f1 f2 n gone x", "[\"a\", \"b\", \"3\", \"2\", \"0.3\"]");
     pair.say("SMEMBERS set", "[\"e2\"]");
+    pair.say("SCARD set", "1");
     pair.say("EXISTS set", "1");
     pair.apart("SADD k2 a => 1", "SADD k2 c => 1");
     for session in &mut pair.s {
@@ -98,14 +117,57 @@ fn z_sorted_sets_and_p_hyperloglogs() {
     let mut pair = Pair::new();
     pair.both("ZADD z1 1.1 x => 1\nPFADD h1 x => 1\nPFADD h3 e1 => 1");
     pair.apart(
-        "ZADD z2 1.1 x => 1\nPFADD h2 x => 1\nPFADD h3 e2 => 1",
-        "ZADD z1 1.2 y => 1\nZADD z2 2.1 x => 1\nPFADD h1 y => 1\nPFADD h2 y => 1\nDEL h3 => 1",
+        "ZADD z2 1.1 x => 1\nPFADD h2 x => 1\nPFCOUNT h2 => 1\nPFADD h3 e2 => 1\nPFCOUNT h3 => 2",
+        "ZADD z1 1.2 y => 1\nZADD z2 2.1 x => 1\nPFADD h1 y => 1\nPFADD h2 y => 1\nPFCOUNT h2 => 1\n\
+         DEL h3 => 1\nPFCOUNT h3 => 0",
     );
     pair.say("ZRANGE z1 0 -1", "[\"x\", \"y\"]");
     pair.say("ZSCORE z2 x", "\"2.1\"");
     pair.say("PFCOUNT h1", "2");
     pair.say("PFCOUNT h2", "2");
     pair.say("PFCOUNT h3", "1");
+}
+
+/// Z5, and Z6: places merge as scores do.
+#[test]
+fn z_removes_and_places() {
+    let mut pair = Pair::new();
+    pair.both("ZADD z 4.1 x => 1\nGEOADD geo 13.361389 38.115556 Palermo => 1");
+    pair.apart(
+        "ZREM z x => 1\nZSCORE z x => nil\nGEOADD geo 15.087269 37.502669 Catania => 1\n\
+         GEOADD geo 1 1 both => 1\nZREM geo Palermo => 1",
+        "ZINCRBY z 2.0 x => *\nGEOADD geo 2 2 both => 1\nGEOADD geo 13.583333 37.316667 Palermo => 0",
+    );
+    pair.say("ZSCORE z x", "\"2\"");
+    pair.say("ZCARD geo", "3");
+    pair.say(
+        "GEOHASH geo Palermo Catania both",
+        "[\"sq9sm1716e0\", \"sqdtr74hyu0\", \"s037ms06g70\"]",
+    );
+}
+
+/// Z3: whatever the clocks of two nodes say, of two scores that are set at once every node shows the same one.
+#[test]
+fn z_scores_that_are_set_at_once() {
+    let mut pair = Pair::new();
+    pair.cluster.net().between(0, 1, Way::Cut);
+    std::thread::scope(|scope| {
+        for (session, score) in pair.s.iter_mut().zip(["1.1", "2.1"]) {
+            scope.spawn(move || {
+                for member in 0..200 {
+                    session.script(&format!("ZADD z {score} m{member} => 1"));
+                }
+            });
+        }
+    });
+    pair.cluster.net().heal();
+    let tokens: Vec<String> = pair.s.iter_mut().map(|s| s.run("MISO.TOKEN").text()).collect();
+    for (session, token) in pair.s.iter_mut().zip(tokens.iter().rev()) {
+        session.script(&format!("MISO.AWAIT {token} 20000 => 1"));
+    }
+    let [first, second] = [0, 1].map(|at| pair.s[at].run("ZRANGE z 0 -1 WITHSCORES").to_string());
+    assert_eq!(first, second);
+    pair.say("ZCOUNT z 1.1 2.1", "200");
 }
 
 #[test]
@@ -129,6 +191,9 @@ fn t_deadlines() {
     // The greatest deadline that Active-Active takes.
     pair.both("PEXPIREAT k 562949953421311 => 1\nPEXPIRETIME k => 562949953421311");
     pair.say("PEXPIRETIME k", "562949953421311");
+    // And the least, which is over.
+    pair.both("SET none v => OK\nPEXPIREAT none 0 => 1\nEXISTS none => 0");
+    pair.say("EXISTS none", "0");
 }
 
 /// What expires while a node is away is gone on it, too, and its late writes of that life do not come back.
