@@ -119,8 +119,8 @@ pub trait Crdt: Clone + Default + Eq + Debug {
     /// What it reads as, for a reader that does not know its type.
     fn show(&self, writers: &Writers) -> Shown;
 
-    /// Adopts the counts of writers that will never count again: see [`Counter::adopt`]. Of a type
-    /// without counters there are none.
+    /// Adopts the counts of writers that will never count again: see [`Counter::adopt`]; and their sketches
+    /// of a HyperLogLog. Of other types there are none.
     ///
     /// [`Counter::adopt`]: crate::Counter::adopt
     fn adopt<E: Events>(
@@ -132,7 +132,8 @@ pub trait Crdt: Clone + Default + Eq + Debug {
         false
     }
 
-    /// Whether some count in it is not deleted and `which` says so of its newest update.
+    /// Whether some count in it is not deleted and `which` says so of its newest update; of a HyperLogLog,
+    /// of some sketch.
     fn counts(&self, _which: &impl Fn(Dot) -> bool) -> bool {
         false
     }

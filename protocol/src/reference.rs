@@ -183,6 +183,11 @@ fn differences(all: &[Difference], page: &mut String) {
             [row.commands, row.here, row.redis, row.reason].map(|cell| cell.replace('|', "\\|"));
         let _ = writeln!(page, "| {} |", cells.join(" | "));
     }
+    page.push_str(
+        "\nKeyspace events of commands are those of Redis 8.2, but for two: a key that MSET names twice is told of \
+         once, and ZINCRBY by 0 is told of, since it is a change that outlasts a removal which has not seen it. What \
+         is told of other nodes' changes: [from-redis.md](from-redis.md).\n",
+    );
 }
 
 fn applications(page: &mut String) {

@@ -197,10 +197,10 @@ impl Node {
                 let replicator = &self.replicator;
                 self.copies.tick(now, |name, peers| replicator.covered_by(name, peers));
                 self.leave_if_moved(now, out);
-                if self.replicator.wants_to_tend_once(now) {
+                if self.replicator.wants_to_tend(now) {
                     let others: Vec<_> = self.overlay.others().collect();
                     let awaiting = self.overlay.is_awaiting_others(now);
-                    self.replicator.tend_once(now, &others, awaiting);
+                    self.replicator.tend(now, &others, awaiting);
                 }
                 if self.replicator.wants_to_retire(now) {
                     let others: Vec<_> = self.overlay.others().collect();

@@ -16,7 +16,7 @@ use miso_replication::copies;
 use miso_replication::shell::{self, Handle, Mdns, Refusals};
 use miso_replication::{Answer, Ask, Liveness, NodeView, Time, node, overlay, replicator};
 use miso_store::crdt::Type;
-use miso_store::{Function, Observer};
+use miso_store::{Ended, Function, Observer};
 
 use crate::clock::unix_ms;
 use crate::node::Node;
@@ -63,10 +63,10 @@ impl Observer for StoreObserver {
         }
     }
 
-    fn expired(&self, function: &Function, key: &[u8], _: Type) {
+    fn expired(&self, function: &Function, key: &[u8], what: Ended) {
         if let Some(node) = self.0.upgrade() {
             node.key_changed(function.name(), key);
-            node.tell_expired(function, key);
+            node.tell_expired(function, key, what);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Expired keys: telling that they are gone, and taking back their memory.
+//! Expired keys and fields: telling that they are gone, and taking back their memory.
 //!
 //! Expiry is a predicate: from its deadline on a key reads as absent on every node, whatever is done here.
 //! What is kept of it goes some time after that by an observed remove, which any node may make: a write
@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use miso_crdt::{Type, plain};
+use miso_crdt::{Type, Value, plain};
 
 use crate::deadlines::{Deadlines, Due};
 use crate::function::Function;
 use crate::guard::ShardGuard;
+use crate::plain::Shown;
 
 /// How long a node with peers leaves alone what has expired, so that nodes whose clocks are a little late
 /// do not lose what is there by their clocks.
@@ -21,6 +22,20 @@ const GRACE: u64 = 2_000;
 const SPREAD: u64 = 3_000;
 /// Keys that are looked at before commands get at the shard again.
 const TURN: usize = 64;
+
+/// What of a key is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// The key: its own deadline has passed.
+    Key,
+    /// Some fields of a hash, of which others are there.
+    Fields,
+    /// The last fields of a hash, and the key with them.
+    LastFields,
+}
+
+/// A key of which something is over, and its type.
+type Told = (Box<[u8]>, Type, Ended);
 
 /// What [`Function::expire`] has found.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -64,12 +79,19 @@ impl Function {
         // Raised first: what is noted from now on lowers it again.
         self.first_deadline.store(u64::MAX, Ordering::Relaxed);
         for which in 0..self.shards() {
-            let mut told = Vec::new();
+            let mut told: Vec<Told> = Vec::new();
             let Some(mut shard) = self.lock_made(which) else { continue };
             for _ in 0..TURN {
                 let Some((at, hash, due)) = shard.take_due(now) else { break };
                 match due {
-                    Due::Told => told.extend(shard.tell((at, hash), now)),
+                    Due::Told => {
+                        for ended in shard.tell((at, hash), now) {
+                            // Fields whose deadlines have passed since the last call are told of together.
+                            if !told.contains(&ended) {
+                                told.push(ended);
+                            }
+                        }
+                    }
                     // By the clocks of the others it is not over yet, and they may still use it.
                     Due::Reclaimed if at.saturating_add(lead) > now => {
                         shard.note_due(at.saturating_add(lead), hash, Due::Reclaimed);
@@ -85,10 +107,10 @@ impl Function {
             self.first_deadline.fetch_min(first.unwrap_or(u64::MAX), Ordering::Relaxed);
             found.more |= first.is_some_and(|first| first <= now);
             drop(shard);
-            found.keys += told.len() as u64;
-            told.iter().for_each(|(key, kind)| self.tell_expired(key, *kind));
+            found.keys += told.iter().filter(|(.., ended)| *ended == Ended::Key).count() as u64;
+            told.iter().for_each(|(key, _, ended)| self.tell_expired(key, *ended));
             if self.is_followed() && !told.is_empty() {
-                self.note_all(told.iter().map(|(key, kind)| (&**key, &b""[..], *kind)));
+                self.note_all(told.iter().map(|(key, kind, _)| (&**key, &b""[..], *kind)));
             }
         }
         found
@@ -113,19 +135,38 @@ impl ShardGuard<'_> {
     }
 
     /// What of the keys with this hash has expired at the deadline `at`, and is gone; when memory is taken
-    /// back is noted.
-    fn tell(&mut self, (at, hash): (u64, u64), now: u64) -> Vec<(Box<[u8]>, Type)> {
+    /// back is noted. Of fields it looks only while somebody listens: that is linear in those with deadlines.
+    fn tell(&mut self, (at, hash): (u64, u64), now: u64) -> Vec<Told> {
+        let listened = self.function().hooks.listened();
         let mut told = Vec::new();
         for key in self.plain_keys(hash) {
             let slot = self.objects().get(&key).and_then(|object| object.get(b""));
             let values = slot.map_or(&[][..], |slot| slot.values());
-            let next = values.iter().map(|value| value.first_end(now)).min().unwrap_or(u64::MAX);
+            let next = |value: &Value| match value {
+                Value::PlainHash(hash) if listened => hash.next_end(now),
+                value => value.first_end(now),
+            };
+            let next = values.iter().map(next).min().unwrap_or(u64::MAX);
             let spent = values.iter().find(|value| plain::is_spent(value, now, self.writers()));
-            let gone = spent.filter(|value| !value.is_absent()).map(|value| value.kind());
-            let is_there = self.shown(hash, &key, now).is_some();
-            if let Some(kind) = gone.filter(|_| !is_there) {
+            let gone = spent.filter(|value| !value.is_absent());
+            let ended = match self.shown(hash, &key, now) {
+                Some(Shown::Plain(Value::PlainHash(hash))) if listened => {
+                    let ended = hash.has_ended(at, now, self.writers());
+                    ended.then_some((Type::PlainHash, Ended::Fields))
+                }
+                Some(_) => None,
+                None => gone.map(|value| match value {
+                    Value::PlainHash(hash)
+                        if !hash.hold().is_over(now) && hash.has_ended(at, now, self.writers()) =>
+                    {
+                        (Type::PlainHash, Ended::LastFields)
+                    }
+                    value => (value.kind(), Ended::Key),
+                }),
+            };
+            if let Some((kind, ended)) = ended {
                 self.note_expired(&key);
-                told.push((key, kind));
+                told.push((key, kind, ended));
             }
             // The next deadline; 0 is what a delete has left, which is taken back now.
             if next > now {

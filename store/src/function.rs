@@ -10,11 +10,13 @@ use parking_lot::{MappedMutexGuard, Mutex};
 use crate::changelog::ChangeLog;
 use crate::config::{Config, HybridClock};
 use crate::durable::records;
+use crate::expiry::Ended;
 use crate::joining::{Joining, LOCAL};
 use crate::journal::Journal;
 use crate::once::state::{OnceLimits, OnceState};
 use crate::shard::Shard;
 use crate::shard::lazy::Shards;
+use crate::sketches::Sketches;
 
 /// What the rest of a node hears from its store.
 pub trait Observer: Send + Sync + Debug {
@@ -30,9 +32,9 @@ pub trait Observer: Send + Sync + Debug {
     /// [`Observer::changed`].
     fn merged(&self, _function: &Function, _key: &[u8], _was: bool) {}
 
-    /// A key has expired, as this node sees it. Called once for each deadline, after the shard was
-    /// unlocked.
-    fn expired(&self, _function: &Function, _key: &[u8], _kind: Type) {}
+    /// A key has expired, or fields of it, as this node sees it. Called once for each deadline, after the
+    /// shard was unlocked; of fields only while somebody listens.
+    fn expired(&self, _function: &Function, _key: &[u8], _what: Ended) {}
 
     /// There is something to read for those that follow the function ([`Function::follow`]). May be called
     /// under the lock of what a function knows, so it must not wait, and must not ask the function.
@@ -50,6 +52,8 @@ pub(crate) struct Hooks {
     journal: OnceLock<Journal>,
     /// Of writes that are to run once.
     pub(crate) once: OnceLimits,
+    /// Whether there ever was a HyperLogLog.
+    pub(crate) sketched: AtomicBool,
 }
 
 impl Hooks {
@@ -138,6 +142,7 @@ pub struct Function {
     pub(crate) first_deadline: AtomicU64,
     /// What is known of writes that are to run once, beside their ids.
     pub(crate) once: OnceState,
+    pub(crate) sketches: Sketches,
     /// How long after their deadlines this node takes back the memory of keys: see `expiry`.
     pub(crate) turn: u64,
 }
@@ -171,6 +176,7 @@ impl Function {
             log_limit: config.removal_log_bytes,
             first_deadline: AtomicU64::new(u64::MAX),
             once: OnceState::default(),
+            sketches: Sketches::default(),
             turn: config.replica.0,
         });
         if function.hooks.tracked() {
@@ -283,10 +289,10 @@ impl Function {
         }
     }
 
-    /// Tells the observer that a key has expired. To be called without a lock of a shard.
-    pub(crate) fn tell_expired(&self, key: &[u8], kind: Type) {
+    /// Tells the observer what of a key has expired. To be called without a lock of a shard.
+    pub(crate) fn tell_expired(&self, key: &[u8], what: Ended) {
         if let Some(observer) = self.hooks.observer.get() {
-            observer.expired(self, key, kind);
+            observer.expired(self, key, what);
         }
     }
 

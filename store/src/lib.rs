@@ -47,13 +47,14 @@ mod removals;
 mod replica;
 mod retire;
 mod shard;
+mod sketches;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use config::{Clock, Config};
 pub use durable::{Recovery, check, recover, repair};
-pub use expiry::Expired;
+pub use expiry::{Ended, Expired};
 pub use function::{Function, Observer};
 pub use guard::ShardGuard;
 pub use heard::{HeardKey, Hearing};

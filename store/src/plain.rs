@@ -1,6 +1,6 @@
 //! Plain keys: objects whose value stands under the empty name, and what of them is there at a moment.
 
-use miso_crdt::plain::{self, Moment};
+use miso_crdt::plain::{self, Hll, Moment};
 use miso_crdt::{Crdt, Delta, Kind, Type, Value, Writers};
 
 use crate::guard::ShardGuard;
@@ -42,6 +42,15 @@ impl Shard {
     #[must_use]
     pub fn shown(&self, hash: u64, key: &[u8], now: u64) -> Option<Shown<'_>> {
         shown(self.objects.get_hashed(hash, key)?, now, self.writers())
+    }
+
+    /// The HyperLogLog of a key, whatever the key reads as.
+    pub(crate) fn hll(&self, hash: u64, key: &[u8]) -> Option<&Hll> {
+        let slot = self.objects.get_hashed(hash, key)?.get(PLAIN)?;
+        slot.values().iter().find_map(|value| match value {
+            Value::Hll(hll) => Some(&**hll),
+            _ => None,
+        })
     }
 
     /// The state of type `K` of the plain key, if the key holds one. It may have expired: it is read with
@@ -140,6 +149,11 @@ impl ShardGuard<'_> {
                 let moment = Moment { now, writers, context: &context };
                 update(state, &moment, mint, change)
             });
+        if K::TYPE == Type::Hll
+            && let Some(hll) = self.hll(hash, key)
+        {
+            function.note_sketches(key, hll);
+        }
         written.expect("a plain type is written whatever else is there").0
     }
 

@@ -93,6 +93,12 @@ impl Store {
         self.hooks.once.used.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// Whether there ever was a HyperLogLog in any function.
+    #[must_use]
+    pub fn has_sketches(&self) -> bool {
+        self.hooks.sketched.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Whether somebody listens.
     #[must_use]
     pub fn is_listened_to(&self) -> bool {

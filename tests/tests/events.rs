@@ -143,6 +143,146 @@ const COMMANDS: &str = "
     EXEC
 ";
 
+/// Edges of the same commands: what changes nothing, what is over at once, what goes to itself or elsewhere.
+const EDGES: &str = "
+    SET s 1 NX
+    SET s 2 NX
+    SET s 2 XX GET
+    SET s 4
+    SET s 4 KEEPTTL
+    SETEX s 100 5
+    GETEX s
+    GETEX s PERSIST
+    GETEX s PERSIST
+    GETEX absent EX 5
+    EXPIRE s 100 XX
+    EXPIRE s 100 NX
+    EXPIRE s 50 GT
+    EXPIRE s 50 LT
+    EXPIREAT s 1
+    APPEND a one
+    SETRANGE a 1 x
+    SETRANGE a 0 EMPTY
+    SETBIT a 0 0
+    BITFIELD a INCRBY u8 0 1 INCRBY u8 8 1
+    BITFIELD a OVERFLOW FAIL INCRBY u8 0 255
+    BITFIELD a2 GET u8 0 SET u8 0 0
+    INCR a
+    INCRBYFLOAT f 1
+    INCRBYFLOAT f 0
+    INCRBY n 0
+    DECRBY n 0
+    GETDEL absent
+    GETSET g 1
+    RENAME f f
+    RENAME absent f
+    RENAMENX f f
+    RENAME f n
+    SET r 1 EX 100
+    RENAME r r2
+    COPY r2 r3
+    COPY r2 r3 DB 2
+    COPY absent r4
+    TOUCH r2
+    PERSIST r2
+    DEL r2 r3 r2 absent
+    HSET h a 1 b 2
+    HSET h a 1
+    HSETNX h a 1
+    HINCRBY h a 0
+    HINCRBYFLOAT h c 0
+    HDEL h a c
+    HDEL absent f
+    HEXPIRE h 100 NX FIELDS 1 b
+    HEXPIRE h 100 NX FIELDS 1 b
+    HEXPIRE h 100 FIELDS 1 absent
+    HPEXPIRE h 50000 GT FIELDS 1 b
+    HPERSIST h FIELDS 1 b
+    HPERSIST h FIELDS 1 b
+    HSET h c 3 d 4 e 5
+    HEXPIRE h 0 FIELDS 2 c absent
+    HPEXPIREAT h 1 FIELDS 1 d
+    HGETEX h EXAT 1 FIELDS 1 e
+    HGETEX h FIELDS 1 b
+    HGETEX h PERSIST FIELDS 1 b
+    HGETEX h EX 100 FIELDS 2 b absent
+    HGETEX h PERSIST FIELDS 1 b
+    HSETEX h FNX FIELDS 1 b 1
+    HSETEX h FXX FIELDS 1 b 1
+    HSETEX h KEEPTTL FIELDS 1 b 1
+    HSETEX h EXAT 1 FIELDS 1 z 1
+    HSETEX h2 EXAT 1 FIELDS 1 z 1
+    HSETEX h2 PX 100000 FIELDS 2 z 1 y 2
+    HGETDEL h2 FIELDS 2 z absent
+    HGETDEL h2 FIELDS 1 y
+    HEXPIRE h 0 FIELDS 1 b
+    SADD s a b c d
+    SADD s a e
+    SREM s a nope
+    SPOP s 1
+    SPOP s 0
+    SPOP absent
+    SMOVE s s b
+    SMOVE absent s b
+    SMOVE s absent2 nope
+    SINTERSTORE s s
+    SINTERSTORE s s absent
+    SUNIONSTORE u absent
+    SADD u 1 2 3
+    SDIFFSTORE u u
+    SUNIONSTORE v u
+    SORT u
+    SPOP u 3
+    ZADD z 1 a 2 b
+    ZADD z XX 5 nope
+    ZADD z NX 5 a
+    ZADD z GT 0 a
+    ZADD z XX CH 7 a
+    ZADD z NX INCR 1 a
+    ZADD z LT INCR 1 a
+    ZADD z GT INCR 1 a
+    ZREM z a nope
+    ZREMRANGEBYSCORE z 100 200
+    ZPOPMIN absent
+    ZPOPMIN z 0
+    ZPOPMAX z 5
+    ZADD z 1 a 2 b 3 c
+    ZMPOP 2 absent z MAX COUNT 2
+    ZMPOP 2 absent z MIN COUNT 2
+    ZADD z 1 a 2 b
+    ZRANGESTORE z z 0 0
+    ZUNIONSTORE z 1 absent
+    ZADD z 1 a
+    ZINTERSTORE z 2 z absent
+    ZADD z 1 a
+    ZDIFFSTORE z 2 z z
+    GEOADD geo 1 1 x
+    GEOADD geo 1 1 x
+    GEOADD geo XX 2 2 y
+    GEOADD geo CH 3 3 x
+    GEOSEARCHSTORE geo2 geo FROMMEMBER x BYRADIUS 1 km STOREDIST
+    GEOSEARCHSTORE geo2 geo FROMLONLAT 80 80 BYRADIUS 1 m
+    GEORADIUS geo 80 80 1 m STORE geo2
+    PFADD p
+    PFADD p
+    PFADD p a b
+    PFMERGE p
+    PFMERGE p absent
+    PFMERGE p3 absent
+    PFCOUNT p
+    BITOP NOT bits a
+    BITOP AND bits absent absent2
+    MSET a 1 b 2
+    UNLINK a a absent
+    SELECT 1
+    SET one 1
+    SELECT 0
+    FLUSHDB
+    DEL n
+    FLUSHALL
+    SET last 1
+";
+
 #[test]
 fn commands_are_told_of_as_redis_tells_of_them() {
     let (ours, theirs) = (Node::start(), Node::redis_8(&[]));
@@ -152,6 +292,54 @@ fn commands_are_told_of_as_redis_tells_of_them() {
         for node in [&ours, &theirs] {
             assert_eq!(node.is_empty(), classes == "EKx");
         }
+    }
+    let (ours, theirs) = (events(&ours, "AE", EDGES), events(&theirs, "AE", EDGES));
+    assert_eq!(ours, theirs);
+}
+
+/// What Redis tells of fields that expire, and of a hash that is left without fields.
+#[test]
+fn fields_that_expire_are_told_of_as_redis_tells_of_them() {
+    for node in [Node::start(), Node::redis_8(&[])] {
+        let mut s = node.session();
+        s.script("CONFIG SET notify-keyspace-events AE => OK");
+        let mut wire = listener(&node);
+        s.script(
+            "HSET h a 1 b 2 c 3 => 3\nHPEXPIRE h 80 FIELDS 2 a b => [1, 1]\nPEXPIRE h 100000 => 1\n\
+             HPEXPIRE h 400 FIELDS 1 c => [1]",
+        );
+        let told: Vec<String> = (0..7).map(|_| next(&mut wire)).collect();
+        let expected = ["hset", "hexpire", "expire", "hexpire", "hexpired", "hexpired", "del"];
+        assert_eq!(told, expected.map(|event| format!("{event} h")));
+        s.script("SET s 1 PXAT 1 => OK");
+        let told: Vec<String> = (0..3).map(|_| next(&mut wire)).collect();
+        assert_eq!(told, ["set s", "expire s", "expired s"]);
+        // A key that is over as a whole is told of as one.
+        s.script("HSET k a 1 => 1\nHPEXPIRE k 100000 FIELDS 1 a => [1]\nPEXPIRE k 50 => 1");
+        let told: Vec<String> = (0..4).map(|_| next(&mut wire)).collect();
+        assert_eq!(told, ["hset", "hexpire", "expire", "expired"].map(|e| format!("{e} k")));
+    }
+}
+
+/// Fields expire on each node by its own clock, as keys do.
+#[test]
+fn fields_expire_on_every_node() {
+    let cluster = Cluster::with(2, &["--notify-keyspace-events", "AKE"]);
+    let mut s = cluster.sessions();
+    s.iter_mut().for_each(|s| s.script("GET x => nil"));
+    let mut nodes = [listener(cluster.node(0)), listener(cluster.node(1))];
+    s[0].script("HSETEX h PX 300 FIELDS 1 a 1 => 1\nHSET h b 2 => 1");
+    for wire in &mut nodes {
+        let events = std::iter::repeat_with(|| next(wire));
+        let mut later = events.skip_while(|event| event == "hset h" || event == "hexpire h");
+        assert_eq!(later.next().as_deref(), Some("hexpired h"));
+    }
+    s[1].script("HPEXPIRE h 50 FIELDS 1 b => [1]");
+    for wire in &mut nodes {
+        let events = std::iter::repeat_with(|| next(wire));
+        let mut later = events.skip_while(|event| event == "hset h" || event == "hexpire h");
+        assert_eq!(later.next().as_deref(), Some("hexpired h"));
+        assert_eq!(later.next().as_deref(), Some("del h"));
     }
 }
 

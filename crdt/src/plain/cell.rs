@@ -344,10 +344,39 @@ impl<V: Item> Cell<V> {
         matches!(self, Cell::Full(full) if full.counts.entries().iter().any(|e| !e.live()))
     }
 
-    /// Whether it has a live entry of whose newest update `which` says so.
+    /// Whether it has a live entry of whose newest update `which` says so, or a value that
+    /// [folds](Item::FOLDS).
     #[must_use]
     pub fn counts(&self, which: impl Fn(Dot) -> bool) -> bool {
         self.entries().any(|entry| entry.live() && which(entry.dot))
+            || (V::FOLDS && self.values().iter().any(|value| which(value.dot())))
+    }
+
+    /// Adopts the values of writers that will never write again, where values fold; whether there were any.
+    pub(super) fn adopt_values<E: Events>(
+        &mut self,
+        gone: &impl Fn(Dot) -> bool,
+        events: &mut E,
+        change: Option<&mut CellDelta<V>>,
+    ) -> bool {
+        if !V::FOLDS || !self.values().iter().any(|value| gone(value.dot())) {
+            return false;
+        }
+        self.edit(|full| {
+            let all = core::mem::take(&mut full.values);
+            let (taken, kept): (Vec<V>, Vec<V>) =
+                all.into_iter().partition(|value| gone(value.dot()));
+            let new = V::adopted(&taken, || events.next());
+            if let Some(change) = change {
+                taken.iter().for_each(|old| change.supersede(old.dot(), events));
+                new.iter().for_each(|value| change.add_value(value.clone()));
+            }
+            full.values = kept;
+            full.values.extend(new.iter().cloned());
+            full.values.sort_unstable_by_key(Dotted::dot);
+            V::settle(&mut full.values, &new);
+        });
+        true
     }
 
     /// As [`crate::Counter::adopt`].

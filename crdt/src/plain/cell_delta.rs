@@ -93,6 +93,12 @@ fn join_items<T: Dotted>(
     }
 }
 
+/// Whether to take away what stands under the dots `removed` takes away what stands under `dot`, too.
+fn takes<V: Item>(removed: &Dots, dot: Dot) -> bool {
+    let later = |gone: Dot| gone.writer() == dot.writer() && gone.seq() > dot.seq();
+    removed.contains(dot) || (V::FOLDS && removed.iter().any(later))
+}
+
 fn insert<T: Dotted>(items: &mut Vec<T>, item: T) {
     match find(items, item.dot()) {
         Ok(at) => items[at] = item,
@@ -154,6 +160,11 @@ impl<V: Item> CellDelta<V> {
         self.terms.retain(|term| term.dot != dot);
     }
 
+    /// Whether it takes away what stands under a dot.
+    fn takes(&self, dot: Dot) -> bool {
+        takes::<V>(&self.removed, dot)
+    }
+
     /// Drops what a clear of `context` says as well.
     pub(super) fn forget(&mut self, context: &impl Seen) {
         self.values.retain(|value| !context.seen(value.dot()));
@@ -168,18 +179,23 @@ impl<V: Item> CellDelta<V> {
         seen: &impl Seen,
         cleared: &Option<Context>,
     ) -> bool {
-        let gone = |dot| self.removed.contains(dot) || cleared.seen(dot);
+        let gone = |dot| self.takes(dot) || cleared.seen(dot);
         let values = apply_items(&mut full.values, &self.values, seen, gone);
+        if V::FOLDS && values {
+            V::settle(&mut full.values, &self.values);
+        }
         let terms = apply_items(&mut full.terms, &self.terms, seen, gone);
         full.counts.apply(seen, cleared, &self.counts) | values | terms
     }
 
     /// Joins another change of the same cell. `mine` and `theirs` are what the two sides cleared.
     pub(super) fn join(&mut self, mine: &impl Seen, theirs: &impl Seen, other: &CellDelta<V>) {
-        let gone_mine = |dot| self.removed.contains(dot) || mine.seen(dot);
-        let gone_theirs = |dot| other.removed.contains(dot) || theirs.seen(dot);
+        let removed = core::mem::take(&mut self.removed);
+        let gone_mine = |dot| takes::<V>(&removed, dot) || mine.seen(dot);
+        let gone_theirs = |dot| other.takes(dot) || theirs.seen(dot);
         join_items(&mut self.values, &other.values, gone_mine, gone_theirs);
         join_items(&mut self.terms, &other.terms, gone_mine, gone_theirs);
+        self.removed = removed;
         self.removed.extend(other.removed.iter());
         self.counts.join(mine, theirs, &other.counts);
     }
@@ -197,7 +213,13 @@ impl<V: Item> CellDelta<V> {
     pub(super) fn learn(&self, context: &mut Context) {
         self.values.iter().for_each(|value| context.insert(value.dot()));
         self.terms.iter().for_each(|term| context.insert(term.dot));
-        self.removed.iter().for_each(|dot| context.insert(dot));
+        for dot in self.removed.iter() {
+            if V::FOLDS {
+                context.raise(dot.writer(), dot.seq());
+            } else {
+                context.insert(dot);
+            }
+        }
     }
 
     /// Writes it.

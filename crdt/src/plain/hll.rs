@@ -2,14 +2,24 @@
 //!
 //! Register-wise maximum alone would bring deleted elements back. So what is added within an interval
 //! is a sketch under a dot of its own, and a delete takes the sketches that it has seen: of
-//! `PFADD e2` beside a `DEL` exactly e2 is left. Once every node has a sketch, no delete can take it
-//! without the others that every node has, and they are folded into one ([`Hll::fold`]); so deletes go
-//! by a whole context, and never name single dots.
+//! `PFADD e2` beside a `DEL` exactly e2 is left.
+//!
+//! Sketches do not pile up, for three reasons:
+//!
+//! - A register that a later sketch of the same writer has, too, is dropped from the earlier one at once
+//!   ([`Item::settle`]): a delete that has seen the later one has seen both. So a delete goes by a writer's
+//!   whole past, and never names a single sketch.
+//! - Once every node has a writer's sketches, no delete can take one without the others, and they become
+//!   one ([`Hll::fold`]), under the newest of their dots.
+//! - The sketches of writers that are retired are adopted by plain events, as counts are
+//!   ([`crate::Crdt::adopt`]). Sketches of different writers never become one otherwise: a node that
+//!   fetched what is left of two could delete it, and would not take what another node still holds apart.
 //!
 //! Hash, registers and estimate are Redis's, so that the same elements count the same. Source of the
 //! estimate: Ertl 2017, new cardinality estimation algorithms for HyperLogLog sketches.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -19,7 +29,7 @@ use super::items::{Dotted, Item, decode_deadline, digest_words, encode_deadline}
 use super::keyed::{Element, Keyed, KeyedDelta};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::context::{Events, Writers};
-use crate::dot::Dot;
+use crate::dot::{Dot, Writer};
 
 /// How many bits of a hash choose the register.
 const BITS: u32 = 14;
@@ -106,13 +116,91 @@ impl Registers {
         }
     }
 
+    /// Takes the form that their number asks for: the same registers have one form.
     fn settle(&mut self) {
-        if let Registers::Few(list) = self
-            && list.len() > FEW
-        {
-            let mut ranks = vec![0; REGISTERS];
-            list.iter().for_each(|entry| ranks[(entry >> 8) as usize] = *entry as u8);
-            *self = Registers::All(ranks.into_boxed_slice());
+        match self {
+            Registers::Few(list) if list.len() > FEW => {
+                let mut ranks = vec![0; REGISTERS];
+                list.iter().for_each(|entry| ranks[(entry >> 8) as usize] = *entry as u8);
+                *self = Registers::All(ranks.into_boxed_slice());
+            }
+            Registers::All(ranks) if ranks.iter().filter(|rank| **rank > 0).count() <= FEW => {
+                let list = self.iter().map(|(at, rank)| u32::from(at) << 8 | u32::from(rank));
+                *self = Registers::Few(list.collect());
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// Forgets the registers of which `goes` says so.
+    fn forget(&mut self, mut goes: impl FnMut(u16, u8) -> bool) {
+        match self {
+            Registers::Few(list) => {
+                list.retain(|entry| !goes((entry >> 8) as u16, *entry as u8));
+                if list.capacity() > 2 * list.len() + 4 {
+                    list.shrink_to_fit();
+                }
+            }
+            Registers::All(ranks) => {
+                let held = (0u16..).zip(ranks.iter_mut()).filter(|(_, rank)| **rank > 0);
+                held.filter(|(at, rank)| goes(*at, **rank)).for_each(|(_, rank)| *rank = 0);
+                self.settle();
+            }
+        }
+    }
+
+    /// Forgets what `other` has, too.
+    fn forget_of(&mut self, other: &Registers) {
+        match (&*self, other) {
+            // A few of many: only they are looked at.
+            (Registers::Few(mine), Registers::Few(theirs)) if theirs.len() * 16 < mine.len() => {
+                for (register, rank) in other.iter() {
+                    self.forget_one(register, rank);
+                }
+            }
+            (Registers::All(_), Registers::Few(_)) => {
+                let mut any = false;
+                for (register, rank) in other.iter() {
+                    any |= self.forget_one(register, rank);
+                }
+                if any {
+                    self.settle();
+                }
+            }
+            _ => self.forget(|register, rank| other.rank(register) >= rank),
+        }
+    }
+
+    /// Forgets a register whose rank is not above `rank`; whether there was one.
+    fn forget_one(&mut self, register: u16, rank: u8) -> bool {
+        match self {
+            Registers::Few(list) => {
+                let found = list.binary_search_by_key(&register, |entry| (entry >> 8) as u16);
+                let found = found.ok().filter(|at| list[*at] as u8 <= rank);
+                found.map(|at| list.remove(at)).is_some()
+            }
+            Registers::All(ranks) => {
+                let held = &mut ranks[usize::from(register)];
+                let goes = (1..=rank).contains(held);
+                if goes {
+                    *held = 0;
+                }
+                goes
+            }
+        }
+    }
+
+    fn rank(&self, register: u16) -> u8 {
+        match self {
+            Registers::All(ranks) => ranks[usize::from(register)],
+            Registers::Few(list) => list
+                .binary_search_by_key(&register, |entry| (entry >> 8) as u16)
+                .map_or(0, |at| list[at] as u8),
         }
     }
 
@@ -133,13 +221,7 @@ impl Registers {
 
     /// Whether `other` would raise none.
     pub(super) fn covers(&self, other: &Registers) -> bool {
-        let rank = |register: u16| match self {
-            Registers::All(ranks) => ranks[usize::from(register)],
-            Registers::Few(list) => list
-                .binary_search_by_key(&register, |entry| (entry >> 8) as u16)
-                .map_or(0, |at| list[at] as u8),
-        };
-        other.iter().all(|(register, least)| rank(register) >= least)
+        other.iter().all(|(register, least)| self.rank(register) >= least)
     }
 
     /// About how many different elements were added.
@@ -225,6 +307,14 @@ pub struct Sketch {
     registers: Registers,
 }
 
+impl Sketch {
+    /// The registers that were added under its dot, and that no later sketch of its writer has, too.
+    #[must_use]
+    pub fn registers(&self) -> &Registers {
+        &self.registers
+    }
+}
+
 impl Dotted for Sketch {
     const LEAST: usize = 4;
 
@@ -232,7 +322,7 @@ impl Dotted for Sketch {
         self.dot
     }
 
-    // Where one side has folded others into it, it says more.
+    // Where one side has folded others into it, or dropped what later ones say, they differ.
     fn merge(&mut self, other: &Sketch) -> bool {
         self.registers.join(&other.registers)
     }
@@ -281,6 +371,89 @@ impl Dotted for Sketch {
 impl Item for Sketch {
     fn under(&self) -> u64 {
         self.under
+    }
+
+    const FOLDS: bool = true;
+
+    fn settle(values: &mut Vec<Sketch>, new: &[Sketch]) {
+        if new.len() <= ONE_BY_ONE {
+            for new in new {
+                let Ok(at) = values.binary_search_by_key(&new.dot, |sketch| sketch.dot) else {
+                    continue;
+                };
+                let (before, rest) = values.split_at_mut(at);
+                let Some((new, after)) = rest.split_first_mut() else { continue };
+                let newer = after.iter().filter(|newer| newer.outlasts(new)).collect::<Vec<_>>();
+                newer.iter().for_each(|newer| new.registers.forget_of(&newer.registers));
+                let older = before.iter_mut().rev();
+                let own = older.take_while(|old| old.dot.writer() == new.dot.writer());
+                own.filter(|old| new.outlasts(old))
+                    .for_each(|old| old.registers.forget_of(&new.registers));
+            }
+        } else {
+            settle_all(values);
+        }
+        drop_empty(values);
+    }
+
+    fn adopted(old: &[Sketch], mut next: impl FnMut() -> Dot) -> Vec<Sketch> {
+        let mut new: Vec<Sketch> = Vec::new();
+        for sketch in old {
+            match new.iter_mut().find(|new| new.under == sketch.under) {
+                Some(new) => _ = new.registers.join(&sketch.registers),
+                None => new.push(Sketch { dot: next(), ..sketch.clone() }),
+            }
+        }
+        new
+    }
+}
+
+/// Up to this many sketches that have come are looked at one by one, more all at once.
+const ONE_BY_ONE: usize = 8;
+
+impl Sketch {
+    /// Whether it is a later one of the same writer, and there as long as `old` is.
+    fn outlasts(&self, old: &Sketch) -> bool {
+        self.dot.writer() == old.dot.writer()
+            && self.dot.seq() > old.dot.seq()
+            && self.under >= old.under
+    }
+}
+
+/// Drops all registers that later sketches of the same writers have.
+fn settle_all(values: &mut [Sketch]) {
+    // By register, what later ones of the writer say: a rank, and the deadline under which it stands.
+    let mut later: BTreeMap<u16, Vec<(u8, u64)>> = BTreeMap::new();
+    let mut writer = None;
+    for sketch in values.iter_mut().rev() {
+        if writer.replace(sketch.dot.writer()) != Some(sketch.dot.writer()) {
+            later.clear();
+        }
+        let under = sketch.under;
+        sketch.registers.forget(|register, rank| {
+            let said = later.entry(register).or_default();
+            let goes = said.iter().any(|(other, until)| *other >= rank && *until >= under);
+            if !goes {
+                said.retain(|(other, until)| *other > rank || *until > under);
+                said.push((rank, under));
+            }
+            goes
+        });
+    }
+}
+
+/// Drops sketches that have nothing left to say. The newest of a writer stays, as it says that the key is there.
+fn drop_empty(values: &mut Vec<Sketch>) {
+    let mut longest: Option<(Writer, u64)> = None;
+    for at in (0..values.len()).rev() {
+        let sketch = &values[at];
+        let (writer, under) = (sketch.dot.writer(), sketch.under);
+        let later = longest.filter(|(of, _)| *of == writer).map(|(_, until)| until);
+        if later.is_some_and(|until| until >= under) && sketch.registers.is_empty() {
+            values.remove(at);
+        } else {
+            longest = Some((writer, later.unwrap_or(0).max(under)));
+        }
     }
 }
 
@@ -346,44 +519,62 @@ impl Hll {
                     }
                 };
                 change.iter_mut().for_each(|change| change.add_value(sketch.clone()));
+                Sketch::settle(&mut full.values, &[sketch]);
             });
         });
         changed
     }
 
-    /// Folds sketches that `stable` says every node has, and has said so in its stream after all that
-    /// it deleted before.
-    pub fn fold(&mut self, writers: &Writers, stable: impl Fn(Dot) -> bool) {
-        let foldable = |cell: &Cell<Sketch>| {
-            cell.values().iter().filter(|sketch| stable(sketch.dot)).count() > 1
-        };
-        if !self.cells().get(b"").is_some_and(foldable) {
-            return;
+    /// Whether it has sketches that [`Hll::fold`] may make one of, now or later.
+    #[must_use]
+    pub fn is_foldable(&self) -> bool {
+        let sketches = self.cells().get(b"").map_or(&[][..], Cell::values);
+        let mut seen: Vec<(Writer, u64)> = Vec::new();
+        sketches.iter().any(|sketch| {
+            let of = (sketch.dot.writer(), sketch.under);
+            let again = seen.contains(&of);
+            seen.push(of);
+            again
+        })
+    }
+
+    /// How many sketches it is made of.
+    #[must_use]
+    pub fn sketches(&self) -> usize {
+        self.cells().get(b"").map_or(0, |cell| cell.values().len())
+    }
+
+    /// Makes one of the sketches of each writer that `stable` says every node has, and has said so in its
+    /// stream after all that it deleted before. Whether anything was done.
+    pub fn fold(&mut self, stable: impl Fn(Dot) -> bool) -> bool {
+        let before = self.sketches();
+        if before < 2 {
+            return false;
         }
         self.touch(b"", |cell| {
             cell.edit(|full| {
+                // From the newest on, so that a writer's sketches come after the one that takes them.
                 let mut folded: Vec<Sketch> = Vec::new();
-                for sketch in core::mem::take(&mut full.values) {
-                    let same = |other: &&mut Sketch| {
-                        stable(sketch.dot) && stable(other.dot) && other.under == sketch.under
+                for sketch in core::mem::take(&mut full.values).into_iter().rev() {
+                    let takes = |newer: &&mut Sketch| {
+                        newer.dot.writer() == sketch.dot.writer()
+                            && newer.under == sketch.under
+                            && stable(newer.dot)
                     };
-                    match folded.iter_mut().find(same) {
-                        Some(other) => {
-                            other.registers.join(&sketch.registers);
-                            // The same on every node, so that all have the same digest in the end.
-                            let id = |dot: &Dot| (writers.id(dot.writer()), dot.seq());
-                            other.dot = if id(&other.dot) < id(&sketch.dot) {
-                                sketch.dot
-                            } else {
-                                other.dot
-                            };
-                        }
+                    let newer = folded.iter_mut().rev().find(takes);
+                    match newer.filter(|_| stable(sketch.dot)) {
+                        Some(newer) => _ = newer.registers.join(&sketch.registers),
                         None => folded.push(sketch),
                     }
                 }
-                folded.sort_unstable_by_key(|sketch| sketch.dot);
+                folded.reverse();
                 full.values = folded;
+                if full.values.len() < before {
+                    settle_all(&mut full.values);
+                    drop_empty(&mut full.values);
+                }
             });
         });
+        self.sketches() < before
     }
 }

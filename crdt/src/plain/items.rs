@@ -1,5 +1,6 @@
 //! What stands under a dot in a plain value: texts, scores, members, lives.
 
+use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt::Debug;
 
@@ -18,8 +19,8 @@ pub trait Dotted: Clone + Eq + Debug {
     /// Its dot.
     fn dot(&self) -> Dot;
 
-    /// Joins what another node holds under the same dot: the same, unless peers are hostile or hold
-    /// it folded; whether that was more.
+    /// Joins what another node holds under the same dot: the same, unless peers are hostile or hold more or
+    /// less of it, as where values [fold](Item::FOLDS); whether that was more.
     fn merge(&mut self, _other: &Self) -> bool {
         false
     }
@@ -66,6 +67,19 @@ pub trait Item: Dotted {
 
     /// Whether times alone order it, so that the winner needs no ids of writers.
     const BY_TIME_ALONE: bool = false;
+
+    /// Whether what one writer has written stands in several values, of which later ones may come to say what
+    /// earlier ones said. Then what takes away one of them takes away all that its writer wrote before.
+    const FOLDS: bool = false;
+
+    /// Drops what later values of the same writers say, too, where `new` are those that have just come.
+    /// `values` are in the order of their dots. All nodes that hold the same drop the same.
+    fn settle(_values: &mut Vec<Self>, _new: &[Self]) {}
+
+    /// Values that say, under the dots that `next` gives, what `old` say.
+    fn adopted(_old: &[Self], _next: impl FnMut() -> Dot) -> Vec<Self> {
+        Vec::new()
+    }
 
     /// A digest of concurrent values, the same on every node.
     fn digest_all(values: &[Self], writers: &Writers) -> u64 {

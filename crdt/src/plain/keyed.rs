@@ -465,8 +465,40 @@ impl<V: Element> Keyed<V> {
                 change.forget_if_empty(name);
             }
         }
+        self.tell_life(change.filter(|_| !spent.is_empty()));
         self.first_end = if spent.len() < most { self.find_first_end(moment.now) } else { 0 };
         spent.len()
+    }
+
+    /// Whether a cell that is past its own deadline, which came at `from` or later, is still held at `now`.
+    /// Linear in the cells with deadlines.
+    #[must_use]
+    pub fn has_ended(&self, from: u64, now: u64, writers: &Writers) -> bool {
+        let hold = self.hold();
+        let ended = |cell: &Cell<V>| {
+            let is_late = !cell.is_absent() && (from..=now).contains(&cell.ended(now));
+            is_late && !Self::shows(cell, &hold, now, writers)
+        };
+        self.timed.iter().filter_map(|name| self.cells.get(name)).any(ended)
+    }
+
+    /// The first deadline after `after`, of the key or of a cell; [`FOREVER`] if there is none. Linear in the
+    /// cells with deadlines: [`Crdt::first_end`] is not, and may answer one that has passed.
+    #[must_use]
+    pub fn next_end(&self, after: u64) -> u64 {
+        let at = self.hold().at.filter(|at| *at > after);
+        self.find_first_end(after).min(at.unwrap_or(FOREVER))
+    }
+
+    /// Where values fold, a change that takes some away takes away all that their writers wrote before: but not
+    /// the life, so it says that, too.
+    fn tell_life(&self, change: Option<&mut KeyedDelta<V>>) {
+        if V::FOLDS
+            && let Some(change) = change
+        {
+            self.life.values().iter().for_each(|birth| change.life.add_value(*birth));
+            self.life.terms().iter().for_each(|term| change.life.add_term(term.clone()));
+        }
     }
 
     /// The first deadline of a cell after `now`.
@@ -496,7 +528,13 @@ impl<V: Element> Keyed<V> {
             // What was fetched ahead of the vector is seen, too.
             self.life.dots().for_each(|dot| context.insert(dot));
             let dots = self.cells.iter().flat_map(|(_, cell)| cell.dots());
-            dots.for_each(|dot| context.insert(dot));
+            for dot in dots {
+                if V::FOLDS {
+                    context.raise(dot.writer(), dot.seq());
+                } else {
+                    context.insert(dot);
+                }
+            }
         }
         if let (Some(change), Some(context)) = (&mut change, &cleared) {
             change.life.forget(context);
@@ -697,9 +735,14 @@ impl<V: Element> Crdt for Keyed<V> {
     ) -> bool {
         let mut any = false;
         let edit = |name: &[u8], cell: &mut Cell<V>| {
+            any |= cell.adopt_values(gone, events, change.as_mut().map(|change| change.cell(name)));
             any |= cell.take_over(gone, events, change.as_mut().map(|change| change.cell(name)));
+            if let Some(change) = &mut change {
+                change.forget_if_empty(name);
+            }
         };
         self.each(edit, |cell| cell.counts(gone));
+        self.tell_life(change.filter(|_| any));
         any
     }
 

@@ -40,6 +40,9 @@ fn edit<T: Played>(site: &mut Site<T>, (act, now): Op) {
         let moment = Moment { now, writers: &writers, context: &|| context.clone() };
         state.act(act, &moment, events, Some(change))
     });
+    // What a replica takes away it knows, also of what it has not seen: see `store`'s `pending_removals`.
+    let gone = T::removals(&site.change);
+    T::learn(&gone, &mut site.context);
 }
 
 fn read<T: Played>(state: &T) -> impl Eq + core::fmt::Debug + use<T> {

@@ -8,6 +8,7 @@ use super::hll::Registers;
 use super::items::Mode;
 use super::play::{Node, exchange};
 use super::{FOREVER, Hll, PlainHash, PlainSet, PlainString, PlainZSet, Refused, fixed};
+use crate::Crdt as _;
 
 /// Milliseconds: when a test begins.
 const T: u64 = 1_000_000;
@@ -670,7 +671,7 @@ fn p3_del_beside_pfadd_leaves_exactly_what_it_had_not_seen() {
         let mut all = [a, b];
         exchange(&mut all);
         if fold {
-            all.iter_mut().for_each(|node| node.state.fold(&node.writers, |_| true));
+            all.iter_mut().for_each(|node| _ = node.state.fold(|_| true));
         }
         [a, b] = all;
         a.pfadd(T + 1, "e2");
@@ -695,14 +696,95 @@ fn folding_on_one_node_alone_changes_nothing() {
     let mut all = [a, b];
     let count = hll_agreed(&mut all, T + 1);
     assert!((38..=42).contains(&count), "{count}");
-    {
-        let node = &mut all[0];
-        node.state.fold(&node.writers, |_| true);
-    }
-    assert_eq!(all[0].state.cells().get(b"").map(|cell| cell.values().len()), Some(1));
+    assert!(all[0].state.fold(|_| true));
+    assert!(!all[0].state.fold(|_| true), "it is done");
+    assert_eq!(all[0].state.sketches(), 2, "one of each writer");
+    assert!(all[1].state.sketches() > 30);
     assert_eq!(hll_agreed(&mut all, T + 1), count);
+    all[1].state.fold(|_| true);
+    let [one, two] = &all;
+    assert_eq!(one.state.digest(&one.writers), two.state.digest(&two.writers));
     assert!(all[1].pfdel(T + 2));
     assert_eq!(hll_agreed(&mut all, T + 3), 0);
+}
+
+/// What is added again and again does not pile up, whether or not anybody has heard of it.
+#[test]
+fn a_later_sketch_takes_the_place_of_what_it_says_again() {
+    let [mut a, mut b] = nodes::<Hll>();
+    for round in 0..1_000 {
+        a.pfadd(T, ["e1", "e2", "e3"][round % 3]);
+        a.send();
+    }
+    assert_eq!(a.state.sketches(), 3);
+    for round in 0..3_000 {
+        a.pfadd(T, &alloc::format!("{}", round % 500));
+        a.send();
+    }
+    assert!(a.state.sketches() <= 503, "{}", a.state.sketches());
+    // A delete that has seen the earlier adds leaves what was added again.
+    b.pfadd(T, "e1");
+    let mut all = [a, b];
+    exchange(&mut all);
+    let [mut a, mut b] = all;
+    a.pfadd(T + 1, "e1");
+    assert!(b.pfdel(T + 1));
+    let mut all = [a, b];
+    assert_eq!(hll_agreed(&mut all, T + 2), 1);
+    assert_eq!(all[0].state.sketches(), 1);
+}
+
+/// The sketches of many writers that are gone become one of the writer that adopts them.
+#[test]
+fn sketches_of_retired_writers_are_adopted() {
+    let mut all: Vec<Node<Hll>> = (1..=12).map(Node::new).collect();
+    for (n, node) in (0..).zip(&mut all) {
+        for element in 0..50 {
+            node.pfadd(T, &alloc::format!("{n} {element}"));
+        }
+    }
+    let count = hll_agreed(&mut all, T + 1);
+    assert!((590..=610).contains(&count), "{count}");
+    assert_eq!(all[0].state.sketches(), 12);
+    let bytes = all[0].state.heap_bytes();
+    let gone = |dot: crate::Dot| dot.writer() != crate::Writer(0);
+    assert!(all[0].state.counts(&gone));
+    all[0].edit(T + 2, |h, _, events, change| h.adopt(&gone, events, change));
+    assert!(!all[0].state.counts(&gone));
+    // Its own, and what it has adopted.
+    assert_eq!(all[0].state.sketches(), 2);
+    assert!(all[0].state.heap_bytes() < bytes);
+    assert_eq!(hll_agreed(&mut all, T + 3), count);
+    assert!(all.iter().all(|node| node.state.sketches() == 2));
+    all[0].edit(T + 3, |h, _, events, change| assert!(!h.adopt(&gone, events, change)));
+    // What the others had added goes by a delete as ever.
+    all[7].pfadd(T + 4, "new");
+    assert!(all[3].pfdel(T + 4));
+    assert_eq!(hll_agreed(&mut all, T + 5), 1);
+}
+
+/// As [`sketches_of_retired_writers_are_adopted`], where a node hears of the adoption before what is adopted.
+#[test]
+fn what_is_adopted_does_not_come_again() {
+    let mut gone = Node::<Hll>::new(9);
+    gone.pfadd(T, "e1");
+    let first = gone.send();
+    gone.pfadd(T, "e1");
+    let second = gone.send();
+    let [mut a, mut late] = nodes::<Hll>();
+    a.receive(&first);
+    a.receive(&second);
+    assert_eq!(a.state.sketches(), 1, "the later says what the first said");
+    a.edit(T, |h, m, events, change| {
+        let gone = m.writers.index(crate::ReplicaId(9)).expect("met");
+        assert!(h.adopt(&|dot: crate::Dot| dot.writer() == gone, events, change));
+    });
+    let adopted = a.send();
+    late.receive(&adopted);
+    late.receive(&first);
+    late.receive(&second);
+    assert_eq!((late.state.sketches(), late.count(T)), (1, 1));
+    assert_eq!(a.state.digest(&a.writers), late.state.digest(&late.writers));
 }
 
 /// The estimates are those of `redis-server` for `PFADD h 0 1 .. n-1`.

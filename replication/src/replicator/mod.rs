@@ -19,13 +19,13 @@ mod config;
 mod ending;
 mod export;
 mod first_read;
-mod once;
 mod peers;
 mod pull;
 mod questions;
 mod retiring;
 mod stream;
 mod target;
+mod tending;
 mod timers;
 mod turn;
 mod witness;
@@ -64,7 +64,7 @@ pub struct Replicator {
     exports: Exports,
     retiring: Retiring,
     endings: Endings,
-    /// When ids of writes that run once are looked after next.
+    /// When what goes once all have heard of it is looked after next.
     tend_at: Time,
     /// The nodes that were there then, and how often in a row they were the same and all linked.
     here: Vec<ReplicaId>,
@@ -773,7 +773,7 @@ impl Replicator {
             | Due::Leave
             | Due::Retire
             | Due::BeginRetiring
-            | Due::TendOnce => {}
+            | Due::Tend => {}
         }
     }
 
@@ -795,7 +795,7 @@ impl Replicator {
             Due::Tidy => stream?.tidy_at(),
             Due::Lack => stream?.lack_at(),
             Due::Once => stream?.function().once_is_unsettled().then(Time::default),
-            Due::TendOnce => self.common.store().has_once().then_some(self.tend_at),
+            Due::Tend => self.has_to_tend().then_some(self.tend_at),
             Due::Export => self.exports.next_at(),
             Due::Sync => self.pulls.asked_until(),
             Due::Drain => self.endings.drain_at(),

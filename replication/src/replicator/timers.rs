@@ -37,8 +37,8 @@ pub(super) enum Due {
     Lack,
     /// Writes that ran once here and elsewhere come to one: peers have told of their ids.
     Once,
-    /// Ids of writes that ran once are looked after: all may have heard of some.
-    TendOnce,
+    /// Ids of writes that ran once, and sketches, are looked after: all may have heard of some.
+    Tend,
     /// Parts of syncs are sent: a peer's rate allows it again.
     Export,
     /// MISO.SYNC ends: its timeout is over.
@@ -80,7 +80,7 @@ impl Due {
         Due::Sync,
         Due::Retire,
         Due::BeginRetiring,
-        Due::TendOnce,
+        Due::Tend,
     ];
 }
 

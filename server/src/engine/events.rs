@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use miso_protocol::command::{Access, Group, KeyFlags, Row};
+use miso_protocol::integer::parse_i64;
 use miso_protocol::request::Args;
 use miso_store::Hearing;
 use miso_store::crdt::kind;
@@ -26,6 +27,8 @@ struct Change {
     is: bool,
     /// Whether it is the first key of the command: of two, the one that is moved.
     is_first: bool,
+    /// Whether the deadline that the command gives has passed.
+    is_over: bool,
 }
 
 type Event = (Events, Cow<'static, str>);
@@ -51,11 +54,22 @@ pub(super) fn tell(
     }
     // SMOVE to a set that has the member already adds it again: that is told of the first key alone.
     let had = row.name == "SMOVE" && args.len() == 4 && is_member(cx, &args[2], &args[3]);
+    let is_over = deadline(args).is_some_and(|at| at <= cx.function().now());
     let start = cx.reply.out.len();
     let hearing = Hearing::begin();
     run(cx);
     let mut heard = hearing.end();
     let function: Box<[u8]> = cx.function_name().into();
+    // Told of even if nothing has come of it.
+    let reply = cx.reply.out.get(start..).unwrap_or_default();
+    let tells = match row.name {
+        "PFMERGE" => reply.starts_with(b"+"),
+        "HSETEX" => is_over && says(reply, 1),
+        _ => false,
+    };
+    if tells && let Some(key) = before.first().filter(|_| heard.is_empty()) {
+        heard.push((function.clone(), key.key.clone()));
+    }
     if row.access != Access::None {
         let missed = before.iter().filter(|key| !key.was && !key.flags.writes());
         missed.for_each(|key| cx.node.tell_event(&function, Events::MISS, "keymiss", &key.key));
@@ -71,6 +85,7 @@ pub(super) fn tell(
             was: !is_here || known.is_some_and(|known| known.was),
             is: !is_here || is_there(cx, key),
             is_first: Some(&**key) == first,
+            is_over,
         };
         let reply = cx.reply.out.get(start..).unwrap_or_default();
         // What was there already is added again, so that it outlasts a removal that is not known yet.
@@ -119,21 +134,44 @@ fn events(row: &Row, args: Args<'_>, change: Change, reply: &[u8]) -> Vec<Event>
         let class = if matches!(&*event, "expire" | "persist") { Events::GENERIC } else { class };
         all.push((class, event));
     }
+    let drops = row.name == "HSETEX" && change.is_over;
+    if drops {
+        all.push((Events::HASH, "hdel".into()));
+    }
     if !change.is {
         let is_moved = row.name.starts_with("RENAME");
-        if change.was && !is_moved {
+        if row.name == "SET" && change.is_over {
+            // It expires once it is looked at.
+            all.push((Events::GENERIC, "expire".into()));
+        } else if (change.was && !is_moved) || drops {
             all.push((Events::GENERIC, "del".into()));
         }
     } else if ["EX", "PX", "EXAT", "PXAT"].into_iter().any(has) || row.name.ends_with("SETEX") {
         match row.name {
             "SET" | "SETEX" | "PSETEX" | "INCREX" => all.push((Events::GENERIC, "expire".into())),
-            "HSETEX" if row.group == Group::Hash && has_deadline(args) => {
+            "HSETEX" if row.group == Group::Hash && !drops && has_deadline(args) => {
                 all.push((Events::HASH, "hexpire".into()));
             }
             _ => {}
         }
     }
     all
+}
+
+/// The deadline in milliseconds that a command gives by a time of day.
+fn deadline(args: Args<'_>) -> Option<u64> {
+    let words = || args.iter().take_while(|arg| !arg.eq_ignore_ascii_case(b"FIELDS")).skip(2);
+    let mut pairs = words().zip(words().skip(1));
+    pairs.find_map(|(option, at)| {
+        let unit = if option.eq_ignore_ascii_case(b"EXAT") {
+            1_000
+        } else if option.eq_ignore_ascii_case(b"PXAT") {
+            1
+        } else {
+            return None;
+        };
+        u64::try_from(parse_i64(at)?).ok()?.checked_mul(unit)
+    })
 }
 
 /// Whether HSETEX was given a deadline.
@@ -170,6 +208,7 @@ fn name(
         // A deadline that has passed deletes the field, which the reply says.
         "HEXPIRE" | "HPEXPIRE" | "HEXPIREAT" | "HPEXPIREAT" if says(reply, 2) => "hdel",
         "HPEXPIRE" | "HEXPIREAT" | "HPEXPIREAT" => "hexpire",
+        "HGETEX" if change.is_over => "hdel",
         "HGETEX" if has("PERSIST") => "hpersist",
         "HGETEX" => "hexpire",
         "SMOVE" if change.is_first => "srem",

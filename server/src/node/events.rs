@@ -1,7 +1,7 @@
 //! Keyspace events: what happens to plain keys, published under Redis's names to the clients of their function.
 
 use miso_protocol::names;
-use miso_store::{Function, Shown, hash};
+use miso_store::{Ended, Function, Shown, hash};
 
 use crate::node::Node;
 use crate::node::pubsub::Audience;
@@ -60,10 +60,18 @@ impl Node {
         }
     }
 
-    /// Publishes that a key has expired.
-    pub(crate) fn tell_expired(&self, function: &Function, key: &[u8]) {
-        if self.settings.notify().any() {
-            self.tell_event(function.name(), Events::EXPIRED, "expired", key);
+    /// Publishes that a key has expired, or fields of a hash, as Redis does: a hash without fields is deleted.
+    pub(crate) fn tell_expired(&self, function: &Function, key: &[u8], what: Ended) {
+        if !self.settings.notify().any() {
+            return;
+        }
+        let name = function.name();
+        if what == Ended::Key {
+            return self.tell_event(name, Events::EXPIRED, "expired", key);
+        }
+        self.tell_event(name, Events::HASH, "hexpired", key);
+        if what == Ended::LastFields {
+            self.tell_event(name, Events::GENERIC, "del", key);
         }
     }
 }

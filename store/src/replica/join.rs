@@ -91,8 +91,14 @@ impl Function {
                 if let Some(removed) = removed {
                     gone.push(object, name, &removed);
                 }
-                if let Delta::OnceIds(ids) = &change.delta {
-                    self.once.joined(ids.ids());
+                match &change.delta {
+                    Delta::OnceIds(ids) => self.once.joined(ids.ids()),
+                    Delta::Hll(_) => {
+                        shard.hll(*hash, object).into_iter().for_each(|hll| {
+                            self.note_sketches(object, hll);
+                        });
+                    }
+                    _ => {}
                 }
                 if changed {
                     joined.changed += 1;

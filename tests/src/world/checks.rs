@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use miso_store::crdt::counter::Entry;
-use miso_store::crdt::{Counter, ReplicaId, Value};
+use miso_store::crdt::{Counter, ReplicaId, Type, Value};
 use miso_store::{Function, Retirement};
 
 use super::host::Host;
-use super::oracle::{Facts, Known, Place};
+use super::oracle::{Fact, Facts, Known, Place};
+use super::registers;
 use super::{FUNCTIONS, SECOND, World};
 
 impl World {
@@ -104,6 +105,14 @@ impl World {
                         left.push(format!("{} {place:?} {entry:?}", host.name));
                     }
                 });
+                let places = self.oracle.places().filter(|place| *place.0 == *function.name());
+                for place in places.filter(|place| place.3 == Type::Hll) {
+                    let held = facts(&function, place).dots;
+                    let of_it = |fact: &&Fact| fact.1 == writer && registers::is(fact);
+                    if let Some(fact) = held.iter().find(of_it) {
+                        left.push(format!("{} {place:?} {fact:x?}", host.name));
+                    }
+                }
             }
         }
         left

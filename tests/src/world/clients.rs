@@ -68,6 +68,7 @@ impl World {
                 return;
             }
             11..25 => return self.write_once(at, &name),
+            25..35 => return self.move_key(at, &name),
             _ => {}
         }
         let kinds = Type::ALL.len() - 1; // but for the store's own
@@ -210,6 +211,7 @@ impl World {
     pub(super) fn check_own(&self, at: usize) {
         let host = &self.hosts[at];
         for function in host.store.functions() {
+            self.check_whole(at, &function);
             let vector = BTreeMap::from([(host.replica, function.seq())]);
             // Of others nothing is sure here.
             let living = BTreeSet::from([host.replica]);

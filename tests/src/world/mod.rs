@@ -6,18 +6,21 @@
 //! - `network`: what is sent arrives late, once, twice or never.
 //! - `clients` and `trouble`: what clients do, and what goes wrong.
 //! - `once`: writes that clients repeat.
+//! - `moves`: keys that clients move, copy and combine.
 //! - `leaving`: nodes and functions that end in order.
-//! - `oracle` and `checks`: what every node must hold, from nothing but what clients did.
+//! - `oracle`, `registers` and `checks`: what every node must hold, from nothing but what clients did.
 
 mod checks;
 mod clients;
 mod first_read;
 mod host;
 mod leaving;
+mod moves;
 mod network;
 mod once;
 mod oracle;
 mod plan;
+mod registers;
 mod trouble;
 
 use std::cmp::Reverse;

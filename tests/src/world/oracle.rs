@@ -14,16 +14,18 @@ use miso_store::crdt::plain::items::{Item, Text};
 use miso_store::crdt::plain::keyed::{Element, Keyed};
 use miso_store::crdt::{Counter, MvRegister, ReplicaId, Set, Type, Value, Writers};
 
+use super::registers;
+
 /// Where a value is.
 pub(crate) type Place = (Bytes, Vec<u8>, Vec<u8>, Type);
 
 /// Something present: an element, a value or an enabling, by the event that made it.
-type Fact = (Vec<u8>, ReplicaId, u64);
+pub(super) type Fact = (Vec<u8>, ReplicaId, u64);
 
 /// What is present under one name.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Facts {
-    dots: BTreeSet<Fact>,
+    pub(super) dots: BTreeSet<Fact>,
     /// By path and writer: the first and the newest event counted, and the count.
     counts: BTreeMap<(Vec<u8>, ReplicaId), (u64, u64, i128)>,
 }
@@ -74,7 +76,10 @@ impl Facts {
             Value::PlainHash(hash) => facts.add_keyed(hash, writers, Text::bytes),
             Value::PlainSet(set) => facts.add_keyed(set, writers, |_| b""),
             Value::PlainZSet(zset) => facts.add_keyed(zset, writers, |_| b""),
-            Value::Hll(hll) => facts.add_keyed(hll, writers, |_| b""),
+            Value::Hll(hll) => {
+                facts.add_lives(hll, writers);
+                registers::add(hll, writers, &mut facts.dots);
+            }
             Value::OnceIds(_) => {} // see `once`
         }
         facts
@@ -105,6 +110,14 @@ impl Facts {
         }
     }
 
+    /// Adds the lives of a plain value.
+    fn add_lives<V: Element>(&mut self, keyed: &Keyed<V>, writers: &Writers) {
+        for birth in keyed.births() {
+            let id = writers.id(birth.dot.writer()).expect("interned");
+            self.dots.insert((b"life".to_vec(), id, birth.dot.seq()));
+        }
+    }
+
     /// Adds the cells of a plain value, and the lives of the whole.
     fn add_keyed<V: Element>(
         &mut self,
@@ -112,10 +125,7 @@ impl Facts {
         writers: &Writers,
         text: impl Fn(&V) -> &[u8] + Copy,
     ) {
-        for birth in keyed.births() {
-            let id = writers.id(birth.dot.writer()).expect("interned");
-            self.dots.insert((b"life".to_vec(), id, birth.dot.seq()));
-        }
+        self.add_lives(keyed, writers);
         for (name, cell) in keyed.cells().iter() {
             self.add_cell(name, cell, writers, text);
         }
@@ -148,6 +158,8 @@ impl Edit {
 #[derive(Default, Debug)]
 pub(crate) struct Oracle {
     edits: BTreeMap<Place, Vec<Edit>>,
+    /// By function: the events of a writer that came at once.
+    whole: BTreeMap<Bytes, Vec<(ReplicaId, (u64, u64))>>,
 }
 
 /// How much of a writer's past is known.
@@ -169,6 +181,18 @@ impl Known<'_> {
 }
 
 impl Oracle {
+    /// Records that a writer did all of some events at once, the first and the last of which are given.
+    pub(crate) fn note_whole(&mut self, function: &Bytes, by: ReplicaId, events: (u64, u64)) {
+        if events.0 < events.1 {
+            self.whole.entry(function.clone()).or_default().push((by, events));
+        }
+    }
+
+    /// What writers did at once in a function.
+    pub(crate) fn whole(&self, function: &[u8]) -> &[(ReplicaId, (u64, u64))] {
+        self.whole.get(function).map_or(&[], Vec::as_slice)
+    }
+
     /// Records an edit by what was there before and after.
     pub(crate) fn record(
         &mut self,
@@ -234,7 +258,16 @@ impl Oracle {
                 let sum = fits.or(sums.first()).copied().unwrap_or(0);
                 taken.counted.push((path, at, sum));
             }
-            if !taken.covered.is_empty() {
+            if place.3 == Type::Hll {
+                let perhaps = edits.iter().filter(|edit| known.may_have(edit.by, edit.seq));
+                let gone: Vec<&Fact> = perhaps.flat_map(|edit| &edit.removed).collect();
+                let all = edits.iter().flat_map(|edit| &edit.added);
+                let is_gone = |fact: &Fact| registers::among(gone.iter().copied(), fact);
+                let adopted = registers::adopted(all, &held.dots, (by, writers), is_gone);
+                let (own, theirs) = adopted.unwrap_or_else(|wrong| panic!("{place:?}: {wrong}"));
+                (taken.added, taken.removed) = (own, theirs);
+            }
+            if !taken.covered.is_empty() || !taken.removed.is_empty() {
                 edits.push(taken);
             }
         }
@@ -257,16 +290,30 @@ impl Oracle {
             edits.iter().filter(|edit| known.may_have(edit.by, edit.seq)).collect();
         let gone_for_sure: BTreeSet<&Fact> = sure.iter().flat_map(|edit| &edit.removed).collect();
         let gone_perhaps: BTreeSet<&Fact> = perhaps.iter().flat_map(|edit| &edit.removed).collect();
+        let is_in = |facts: &BTreeSet<&Fact>, fact: &Fact| {
+            facts.contains(fact) || registers::among(facts.iter().copied(), fact)
+        };
         for fact in edits.iter().flat_map(|edit| &edit.added) {
             if known.has(fact.1, fact.2)
-                && !gone_perhaps.contains(fact)
+                && !is_in(&gone_perhaps, fact)
                 && !held.dots.contains(fact)
+                && !registers::among(held.dots.iter(), fact)
             {
                 return Err(format!("lost: {}", show(fact)));
             }
         }
         let all: BTreeSet<&Fact> = edits.iter().flat_map(|edit| &edit.added).collect();
-        for fact in &held.dots {
+        for fact in held.dots.iter().filter(|fact| registers::is(fact)) {
+            // What was added, perhaps under an earlier event of its writer.
+            let added = || all.iter().filter(|one| one.0 == fact.0 && registers::says(fact, one));
+            if added().next().is_none() {
+                return Err(format!("made up: {}", show(fact)));
+            }
+            if added().all(|one| is_in(&gone_for_sure, one)) {
+                return Err(format!("came back: {}", show(fact)));
+            }
+        }
+        for fact in held.dots.iter().filter(|fact| !registers::is(fact)) {
             if !all.contains(fact) {
                 return Err(format!("made up: {}", show(fact)));
             }

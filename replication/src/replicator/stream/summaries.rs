@@ -26,11 +26,13 @@ impl Stream {
         }))
     }
 
-    /// Sends what has changed, where writes run once. A summary says of own events those that were sent, and
-    /// of others' all that are here; a peer that forgets an id for it must know of every run here that came
-    /// before this node had heard of the id.
-    fn flush_runs(&mut self, turn: &mut Turn<'_>) {
-        if self.function.has_once() && self.has_unsent() {
+    /// Sends what has changed, where writes run once or there are sketches. A summary says of own events those
+    /// that were sent, and of others' all that are here; a peer that forgets an id for it must know of every
+    /// run here that came before this node had heard of the id, and one that folds sketches of every delete
+    /// that had seen the first of them alone.
+    fn flush_first(&mut self, turn: &mut Turn<'_>) {
+        let relied_on = self.function.has_once() || self.function.has_sketches();
+        if relied_on && self.has_unsent() {
             self.flush(turn);
         }
     }
@@ -55,7 +57,7 @@ impl Stream {
 
     /// Says what is known here, and asks a peer for the same and for what follows it.
     pub(in crate::replicator) fn ask_for_stream(&mut self, turn: &mut Turn<'_>, peer: ReplicaId) {
-        self.flush_runs(turn);
+        self.flush_first(turn);
         let yours = self.target(peer).and_then(Target::witness);
         let frame = self.asking_summary(turn, yours);
         if let Some(target) = self.peers.get_mut(&peer)
@@ -79,7 +81,7 @@ impl Stream {
 
     /// Asks all reachable peers what they have.
     pub(in crate::replicator) fn ask_all(&mut self, turn: &mut Turn<'_>) {
-        self.flush_runs(turn);
+        self.flush_first(turn);
         let frame = self.asking_summary(turn, None);
         turn.send_frame(self.reachable_links(), frame);
     }
@@ -113,7 +115,7 @@ impl Stream {
         if links.is_empty() {
             return;
         }
-        self.flush_runs(turn);
+        self.flush_first(turn);
         let vector = self.function.vector();
         // A digest is worth it only where nothing is under way that would change it.
         let still = self.announced.replace(vector.clone()).is_some_and(|before| before == vector);
@@ -242,7 +244,7 @@ impl Stream {
         theirs: u64,
         answers: u64,
     ) {
-        self.flush_runs(turn);
+        self.flush_first(turn);
         if self.function.upto(peer) > 0 {
             self.ack_by(peer, turn.now() + turn.ack_delay());
         }

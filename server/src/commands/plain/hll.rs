@@ -1,6 +1,6 @@
 //! HyperLogLogs: about how many different elements were added.
 
-use miso_protocol::command::{Arg, Group, KeyFlags, Row};
+use miso_protocol::command::{Arg, Flags, Group, KeyFlags, Row};
 use miso_protocol::request::Args;
 use miso_store::crdt::plain::hll::Registers;
 use miso_store::crdt::{Value, kind};
@@ -21,6 +21,7 @@ pub(crate) const HYPERLOGLOGS: &[Command] = &[
             .args(&[KEY.read_written(), Arg::string("element").multiple().optional()])
             .group(Group::HyperLogLog)
             .writes()
+            .flags(Flags::RESETS)
             .fast()
             .complexity("O(N) with N elements")
             .merges("the union; a delete takes what it has seen")
@@ -49,6 +50,7 @@ pub(crate) const HYPERLOGLOGS: &[Command] = &[
             ])
             .group(Group::HyperLogLog)
             .writes()
+            .flags(Flags::RESETS)
             .complexity("O(N) with N keys")
             .merges("the union; a delete takes what it has seen")
             .summary("Adds the elements of HyperLogLogs to another, made if it is absent")

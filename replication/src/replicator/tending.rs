@@ -1,4 +1,5 @@
-//! Writes that run once: which ids all nodes have heard of, so that they may be forgotten.
+//! What goes once all nodes have heard of it: ids of writes that ran once, and sketches of HyperLogLogs, of
+//! which those of a writer become one.
 
 use std::time::Duration;
 
@@ -11,24 +12,30 @@ use super::stream::Stream;
 use super::target::Target;
 use crate::Time;
 
-/// How often ids are looked after.
+/// How often they are looked after.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// How often in a row all must have been here before ids are forgotten: a node that has come back says
-/// what it knows first.
+/// How often in a row all must have been here before anything goes: a node that has come back says what it
+/// knows first.
 const CALM: u32 = 8;
 
 impl Replicator {
-    /// Whether [`Replicator::tend_once`] is due.
-    #[must_use]
-    pub fn wants_to_tend_once(&self, now: Time) -> bool {
-        self.common.store().has_once() && self.tend_at <= now
+    /// Whether there may be something to look after.
+    pub(super) fn has_to_tend(&self) -> bool {
+        let store = self.common.store();
+        store.has_once() || store.has_sketches()
     }
 
-    /// Looks after the ids of writes that run once. `others`: all nodes but this one that are not
+    /// Whether [`Replicator::tend`] is due.
+    #[must_use]
+    pub fn wants_to_tend(&self, now: Time) -> bool {
+        self.has_to_tend() && self.tend_at <= now
+    }
+
+    /// Looks after the ids of writes that run once, and after sketches. `others`: all nodes but this one that are not
     /// forgotten, their names and incarnations. `awaiting`: whether there are others that this node has not
     /// met yet.
-    pub fn tend_once(&mut self, now: Time, others: &[(&str, ReplicaId)], awaiting: bool) {
+    pub fn tend(&mut self, now: Time, others: &[(&str, ReplicaId)], awaiting: bool) {
         self.tend_at = now + EVERY;
         let peers = self.common.peers();
         let all_here = others.iter().all(|(_, id)| peers.link(*id).is_some());
@@ -37,9 +44,18 @@ impl Replicator {
         self.calm = if as_before { self.calm.saturating_add(1) } else { 0 };
         self.here = them;
         let all_here = !awaiting && (self.calm >= CALM || (all_here && others.is_empty()));
-        for stream in self.streams.values().filter(|stream| stream.function().has_once()) {
+        for stream in self.streams.values() {
+            let function = stream.function();
+            if !function.has_once() && !function.has_sketches() {
+                continue;
+            }
             let heard = if all_here { heard(stream, peers, others) } else { None };
-            stream.function().tend_once(now.since(Time(0)), heard.as_deref());
+            if function.has_once() {
+                function.tend_once(now.since(Time(0)), heard.as_deref());
+            }
+            if let Some(heard) = &heard {
+                function.fold_sketches(heard);
+            }
         }
     }
 }
