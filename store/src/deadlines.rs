@@ -12,6 +12,17 @@ pub(crate) enum Due {
     Reclaimed,
 }
 
+/// What of a key is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// The key: its own deadline has passed.
+    Key,
+    /// Some fields of a hash, of which others are there.
+    Fields,
+    /// The last fields of a hash, and the key with them.
+    LastFields,
+}
+
 /// A time in milliseconds, the hash of a key, and what is due for it then.
 type Entry = (u64, u64, Due);
 

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use miso_crdt::{Type, Value, plain};
 
-use crate::deadlines::{Deadlines, Due};
+use crate::deadlines::{Deadlines, Due, Ended};
 use crate::function::Function;
 use crate::guard::ShardGuard;
 use crate::plain::Shown;
@@ -22,17 +22,6 @@ const GRACE: u64 = 2_000;
 const SPREAD: u64 = 3_000;
 /// Keys that are looked at before commands get at the shard again.
 const TURN: usize = 64;
-
-/// What of a key is over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ended {
-    /// The key: its own deadline has passed.
-    Key,
-    /// Some fields of a hash, of which others are there.
-    Fields,
-    /// The last fields of a hash, and the key with them.
-    LastFields,
-}
 
 /// A key of which something is over, and its type.
 type Told = (Box<[u8]>, Type, Ended);
@@ -140,13 +129,12 @@ impl ShardGuard<'_> {
         let listened = self.function().hooks.listened();
         let mut told = Vec::new();
         for key in self.plain_keys(hash) {
+            if listened {
+                self.pass_ends((hash, &key), now);
+            }
             let slot = self.objects().get(&key).and_then(|object| object.get(b""));
             let values = slot.map_or(&[][..], |slot| slot.values());
-            let next = |value: &Value| match value {
-                Value::PlainHash(hash) if listened => hash.next_end(now),
-                value => value.first_end(now),
-            };
-            let next = values.iter().map(next).min().unwrap_or(u64::MAX);
+            let next = values.iter().map(|value| value.first_end(now)).min().unwrap_or(u64::MAX);
             let spent = values.iter().find(|value| plain::is_spent(value, now, self.writers()));
             let gone = spent.filter(|value| !value.is_absent());
             let ended = match self.shown(hash, &key, now) {

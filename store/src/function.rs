@@ -9,14 +9,14 @@ use parking_lot::{MappedMutexGuard, Mutex};
 
 use crate::changelog::ChangeLog;
 use crate::config::{Config, HybridClock};
+use crate::deadlines::Ended;
 use crate::durable::records;
-use crate::expiry::Ended;
 use crate::joining::{Joining, LOCAL};
 use crate::journal::Journal;
 use crate::once::state::{OnceLimits, OnceState};
 use crate::shard::Shard;
 use crate::shard::lazy::Shards;
-use crate::sketches::Sketches;
+use crate::unfolded::Sketches;
 
 /// What the rest of a node hears from its store.
 pub trait Observer: Send + Sync + Debug {

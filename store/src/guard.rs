@@ -366,6 +366,20 @@ impl<'a> ShardGuard<'a> {
         self.shard.show(seq);
     }
 
+    /// Looks for the next deadline of a hash, so that one which is noted later is not taken for a later one than
+    /// what has passed and was not taken back yet.
+    pub(crate) fn pass_ends(&mut self, (hash, key): (u64, &[u8]), now: u64) {
+        let object = self.shard.objects.get_mut_hashed(hash, key);
+        let slot = object.and_then(|object| object.get_mut(b""));
+        slot.into_iter().for_each(|slot| {
+            slot.each_mut(|value| {
+                if let Value::PlainHash(hash) = value {
+                    hash.pass_ends(now);
+                }
+            });
+        });
+    }
+
     /// Notes that a key may expire at `at`.
     pub(crate) fn note_deadline(&mut self, hash: u64, at: u64) {
         self.function.note_deadline(&mut self.shard.deadlines, hash, at);

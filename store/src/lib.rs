@@ -51,10 +51,12 @@ mod sketches;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unfolded;
 
 pub use config::{Clock, Config};
+pub use deadlines::Ended;
 pub use durable::{Recovery, check, recover, repair};
-pub use expiry::{Ended, Expired};
+pub use expiry::Expired;
 pub use function::{Function, Observer};
 pub use guard::ShardGuard;
 pub use heard::{HeardKey, Hearing};

@@ -104,6 +104,9 @@ impl Function {
                 for (object, name) in &counted {
                     let key = (miso_crdt::table::hash(object), &**object, &**name);
                     shard.adopt_counts(key, |dot| gone.seen(dot));
+                    if let Some(hll) = shard.hll(key.0, object) {
+                        self.note_sketches(object, hll);
+                    }
                 }
                 names += counted.len();
                 if cursor == 0 {

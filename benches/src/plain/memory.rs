@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Peer, Peers};
+use super::peers::{Peer, Peers};
 use crate::chart::{Bar, Chart};
 use crate::error::Result;
 use crate::progress;

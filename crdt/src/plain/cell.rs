@@ -302,7 +302,8 @@ impl<V: Item> Cell<V> {
         change: &CellDelta<V>,
     ) -> bool {
         // The usual cases without an allocation: a first value, or one in place of another.
-        if let ([value], true) = (change.values.as_slice(), change.is_value())
+        if !V::FOLDS
+            && let ([value], true) = (change.values.as_slice(), change.is_value())
             && let Some(old) = match &*self {
                 Cell::None => Some(None),
                 Cell::One(old) => Some(Some(old.dot())),

@@ -99,6 +99,34 @@ fn takes<V: Item>(removed: &Dots, dot: Dot) -> bool {
     removed.contains(dot) || (V::FOLDS && removed.iter().any(later))
 }
 
+/// The first dot of each writer.
+struct Firsts(Vec<Dot>);
+
+impl Firsts {
+    /// Of items in the order of their dots.
+    fn of<T: Dotted>(items: &[T]) -> Firsts {
+        let mut firsts: Vec<Dot> = items.iter().map(Dotted::dot).collect();
+        firsts.dedup_by_key(|dot| dot.writer());
+        Firsts(firsts)
+    }
+
+    fn has_before(&self, dot: Dot) -> bool {
+        self.0.iter().any(|first| first.writer() == dot.writer() && first.seq() < dot.seq())
+    }
+}
+
+/// What is known to have gone, where values fold.
+struct Held<'a, S> {
+    seen: &'a S,
+    here: Firsts,
+}
+
+impl<S: Seen> Seen for Held<'_, S> {
+    fn seen(&self, dot: Dot) -> bool {
+        self.seen.seen(dot) && !self.here.has_before(dot)
+    }
+}
+
 fn insert<T: Dotted>(items: &mut Vec<T>, item: T) {
     match find(items, item.dot()) {
         Ok(at) => items[at] = item,
@@ -180,12 +208,31 @@ impl<V: Item> CellDelta<V> {
         cleared: &Option<Context>,
     ) -> bool {
         let gone = |dot| self.takes(dot) || cleared.seen(dot);
-        let values = apply_items(&mut full.values, &self.values, seen, gone);
-        if V::FOLDS && values {
-            V::settle(&mut full.values, &self.values);
-        }
+        let values = if V::FOLDS {
+            self.apply_folding(&mut full.values, seen, cleared)
+        } else {
+            apply_items(&mut full.values, &self.values, seen, gone)
+        };
         let terms = apply_items(&mut full.terms, &self.terms, seen, gone);
         full.counts.apply(seen, cleared, &self.counts) | values | terms
+    }
+
+    /// Joins values that fold; whether anything was new. One side may have moved what the other holds under
+    /// other dots of its writer, and a dot that is known and not held may have been moved, too. It was deleted
+    /// only if no earlier one of its writer is left there: a delete would have taken that, too.
+    fn apply_folding(
+        &self,
+        held: &mut Vec<V>,
+        seen: &impl Seen,
+        cleared: &Option<Context>,
+    ) -> bool {
+        let (here, there) = (Firsts::of(held), Firsts::of(&self.values));
+        let gone = |dot| self.takes(dot) || (cleared.seen(dot) && !there.has_before(dot));
+        let new = apply_items(held, &self.values, &Held { seen, here }, gone);
+        if new {
+            V::settle(held, &self.values);
+        }
+        new
     }
 
     /// Joins another change of the same cell. `mine` and `theirs` are what the two sides cleared.

@@ -482,12 +482,10 @@ impl<V: Element> Keyed<V> {
         self.timed.iter().filter_map(|name| self.cells.get(name)).any(ended)
     }
 
-    /// The first deadline after `after`, of the key or of a cell; [`FOREVER`] if there is none. Linear in the
-    /// cells with deadlines: [`Crdt::first_end`] is not, and may answer one that has passed.
-    #[must_use]
-    pub fn next_end(&self, after: u64) -> u64 {
-        let at = self.hold().at.filter(|at| *at > after);
-        self.find_first_end(after).min(at.unwrap_or(FOREVER))
+    /// Looks for the first deadline after `now`: from now on [`Crdt::first_end`] does not answer one that has
+    /// passed. Linear in the cells with deadlines.
+    pub fn pass_ends(&mut self, now: u64) {
+        self.first_end = self.find_first_end(now);
     }
 
     /// Where values fold, a change that takes some away takes away all that their writers wrote before: but not

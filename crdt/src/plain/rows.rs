@@ -734,6 +734,38 @@ fn a_later_sketch_takes_the_place_of_what_it_says_again() {
     assert_eq!(all[0].state.sketches(), 1);
 }
 
+/// Nodes that have folded up to different dots, or dropped a dot with nothing left to say, lose nothing to each other.
+#[test]
+fn what_was_moved_is_not_taken_for_deleted() {
+    for a_joins_first in [true, false] {
+        let [mut a, mut b] = nodes::<Hll>();
+        let mut messages = Vec::new();
+        for element in ["e1", "e2", "e2"] {
+            a.pfadd(T, element);
+            messages.push(a.send());
+        }
+        // One has folded before the last came, by which the other has dropped the second.
+        let mut c = Node::<Hll>::new(3);
+        messages[..2].iter().for_each(|message| c.receive(message));
+        assert!(c.state.fold(|_| true));
+        c.receive(&messages[2]);
+        messages.iter().for_each(|message| b.receive(message));
+        assert_eq!((b.state.sketches(), c.state.sketches()), (2, 2));
+        if a_joins_first {
+            b.join(&mut c);
+            c.join(&mut b);
+        } else {
+            c.join(&mut b);
+            b.join(&mut c);
+        }
+        assert_eq!((b.count(T), c.count(T)), (2, 2));
+        [&mut b, &mut c].into_iter().for_each(|node| _ = node.state.fold(|_| true));
+        assert_eq!(b.state.digest(&b.writers), c.state.digest(&c.writers));
+        assert!(c.pfdel(T + 1));
+        assert_eq!(hll_agreed(&mut [b, c], T + 1), 0);
+    }
+}
+
 /// The sketches of many writers that are gone become one of the writer that adopts them.
 #[test]
 fn sketches_of_retired_writers_are_adopted() {

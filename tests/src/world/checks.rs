@@ -86,8 +86,9 @@ impl World {
         loop {
             let next = self.now + SECOND;
             while self.step(next) {}
-            let left = self.remains_of(gone);
-            if left.is_empty() && self.differences().is_empty() {
+            let mut left = self.remains_of(gone);
+            left.extend(self.differences());
+            if left.is_empty() {
                 break;
             }
             assert!(self.now < until, "left of {:x}: {}", gone.0, left.join("; "));

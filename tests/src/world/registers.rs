@@ -2,13 +2,13 @@
 //!
 //! They differ from other facts in that they move: a register that its writer adds again stands under the later
 //! event alone, and those that all nodes have move to the newest event of their writer. So a fact says another of
-//! the same writer and register, if it is later and its rank is no less; and what takes away the one takes away
-//! the other.
+//! the same writer and register, if it is later, and neither its rank nor its deadline is less; and what takes away
+//! the one takes away the other.
 
 use std::collections::BTreeSet;
 
 use miso_store::crdt::plain::Hll;
-use miso_store::crdt::plain::items::Dotted;
+use miso_store::crdt::plain::items::{Dotted, Item};
 use miso_store::crdt::{ReplicaId, Writers};
 
 use super::oracle::Fact;
@@ -22,7 +22,8 @@ pub(super) fn add(hll: &Hll, writers: &Writers, facts: &mut BTreeSet<Fact>) {
         let dot = sketch.dot();
         let id = writers.id(dot.writer()).expect("interned");
         for (register, rank) in sketch.registers().iter() {
-            let path = [PATH, &register.to_be_bytes(), &[rank]].concat();
+            let under = sketch.under().to_be_bytes();
+            let path = [PATH, &register.to_be_bytes(), &[rank], &under].concat();
             facts.insert((path, id, dot.seq()));
         }
     }
@@ -33,18 +34,21 @@ pub(super) fn is(fact: &Fact) -> bool {
     fact.0.starts_with(PATH)
 }
 
-/// The register, and the rank.
-fn parts(fact: &Fact) -> Option<(&[u8], u8)> {
-    let (rank, register) = fact.0.strip_prefix(PATH)?.split_last()?;
-    Some((register, *rank))
+/// The register, the rank, and the deadline of the key under which it was added.
+fn parts(fact: &Fact) -> Option<([u8; 2], u8, [u8; 8])> {
+    let (register, rest) = fact.0.strip_prefix(PATH)?.split_first_chunk()?;
+    let (rank, under) = rest.split_first()?;
+    Some((*register, *rank, under.try_into().ok()?))
 }
 
 /// Whether `later` says what `fact` says, so that what takes away the one has taken away the other.
 pub(super) fn says(later: &Fact, fact: &Fact) -> bool {
-    let (Some((register, rank)), Some((of, least))) = (parts(later), parts(fact)) else {
+    let (Some((register, rank, under)), Some((of, least, until))) = (parts(later), parts(fact))
+    else {
         return false;
     };
-    later.1 == fact.1 && later.2 >= fact.2 && register == of && rank >= least
+    let covers = register == of && rank >= least && under >= until;
+    later.1 == fact.1 && later.2 >= fact.2 && covers
 }
 
 /// Whether one of `facts` is `fact`, or says it.
@@ -71,9 +75,9 @@ pub(super) fn adopted<'a>(
         .cloned()
         .collect();
     for fact in theirs.iter().filter(|fact| !is_gone(fact)) {
-        let (register, rank) = parts(fact).expect("a register");
-        let stands = held.iter().filter(|fact| fact.1 == by).filter_map(parts);
-        if !stands.into_iter().any(|(of, stands)| of == register && stands >= rank) {
+        let (register, rank, under) = parts(fact).expect("a register");
+        let mut own = held.iter().filter(|fact| fact.1 == by).filter_map(parts);
+        if !own.any(|(of, held, until)| of == register && held >= rank && until >= under) {
             return Err(format!("not adopted: {fact:x?}"));
         }
     }
