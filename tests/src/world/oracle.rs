@@ -22,6 +22,9 @@ pub(crate) type Place = (Bytes, Vec<u8>, Vec<u8>, Type);
 /// Something present: an element, a value or an enabling, by the event that made it.
 pub(super) type Fact = (Vec<u8>, ReplicaId, u64);
 
+/// A writer, and the first and the last event of what it did at once.
+pub(super) type Whole = (ReplicaId, (u64, u64));
+
 /// What is present under one name.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Facts {
@@ -159,7 +162,7 @@ impl Edit {
 pub(crate) struct Oracle {
     edits: BTreeMap<Place, Vec<Edit>>,
     /// By function: the events of a writer that came at once.
-    whole: BTreeMap<Bytes, Vec<(ReplicaId, (u64, u64))>>,
+    whole: BTreeMap<Bytes, Vec<Whole>>,
 }
 
 /// How much of a writer's past is known.
@@ -189,7 +192,7 @@ impl Oracle {
     }
 
     /// What writers did at once in a function.
-    pub(crate) fn whole(&self, function: &[u8]) -> &[(ReplicaId, (u64, u64))] {
+    pub(crate) fn whole(&self, function: &[u8]) -> &[Whole] {
         self.whole.get(function).map_or(&[], Vec::as_slice)
     }
 
