@@ -47,6 +47,7 @@
 //! ```
 
 mod arg;
+mod bound;
 mod builder;
 mod counting;
 mod flags;
@@ -57,6 +58,7 @@ mod table;
 mod walk;
 
 pub use arg::{Access, Arg, ArgKind, NAME, OBJECT, Secret};
+pub use bound::Bound;
 pub use counting::{CountPlace, Counting};
 pub use flags::{Categories, Flags, Group, KeyFlags};
 pub use keys::{Begin, Find, Key, KeySpec, Keys, Spec};

@@ -1,6 +1,7 @@
 //! A row of the table: what it states, and what follows from that by itself.
 
 use super::arg::{Access, Arg};
+use super::bound::Bound;
 use super::counting::Counting;
 use super::flags::{Categories, Flags, Group};
 use super::merging::{Deciding, Merging};
@@ -33,6 +34,8 @@ pub struct Row {
     pub counts: Counting,
     /// Options with which it decides here although it merges otherwise.
     pub deciding: Option<Deciding>,
+    /// What it does for a user that is bound to a function; none: what follows from the rest. See [`Row::bound`].
+    pub of_bound: Option<Bound>,
     /// What it does, in a sentence without its stop.
     pub summary: &'static str,
     /// What it answers.
@@ -58,6 +61,7 @@ impl Row {
         merge_note: "",
         counts: Counting::Nothing,
         deciding: None,
+        of_bound: None,
         summary: "",
         reply: "",
         example: &[],

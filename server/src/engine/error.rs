@@ -225,6 +225,9 @@ errors! {
     QuotaWrites(function, most) = "ERR", "quota: function '{}' may write {} times a second",
         "A function writes or publishes more often than MISO.QUOTA allows it on this node",
         "Write less often and try again, or raise the quota";
+    OwnQuota(function) = "NOPERM", "this user is bound to the function '{}', and sets no quota",
+        "A user that is bound to a function would change what it may have",
+        "Set quotas as a user that is bound to no function";
     TooManyReplicas = "ERR", "max number of registered replicas reached",
         "MISO.REGISTER of one replica more than a node registers",
         "Take registrations back with MISO.UNREGISTER, or give them a shorter TTL";

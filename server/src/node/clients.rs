@@ -263,6 +263,16 @@ impl Client {
         std::mem::take(&mut outbox.bytes)
     }
 
+    /// The function that its user is bound to.
+    pub(crate) fn bound(&self) -> Option<Box<[u8]>> {
+        self.about.lock().bound.clone()
+    }
+
+    /// Whether a user may know of it: one that is bound to a function knows of those bound to the same.
+    pub(crate) fn is_known_to(&self, bound: Option<&[u8]>) -> bool {
+        bound.is_none() || self.about.lock().bound.as_deref() == bound
+    }
+
     /// Whether it may hear of changes in `function`: its user is not bound to another one.
     pub(crate) fn may_hear_of(&self, function: &[u8]) -> bool {
         self.about.lock().bound.as_deref().is_none_or(|bound| bound == names::owner(function))

@@ -28,8 +28,8 @@ use std::time::{Duration, Instant};
 use miso_protocol::command::Table;
 use miso_protocol::names;
 use miso_replication::shell::Handle;
-use miso_store::Store;
 use miso_store::crdt::Type;
+use miso_store::{Function, Store};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -173,6 +173,13 @@ impl Node {
     pub(crate) fn set_quotas(&self) {
         let settings = &self.settings;
         self.quotas.set(&settings.quota_objects(), &settings.quota_writes(), &self.store);
+    }
+
+    /// The functions of which a state is kept, each database by itself; those of `bound` alone, if that is given.
+    pub(crate) fn functions_for(&self, bound: Option<&[u8]>) -> Vec<Arc<Function>> {
+        let mut all = self.store.functions();
+        all.retain(|function| bound.is_none_or(|bound| names::owner(function.name()) == bound));
+        all
     }
 
     /// A client's line in CLIENT LIST.

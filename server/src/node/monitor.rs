@@ -144,7 +144,12 @@ impl Monitors {
             OutputLimit { hard: 0, .. } => settings.output_limit(true),
             limit => limit,
         };
+        let bound = client.bound();
         for monitor in self.clients.read().values() {
+            // A user that is bound to a function sees the commands of those bound to the same.
+            if monitor.bound().is_some_and(|own| bound.as_ref() != Some(&own)) {
+                continue;
+            }
             monitor.send(line.as_bytes(), limit);
         }
     }

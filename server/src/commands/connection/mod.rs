@@ -9,7 +9,7 @@ mod tracking;
 use std::sync::Arc;
 use std::time::Instant;
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Bound, Flags, Group, Row};
 use miso_protocol::reply::Resp;
 use miso_protocol::request::Args;
 use miso_protocol::{integer, names};
@@ -158,6 +158,7 @@ pub(crate) const CONNECTION: &[Command] = &[
                 Row::subcommand("LIST")
                     .group(Group::Connection)
                     .admin()
+                    .for_bound(Bound::Connection)
                     .summary("The modules that tools look for")
                     .reply("Array of maps"),
                 module_list,

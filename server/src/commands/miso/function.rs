@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use miso_protocol::command::{Arg, Group, Row};
+use miso_protocol::command::{Arg, Bound, Group, Row};
 use miso_protocol::names;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
@@ -71,6 +71,7 @@ pub(crate) const FUNCTIONS: &[Command] = &[
     Command::new(
         Row::command("MISO.FUNCTIONS")
             .group(Group::Miso)
+            .for_bound(Bound::Part("its function, in all databases"))
             .complexity("O(N) with N functions")
             .summary(
                 "The functions that this node runs or holds, and of each: its \

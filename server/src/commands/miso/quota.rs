@@ -1,6 +1,6 @@
 //! MISO.QUOTA: how much a function may have and do on this node.
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Bound, Flags, Group, Row};
 use miso_protocol::request::Args;
 
 use crate::commands::args::Words;
@@ -18,6 +18,7 @@ pub(crate) const QUOTAS: &[Command] = &[Command::new(
             Arg::integer("writes").with_token("WRITES").optional(),
         ])
         .group(Group::Miso)
+        .for_bound(Bound::Part("those of its function; it changes none"))
         .flags(Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::STALE))
         .summary(
             "How many objects a function may have on this node, all of its databases together, and how often a \
@@ -44,6 +45,9 @@ fn quota(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if args.len() == 2 {
         show(cx, function);
         return Ok(());
+    }
+    if let Some(bound) = cx.bound_function() {
+        return Err(CommandError::OwnQuota(bound.into()));
     }
     let mut words = Words::from(args, 2);
     let (mut objects, mut writes) = (None, None);

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use miso_protocol::command::{ArgKind, Categories, Flags, KeyFlags, Row, Table};
+use miso_protocol::command::{ArgKind, Bound, Categories, Flags, KeyFlags, Row, Table};
 use miso_protocol::request::Args;
 use miso_protocol::{glob, names};
 use sha2::{Digest, Sha256};
@@ -68,6 +68,8 @@ pub(crate) struct User {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
     Command,
+    /// The command reaches beyond the function that the user is bound to.
+    Bound,
     /// The key that is this word of the command.
     Key(usize),
     /// The channel that is this word of the command.
@@ -78,7 +80,7 @@ impl Denied {
     /// Its name in ACL LOG.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
-            Denied::Command => "command",
+            Denied::Command | Denied::Bound => "command",
             Denied::Key(_) => "key",
             Denied::Channel(_) => "channel",
         }
@@ -90,6 +92,10 @@ impl Denied {
             Denied::Command => {
                 format!("NOPERM this user has no permissions to run the '{name}' command")
             }
+            Denied::Bound => format!(
+                "NOPERM this user has no permissions to run the '{name}' command: it acts on the whole node, and \
+                 the user is bound to a function"
+            ),
             Denied::Key(_) => "NOPERM this user has no permissions to access one of the keys used as arguments".into(),
             Denied::Channel(_) => "NOPERM this user has no permissions to access one of the channels used as arguments".into(),
         }
@@ -278,6 +284,9 @@ impl User {
             return Err(Denied::Command);
         }
         let row = subcommand.map_or(row, |(_, row)| row);
+        if self.function.is_some() && row.bound() == Bound::Refused {
+            return Err(Denied::Bound);
+        }
         if !self.all_keys
             && let Some(key) = row.keys(args).find(|key| !self.may_use(key.word, key.flags))
         {

@@ -12,7 +12,7 @@ use crate::observe::row::{Family, Thing, Times};
 /// The keys of each database that has any, in all functions: its number, keys, and keys with a deadline.
 fn keyspace(r: &Reading<'_>) -> Vec<(Vec<u8>, Vec<Value>)> {
     let mut all = BTreeMap::<u32, (u64, u64)>::new();
-    for function in r.node.store.functions() {
+    for function in r.functions() {
         let (keys, expires) = all.entry(names::split_database(function.name()).1).or_default();
         *keys += function.object_count() as u64;
         *expires += function.deadline_count() as u64;
@@ -69,14 +69,14 @@ pub(super) const MISO: &[Row] = &[
         "miso_functions",
         Unit::None,
         "Functions of which this node keeps a state",
-        |r| Value::Count(r.node.store.functions().len() as u64),
+        |r| Value::Count(r.functions().len() as u64),
     ),
     gauge(
         "miso_functions_running",
         "miso_functions_running",
         Unit::None,
         "Functions that run on this node",
-        |r| Value::Count(r.node.registry.count() as u64),
+        |r| Value::Count(r.running()),
     ),
     gauge(
         "miso_functions_held",
@@ -407,7 +407,7 @@ const FUNCTIONS: Row = Row::Family(Family {
         ),
     ],
     read: |r| {
-        let functions = r.node.store.functions();
+        let functions = r.functions();
         let mut all = Vec::with_capacity(functions.len());
         for function in functions {
             let counts = [
