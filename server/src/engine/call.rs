@@ -10,6 +10,7 @@ use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::events;
 use crate::engine::find::Resolved;
+use crate::engine::quota;
 use crate::engine::wait::After;
 use crate::node::Node;
 use crate::node::audit::What;
@@ -103,7 +104,13 @@ fn call_tapped(
         cx.node.top.note(cx.function_name(), key.word);
     }
     let start = cx.reply.out.len();
-    events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+    if cx.node.monitors.metered() {
+        quota::metered(cx, |cx| {
+            events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run))
+        });
+    } else {
+        events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+    }
     if cx.node.monitors.audited() && found.leaf().administers() {
         audit(cx, found, args, start);
     }

@@ -10,6 +10,7 @@ use miso_store::{Function, Held, ShardGuard};
 
 use crate::engine::admit;
 use crate::engine::error::CommandError;
+use crate::engine::quota;
 use crate::engine::session::Session;
 use crate::engine::wait::After;
 use crate::node::Node;
@@ -82,6 +83,7 @@ impl Context<'_> {
         if self.session.transaction.is_some() || self.held.is_some() {
             return Err(CommandError::FunctionInMulti);
         }
+        quota::check_connection(self.node, self.session, function)?;
         self.session.set_function(function);
         Ok(())
     }

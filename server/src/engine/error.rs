@@ -222,6 +222,15 @@ errors! {
     QuotaObjects(function, most) = "ERR", "quota: function '{}' may have {} objects",
         "A write would make an object more than MISO.QUOTA allows the function on this node",
         "Delete objects, or raise the quota";
+    QuotaMemory(function, most) = "ERR", "quota: function '{}' may take {} bytes",
+        "A write would make a function's objects take more memory than MISO.QUOTA allows it on this node",
+        "Delete objects, or raise the quota";
+    QuotaKey(function, most) = "ERR", "quota: function '{}' may have keys of {} bytes",
+        "A write names a key that is longer than MISO.QUOTA allows the function on this node",
+        "Use a shorter key, or raise the quota";
+    QuotaConnections(function, most) = "ERR", "quota: function '{}' may have {} connections",
+        "A connection names a function that has as many connections on this node as MISO.QUOTA allows it",
+        "Close connections of the function, or raise the quota";
     QuotaWrites(function, most) = "ERR", "quota: function '{}' may write {} times a second",
         "A function writes or publishes more often than MISO.QUOTA allows it on this node",
         "Write less often and try again, or raise the quota";

@@ -360,6 +360,13 @@ struct Pause {
 }
 
 impl Clients {
+    /// How many clients speak for `function`, without the one that is `but`.
+    pub(crate) fn speaking_for(&self, function: &[u8], but: u64) -> u64 {
+        let speaks =
+            |client: &Arc<Client>| client.id != but && *client.about.lock().function == *function;
+        self.all.lock().values().filter(|client| speaks(client)).count() as u64
+    }
+
     /// Registers a new connection; none if there are `max` already.
     pub(crate) fn open(
         &self,

@@ -172,7 +172,15 @@ impl Node {
     /// Sets the quotas that the settings name.
     pub(crate) fn set_quotas(&self) {
         let settings = &self.settings;
-        self.quotas.set(&settings.quota_objects(), &settings.quota_writes(), &self.store);
+        let by_function = [
+            &settings.quota_objects(),
+            &settings.quota_writes(),
+            &settings.quota_memory(),
+            &settings.quota_keybytes(),
+            &settings.quota_connections(),
+        ];
+        let metered = self.quotas.set(by_function, &self.store, settings.databases());
+        self.monitors.set_metered(metered);
     }
 
     /// The functions of which a state is kept, each database by itself; those of `bound` alone, if that is given.
@@ -286,6 +294,7 @@ impl Node {
         // What has lapsed is announced to the other nodes, and a function without any data is forgotten.
         self.registry.lapse(Instant::now(), self.settings.function_linger());
         self.registry.release_ended(|function| self.store.forget_unused(function));
+        self.quotas.measure(&self.store, self.settings.databases());
         self.top.tick();
         self.feeds.tick(Instant::now(), self.peers.get().is_none());
         self.tls.warn(unix_ms() / 1000);

@@ -19,6 +19,7 @@ use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::databases;
 use crate::engine::error::CommandError;
+use crate::engine::quota;
 use crate::engine::session::ReplyMode;
 use crate::engine::wait::{After, Wait};
 use crate::node::REDIS_VERSION;
@@ -358,6 +359,9 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<bo
             return Err(CommandError::WrongPass);
         };
         cx.node.attempts.succeeded(address, name);
+        if let Some(function) = user.function() {
+            quota::check_connection(cx.node, cx.session, function)?;
+        }
         let was_bound = cx.session.user.as_ref().is_some_and(|user| user.function().is_some());
         let default = cx.node.settings.default_function();
         let function = match user.function() {

@@ -405,11 +405,26 @@ const FUNCTIONS: Row = Row::Family(Family {
             Unit::None,
             "Ids of writes that ran once (MISO.ONCE) that are kept; once-max is the most",
         ),
+        column(
+            "quota_memory",
+            Kind::Gauge,
+            "miso_function_quota_memory_bytes",
+            Unit::Bytes,
+            "Bytes of memory of a function's objects, in all databases, where MISO.QUOTA limits them",
+        ),
+        column(
+            "quota_refused",
+            Kind::Counter,
+            "miso_function_quota_refused",
+            Unit::None,
+            "Commands that the quota of a function has refused, in all databases",
+        ),
     ],
     read: |r| {
         let functions = r.functions();
         let mut all = Vec::with_capacity(functions.len());
         for function in functions {
+            let quota = r.node.quotas.of(names::owner(function.name()));
             let counts = [
                 function.object_count() as u64,
                 function.seq(),
@@ -418,6 +433,8 @@ const FUNCTIONS: Row = Row::Family(Family {
                 function.removal_log_bytes() as u64,
                 function.retired_count() as u64,
                 function.once_count() as u64,
+                quota.as_ref().map_or(0, |quota| quota.memory()),
+                quota.as_ref().map_or(0, |quota| quota.refused()),
             ];
             all.push((function.name().to_vec(), counts.map(Value::Count).to_vec()));
         }
