@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use miso_tests::{Node, Resp, Scratch, Wire, wait_until};
+use miso_tests::{Frame, Node, Resp, Scratch, Wire, wait_until};
 
 fn connect(node: &Node, function: &str) -> Wire {
     let mut wire = node.wire();
@@ -134,18 +134,29 @@ fn the_objects_of_a_function_take_no_more_memory_than_its_quota() {
     for _ in 0..1_000 {
         assert!(!small.ask(&format!("SET again {value}")).is_error());
     }
-    let set = |small: &mut Wire, n: i32| small.ask(&format!("SET key{n} {value}"));
-    let refused = (0..1_000).map(|n| set(&mut small, n)).find(miso_tests::Frame::is_error);
-    let refused = refused.expect("it is refused before 1 MB").to_string();
+    let set = |small: &mut Wire, n: usize| small.ask(&format!("SET key{n} {value}"));
+    // Writes new keys until one is refused, well before 1 MB.
+    let mut next = 0..1_000;
+    let mut fill = |small: &mut Wire| {
+        let refused = next.by_ref().map(|n| set(small, n)).find(Frame::is_error);
+        refused.expect("it is refused").to_string()
+    };
+    let refused = fill(&mut small);
     assert!(refused.contains("quota: function 'small' may take 200000 bytes"), "{refused}");
     assert!((100_000..=MOST).contains(&used(&mut admin)), "{}", used(&mut admin));
-    for command in ["ORSET.ADD o n x", "HSET h f v", "APPEND again y"] {
-        assert!(small.ask(command).is_error(), "{command}");
+    for command in ["ORSET.ADD o n", "HSET h f", "APPEND again", "MISO.ONCE i SET again2"] {
+        wait_until("a refusal", || {
+            fill(&mut small);
+            small.ask(&format!("{command} {value}")).is_error()
+        });
     }
-    for command in ["MULTI", "SET a 1"] {
-        assert!(!small.ask(command).is_error(), "{command}");
-    }
-    assert!(small.ask("EXEC").is_error());
+    wait_until("a transaction's refusal", || {
+        fill(&mut small);
+        assert!(!small.ask("MULTI").is_error());
+        assert!(!small.ask(&format!("SET a {value}")).is_error());
+        small.ask("EXEC").is_error()
+    });
+    assert!(small.ask("DBSIZE").integer() < 250, "it has not grown on");
     assert!(!small.ask("GET again").is_error() && !small.ask("DEL before").is_error());
     wait_until("room after a delete", || !set(&mut small, 1).is_error());
     let mut other = connect(&node, "other");

@@ -95,6 +95,9 @@ impl Context<'_> {
 
     /// Whether this connection may speak for `function`, or a database of it.
     pub(crate) fn check_function(&self, function: &[u8]) -> Result<(), CommandError> {
+        if names::owner(function) == names::RESERVED {
+            return Err(CommandError::ReservedFunction);
+        }
         match self.session.user.as_ref().and_then(|user| user.function()) {
             Some(bound) if bound != names::owner(function) => {
                 Err(CommandError::OtherFunction(bound.into()))

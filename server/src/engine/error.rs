@@ -213,6 +213,11 @@ errors! {
     BadName(what, why) = "ERR", "invalid {}: {}",
         "A function or a replica is given a name that could not stand in a line, or that other nodes could not be told",
         "Use 1 to 256 bytes of printable ASCII without blanks and '#'";
+    ReservedFunction = "ERR", "the cluster keeps its tokens under this function's name",
+        "A client names the function __miso__", "Use another name";
+    TooManyTokens(max) = "ERR", "the function has {} tokens already",
+        "MISO.GRANT of one token more than a function may have at a time",
+        "Take some back with MISO.REVOKE, or give them a shorter TTL";
     FunctionRequired = "NOFUNCTION", "this connection has not named a function",
         "A connection touches an object before it has named a function, and require-function is yes",
         "Name it: redis://FUNCTION:-@host:port, AUTH, or MISO.REGISTER";

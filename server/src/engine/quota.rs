@@ -8,8 +8,6 @@ use miso_protocol::command::{Flags, KeyFlags, Row};
 use miso_protocol::request::Args;
 use miso_store::Function;
 
-use crate::allocator;
-use crate::engine::context::Context;
 use crate::engine::error::{CommandError, Shown};
 use crate::engine::find::Resolved;
 use crate::engine::session::Session;
@@ -106,18 +104,6 @@ pub(crate) fn check_connection(
         return Ok(());
     }
     Err(refuse(node, &quota, function, most, CommandError::QuotaConnections))
-}
-
-/// Runs a command, and counts the memory that it takes if its function has a limit of that.
-pub(super) fn metered(cx: &mut Context<'_>, run: impl FnOnce(&mut Context<'_>)) {
-    let limited = cx.session.function.as_ref().is_some_and(|function| function.is_marked());
-    let quota = if limited { cx.node.quotas.of(cx.session.owner()) } else { None };
-    let Some(quota) = quota.filter(|quota| quota.limits.memory.is_some()) else { return run(cx) };
-    // The reply is not the function's to keep.
-    let taken = |cx: &Context<'_>| allocator::thread_bytes() - cx.reply.out.capacity() as isize;
-    let before = taken(cx);
-    run(cx);
-    quota.took(taken(cx) - before);
 }
 
 /// Adds the objects that a command would make.

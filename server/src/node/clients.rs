@@ -27,6 +27,8 @@ pub(crate) struct About {
     pub(crate) database: u32,
     /// The function that its user is bound to.
     pub(crate) bound: Option<Box<[u8]>>,
+    /// The SHA-256 of the function's token that it has logged in with.
+    pub(crate) granted: Option<[u8; 32]>,
     pub(crate) resp: u8,
     pub(crate) subscriptions: PerKind<usize>,
     /// Commands queued by MULTI; -1 outside.
