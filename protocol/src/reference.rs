@@ -300,7 +300,7 @@ mod tests {
         let (server, bound) = bound.split_once("\n## ").expect("three sections");
         assert_eq!(format!("{commands}\n## {server}"), expected);
         assert!(bound.starts_with("Users bound to a function\n"), "{bound}");
-        let lines = "|---|---|\n| CONFIG GET | nothing of any function |\n\
+        let lines = "|---|---|\n| CONFIG GET | its connection, or the same as for everybody |\n\
                      | GCOUNTER.GET | what its function has |\n";
         assert!(bound.ends_with(lines), "{bound}");
     }

@@ -23,7 +23,7 @@ impl Bound {
     pub const fn text(self) -> &'static str {
         match self {
             Bound::Own => "what its function has",
-            Bound::Connection => "nothing of any function",
+            Bound::Connection => "its connection, or the same as for everybody",
             Bound::Node => "figures of the node as a whole",
             Bound::Part(what) => what,
             Bound::Refused => "refused",

@@ -159,6 +159,7 @@ pub(super) const CLIENT: Command = Command::parent(
                 .args(&[Arg::string("status"), Arg::string("option").optional().multiple()])
                 .group(Group::Connection)
                 .flags(ANY_TIME)
+                .for_bound(Bound::Own)
                 .summary(
                     "Tells the connection, or another one, when a key changes that it has read, here or on \
                      another node: for caches in clients. status is ON or OFF; options are REDIRECT id, \

@@ -120,6 +120,7 @@ pub(crate) const CONNECTION: &[Command] = &[
     Command::new(
         Row::command("SELECT")
             .args(&[Arg::integer("index")])
+            .for_bound(Bound::Own)
             .group(Group::Connection)
             .flags(ALWAYS)
             .flags(Flags::DATABASES)

@@ -139,6 +139,7 @@ pub(crate) const NODES: &[Command] = &[
     Command::new(
         Row::command("WAIT")
             .args(&[Arg::integer("numreplicas"), TIMEOUT])
+            .for_bound(Bound::Own)
             .blocking()
             .flags(Flags::NOSCRIPT)
             .summary(
@@ -151,6 +152,7 @@ pub(crate) const NODES: &[Command] = &[
     Command::new(
         Row::command("WAITAOF")
             .args(&[Arg::integer("numlocal"), Arg::integer("numreplicas"), TIMEOUT])
+            .for_bound(Bound::Own)
             .blocking()
             .flags(Flags::NOSCRIPT)
             .summary(
