@@ -56,6 +56,10 @@ impl SlowLog {
             let more = args.len() - ARGS_MAX + 1;
             shown[ARGS_MAX - 1] = format!("... ({more} more arguments)").into_bytes();
         }
+        let (name, bound) = {
+            let about = client.about.lock();
+            (about.name.clone(), about.bound.clone())
+        };
         let mut log = self.log.lock();
         let (id, entries) = &mut *log;
         entries.push_front(Entry {
@@ -64,8 +68,8 @@ impl SlowLog {
             micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             args: shown,
             address: client.address.to_string(),
-            name: client.about.lock().name.clone(),
-            bound: client.bound(),
+            name,
+            bound,
         });
         *id += 1;
         entries.truncate(max);
