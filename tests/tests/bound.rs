@@ -302,6 +302,72 @@ fn no_command_shows_or_touches_another_function() {
     assert!(other.admin.ask("CLIENT LIST").to_string().contains("canary-listener"), "it is open");
 }
 
+/// Commands that show or touch what others have, with the id and the address of another function's client.
+const ASKED: [&str; 46] = [
+    "SLOWLOG GET -1",
+    "CLIENT LIST",
+    "CLIENT LIST TYPE pubsub",
+    "CLIENT LIST ID {id}",
+    "CLIENT KILL ID {id}",
+    "CLIENT KILL {address}",
+    "CLIENT KILL ADDR {address}",
+    "CLIENT KILL TYPE pubsub",
+    "CLIENT KILL MAXAGE 0 SKIPME yes",
+    "CLIENT UNBLOCK {id} ERROR",
+    "CLIENT TRACKING ON REDIRECT {id}",
+    "CLIENT PAUSE 100000",
+    "ACL LOG 1000",
+    "ACL LIST",
+    "ACL USERS",
+    "ACL SETUSER mine function=*",
+    "ACL LOG RESET",
+    "SLOWLOG RESET",
+    "INFO everything",
+    "INFO keyspace",
+    "INFO miso",
+    "MISO.NODES",
+    "MISO.NODE",
+    "MISO.FUNCTIONS",
+    "LATENCY LATEST",
+    "LATENCY HISTOGRAM",
+    "CONFIG GET *",
+    "CONFIG SET maxmemory 1",
+    "CONFIG RESETSTAT",
+    "MISO.SYNC",
+    "KEYS *",
+    "SCAN 0 COUNT 100000",
+    "MISO.SCAN 0 COUNT 100000",
+    "DBSIZE",
+    "RANDOMKEY",
+    "PUBSUB CHANNELS",
+    "PUBSUB NUMPAT",
+    "PUBSUB SHARDCHANNELS",
+    "FLUSHALL",
+    "FLUSHDB",
+    "MISO.AWAIT {token} 1",
+    "MISO.ONCE i CONFIG SET maxmemory 1",
+    "MEMORY STATS",
+    "SAVE",
+    "SHUTDOWN NOSAVE",
+    "DEBUG SLEEP 100",
+];
+
+/// Commands that name another function or one of its users, or would change what the user may have.
+const REFUSED: [&str; 12] = [
+    "MISO.QUOTA canary-function",
+    "MISO.QUOTA canary-function OBJECTS 1",
+    "MISO.QUOTA own-function OBJECTS 0",
+    "MISO.SYNC canary-function",
+    "MISO.FEED canary-function AFTER 0",
+    "MISO.REGISTER canary-function",
+    "MISO.UNREGISTER canary-function REPLICA canary-replica",
+    "ACL SETUSER mine function=canary-function",
+    "SUBSCRIBE __miso__:canary-function:canary-object",
+    "CLIENT KILL USER canary-user",
+    "ACL DRYRUN canary-user PING",
+    "MISO.ONCE i MISO.QUOTA canary-function",
+];
+
 #[test]
 fn what_is_asked_for_by_name_is_not_there_for_a_bound_user() {
     let cluster = Cluster::start(2);
@@ -314,77 +380,15 @@ fn what_is_asked_for_by_name_is_not_there_for_a_bound_user() {
     let before = other.state();
     let canaries = other.canaries("");
     let (id, address, token) = (other.id.clone(), other.address.clone(), other.token.clone());
-    let commands = [
-        "SLOWLOG GET -1",
-        "CLIENT LIST",
-        "CLIENT LIST TYPE pubsub",
-        "CLIENT LIST ID {id}",
-        "CLIENT KILL ID {id}",
-        "CLIENT KILL {address}",
-        "CLIENT KILL ADDR {address}",
-        "CLIENT KILL TYPE pubsub",
-        "CLIENT KILL MAXAGE 0 SKIPME yes",
-        "CLIENT UNBLOCK {id} ERROR",
-        "CLIENT TRACKING ON REDIRECT {id}",
-        "CLIENT PAUSE 100000",
-        "ACL LOG 1000",
-        "ACL LIST",
-        "ACL USERS",
-        "ACL SETUSER mine function=*",
-        "ACL LOG RESET",
-        "SLOWLOG RESET",
-        "INFO everything",
-        "INFO keyspace",
-        "INFO miso",
-        "MISO.NODES",
-        "MISO.NODE",
-        "MISO.FUNCTIONS",
-        "LATENCY LATEST",
-        "LATENCY HISTOGRAM",
-        "CONFIG GET *",
-        "CONFIG SET maxmemory 1",
-        "CONFIG RESETSTAT",
-        "MISO.SYNC",
-        "KEYS *",
-        "SCAN 0 COUNT 100000",
-        "MISO.SCAN 0 COUNT 100000",
-        "DBSIZE",
-        "RANDOMKEY",
-        "PUBSUB CHANNELS",
-        "PUBSUB NUMPAT",
-        "PUBSUB SHARDCHANNELS",
-        "FLUSHALL",
-        "FLUSHDB",
-        "MISO.AWAIT {token} 1",
-        "MISO.ONCE i CONFIG SET maxmemory 1",
-        "MEMORY STATS",
-        "SAVE",
-        "SHUTDOWN NOSAVE",
-        "DEBUG SLEEP 100",
-    ];
-    for command in commands {
+    for command in ASKED {
         let line =
             command.replace("{id}", &id).replace("{address}", &address).replace("{token}", &token);
         check(command, &all_of(&mut login(node, "mine"), &line), &canaries);
     }
-    for line in [
-        "MISO.QUOTA canary-function",
-        "MISO.QUOTA canary-function OBJECTS 1",
-        "MISO.QUOTA own-function OBJECTS 0",
-        "MISO.SYNC canary-function",
-        "MISO.FEED canary-function AFTER 0",
-        "MISO.REGISTER canary-function",
-        "MISO.UNREGISTER canary-function REPLICA canary-replica",
-        "ACL SETUSER mine function=canary-function",
-        "SUBSCRIBE __miso__:canary-function:canary-object",
-        "CLIENT KILL USER canary-user",
-        "ACL DRYRUN canary-user PING",
-        "MISO.ONCE i MISO.QUOTA canary-function",
-    ] {
+    for line in REFUSED {
         assert!(login(node, "mine").ask(line).is_error(), "{line}");
     }
-    let mut mine = login(node, "mine");
-    for (line, reply) in [
+    let replies = [
         ("PUBLISH canary-channel forged", "0"),
         ("SPUBLISH canary-channel forged", "0"),
         ("PUBSUB NUMSUB canary-channel", "[\"canary-channel\", 0]"),
@@ -393,7 +397,9 @@ fn what_is_asked_for_by_name_is_not_there_for_a_bound_user() {
         ("GET canary-string", "nil"),
         ("EXISTS canary-string canary-object", "0"),
         ("MISO.QUOTA own-function", "[\"objects\", 0,"),
-    ] {
+    ];
+    let mut mine = login(node, "mine");
+    for (line, reply) in replies {
         let said = mine.ask(line).to_string();
         assert!(said.starts_with(reply), "{line}: {said}");
     }

@@ -109,6 +109,8 @@ fn tokens_are_listed_revoked_and_bounded() {
         let said = root.ask(&line).to_string();
         assert!(said.starts_with(reply), "{line}: {said}");
     }
+    let refused = Node::refused(&["--default-function", "__miso__"]);
+    assert!(refused.stderr.contains("default-function"), "{}", refused.stderr);
     assert!(opens(&node, "cart", &token));
     for _ in 1..64 {
         grant(&mut root, "cart");

@@ -128,4 +128,14 @@ mod tests {
         let hget = Row { access: Access::Read, group: Group::Hash, ..Row::EMPTY };
         assert_eq!(names(hget), ["read", "hash", "slow"]);
     }
+
+    #[test]
+    fn what_administers_is_refused_unless_its_row_says_otherwise() {
+        let row = Row::command("T");
+        assert_eq!(row.bound(), Bound::Connection);
+        assert_eq!(row.reads().bound(), Bound::Own);
+        assert_eq!(row.group(Group::Miso).bound(), Bound::Own);
+        assert_eq!(row.writes().admin().bound(), Bound::Refused);
+        assert_eq!(row.admin().for_bound(Bound::Node).bound(), Bound::Node);
+    }
 }

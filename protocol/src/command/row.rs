@@ -184,6 +184,28 @@ impl Row {
 }
 
 impl Row {
+    /// What it does for a user that is bound to a function: what its row says, else what follows from its access and
+    /// its group. What administers is refused.
+    #[must_use]
+    pub const fn bound(&self) -> Bound {
+        match (self.of_bound, self.access) {
+            (Some(bound), _) => bound,
+            (None, _) if self.flags.has(Flags::ADMIN) => Bound::Refused,
+            (None, Access::Read | Access::Write) => Bound::Own,
+            (None, Access::None) => match self.group {
+                Group::Miso | Group::PubSub | Group::Transactions => Bound::Own,
+                _ => Bound::Connection,
+            },
+        }
+    }
+
+    /// Whether it is answered at all: others say why they are not served.
+    pub(crate) const fn is_served(&self) -> bool {
+        !matches!(self.merging(), Merging::Refused(_))
+    }
+}
+
+impl Row {
     /// How it merges: what its row says, else what follows from its access.
     #[must_use]
     pub const fn merging(&self) -> Merging {
