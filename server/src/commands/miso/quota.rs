@@ -36,8 +36,8 @@ pub(crate) const QUOTAS: &[Command] = &[Command::new(
             ("MISO.QUOTA thumbnails OBJECTS 100000 WRITES 500", "OK"),
             (
                 "MISO.QUOTA thumbnails",
-                "1) \"objects\"\n2) (integer) 100000\n3) \"objects-used\"\n4) (integer) 0\n\
-                 5) \"writes\"\n6) (integer) 500\n7) \"refused\"\n8) (integer) 0\n…",
+                " 1) \"objects\"\n 2) (integer) 100000\n 3) \"objects-used\"\n 4) (integer) 0\n \
+                 5) \"writes\"\n 6) (integer) 500\n 7) \"refused\"\n 8) (integer) 0\n…",
             ),
         ]),
     quota,
