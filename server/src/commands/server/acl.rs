@@ -170,7 +170,7 @@ fn users(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let Some(user) = known(cx).into_iter().find(|user| &*user.name == &args[2]) else {
+    let Some(user) = known(cx).into_iter().find(|user| *user.name == args[2]) else {
         cx.reply.null();
         return Ok(());
     };
