@@ -4,6 +4,9 @@
 mod metrics;
 mod packages;
 mod site;
+mod watchdog;
+
+pub(crate) use watchdog::watchdog;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -22,13 +25,14 @@ const KUBERNETES: [&str; 2] = ["1.30.0", "1.37.0"];
 /// A part: its name, and what it does.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("chart", chart),
     ("clients", clients),
     ("page", page),
     ("metrics", metrics::run),
     ("site", site::run),
     ("deb", packages::run),
+    ("watchdog", watchdog::run),
 ];
 
 /// What a browser is called.
@@ -78,7 +82,7 @@ fn unpacked(package: &str) -> Result<PathBuf, String> {
 }
 
 /// Builds a tool in Go, once.
-fn tool((name, module): (&str, &str)) -> Result<PathBuf, String> {
+pub(crate) fn tool((name, module): (&str, &str)) -> Result<PathBuf, String> {
     let path = folder().join(name);
     if path.exists() {
         return Ok(path);
