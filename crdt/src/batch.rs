@@ -232,6 +232,17 @@ mod tests {
     }
 
     #[test]
+    fn changes_of_one_object_share_its_id() {
+        let mut changes = Changes::new();
+        for (object, name) in [("cart:1", "total"), ("cart:1", "vat"), ("cart:17", "total")] {
+            changes.push(object.as_bytes(), name.as_bytes(), &counted(1));
+        }
+        let read = read(&changes.finish(&writers()), 100, &mut writers()).expect("just written");
+        assert!(Arc::ptr_eq(&read[0].object, &read[1].object));
+        assert_eq!(Arc::strong_count(&read[2].object), 1);
+    }
+
+    #[test]
     fn a_type_is_own_or_plain_or_hidden() {
         let plain: Vec<u8> = (8..=12).collect();
         for kind in Type::ALL {

@@ -450,6 +450,19 @@ mod tests {
     }
 
     #[test]
+    fn a_vector_takes_room_for_all_writers_before_the_one_it_names() {
+        let last = Writer(u16::MAX);
+        let mut decoder = decoder(&[1, 0, 1, 0]);
+        decoder.table.push(last);
+        let width = (usize::from(last.0) + 1) * size_of::<u64>();
+        decoder.room = width - 1;
+        assert_eq!(decoder.context(), Err(DecodeError::Invalid("size in memory")));
+        (decoder.rest, decoder.room) = (&[1, 0, 1, 0], width);
+        assert_eq!(decoder.context().expect("it has the room").upto(last), 1);
+        assert_eq!(decoder.room, 0);
+    }
+
+    #[test]
     fn numbers_are_in_shortest_form_and_64_bits() {
         assert_eq!(decoder(&[0x80, 0x00]).varint(), Err(DecodeError::Invalid("padded number")));
         let long = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];

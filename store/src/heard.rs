@@ -49,3 +49,22 @@ pub(crate) fn note(function: &[u8], key: &[u8]) {
 /// How many of the latest keys are looked through for one that has changed again: a command changes a key several
 /// times in a row, or two keys in turn.
 const LOOKED_BACK: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_heard_once_in_order_while_a_thread_listens() {
+        note(b"f", b"before");
+        let hearing = Hearing::begin();
+        for (function, key) in [(b"f", b"a"), (b"f", b"b"), (b"f", b"a"), (b"g", b"a")] {
+            note(function, key);
+        }
+        let heard = hearing.end();
+        let heard: Vec<(&[u8], &[u8])> = heard.iter().map(|(f, k)| (&**f, &**k)).collect();
+        assert_eq!(heard, [(&b"f"[..], &b"a"[..]), (b"f", b"b"), (b"g", b"a")]);
+        note(b"f", b"after");
+        assert!(Hearing::begin().end().is_empty());
+    }
+}

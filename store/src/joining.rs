@@ -168,3 +168,50 @@ impl Retired {
         silent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joining() -> Joining {
+        Joining::new(Writers::of(ReplicaId(1)))
+    }
+
+    /// Ids of writers that no test uses as a peer.
+    fn invented(from: usize, count: usize) -> impl Iterator<Item = ReplicaId> {
+        (from..from + count).map(|n| ReplicaId(1_000_000 + n as u64))
+    }
+
+    #[test]
+    fn a_peer_makes_few_writers_known_beside_itself() {
+        let mut joining = joining();
+        joining.take_from(ReplicaId(2));
+        for id in invented(0, INTRODUCED_MAX) {
+            joining.intern(id).expect("within the limit");
+        }
+        let one_more = ReplicaId(9);
+        assert_eq!(joining.intern(one_more), Err(DecodeError::TooManyWriters));
+        assert!(joining.intern(ReplicaId(2)).is_ok(), "a peer itself is not counted");
+        joining.take_from(ReplicaId(3));
+        assert!(joining.intern(one_more).is_ok(), "each peer has a count of its own");
+    }
+
+    #[test]
+    fn peers_together_leave_room_for_those_that_come_themselves() {
+        let mut joining = joining();
+        let (mut spoken_of, mut peer) = (0, 10);
+        loop {
+            joining.take_from(ReplicaId(peer));
+            let taken = invented(spoken_of, INTRODUCED_MAX).map(|id| joining.intern(id));
+            let taken = taken.filter(Result::is_ok).count();
+            spoken_of += taken;
+            peer += 1;
+            if taken < INTRODUCED_MAX {
+                break;
+            }
+        }
+        assert_eq!(joining.writers.len(), SPOKEN_OF_MAX);
+        joining.take_from(ReplicaId(5));
+        assert!(joining.intern(ReplicaId(5)).is_ok());
+    }
+}

@@ -499,3 +499,22 @@ fn a_function_that_was_never_written_is_forgotten_once_nothing_refers_to_it() {
     assert!(store.forget_unused(b"read") && store.forget_unused(b"written"));
     assert_eq!((store.count(), store.find(b"read").is_none()), (1, true));
 }
+
+#[test]
+fn keys_with_a_deadline_are_counted_and_the_lead_of_the_clock_is_kept() {
+    let store = store();
+    let function = store.function(b"f");
+    let hash = hash(b"key");
+    let mut shard = function.lock(function.shard_of(hash));
+    let added = shard.write_plain::<kind::PlainString, _>(
+        (hash, b"key"),
+        1,
+        |string, moment, mint, change| string.add(1, moment, mint, change),
+    );
+    added.expect("a string").expect("small");
+    assert!(shard.expire_plain((hash, b"key"), 1, 5_000).expect("a plain key"));
+    drop(shard);
+    assert_eq!((function.deadline_count(), function.is_due()), (1, false));
+    store.set_clock_lead(500);
+    assert_eq!(function.clock_lead(), 500);
+}

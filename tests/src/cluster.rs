@@ -14,6 +14,8 @@ pub struct Cluster {
     // Dropped in this order: nodes should not see their network end.
     nodes: Vec<Option<Node>>,
     flags: Vec<String>,
+    /// The build of the server that nodes are started with.
+    binary: PathBuf,
     /// Where nodes keep what outlives them, if anything does.
     disks: Option<Scratch>,
     net: Net,
@@ -29,17 +31,33 @@ impl Cluster {
     /// Starts nodes with further flags and waits until all know each other.
     #[track_caller]
     pub fn with(count: usize, flags: &[&str]) -> Cluster {
-        Cluster::launch_all(count, flags, None)
+        Cluster::launch_all(count, flags, None, Node::binary())
     }
 
     /// Starts nodes that keep their data over a restart.
     #[track_caller]
     pub fn with_disks(count: usize, flags: &[&str]) -> Cluster {
-        Cluster::launch_all(count, flags, Some(Scratch::new()))
+        Cluster::launch_all(count, flags, Some(Scratch::new()), Node::binary())
+    }
+
+    /// As [`Cluster::with_disks`], of another build of the server.
+    #[track_caller]
+    pub fn of(binary: PathBuf, count: usize, flags: &[&str]) -> Cluster {
+        Cluster::launch_all(count, flags, Some(Scratch::new()), binary)
+    }
+
+    /// Starts nodes from now on with this build of the server.
+    pub fn set_binary(&mut self, binary: PathBuf) {
+        self.binary = binary;
     }
 
     #[track_caller]
-    fn launch_all(count: usize, flags: &[&str], disks: Option<Scratch>) -> Cluster {
+    fn launch_all(
+        count: usize,
+        flags: &[&str],
+        disks: Option<Scratch>,
+        binary: PathBuf,
+    ) -> Cluster {
         assert!(count <= NODES_MAX, "a name would be within another");
         let net = Net::new();
         // The addresses come first, so that each node can be told of any other.
@@ -47,7 +65,7 @@ impl Cluster {
             net.add(&name(node));
         }
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut cluster = Cluster { nodes: Vec::new(), flags, disks, net };
+        let mut cluster = Cluster { nodes: Vec::new(), flags, binary, disks, net };
         for node in 0..count {
             cluster.nodes.push(None);
             cluster.launch(node);
@@ -79,7 +97,7 @@ impl Cluster {
         flags.extend(["--data-dir".to_owned(), data.unwrap_or_else(|| "none".to_owned())]);
         flags.extend(self.flags.iter().cloned());
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let started = Node::with(&flags);
+        let started = Node::of(&self.binary, &flags, &[]);
         let port = started.session().run("CONFIG GET peer-port").field("peer-port");
         let port = port.and_then(|port| port.text().parse().ok()).expect("it listens for nodes");
         self.net.point(node, Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));

@@ -7,6 +7,7 @@
 //! - [`Wire`] is a bare socket, for bytes that no client would send.
 //! - [`Http`] is a bare HTTP connection.
 //! - [`Namespace`] is a network of the test's own, with interfaces that are not loopback.
+//! - [`Page`] is a page of the documentation, and [`Machine`] one on which its lines are typed.
 //! - [`Cluster`] is several nodes, on a [`Net`] that the test can break.
 //! - [`world`] is a simulated cluster: many nodes of the production code on a made-up network.
 //! - [`scene`] plays short stories of messages, kept as text.
@@ -27,6 +28,7 @@ mod messages;
 mod namespace;
 mod net;
 mod node;
+mod page;
 pub mod peer;
 mod rng;
 pub mod scene;
@@ -44,6 +46,7 @@ pub use ledger::{Bounds, Ledger};
 pub use namespace::Namespace;
 pub use net::{Net, Way};
 pub use node::{Node, wait_until};
+pub use page::{Machine, Page};
 pub use peer::Peer;
 pub use rng::Rng;
 pub use scratch::Scratch;

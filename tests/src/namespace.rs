@@ -12,6 +12,31 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    /// One namespace, with loopback alone; none where namespaces are not permitted.
+    #[track_caller]
+    pub fn alone() -> Option<Namespace> {
+        if !Namespace::permitted() {
+            return None;
+        }
+        // SAFETY: it cannot fail.
+        let root = unsafe { libc::geteuid() } == 0;
+        let held = Namespace::hold(None, if root { &["-n"] } else { &["-rn"] });
+        let owner = (!root).then(|| held.holder.pid());
+        let namespace = Namespace { owner, ..held };
+        namespace.must("ip", &["link", "set", "lo", "up"]);
+        Some(namespace)
+    }
+
+    /// Whether namespaces are permitted here; says so if they are not.
+    pub fn permitted() -> bool {
+        let tried = Command::new(find_program("unshare")).args(["-n", "true"]).status();
+        let permitted = tried.is_ok_and(|status| status.success());
+        if !permitted {
+            eprintln!("SKIPPED: network namespaces are not permitted here");
+        }
+        permitted
+    }
+
     /// Two namespaces with a cable between them, at which each has one of these addresses (with their network's
     /// length: `10.0.0.1/24`).
     ///

@@ -59,8 +59,13 @@ impl Node {
 
     /// Starts a node with further flags and environment variables.
     pub fn with_environment(flags: &[&str], variables: &[(&str, &str)]) -> Node {
+        Node::of(&Node::binary(), flags, variables)
+    }
+
+    /// Starts a node of another build of the server.
+    pub fn of(binary: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Node {
         Node::spawn(|port| {
-            let mut command = Command::new(Node::binary());
+            let mut command = Command::new(binary);
             // Tests that run at once must not find each other's nodes, nor want each other's ports.
             for (flag, value) in [("--peer-port", "0"), ("--mdns", "no"), ("--data-dir", "none")] {
                 if !flags.contains(&flag) {

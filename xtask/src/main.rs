@@ -38,8 +38,9 @@ Usage: cargo xtask <command>
   platforms [part...]
                     what takes minutes: the chart by helm and against the schemas of Kubernetes, the
                     table of clients in docs/clients.md, the live page in a browser, /metrics by
-                    promtool and redis_exporter, the site by mdBook, the Debian package, functions under
-                    of-watchdog (parts: chart, clients, page, metrics, site, deb, watchdog)
+                    promtool and redis_exporter, the site by mdBook, the Debian package, an upgrade from
+                    an earlier build, functions under of-watchdog
+                    (parts: chart, clients, page, metrics, site, deb, upgrade, watchdog)
   bench [args...]   runs the benchmarks of benches/ in release mode; `bench functions` also installs
                     what the paper's evaluation through functions needs, and writes
                     docs/evaluation.md";

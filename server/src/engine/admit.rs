@@ -115,8 +115,8 @@ fn may_pause(found: &Resolved) -> bool {
     pauses && !found.row.flags.has(Flags::NEVER_PAUSED)
 }
 
-/// Checks authentication, ACL rules and the subscribed state.
-#[inline]
+/// Checks authentication, ACL rules and the subscribed state. Inlined always, as [`admit`].
+#[inline(always)]
 pub(crate) fn check(
     node: &Node,
     session: &Session,

@@ -39,8 +39,8 @@ pub(crate) struct Context<'a> {
     pub(crate) reply: Reply<'a>,
     pub(crate) after: After,
     pub(crate) worker: &'a Worker,
-    /// What EXEC holds while its commands run. One field: a context is made for every command.
-    pub(crate) held: Option<Holds<'a>>,
+    /// What EXEC holds while its commands run. One word: a context is made for every command, and dropped.
+    pub(crate) held: Option<Box<Holds<'a>>>,
 }
 
 impl Context<'_> {
@@ -108,7 +108,7 @@ impl Context<'_> {
         work: impl FnOnce(&mut ShardGuard<'_>, u64, &mut Reply<'_>) -> R,
     ) -> R {
         let hash = miso_store::hash(object);
-        if let Some(Holds { own: held, .. }) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = self.held.as_deref_mut() {
             let shard = held.function().shard_of(hash);
             let reply = &mut self.reply;
             return held.with(shard, |guard| work(guard, hash, reply));
@@ -136,7 +136,7 @@ impl Context<'_> {
         keys: impl Iterator<Item = &'k [u8]>,
         work: impl FnOnce(&mut Held<'_>) -> R,
     ) -> R {
-        if let Some(Holds { own: held, .. }) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = self.held.as_deref_mut() {
             return work(held);
         }
         let function = self.function();
@@ -146,7 +146,7 @@ impl Context<'_> {
 
     /// Works on all of the function with all its shards locked; the changes are journaled as one.
     pub(crate) fn with_all<R>(&mut self, work: impl FnOnce(&mut Held<'_>) -> R) -> R {
-        if let Some(Holds { own: held, .. }) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = self.held.as_deref_mut() {
             return work(held);
         }
         let function = self.function();
@@ -158,7 +158,7 @@ impl Context<'_> {
         &mut self,
         work: impl FnOnce(&mut Held<'_>, &mut Reply<'_>) -> R,
     ) -> R {
-        if let Some(Holds { own: held, .. }) = &mut self.held {
+        if let Some(Holds { own: held, .. }) = self.held.as_deref_mut() {
             return work(held, &mut self.reply);
         }
         let function = self.function();

@@ -97,7 +97,7 @@ fn run(
             reply,
             after: After::Continue,
             worker,
-            held: Some(Holds { own: held, beside }),
+            held: Some(Box::new(Holds { own: held, beside })),
         };
         for queued in &transaction.queued {
             call_queued(handlers, &mut inner, queued, &mut batch);
@@ -119,7 +119,7 @@ fn run(
         }
         batch.finish(began.elapsed(), worker);
         is_over = inner.reply.is_over();
-        if let (Some(once), Some(Holds { own, .. })) = (once, &mut inner.held) {
+        if let (Some(once), Some(Holds { own, .. })) = (once, inner.held.as_deref_mut()) {
             once::end(own, once, inner.reply.resp, &inner.reply.out[start..]);
         }
     }

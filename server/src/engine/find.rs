@@ -76,32 +76,48 @@ pub(crate) fn resolve(node: &Node, args: Args<'_>) -> Result<Resolved, CommandEr
 ///
 /// # Errors
 /// If there is no such subcommand, or the number of arguments does not fit.
+///
+/// Inlined always: each command is found, and most have no subcommands.
+#[inline(always)]
 pub(super) fn find(node: &Node, number: u16, args: Args<'_>) -> Result<Resolved, CommandError> {
+    let table = &node.table;
+    let row = table.row(number);
+    if row.is_parent() {
+        return find_sub(node, number, args);
+    }
+    if !table.fits(number, args.len()) {
+        return Err(wrong_arity(row));
+    }
+    Ok(Resolved { number, row, sub: None, leaf: row, slot: node.stats.slot(number, None) })
+}
+
+#[cold]
+fn wrong_arity(row: &Row) -> CommandError {
+    CommandError::WrongArity(row.name.to_ascii_lowercase().into())
+}
+
+/// Finds the subcommand that `args` are, of a row that has some.
+#[inline(never)]
+fn find_sub(node: &Node, number: u16, args: Args<'_>) -> Result<Resolved, CommandError> {
     let table = &node.table;
     let row = table.row(number);
     let slot = node.stats.slot(number, None);
     let mut found = Resolved { number, row, sub: None, leaf: row, slot };
-    if row.is_parent() {
-        match args.get(1) {
-            // A few commands also stand alone.
-            None if row.flags.has(Flags::ALONE) => {}
-            None => return Err(CommandError::WrongArity(row.name.to_ascii_lowercase().into())),
-            Some(word) => {
-                let at = table.subcommand(number, word).ok_or_else(|| {
-                    let shown = &word[..word.len().min(UNKNOWN_SHOWN)];
-                    CommandError::UnknownSubcommand(shown.into(), row.name.into())
-                })?;
-                found.leaf = table.subcommands(number)[at];
-                found.sub = Some((at, found.leaf));
-                found.slot = node.stats.slot(number, Some(at));
-            }
+    match args.get(1) {
+        // A few commands also stand alone.
+        None if row.flags.has(Flags::ALONE) => return Ok(found),
+        None => return Err(wrong_arity(row)),
+        Some(word) => {
+            let at = table.subcommand(number, word).ok_or_else(|| {
+                let shown = &word[..word.len().min(UNKNOWN_SHOWN)];
+                CommandError::UnknownSubcommand(shown.into(), row.name.into())
+            })?;
+            found.leaf = table.subcommands(number)[at];
+            found.sub = Some((at, found.leaf));
+            found.slot = node.stats.slot(number, Some(at));
         }
     }
-    let fits = match found.sub {
-        Some((_, sub)) => sub.fits(args.len()),
-        None => row.is_parent() || table.fits(number, args.len()),
-    };
-    if !fits {
+    if !found.leaf.fits(args.len()) {
         return Err(CommandError::WrongArity(found.name().into()));
     }
     Ok(found)

@@ -209,7 +209,7 @@ pub(super) fn run(
         session: cx.session,
         after: After::Continue,
         worker: cx.worker,
-        held: Some(Holds { own: held, beside: None }),
+        held: Some(Box::new(Holds { own: held, beside: None })),
     };
     let handler = handlers.get(found.number, found.sub.map(|(at, _)| at));
     call_shown(&mut inner, &found, args, &mut batch, handler);
@@ -217,7 +217,7 @@ pub(super) fn run(
     let said = &inner.reply.out[start..];
     // A write that answered an error has not used its id.
     if !said.starts_with(b"-")
-        && let Some(Holds { own, .. }) = &mut inner.held
+        && let Some(Holds { own, .. }) = inner.held.as_deref_mut()
     {
         end(own, once, resp, said);
     }

@@ -80,7 +80,7 @@ pub(super) fn follow(cx: &mut Context<'_>, current: &mut u32) {
     if chosen == *current {
         return;
     }
-    if let Some(Holds { own, beside: Some(beside) }) = &mut cx.held
+    if let Some(Holds { own, beside: Some(beside) }) = cx.held.as_deref_mut()
         && let Some(held) = beside.remove(&chosen)
     {
         beside.insert(*current, std::mem::replace(own, held));

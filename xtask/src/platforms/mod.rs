@@ -4,6 +4,7 @@
 mod metrics;
 mod packages;
 mod site;
+mod upgrade;
 mod watchdog;
 
 pub(crate) use watchdog::watchdog;
@@ -25,13 +26,14 @@ const KUBERNETES: [&str; 2] = ["1.30.0", "1.37.0"];
 /// A part: its name, and what it does.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("chart", chart),
     ("clients", clients),
     ("page", page),
     ("metrics", metrics::run),
     ("site", site::run),
     ("deb", packages::run),
+    ("upgrade", upgrade::run),
     ("watchdog", watchdog::run),
 ];
 

@@ -116,7 +116,7 @@ fn run_held(
         reply: Reply::new(cx.reply.out, Resp::V2).limited(limit),
         after: After::Continue,
         worker: cx.worker,
-        held: Some(Holds { own: held, beside: None }),
+        held: Some(Box::new(Holds { own: held, beside: None })),
     };
     (script.run)(&mut Caller { cx: &mut inner }, words)
 }
