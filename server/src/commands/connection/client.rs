@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Bound, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 
@@ -16,6 +16,9 @@ use crate::engine::error::CommandError;
 use crate::engine::session::ReplyMode;
 use crate::engine::wait::After;
 use crate::node::clients::{Client, Unblocked};
+
+/// What is left of a command about connections for a user that is bound to a function.
+const OWN: Bound = Bound::Part("connections of users bound to its function");
 
 /// Milliseconds that CLIENT PAUSE may ask for: a hundred years.
 const LONGEST_PAUSE: i64 = 100 * 365 * 24 * 3600 * 1000;
@@ -74,6 +77,7 @@ pub(super) const CLIENT: Command = Command::parent(
                 .group(Group::Connection)
                 .flags(ANY_TIME)
                 .admin()
+                .for_bound(OWN)
                 .summary("All connections, by TYPE or ID if told")
                 .reply("Bulk string"),
             client_list,
@@ -84,6 +88,7 @@ pub(super) const CLIENT: Command = Command::parent(
                 .group(Group::Connection)
                 .flags(ANY_TIME)
                 .admin()
+                .for_bound(OWN)
                 .summary("Closes connections")
                 .reply("OK, or how many"),
             client_kill,
@@ -141,6 +146,7 @@ pub(super) const CLIENT: Command = Command::parent(
                 .group(Group::Connection)
                 .flags(ANY_TIME)
                 .admin()
+                .for_bound(OWN)
                 .summary(
                     "Ends what a connection waits for, as if its TIMEOUT were over \
                      or with an ERROR",
@@ -153,6 +159,7 @@ pub(super) const CLIENT: Command = Command::parent(
                 .args(&[Arg::string("status"), Arg::string("option").optional().multiple()])
                 .group(Group::Connection)
                 .flags(ANY_TIME)
+                .for_bound(Bound::Own)
                 .summary(
                     "Tells the connection, or another one, when a key changes that it has read, here or on \
                      another node: for caches in clients. status is ON or OFF; options are REDIRECT id, \
@@ -252,8 +259,16 @@ fn is_type(client: &Client, kind: &[u8]) -> Result<bool, CommandError> {
     }
 }
 
-fn client_list(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+/// The clients that this one may know of.
+fn known(cx: &Context<'_>) -> Vec<Arc<Client>> {
+    let bound = cx.bound_function();
     let mut clients = cx.node.clients.list();
+    clients.retain(|client| client.is_known_to(bound.as_deref()));
+    clients
+}
+
+fn client_list(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let mut clients = known(cx);
     match args.get(2) {
         None => {}
         Some(word) if word.eq_ignore_ascii_case(b"TYPE") && args.len() == 4 => {
@@ -273,7 +288,7 @@ fn client_list(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
 }
 
 fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let clients = cx.node.clients.list();
+    let clients = known(cx);
     if args.len() == 3 {
         let address = String::from_utf8_lossy(&args[2]).into_owned();
         let found = clients.iter().find(|client| client.address.to_string() == address);
@@ -303,7 +318,9 @@ fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
                 wanted.retain(|client| is_type(client, value).unwrap_or(false));
             }
             b"USER" => {
-                if cx.node.acl.get(value).is_none() {
+                let bound = cx.bound_function();
+                let user = cx.node.acl.get(value);
+                if user.is_none_or(|user| bound.is_some() && user.function() != bound.as_deref()) {
                     return Err(CommandError::NoUser(value.into()));
                 }
                 wanted.retain(|client| &*client.about.lock().user == value);
@@ -401,6 +418,7 @@ fn client_unblock(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErr
         }
     };
     let client = u64::try_from(id).ok().and_then(|id| cx.node.clients.get(id));
+    let client = client.filter(|client| client.is_known_to(cx.bound_function().as_deref()));
     let unblocked = client.is_some_and(|client| client.unblock(how));
     cx.reply.integer(i64::from(unblocked));
     Ok(())

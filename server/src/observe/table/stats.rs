@@ -112,7 +112,7 @@ pub(super) const STATS: &[Row] = &[
         Unit::Bytes,
         "Bytes of the ids of writes that ran once, with what is kept of each",
         |r| {
-            let functions = r.node.store.functions();
+            let functions = r.functions();
             Value::Count(functions.iter().map(|function| function.once_bytes() as u64).sum())
         },
     ),
