@@ -54,7 +54,7 @@ pub(crate) fn compiler() -> String {
 }
 
 /// `Redis server v=7.0.15 sha=… ` as `redis-server 7.0.15`.
-fn redis_version(program: &Path) -> String {
+pub(crate) fn redis_version(program: &Path) -> String {
     let output = Command::new(program).arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let text = text.unwrap_or_default();

@@ -9,7 +9,7 @@ use super::Replicator;
 use super::peers::Peers;
 use super::stream::Stream;
 use super::target::Target;
-use crate::Time;
+use crate::{Effect, Time};
 
 /// How often ids are looked after.
 const EVERY: Duration = Duration::from_millis(250);
@@ -28,7 +28,13 @@ impl Replicator {
     /// Looks after the ids of writes that run once. `others`: all nodes but this one that are not
     /// forgotten, their names and incarnations. `awaiting`: whether there are others that this node has not
     /// met yet.
-    pub fn tend_once(&mut self, now: Time, others: &[(&str, ReplicaId)], awaiting: bool) {
+    pub fn tend_once(
+        &mut self,
+        now: Time,
+        others: &[(&str, ReplicaId)],
+        awaiting: bool,
+        out: &mut Vec<Effect>,
+    ) {
         self.tend_at = now + EVERY;
         let peers = self.common.peers();
         let all_here = others.iter().all(|(_, id)| peers.link(*id).is_some());
@@ -38,8 +44,11 @@ impl Replicator {
         self.here = them;
         let all_here = !awaiting && (self.calm >= CALM || (all_here && others.is_empty()));
         for stream in self.streams.values().filter(|stream| stream.function().has_once()) {
-            let heard = if all_here { heard(stream, peers, others) } else { None };
-            stream.function().tend_once(now.since(Time(0)), heard.as_deref());
+            let heard = if all_here { heard(stream, self.common.peers(), others) } else { None };
+            let unequal = stream.function().tend_once(now.since(Time(0)), heard.as_deref());
+            if !unequal.is_empty() {
+                self.common.turn(now, out).unequal(&stream.shown(), &unequal);
+            }
         }
     }
 }

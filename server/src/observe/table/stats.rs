@@ -99,6 +99,13 @@ pub(super) const STATS: &[Row] = &[
         "Writes refused because once-max ids are kept",
         |r| Value::Count(r.node.stats.once_refused.load(Ordering::Relaxed)),
     ),
+    counter(
+        "once_unequal",
+        "miso_once_unequal",
+        Unit::None,
+        "Writes taken back since another node had run one of other amounts under their id before: see the log",
+        |r| Value::Count(r.counters().replicator.once_unequal),
+    ),
     gauge(
         "once_bytes",
         "miso_once_bytes",
