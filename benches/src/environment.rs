@@ -54,7 +54,7 @@ pub(crate) fn compiler() -> String {
 }
 
 /// `Redis server v=7.0.15 sha=… ` as `redis-server 7.0.15`.
-fn redis_version(program: &Path) -> String {
+pub(crate) fn redis_version(program: &Path) -> String {
     format!("redis-server {}", version(program))
 }
 

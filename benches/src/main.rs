@@ -14,6 +14,7 @@ mod durability;
 mod environment;
 mod epoll;
 mod error;
+mod functions;
 mod http;
 mod instructions;
 mod latency;
@@ -121,6 +122,8 @@ enum Benchmark {
         #[command(flatten)]
         options: once::Options,
     },
+    /// The paper's AllReduce through functions; needs what `cargo xtask bench functions` installs
+    Functions(functions::Options),
     /// Many nodes: the paper's load and intervals, and what a peer and a large state cost a write
     Replication(replication::Options),
     /// Everything; writes benches/results, docs/charts and docs/benchmarks.md
@@ -196,6 +199,7 @@ fn run(benchmark: Benchmark) -> Result<ExitCode> {
         }
         Benchmark::Http { common, options } => common.show(&http::run(&programs, &options)?)?,
         Benchmark::Once { common, options } => common.show(&once::run(&programs, &options)?)?,
+        Benchmark::Functions(options) => functions::run(&programs, &options)?,
         Benchmark::Replication(options) => suite::run_replication(&programs, &options)?,
         Benchmark::All(options) => suite::run(&programs, &options)?,
     }

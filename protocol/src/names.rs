@@ -13,6 +13,10 @@ pub const NAME_MAX: usize = 256;
 /// How many databases a function has at most.
 pub const DATABASES_MAX: u32 = 1024;
 
+/// The function in which the nodes of a cluster keep what is known of tokens. All of them carry it once there is
+/// one, and no client can speak for it.
+pub const RESERVED: &[u8] = b"__miso__";
+
 /// What is wrong with a name. Shown as a part of an error, after what the name is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadName {

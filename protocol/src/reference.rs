@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::applications::APPLICATIONS;
-use crate::command::{Arg, ArgKind, Group, Merging, Row, Table};
+use crate::command::{Arg, ArgKind, Bound, Group, Merging, Row, Table};
 use crate::differences::{DIFFERENCES, Difference};
 
 /// A command's syntax: `GCOUNTER.ADD object name [increment]`.
@@ -73,7 +73,33 @@ pub fn markdown(table: &Table) -> String {
             }
         }
     }
+    bound(table, &mut page);
     page
+}
+
+/// What is left of each command for a user that is bound to a function.
+fn bound(table: &Table, page: &mut String) {
+    page.push_str(
+        "\n## Users bound to a function\n\n\
+         A user with the rule `function=NAME` neither sees nor touches another function, whatever its other rules \
+         allow. What is refused answers NOPERM.\n\n\
+         | command | what it shows and touches for such a user |\n|---|---|\n",
+    );
+    let mut lines = Vec::new();
+    for (row, subcommands) in table.all() {
+        if subcommands.is_empty() {
+            lines.push((row.name.to_owned(), row));
+        }
+        lines.extend(subcommands.iter().map(|sub| (format!("{} {}", row.name, sub.name), *sub)));
+    }
+    lines.retain(|(_, row)| row.is_served());
+    lines.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    for (name, row) in lines {
+        let _ = match row.bound() {
+            Bound::Refused => writeln!(page, "| {name} | **refused** |"),
+            left => writeln!(page, "| {name} | {} |", left.text()),
+        };
+    }
 }
 
 /// Nothing for a command that is not served: that one stands on the compatibility page.
@@ -275,7 +301,13 @@ mod tests {
             - Complexity: O(1)\n\
             - Since: 0.1.0\n\
             - ACL: `@slow`\n";
-        assert_eq!(sections, Some(expected));
+        let (commands, bound) = sections.and_then(|all| all.split_once("\n## ")).expect("sections");
+        let (server, bound) = bound.split_once("\n## ").expect("three sections");
+        assert_eq!(format!("{commands}\n## {server}"), expected);
+        assert!(bound.starts_with("Users bound to a function\n"), "{bound}");
+        let lines = "|---|---|\n| CONFIG GET | its connection, or the same as for everybody |\n\
+                     | GCOUNTER.GET | what its function has |\n";
+        assert!(bound.ends_with(lines), "{bound}");
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl Node {
                 if self.replicator.wants_to_tend(now) {
                     let others: Vec<_> = self.overlay.others().collect();
                     let awaiting = self.overlay.is_awaiting_others(now);
-                    self.replicator.tend(now, &others, awaiting);
+                    self.replicator.tend(now, &others, awaiting, out);
                 }
                 if self.replicator.wants_to_retire(now) {
                     let others: Vec<_> = self.overlay.others().collect();

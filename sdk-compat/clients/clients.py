@@ -17,7 +17,7 @@ NODE = {"redis": "6.3.1", "ioredis": "6.0.0", "iovalkey": "0.4.0", "@valkey/valk
 PYTHON = {"redis": "8.1.0", "valkey-glide": "2.6.0"}
 #: What Debian serves of languages that no registry here has.
 DEBIAN = ["php-cli", "php-redis", "php-predis", "libredis-perl", "libredis-fast-perl", "ruby", "ruby-redis",
-          "lua5.1", "lua-redis", "gcc", "libc6-dev", "libhiredis-dev"]
+          "lua5.1", "lua-redis", "gcc", "libc6-dev", "libhiredis-dev", "ghc", "libghc-hedis-dev"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,7 @@ CLIENTS = [
     Client("redis for Ruby", "debian", ("ruby", f"{DRIVERS}/redis.rb"), package="ruby-redis", set="`reconnect_attempts: 0`"),
     Client("redis-lua", "debian", ("lua5.1", f"{DRIVERS}/redis.lua"), package="lua-redis"),
     Client("hiredis", "debian", (str(INSTALLED / "hiredis"),), package="libhiredis-dev", url="AUTH by hand"),
+    Client("hedis", "debian", (str(INSTALLED / "hedis"),), package="libghc-hedis-dev", url="AUTH by hand"),
 ]
 
 
@@ -113,6 +114,8 @@ def debian():
         run("apt-get", "update", "-qq")
         run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing, DEBIAN_FRONTEND="noninteractive")
     run("gcc", "-O1", "-o", str(INSTALLED / "hiredis"), str(DRIVERS / "hiredis.c"), "-lhiredis")
+    objects = INSTALLED / "hedis-objects"
+    run("ghc", "-v0", "-threaded", "-outputdir", str(objects), "-o", str(INSTALLED / "hedis"), str(DRIVERS / "Hedis.hs"))
 
 
 def version(client):

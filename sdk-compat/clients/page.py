@@ -73,5 +73,6 @@ by the client. The last column says what a program that counts sets, and what th
 ROWS
 
 Drivers are in [sdk-compat/clients/drivers](../sdk-compat/clients/drivers). phpredis, valkey-glide, hiredis and the two
-of Perl take no URL: they are given the parts of one.
+of Perl take no URL: they are given the parts of one. hedis takes one, drops its user name and sends the password alone,
+which is refused.
 """

@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { test } from "node:test";
 import Redis from "ioredis";
 import { startCluster, until } from "./cluster.js";
+import { milliseconds } from "./lib/duration.cjs";
 
 const templates = join(import.meta.dirname, "..", "openfaas", "template");
 
@@ -40,7 +41,7 @@ async function startFunction(t, cluster, handler, { index, environment = {} } = 
     rmSync(folder, { recursive: true, force: true });
   });
   const [line] = await once(createInterface({ input: child.stdout }), "line");
-  const port = /:(\d+)$/.exec(line)[1];
+  const port = /(\d+)$/.exec(line)[1];
   const call = async (options = {}) => {
     const response = await fetch(`http://127.0.0.1:${port}${options.path ?? "/"}`, options);
     return { status: response.status, type: response.headers.get("content-type"), text: await response.text() };
@@ -88,6 +89,12 @@ test("an end in the midst of calls loses none", async (t) => {
   assert.deepEqual(await ended, [0, null]);
   const other = await startFunction(t, cluster, LISTING_1);
   assert.equal((await other.call()).text, '{"data":21}');
+});
+
+test("durations as the watchdog reads them", () => {
+  const expected = { "10": 10_000, "0": 0, "250ms": 250, "1m30s": 90_000, "1.5h": 5_400_000, "": 7, soon: 7 };
+  for (const [text, ms] of Object.entries(expected)) assert.equal(milliseconds(text, 7), ms, text);
+  assert.equal(milliseconds(undefined, 7), 7);
 });
 
 const RESULTS = `const results = {
@@ -158,22 +165,12 @@ test("a platform that repeats a call under its id counts once", async (t) => {
   assert.equal((await call()).text, '{"data":2}');
 });
 
-// What the stock node20 and node22 templates do with a handler, without express: its context, its call.
-const STOCK = `const http = require('node:http');
-const handler = require('./function/handler');
-class FunctionContext { constructor(cb) { this.cb = cb; } succeed(value) { this.cb(undefined, value); } }
-const server = http.createServer((request, response) => {
-  const done = (error, value) => response.end(error ? error.toString() : JSON.stringify(value));
-  const context = new FunctionContext(done);
-  Promise.resolve(handler({ headers: request.headers }, context, done)).then((value) => done(undefined, value), done);
-});
-server.listen(0, () => console.log('OpenFaaS Node.js listening on port: :' + server.address().port));`;
-
 test("Listing 1 in the manner of a stock template, by the preload", async (t) => {
   const cluster = await startCluster(t, 1);
   const preload = join(import.meta.dirname, "lib", "preload.cjs");
   const environment = { NODE_OPTIONS: `--require=${preload}` };
-  const { call } = await startFunction(t, cluster, LISTING_1, { index: STOCK, environment });
+  const index = readFileSync(join(import.meta.dirname, "..", "testing", "stock-node", "index.js"), "utf8");
+  const { call } = await startFunction(t, cluster, LISTING_1, { index, environment });
   assert.equal((await call()).text, '{"data":1}');
   assert.equal((await call()).text, '{"data":2}');
 });

@@ -14,6 +14,7 @@ import urllib.request
 import pytest
 
 from conftest import REPOSITORY, until
+from miso_crdt.openfaas import seconds
 from test_sdk import registered
 
 SDKS = REPOSITORY / "sdk-compat"
@@ -99,6 +100,11 @@ def test_an_end_in_the_midst_of_calls_loses_none(cluster, function):
     assert answers == [200] * 10
     _, again, _ = function(one, LISTING_1)
     assert again()[2] == '{"data":11}'
+
+
+def test_durations_as_the_watchdog_reads_them():
+    expected = {"10": 10, "0": 0, "250ms": 0.25, "1m30s": 90, "1.5h": 5400, "": 7, "soon": 7, None: 7}
+    assert {text: seconds(text, 7) for text in expected} == expected
 
 
 RESULTS = """\

@@ -17,6 +17,8 @@ const STEP: isize = 64 << 10;
 
 thread_local! {
     static LOCAL: Cell<isize> = const { Cell::new(0) };
+    /// What was added to the common count.
+    static ADDED: Cell<isize> = const { Cell::new(0) };
 }
 
 fn count(bytes: isize) {
@@ -26,6 +28,7 @@ fn count(bytes: isize) {
         if sum.abs() >= STEP {
             USED.fetch_add(sum, Ordering::Relaxed);
             local.set(0);
+            let _ = ADDED.try_with(|added| added.set(added.get() + sum));
         } else {
             local.set(sum);
         }
@@ -39,6 +42,12 @@ fn count(bytes: isize) {
 pub(crate) fn used_bytes() -> u64 {
     let local = LOCAL.try_with(Cell::get).unwrap_or(0);
     u64::try_from(USED.load(Ordering::Relaxed) + local).unwrap_or(0)
+}
+
+/// Bytes that this thread has taken and not given back, whichever thread does: below 0 if it gives back what others
+/// took.
+pub(crate) fn thread_bytes() -> isize {
+    [&LOCAL, &ADDED].into_iter().map(|count| count.try_with(Cell::get).unwrap_or(0)).sum()
 }
 
 // SAFETY: every call goes to mimalloc unchanged; counting allocates nothing.

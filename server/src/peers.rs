@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use miso_protocol::names;
-use miso_replication::copies;
+use miso_replication::copies::{self, Hold};
 use miso_replication::shell::{self, Handle, Mdns, Refusals};
 use miso_replication::{Answer, Ask, Liveness, NodeView, Time, node, overlay, replicator};
 use miso_store::crdt::Type;
@@ -117,7 +117,7 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
         replicator::Config { interval: intervals.default, ..replicator::Config::new(replica) };
     let copies = copies::Config {
         copies: node.settings.function_copies(),
-        hold: node.settings.hold(),
+        hold: with_tokens(node.settings.hold()),
         grace: overlay.node_timeout,
     };
     let config = node::Config { overlay, replicator, copies };
@@ -158,6 +158,17 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
     set_intervals(node);
     set_sync_rate(node);
     Ok(())
+}
+
+/// What a node holds by name, with the function of the tokens: each node holds that, once there are tokens.
+fn with_tokens(hold: Hold) -> Hold {
+    let mut held = match hold {
+        Hold::Everything => return hold,
+        Hold::Nothing => BTreeSet::new(),
+        Hold::Named(held) => held,
+    };
+    held.insert(Bytes::from_static(names::RESERVED));
+    Hold::Named(held)
 }
 
 /// Loads the certificates that the settings name. Links that have no TLS and must have it now are made anew.

@@ -350,6 +350,15 @@ impl Function {
         self.written.0.objects.load(Ordering::Relaxed)
     }
 
+    /// About how many bytes the objects of one of its shards take. Linear in what they hold, under the shard's lock.
+    #[must_use]
+    pub fn shard_bytes(&self, which: usize) -> usize {
+        self.shards.made(which).map_or(0, |shard| {
+            let objects = shard.objects.iter().map(|(_, object)| object.heap_bytes());
+            shard.objects.heap_bytes() + objects.sum::<usize>()
+        })
+    }
+
     /// Adds `more` to the number of objects.
     #[inline]
     pub(crate) fn count_objects(&self, more: isize) {

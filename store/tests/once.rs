@@ -369,6 +369,31 @@ fn a_run_beside_a_claim_that_does_not_count_yet_is_taken_back_when_it_does() {
 }
 
 #[test]
+fn runs_of_other_amounts_under_one_id_are_told_once_by_the_one_that_is_taken_back() {
+    for (what, amounts) in
+        [(What::PnCounter, [5, 7]), (What::Plain, [5, 5]), (What::Field, [1, -1])]
+    {
+        let mut world = World::new(0);
+        world.once(0, what, b"id", amounts[0]);
+        world.now.fetch_add(20, Ordering::Relaxed);
+        world.once(1, what, b"id", amounts[1]);
+        let [first, second] = [0, 1].map(|at| Arc::clone(&world.nodes[at].function));
+        for (from, to) in [(&first, &second), (&second, &first)] {
+            let batch = from.take_batch().expect("it has written");
+            let origin = if Arc::ptr_eq(from, &first) { 0 } else { 1 };
+            let origin = world.nodes[origin].store.replica();
+            to.join_batch(origin, (batch.first, batch.last), &batch.message).expect("in order");
+        }
+        let unequal = amounts[0] != amounts[1];
+        let expected: &[Box<[u8]>] = if unequal { &[b"id"[..].into()] } else { &[] };
+        assert_eq!(second.settle_once(), expected, "{what:?}");
+        assert_eq!(read(&second, what), amounts[0], "the first run counts");
+        assert!(second.settle_once().is_empty(), "once");
+        assert!(first.settle_once().is_empty(), "its run stands");
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_ends_no_window() {
     let mut world = World::new(0);
     world.once(0, What::PnCounter, b"id", 5);
@@ -378,7 +403,7 @@ fn a_clock_that_is_set_ends_no_window() {
     let second = Duration::from_secs(1);
     let tend = |now: Duration| {
         // Some ids are looked at each time.
-        (0..16).for_each(|_| function.tend_once(now, Some(&[])));
+        (0..16).for_each(|_| drop(function.tend_once(now, Some(&[]))));
         function.once_reply(b"id").is_some()
     };
     let window = Duration::from_millis(function.once_window());

@@ -130,6 +130,29 @@ fn increments_on_two_nodes_that_are_apart_count_once() {
 }
 
 #[test]
+fn one_id_for_two_writes_is_told() {
+    let cluster = Cluster::with(2, &["--node-timeout", "1s"]);
+    let mut s = cluster.sessions();
+    s[0].script("PNCOUNTER.ADD o n 1 => 1\nWAIT 1 30000 => 1");
+    cluster.isolate(0);
+    s[0].script(
+        "MISO.ONCE same PNCOUNTER.ADD o n 3 => 4\nMISO.ONCE other PNCOUNTER.ADD o n 7 => 11",
+    );
+    s[1].script(
+        "MISO.ONCE same PNCOUNTER.ADD o n 3 => 4\nMISO.ONCE other PNCOUNTER.SUB o n 2 => 2",
+    );
+    cluster.net().heal();
+    let told = |node: usize| cluster.node(node).info("once_unequal") == "1";
+    wait_until("one of them tells it", || told(0) || told(1));
+    let loser = usize::from(told(1));
+    let line = "the id other (MISO.ONCE) was given to two writes";
+    wait_until("the log", || cluster.node(loser).log().contains(line));
+    // The write of the other node counts, and `same` once.
+    all_say(&mut s, "PNCOUNTER.GET o n", if loser == 1 { "11" } else { "2" });
+    assert_eq!(cluster.node(1 - loser).info("once_unequal"), "0");
+}
+
+#[test]
 fn a_request_over_http_runs_once() {
     let node = Node::with(&["--http-port", "0"]);
     let mut http = node.http("shop");

@@ -2,6 +2,7 @@
 //! also do the set-up that would otherwise be a list of steps in a document.
 
 mod arrows;
+mod bench;
 mod build;
 mod check;
 mod docs;
@@ -37,9 +38,12 @@ Usage: cargo xtask <command>
   platforms [part...]
                     what takes minutes: the chart by helm and against the schemas of Kubernetes, the
                     table of clients in docs/clients.md, the live page in a browser, /metrics by
-                    promtool and redis_exporter, the site by mdBook, the Debian package
-                    (parts: chart, clients, page, metrics, site, deb)
-  bench [args...]   runs the benchmarks of benches/ in release mode";
+                    promtool and redis_exporter, the site by mdBook, the Debian package, an upgrade from
+                    an earlier build, functions under of-watchdog
+                    (parts: chart, clients, page, metrics, site, deb, upgrade, watchdog)
+  bench [args...]   runs the benchmarks of benches/ in release mode; `bench functions` also installs
+                    what the paper's evaluation through functions needs, and writes
+                    docs/evaluation.md";
 
 /// What a habit ends with: `Err` says why it cannot go on, `Ok(false)` that something it ran has failed.
 type Outcome = Result<bool, String>;
@@ -57,9 +61,7 @@ fn main() -> ExitCode {
         "lengths" => lengths::print(),
         "mutants" => mutants::run(rest),
         "platforms" => platforms::run(rest),
-        "bench" => process::cargo(&["run", "--release", "--package", "miso-benches", "--"])
-            .args(rest)
-            .run(),
+        "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(true)

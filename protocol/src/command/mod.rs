@@ -47,6 +47,7 @@
 //! ```
 
 mod arg;
+mod bound;
 mod builder;
 mod counting;
 mod flags;
@@ -57,6 +58,7 @@ mod table;
 mod walk;
 
 pub use arg::{Access, Arg, ArgKind, NAME, OBJECT, Secret};
+pub use bound::Bound;
 pub use counting::{CountPlace, Counting};
 pub use flags::{Categories, Flags, Group, KeyFlags};
 pub use keys::{Begin, Find, Key, KeySpec, Keys, Spec};
@@ -125,5 +127,15 @@ mod tests {
         assert_eq!(names(admin), ["admin", "slow", "blocking", "dangerous"]);
         let hget = Row { access: Access::Read, group: Group::Hash, ..Row::EMPTY };
         assert_eq!(names(hget), ["read", "hash", "slow"]);
+    }
+
+    #[test]
+    fn what_administers_is_refused_unless_its_row_says_otherwise() {
+        let row = Row::command("T");
+        assert_eq!(row.bound(), Bound::Connection);
+        assert_eq!(row.reads().bound(), Bound::Own);
+        assert_eq!(row.group(Group::Miso).bound(), Bound::Own);
+        assert_eq!(row.writes().admin().bound(), Bound::Refused);
+        assert_eq!(row.admin().for_bound(Bound::Node).bound(), Bound::Node);
     }
 }

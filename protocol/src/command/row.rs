@@ -1,6 +1,7 @@
 //! A row of the table: what it states, and what follows from that by itself.
 
 use super::arg::{Access, Arg};
+use super::bound::Bound;
 use super::counting::Counting;
 use super::flags::{Categories, Flags, Group};
 use super::merging::{Deciding, Merging};
@@ -33,6 +34,8 @@ pub struct Row {
     pub counts: Counting,
     /// Options with which it decides here although it merges otherwise.
     pub deciding: Option<Deciding>,
+    /// What it does for a user that is bound to a function; none: what follows from the rest. See [`Row::bound`].
+    pub of_bound: Option<Bound>,
     /// What it does, in a sentence without its stop.
     pub summary: &'static str,
     /// What it answers.
@@ -58,6 +61,7 @@ impl Row {
         merge_note: "",
         counts: Counting::Nothing,
         deciding: None,
+        of_bound: None,
         summary: "",
         reply: "",
         example: &[],
@@ -176,6 +180,28 @@ impl Row {
             all = all.with(Categories::BLOCKING);
         }
         all.with(if self.flags.has(Flags::FAST) { Categories::FAST } else { Categories::SLOW })
+    }
+}
+
+impl Row {
+    /// What it does for a user that is bound to a function: what its row says, else what follows from its access and
+    /// its group. What administers is refused.
+    #[must_use]
+    pub const fn bound(&self) -> Bound {
+        match (self.of_bound, self.access) {
+            (Some(bound), _) => bound,
+            (None, _) if self.flags.has(Flags::ADMIN) => Bound::Refused,
+            (None, Access::Read | Access::Write) => Bound::Own,
+            (None, Access::None) => match self.group {
+                Group::Miso | Group::PubSub | Group::Transactions => Bound::Own,
+                _ => Bound::Connection,
+            },
+        }
+    }
+
+    /// Whether it is answered at all: others say why they are not served.
+    pub(crate) const fn is_served(&self) -> bool {
+        !matches!(self.merging(), Merging::Refused(_))
     }
 }
 

@@ -138,4 +138,6 @@ pub struct Counts {
     pub propagation: Propagation,
     /// Things that two nodes say of the events of one of them, and that cannot both be true.
     pub conflicts: u64,
+    /// Runs of writes taken back here that had counted other amounts than the runs of their ids that count.
+    pub once_unequal: u64,
 }

@@ -765,7 +765,12 @@ impl Replicator {
                     self.pulls.pull(turn, stream, peer);
                 }
             }
-            Due::Once => stream.function().settle_once(),
+            Due::Once => {
+                let unequal = stream.function().settle_once();
+                if !unequal.is_empty() {
+                    turn.unequal(&stream.shown(), &unequal);
+                }
+            }
             // Of the node: `tick`, `settle` and `begin_rounds` look for these in every turn.
             Due::Export
             | Due::Sync

@@ -10,7 +10,7 @@ use super::Replicator;
 use super::peers::Peers;
 use super::stream::Stream;
 use super::target::Target;
-use crate::Time;
+use crate::{Effect, Time};
 
 /// How often they are looked after.
 const EVERY: Duration = Duration::from_millis(250);
@@ -35,7 +35,13 @@ impl Replicator {
     /// Looks after the ids of writes that run once, and after sketches. `others`: all nodes but this one that are not
     /// forgotten, their names and incarnations. `awaiting`: whether there are others that this node has not
     /// met yet.
-    pub fn tend(&mut self, now: Time, others: &[(&str, ReplicaId)], awaiting: bool) {
+    pub fn tend(
+        &mut self,
+        now: Time,
+        others: &[(&str, ReplicaId)],
+        awaiting: bool,
+        out: &mut Vec<Effect>,
+    ) {
         self.tend_at = now + EVERY;
         let peers = self.common.peers();
         let all_here = others.iter().all(|(_, id)| peers.link(*id).is_some());
@@ -49,9 +55,12 @@ impl Replicator {
             if !function.has_once() && !function.has_sketches() {
                 continue;
             }
-            let heard = if all_here { heard(stream, peers, others) } else { None };
+            let heard = if all_here { heard(stream, self.common.peers(), others) } else { None };
             if function.has_once() {
-                function.tend_once(now.since(Time(0)), heard.as_deref());
+                let unequal = function.tend_once(now.since(Time(0)), heard.as_deref());
+                if !unequal.is_empty() {
+                    self.common.turn(now, out).unequal(&stream.shown(), &unequal);
+                }
             }
             if let Some(heard) = &heard {
                 function.fold_sketches(heard);

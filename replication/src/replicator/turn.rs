@@ -208,6 +208,22 @@ impl Turn<'_> {
         self.warn_seldom(key, line);
     }
 
+    /// Runs of these ids were taken back that had counted other amounts than those that count: counted, and
+    /// logged seldom.
+    pub(super) fn unequal(&mut self, shown: &str, ids: &[Box<[u8]>]) {
+        self.counts().once_unequal += ids.len() as u64;
+        for id in ids {
+            self.warn_seldom(&format!("unequal {shown}"), || {
+                format!(
+                    "function {shown}: the id {} (MISO.ONCE) was given to two writes of different amounts on \
+                     two nodes; the first one counts, and the one of this node is taken back. Give every \
+                     write an id of its own",
+                    id.escape_ascii()
+                )
+            });
+        }
+    }
+
     pub(super) fn note(&mut self, note: Note) {
         self.out.push(Effect::Note(note));
     }

@@ -26,6 +26,7 @@ function nodeRedis() {
         disableOfflineQueue: true,
         maintNotifications: "disabled",
         commandOptions: {
+          timeout: 0, // The SDK has a timer per call; this one, of the queue alone, costs more than all else of a call.
           typeMapping: { [RESP_TYPES.NUMBER]: String, [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.MAP]: Array },
         },
       });

@@ -3,16 +3,13 @@
 const http = require("node:http");
 const { MisoObject } = require("./object.cjs");
 const { body } = require("./answers.cjs");
+const { milliseconds } = require("./duration.cjs");
 const { invoke, inject } = require("./invoke.cjs");
 
 const MAX_BODY = Number(process.env.MAX_BODY_BYTES ?? 1_048_576);
-
-/** Milliseconds of a Go duration such as `10s` or `1m30s`. */
-function milliseconds(text, otherwise) {
-  const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
-  const parts = [...(text ?? "").matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
-  return parts.length === 0 ? otherwise : parts.reduce((sum, [, n, unit]) => sum + Number(n) * units[unit], 0);
-}
+/** Milliseconds without a call after which the watchdog is taken to have handed over all that it took. */
+const QUIET = 250;
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 class Refused extends Error {
   constructor(status, message) {
@@ -100,8 +97,9 @@ async function answer(handler, so, request, response) {
 }
 
 /**
- * Serves `handler` on the watchdog's port. At SIGTERM it goes on serving for `write_timeout`, since the watchdog goes on
- * forwarding, then waits for the calls in hand, unregisters and exits with 0.
+ * Serves `handler` on the watchdog's port. At SIGTERM it goes on serving: the watchdog forwards what comes for
+ * `healthcheck_interval` (`write_timeout`, unless set) and then what it has taken. Once no call came for a moment, it
+ * unregisters and exits with 0.
  */
 function serve(handler, { port = Number(process.env.http_port ?? 3000), host = "127.0.0.1" } = {}) {
   if (typeof handler !== "function") {
@@ -117,19 +115,25 @@ function serve(handler, { port = Number(process.env.http_port ?? 3000), host = "
   }
   // Before the first call. If there is no node yet, the registration is said on the first connection that stands.
   const registered = so.register().catch((error) => console.error(error.message));
-  const calls = new Set();
-  const server = http.createServer((request, response) => {
-    const call = registered.then(() => answer(handler, so, request, response)).finally(() => calls.delete(call));
-    calls.add(call);
+  let calls = 0;
+  let last = 0;
+  const server = http.createServer(async (request, response) => {
+    calls += 1;
+    try {
+      await registered;
+      await answer(handler, so, request, response);
+    } finally {
+      calls -= 1;
+      last = Date.now();
+    }
   });
   server.listen(port, host, () => console.log(`serving on ${host}:${server.address().port}`));
 
   const end = async () => {
-    const grace = milliseconds(process.env.write_timeout, 10_000);
-    await new Promise((resolve) => setTimeout(resolve, grace));
-    server.close();
-    server.closeIdleConnections();
-    await Promise.allSettled(calls);
+    const write = milliseconds(process.env.write_timeout, 10_000);
+    await sleep(milliseconds(process.env.healthcheck_interval, write));
+    // It keeps listening: what the watchdog took last may come on a new connection.
+    for (const late = Date.now() + write; Date.now() < late && (calls > 0 || Date.now() < last + QUIET); ) await sleep(20);
     await so.unregister().catch((error) => console.error(error.message));
     await so.close();
     process.exit(0);

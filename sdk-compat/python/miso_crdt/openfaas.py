@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import os
@@ -15,7 +16,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Mapping, Optional, Union
+from typing import Any, Iterator, Mapping, Optional, Union
 from urllib.parse import parse_qsl, urlsplit
 
 from .aio import AsyncMisoObject
@@ -24,6 +25,8 @@ from .objects import MisoObject
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_CALL_ID = 48
+#: Seconds without a call after which the watchdog is taken to have handed over all that it took.
+_QUIET = 0.25
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class Context:
 
 
 def seconds(text: Optional[str], otherwise: float) -> float:
-    """A Go duration such as `10s` or `1m30s`."""
+    """A Go duration such as `10s` or `1m30s`; a bare number is of seconds, as the watchdog reads it."""
+    if re.fullmatch(r"\d+", text or ""):
+        return float(text or 0)
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text or "")
     return sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else otherwise
 
@@ -145,6 +150,7 @@ class Function:
 def _handler(function: Function, largest: int) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        server: Server
 
         def reply(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
             self.send_response_only(status)
@@ -160,6 +166,10 @@ def _handler(function: Function, largest: int) -> type[BaseHTTPRequestHandler]:
             self.reply(status, {"content-type": "application/json"}, json.dumps({"error": message}).encode())
 
         def answer(self) -> None:
+            with self.server.call():
+                self.answer_call()
+
+        def answer_call(self) -> None:
             length = self.headers.get("content-length", "0")
             if not length.isdigit() or "transfer-encoding" in self.headers:
                 return self.refuse(411, "a body needs its content-length")
@@ -192,25 +202,41 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.lock = threading.Lock()
         self.calls = 0
-        self.changed = threading.Condition()
+        self.last = 0.0
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        with self.changed:
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """Around each call."""
+        with self.lock:
             self.calls += 1
         try:
-            super().process_request_thread(request, client_address)
+            yield
         finally:
-            with self.changed:
+            with self.lock:
                 self.calls -= 1
-                self.changed.notify_all()
+                self.last = time.monotonic()
+
+    def quiet(self) -> bool:
+        """Whether no call is in hand and none was a moment ago."""
+        with self.lock:
+            return self.calls == 0 and time.monotonic() >= self.last + _QUIET
+
+    def end(self, forwarding: float, draining: float) -> None:
+        """Serves on while the watchdog may forward, then until it has handed over all that it took."""
+        time.sleep(forwarding)
+        late = time.monotonic() + draining
+        while not self.quiet() and time.monotonic() < late:
+            time.sleep(0.02)
+        self.shutdown()
 
 
 def serve(module: Any, port: Optional[int] = None, host: str = "127.0.0.1") -> None:
     """Serves `module.handle` on the watchdog's port until SIGTERM.
 
-    It then goes on serving for `write_timeout`, since the watchdog goes on forwarding, waits for the calls in hand,
-    unregisters and exits with 0.
+    It then goes on serving: the watchdog forwards what comes for `healthcheck_interval` (`write_timeout`, unless set)
+    and then what it has taken. Once no call came for a moment, it unregisters and exits with 0.
     """
     try:
         function = Function(module)
@@ -220,16 +246,14 @@ def serve(module: Any, port: Optional[int] = None, host: str = "127.0.0.1") -> N
     largest = int(os.environ.get("MAX_BODY_BYTES", 1_048_576))
     number = int(os.environ.get("http_port", 3000)) if port is None else port
     server = Server((host, number), _handler(function, largest))
-    grace = seconds(os.environ.get("write_timeout"), 10.0)
+    draining = seconds(os.environ.get("write_timeout"), 10.0)
+    forwarding = seconds(os.environ.get("healthcheck_interval"), draining)
 
     def end(*_: Any) -> None:
-        threading.Timer(grace, server.shutdown).start()
+        threading.Thread(target=server.end, args=(forwarding, draining), daemon=True).start()
 
     signal.signal(signal.SIGTERM, end)
     print(f"serving on {host}:{server.server_address[1]}", flush=True)
     server.serve_forever(poll_interval=0.05)
     server.server_close()
-    with server.changed:
-        # Connections that are kept alive without a call do not hold the end up for long.
-        server.changed.wait_for(lambda: server.calls == 0, timeout=grace)
     function.end()

@@ -33,6 +33,7 @@ const GROUPS: &[&[Command]] = &[
     miso::object::OBJECTS,
     miso::function::FUNCTIONS,
     miso::quota::QUOTAS,
+    miso::grant::GRANTS,
     miso::node::NODES,
     miso::feed::FEED,
     miso::once::ONCE,

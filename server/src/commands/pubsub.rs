@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Bound, Flags, Group, Row};
 use miso_protocol::request::Args;
 
 use super::subcommands::helps;
@@ -14,6 +14,8 @@ use crate::node::pubsub::Audience;
 use crate::node::subscriptions::ChannelKind;
 
 const FLAGS: Flags = Flags::PUBSUB.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
+/// What is left of PUBSUB for a user that is bound to a function.
+const OWN: Bound = Bound::Part("channels of its function's clients");
 const LISTENERS: &str = "O(N) with N channels or listeners";
 const LISTEN: Flags = FLAGS.with(Flags::ALLOW_SUBSCRIBED);
 
@@ -122,6 +124,7 @@ pub(super) const PUBSUB: &[Command] = &[
                     .args(&[Arg::pattern("pattern").optional()])
                     .group(Group::PubSub)
                     .flags(FLAGS)
+                    .for_bound(OWN)
                     .complexity(LISTENERS)
                     .summary("The channels that have a listener")
                     .reply("Array"),
@@ -132,6 +135,7 @@ pub(super) const PUBSUB: &[Command] = &[
                     .args(&[Arg::string("channel").optional().multiple()])
                     .group(Group::PubSub)
                     .flags(FLAGS)
+                    .for_bound(OWN)
                     .complexity(LISTENERS)
                     .summary("How many listen to channels")
                     .reply("Array of channels and counts in turn"),
@@ -141,6 +145,7 @@ pub(super) const PUBSUB: &[Command] = &[
                 Row::subcommand("NUMPAT")
                     .group(Group::PubSub)
                     .flags(FLAGS)
+                    .for_bound(OWN)
                     .complexity(LISTENERS)
                     .summary("How many patterns have a listener")
                     .reply("Integer"),
@@ -151,6 +156,7 @@ pub(super) const PUBSUB: &[Command] = &[
                     .args(&[Arg::pattern("pattern").optional()])
                     .group(Group::PubSub)
                     .flags(FLAGS)
+                    .for_bound(OWN)
                     .complexity(LISTENERS)
                     .summary("The shard channels that have a listener")
                     .reply("Array"),
@@ -161,6 +167,7 @@ pub(super) const PUBSUB: &[Command] = &[
                     .args(&[Arg::string("shardchannel").optional().multiple()])
                     .group(Group::PubSub)
                     .flags(FLAGS)
+                    .for_bound(OWN)
                     .complexity(LISTENERS)
                     .summary("How many listen to shard channels")
                     .reply("Array of channels and counts in turn"),

@@ -214,13 +214,14 @@ fn deny(
     let name = &*found.name();
     let word = |at| args.get(at).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
     let object = match denied {
-        Denied::Command => name.to_owned(),
+        Denied::Command | Denied::Bound => name.to_owned(),
         Denied::Key(at) | Denied::Channel(at) => word(at),
     };
     let user = session.user.as_ref().map_or(DEFAULT, |user| &user.name);
     let context = if session.transaction.is_some() { "multi" } else { "toplevel" };
     let line = node.client_line(&session.client);
     let entry = LogEntry::now(denied.reason(), context, object, user, line);
+    let entry = entry.of(session.client.bound());
     node.stats.denials.count(denied.reason());
     if node.monitors.audited() {
         let command = Some((args, &*found.secrets(args)));

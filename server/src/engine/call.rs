@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use miso_protocol::command::{Access, Flags};
 use miso_protocol::request::Args;
 
+use crate::allocator;
 use crate::engine::command::Handler;
 use crate::engine::context::Context;
 use crate::engine::error::CommandError;
@@ -103,10 +104,28 @@ fn call_tapped(
         cx.node.top.note(cx.function_name(), key.word);
     }
     let start = cx.reply.out.len();
-    events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+    if cx.node.monitors.metered() {
+        metered(cx, |cx| {
+            events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run))
+        });
+    } else {
+        events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+    }
     if cx.node.monitors.audited() && found.leaf().administers() {
         audit(cx, found, args, start);
     }
+}
+
+/// Runs a command, and counts the memory that it takes if its function has a limit of that.
+fn metered(cx: &mut Context<'_>, run: impl FnOnce(&mut Context<'_>)) {
+    let limited = cx.session.function.as_ref().is_some_and(|function| function.is_marked());
+    let quota = if limited { cx.node.quotas.of(cx.session.owner()) } else { None };
+    let Some(quota) = quota.filter(|quota| quota.limits.memory.is_some()) else { return run(cx) };
+    // The reply is not the function's to keep.
+    let taken = |cx: &Context<'_>| allocator::thread_bytes() - cx.reply.out.capacity() as isize;
+    let before = taken(cx);
+    run(cx);
+    quota.took(taken(cx) - before);
 }
 
 /// Notes a command that administers, whose reply began at `start`.

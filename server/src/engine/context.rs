@@ -10,6 +10,7 @@ use miso_store::{Function, Held, ShardGuard};
 
 use crate::engine::admit;
 use crate::engine::error::CommandError;
+use crate::engine::quota;
 use crate::engine::session::Session;
 use crate::engine::wait::After;
 use crate::node::Node;
@@ -82,6 +83,7 @@ impl Context<'_> {
         if self.session.transaction.is_some() || self.held.is_some() {
             return Err(CommandError::FunctionInMulti);
         }
+        quota::check_connection(self.node, self.session, function)?;
         self.session.set_function(function);
         Ok(())
     }
@@ -93,6 +95,9 @@ impl Context<'_> {
 
     /// Whether this connection may speak for `function`, or a database of it.
     pub(crate) fn check_function(&self, function: &[u8]) -> Result<(), CommandError> {
+        if names::owner(function) == names::RESERVED {
+            return Err(CommandError::ReservedFunction);
+        }
         match self.session.user.as_ref().and_then(|user| user.function()) {
             Some(bound) if bound != names::owner(function) => {
                 Err(CommandError::OtherFunction(bound.into()))

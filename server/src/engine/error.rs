@@ -213,6 +213,11 @@ errors! {
     BadName(what, why) = "ERR", "invalid {}: {}",
         "A function or a replica is given a name that could not stand in a line, or that other nodes could not be told",
         "Use 1 to 256 bytes of printable ASCII without blanks and '#'";
+    ReservedFunction = "ERR", "the cluster keeps its tokens under this function's name",
+        "A client names the function __miso__", "Use another name";
+    TooManyTokens(max) = "ERR", "the function has {} tokens already",
+        "MISO.GRANT of one token more than a function may have at a time",
+        "Take some back with MISO.REVOKE, or give them a shorter TTL";
     FunctionRequired = "NOFUNCTION", "this connection has not named a function",
         "A connection touches an object before it has named a function, and require-function is yes",
         "Name it: redis://FUNCTION:-@host:port, AUTH, or MISO.REGISTER";
@@ -222,9 +227,21 @@ errors! {
     QuotaObjects(function, most) = "ERR", "quota: function '{}' may have {} objects",
         "A write would make an object more than MISO.QUOTA allows the function on this node",
         "Delete objects, or raise the quota";
+    QuotaMemory(function, most) = "ERR", "quota: function '{}' may take {} bytes",
+        "A write would make a function's objects take more memory than MISO.QUOTA allows it on this node",
+        "Delete objects, or raise the quota";
+    QuotaKey(function, most) = "ERR", "quota: function '{}' may have keys of {} bytes",
+        "A write names a key that is longer than MISO.QUOTA allows the function on this node",
+        "Use a shorter key, or raise the quota";
+    QuotaConnections(function, most) = "ERR", "quota: function '{}' may have {} connections",
+        "A connection names a function that has as many connections on this node as MISO.QUOTA allows it",
+        "Close connections of the function, or raise the quota";
     QuotaWrites(function, most) = "ERR", "quota: function '{}' may write {} times a second",
         "A function writes or publishes more often than MISO.QUOTA allows it on this node",
         "Write less often and try again, or raise the quota";
+    OwnQuota(function) = "NOPERM", "this user is bound to the function '{}', and sets no quota",
+        "A user that is bound to a function would change what it may have",
+        "Set quotas as a user that is bound to no function";
     TooManyReplicas = "ERR", "max number of registered replicas reached",
         "MISO.REGISTER of one replica more than a node registers",
         "Take registrations back with MISO.UNREGISTER, or give them a shorter TTL";

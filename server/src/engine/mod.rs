@@ -14,7 +14,7 @@ mod exec;
 pub(crate) mod feed;
 pub(crate) mod find;
 pub(crate) mod once;
-mod quota;
+pub(crate) mod quota;
 mod restore;
 pub(crate) mod session;
 mod shards;

@@ -1,4 +1,4 @@
-//! Whether a function's quota has room for a command that writes.
+//! Whether a function's quota has room for a command that writes, or for a connection.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,14 +8,29 @@ use miso_protocol::command::{Flags, KeyFlags, Row};
 use miso_protocol::request::Args;
 use miso_store::Function;
 
-use crate::engine::error::CommandError;
+use crate::engine::error::{CommandError, Shown};
 use crate::engine::find::Resolved;
 use crate::engine::session::Session;
 use crate::node::Node;
-use crate::node::quotas;
+use crate::node::quotas::{self, Quota};
+
+/// An error about a quota, made of the function's name and the limit.
+type Refusal = fn(Shown, Shown) -> CommandError;
+
+/// Counts a refusal by a quota, and makes its error.
+fn refuse(
+    node: &Node,
+    quota: &Quota,
+    function: &[u8],
+    most: u64,
+    refusal: Refusal,
+) -> CommandError {
+    node.quotas.count_refused(quota);
+    refusal(function.into(), most.to_string().into())
+}
 
 /// Checks a command that writes or publishes against the quota of its function, if that has one. Within MULTI
-/// writes are counted as they are queued; objects are when EXEC makes them.
+/// writes are counted as they are queued; objects and memory are when EXEC makes them.
 ///
 /// # Errors
 /// If there is no room for it.
@@ -26,10 +41,30 @@ pub(super) fn check(
     found: &Resolved,
     args: Args<'_>,
 ) -> Result<(), CommandError> {
+    // The command that MISO.ONCE runs is checked by itself.
+    if found.row.flags.has(Flags::ONCE) {
+        return Ok(());
+    }
     let Some(quota) = node.quotas.of(session.owner()) else { return Ok(()) };
     let function = session.function();
-    let shown = || String::from_utf8_lossy(session.owner()).into_owned();
-    if let Some(most) = quota.objects {
+    let refuse = |most, refusal| Err(refuse(node, &quota, session.owner(), most, refusal));
+    if let Some(most) = quota.limits.key_bytes
+        && found.leaf().keys(args).any(|key| key.flags.writes() && key.word.len() as u64 > most)
+    {
+        return refuse(most, CommandError::QuotaKey);
+    }
+    if let Some(most) = quota.limits.memory {
+        let (grows, bytes) = match &session.transaction {
+            Some(transaction) => (found.is_exec() && transaction.grows, transaction.bytes),
+            None => {
+                (found.leaf().all_flags().has(Flags::DENYOOM), args.iter().map(<[u8]>::len).sum())
+            }
+        };
+        if grows && quota.memory() + bytes as u64 > most {
+            return refuse(most, CommandError::QuotaMemory);
+        }
+    }
+    if let Some(most) = quota.limits.objects {
         let mut made = BTreeSet::new();
         match &session.transaction {
             Some(transaction) if found.is_exec() => {
@@ -43,17 +78,32 @@ pub(super) fn check(
         if !made.is_empty() {
             let there = quotas::objects(&node.store, session.owner(), node.settings.databases());
             if there + made.len() as u64 > most {
-                node.quotas.count_refused(&quota);
-                return Err(CommandError::QuotaObjects(shown().into(), most.to_string().into()));
+                return refuse(most, CommandError::QuotaObjects);
             }
         }
     }
     if !found.is_exec() && !quota.takes_write(Instant::now()) {
-        node.quotas.count_refused(&quota);
-        let most = quota.writes.unwrap_or_default();
-        return Err(CommandError::QuotaWrites(shown().into(), most.to_string().into()));
+        let most = quota.limits.writes.unwrap_or_default();
+        return refuse(most, CommandError::QuotaWrites);
     }
     Ok(())
+}
+
+/// Checks that one more connection may name `function`.
+///
+/// # Errors
+/// If as many do as its quota allows.
+pub(crate) fn check_connection(
+    node: &Node,
+    session: &Session,
+    function: &[u8],
+) -> Result<(), CommandError> {
+    let Some(quota) = node.quotas.of(function) else { return Ok(()) };
+    let Some(most) = quota.limits.connections else { return Ok(()) };
+    if node.clients.speaking_for(function, session.client.id) < most {
+        return Ok(());
+    }
+    Err(refuse(node, &quota, function, most, CommandError::QuotaConnections))
 }
 
 /// Adds the objects that a command would make.

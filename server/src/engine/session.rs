@@ -261,7 +261,7 @@ impl Session {
         let user = match &self.user {
             // The default user may need no password any more.
             None => self.node.acl.anonymous(),
-            Some(user) => self.node.acl.get(&user.name),
+            Some(user) => self.node.user_again(user),
         };
         if user.is_none() && self.user.is_some() {
             return false;
@@ -281,6 +281,7 @@ impl Session {
         about.function = self.owner.clone();
         about.database = self.database;
         about.bound = self.user.as_ref().and_then(|user| user.function()).map(Box::from);
+        about.granted = self.user.as_ref().and_then(|user| user.granted()).copied();
         about.resp = if self.resp == Resp::V3 { 3 } else { 2 };
         about.subscriptions = self.subscriptions();
         about.monitors = self.monitors;

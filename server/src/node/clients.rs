@@ -27,6 +27,8 @@ pub(crate) struct About {
     pub(crate) database: u32,
     /// The function that its user is bound to.
     pub(crate) bound: Option<Box<[u8]>>,
+    /// The SHA-256 of the function's token that it has logged in with.
+    pub(crate) granted: Option<[u8; 32]>,
     pub(crate) resp: u8,
     pub(crate) subscriptions: PerKind<usize>,
     /// Commands queued by MULTI; -1 outside.
@@ -263,6 +265,16 @@ impl Client {
         std::mem::take(&mut outbox.bytes)
     }
 
+    /// The function that its user is bound to.
+    pub(crate) fn bound(&self) -> Option<Box<[u8]>> {
+        self.about.lock().bound.clone()
+    }
+
+    /// Whether a user may know of it: one that is bound to a function knows of those bound to the same.
+    pub(crate) fn is_known_to(&self, bound: Option<&[u8]>) -> bool {
+        bound.is_none() || self.about.lock().bound.as_deref() == bound
+    }
+
     /// Whether it may hear of changes in `function`: its user is not bound to another one.
     pub(crate) fn may_hear_of(&self, function: &[u8]) -> bool {
         self.about.lock().bound.as_deref().is_none_or(|bound| bound == names::owner(function))
@@ -350,6 +362,13 @@ struct Pause {
 }
 
 impl Clients {
+    /// How many clients speak for `function`, without the one that is `but`.
+    pub(crate) fn speaking_for(&self, function: &[u8], but: u64) -> u64 {
+        let speaks =
+            |client: &Arc<Client>| client.id != but && *client.about.lock().function == *function;
+        self.all.lock().values().filter(|client| speaks(client)).count() as u64
+    }
+
     /// Registers a new connection; none if there are `max` already.
     pub(crate) fn open(
         &self,

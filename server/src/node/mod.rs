@@ -8,6 +8,7 @@ mod bucket;
 pub(crate) mod clients;
 mod events;
 pub(crate) mod feed;
+pub(crate) mod grants;
 pub(crate) mod latency;
 pub(crate) mod monitor;
 pub(crate) mod pubsub;
@@ -28,8 +29,8 @@ use std::time::{Duration, Instant};
 use miso_protocol::command::Table;
 use miso_protocol::names;
 use miso_replication::shell::Handle;
-use miso_store::Store;
 use miso_store::crdt::Type;
+use miso_store::{Function, Store};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -38,7 +39,8 @@ use crate::random;
 use crate::settings::Settings;
 use crate::tls::Tls;
 
-use acl::Acl;
+use acl::user::{User, digest};
+use acl::{Acl, token};
 use attempts::Attempts;
 use audit::Audit;
 use clients::{Client, Clients};
@@ -70,6 +72,8 @@ pub(crate) struct Node {
     /// The rows of all commands.
     pub(crate) table: Table,
     pub(crate) acl: Acl,
+    /// Whether anybody has logged in with a token of a function.
+    has_tokens: AtomicBool,
     pub(crate) tls: Tls,
     /// Failed authentications.
     pub(crate) attempts: Attempts,
@@ -114,6 +118,7 @@ impl Node {
             peers: OnceLock::new(),
             own_intervals: Mutex::default(),
             acl,
+            has_tokens: AtomicBool::new(false),
             tls: Tls::default(),
             table,
             settings,
@@ -172,7 +177,22 @@ impl Node {
     /// Sets the quotas that the settings name.
     pub(crate) fn set_quotas(&self) {
         let settings = &self.settings;
-        self.quotas.set(&settings.quota_objects(), &settings.quota_writes(), &self.store);
+        let by_function = [
+            &settings.quota_objects(),
+            &settings.quota_writes(),
+            &settings.quota_memory(),
+            &settings.quota_keybytes(),
+            &settings.quota_connections(),
+        ];
+        let metered = self.quotas.set(by_function, &self.store, settings.databases());
+        self.monitors.set_metered(metered);
+    }
+
+    /// The functions of which a state is kept, each database by itself; those of `bound` alone, if that is given.
+    pub(crate) fn functions_for(&self, bound: Option<&[u8]>) -> Vec<Arc<Function>> {
+        let mut all = self.store.functions();
+        all.retain(|function| bound.is_none_or(|bound| names::owner(function.name()) == bound));
+        all
     }
 
     /// A client's line in CLIENT LIST.
@@ -237,11 +257,64 @@ impl Node {
         self.pubsub.set_tracked(any);
     }
 
+    /// The user of this name and password, or of this function and a token of it.
+    pub(crate) fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<Arc<User>> {
+        if let Some(user) = self.acl.authenticate(name, password) {
+            return Some(user);
+        }
+        let function = token::function(password).filter(|function| function == name)?;
+        let user = self.user_of_token(&function, &digest(password))?;
+        self.has_tokens.store(true, Ordering::Relaxed);
+        Some(user)
+    }
+
+    /// The user that a token of a function stands for, while it is good.
+    fn user_of_token(&self, function: &[u8], hash: &[u8; 32]) -> Option<Arc<User>> {
+        let grant = grants::find(&self.store, function, hash, unix_ms())?;
+        Some(Arc::new(User::of_token(function, (hash, grant.read_only), &self.table)))
+    }
+
+    /// A session's user as it is now; none if it is gone.
+    pub(crate) fn user_again(&self, user: &Arc<User>) -> Option<Arc<User>> {
+        match (user.granted(), user.function()) {
+            (Some(hash), Some(function)) => {
+                grants::find(&self.store, function, hash, unix_ms()).map(|_| Arc::clone(user))
+            }
+            _ => self.acl.get(&user.name),
+        }
+    }
+
+    /// Closes the connections whose token is revoked or over, wherever it was revoked.
+    pub(crate) fn close_without_token(&self) {
+        if !self.has_tokens.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = unix_ms();
+        let mut closing = self.clients.list();
+        closing.retain(|client| {
+            let about = client.about.lock();
+            let function = about.bound.as_deref().unwrap_or_default();
+            about
+                .granted
+                .is_some_and(|hash| grants::find(&self.store, function, &hash, now).is_none())
+        });
+        if !closing.is_empty() {
+            self.acl.changed();
+            closing.iter().for_each(|client| client.kill());
+        }
+    }
+
     /// Closes the connections that have lost rights by a change of users, as Redis does: those of users
     /// that are gone, and those that listen to what their user may not hear any more. Returns whether
     /// `me` is one of them; it is left open.
     pub(crate) fn close_without_rights(&self, me: u64) -> bool {
-        let user_of = |client: &Client| self.acl.get(&client.about.lock().user);
+        let user_of = |client: &Client| {
+            let about = client.about.lock();
+            match (&about.granted, &about.bound) {
+                (Some(hash), Some(function)) => self.user_of_token(function, hash),
+                _ => self.acl.get(&about.user),
+            }
+        };
         let gone = |client: &Arc<Client>| {
             !client.about.lock().user.is_empty() && user_of(client).is_none()
         };
@@ -279,7 +352,9 @@ impl Node {
         // What has lapsed is announced to the other nodes, and a function without any data is forgotten.
         self.registry.lapse(Instant::now(), self.settings.function_linger());
         self.registry.release_ended(|function| self.store.forget_unused(function));
+        self.quotas.measure(&self.store, self.settings.databases());
         self.top.tick();
+        self.close_without_token();
         self.feeds.tick(Instant::now(), self.peers.get().is_none());
         self.tls.warn(unix_ms() / 1000);
         self.stats.peak_memory.fetch_max(crate::allocator::used_bytes(), Ordering::Relaxed);

@@ -21,7 +21,8 @@ pub(crate) const REDACTED: &[u8] = b"(redacted)";
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
-    /// What looks at commands: [`CLIENTS`], [`EVENTS`], [`DECISIONS`], [`SAMPLES`], [`TRACKED`] and [`AUDITED`].
+    /// What looks at commands: [`CLIENTS`], [`EVENTS`], [`DECISIONS`], [`SAMPLES`], [`TRACKED`],
+    /// [`METERED`] and [`AUDITED`].
     taps: AtomicU8,
 }
 
@@ -35,6 +36,8 @@ const DECISIONS: u8 = 4;
 const SAMPLES: u8 = 8;
 /// Some client caches: see [`Tracking`](crate::node::tracking::Tracking).
 const TRACKED: u8 = 16;
+/// Some function has a quota of memory.
+const METERED: u8 = 64;
 /// What is administered is noted: see [`Audit`](crate::node::audit::Audit).
 const AUDITED: u8 = 32;
 
@@ -74,6 +77,16 @@ impl Monitors {
     /// Whether what is administered is noted.
     pub(crate) fn audited(&self) -> bool {
         self.taps.load(Ordering::Relaxed) & AUDITED != 0
+    }
+
+    /// Says whether any function has a quota of memory.
+    pub(crate) fn set_metered(&self, metered: bool) {
+        self.set(METERED, metered);
+    }
+
+    /// Whether any function has a quota of memory.
+    pub(crate) fn metered(&self) -> bool {
+        self.taps.load(Ordering::Relaxed) & METERED != 0
     }
 
     /// Says whether any client caches.
@@ -144,7 +157,12 @@ impl Monitors {
             OutputLimit { hard: 0, .. } => settings.output_limit(true),
             limit => limit,
         };
+        let bound = client.bound();
         for monitor in self.clients.read().values() {
+            // A user that is bound to a function sees the commands of those bound to the same.
+            if monitor.bound().is_some_and(|own| bound.as_ref() != Some(&own)) {
+                continue;
+            }
             monitor.send(line.as_bytes(), limit);
         }
     }

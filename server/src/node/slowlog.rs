@@ -22,6 +22,15 @@ pub(crate) struct Entry {
     pub(crate) args: Vec<Vec<u8>>,
     pub(crate) address: String,
     pub(crate) name: Box<[u8]>,
+    /// The function that its user is bound to.
+    bound: Option<Box<[u8]>>,
+}
+
+impl Entry {
+    /// Whether a user that is bound to `function` may know of it; one that is not may know of all.
+    fn is_for(&self, function: Option<&[u8]>) -> bool {
+        function.is_none_or(|function| self.bound.as_deref() == Some(function))
+    }
 }
 
 /// The latest slow commands.
@@ -47,6 +56,10 @@ impl SlowLog {
             let more = args.len() - ARGS_MAX + 1;
             shown[ARGS_MAX - 1] = format!("... ({more} more arguments)").into_bytes();
         }
+        let (name, bound) = {
+            let about = client.about.lock();
+            (about.name.clone(), about.bound.clone())
+        };
         let mut log = self.log.lock();
         let (id, entries) = &mut *log;
         entries.push_front(Entry {
@@ -55,23 +68,27 @@ impl SlowLog {
             micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             args: shown,
             address: client.address.to_string(),
-            name: client.about.lock().name.clone(),
+            name,
+            bound,
         });
         *id += 1;
         entries.truncate(max);
     }
 
-    /// The latest `count`, the newest first.
-    pub(crate) fn latest(&self, count: usize) -> Vec<Entry> {
-        self.log.lock().1.iter().take(count).cloned().collect()
+    /// The latest `count` that a user bound to `function` may see, the newest first.
+    pub(crate) fn latest(&self, count: usize, function: Option<&[u8]>) -> Vec<Entry> {
+        let log = self.log.lock();
+        log.1.iter().filter(|entry| entry.is_for(function)).take(count).cloned().collect()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.log.lock().1.len()
+    /// How many there are that a user bound to `function` may see.
+    pub(crate) fn len(&self, function: Option<&[u8]>) -> usize {
+        self.log.lock().1.iter().filter(|entry| entry.is_for(function)).count()
     }
 
-    pub(crate) fn reset(&self) {
-        self.log.lock().1.clear();
+    /// Forgets all that a user bound to `function` may see.
+    pub(crate) fn reset(&self, function: Option<&[u8]>) {
+        self.log.lock().1.retain(|entry| !entry.is_for(function));
     }
 }
 

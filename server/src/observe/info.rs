@@ -15,12 +15,17 @@ pub(crate) fn tells_of_nodes(wanted: &[Vec<u8>]) -> bool {
     wanted.is_empty() || wanted.iter().any(|word| has(word))
 }
 
-/// The sections that are asked for, in lower case; those shown by default if none is.
-pub(crate) fn render(shared: &Node, nodes: &[NodeView], wanted: &[Vec<u8>]) -> String {
+/// The sections that are asked for, in lower case; those shown by default if none is. `bound` is the function that
+/// is told of, if it is one alone.
+pub(crate) fn render(
+    (shared, bound): (&Node, Option<&[u8]>),
+    nodes: &[NodeView],
+    wanted: &[Vec<u8>],
+) -> String {
     let has = |word: &str| wanted.iter().any(|known| known == word.as_bytes());
     let all = has("all") || has("everything");
     let default = wanted.is_empty() || has("default");
-    let reading = Reading::new(shared, nodes);
+    let reading = Reading::new(shared, nodes).of(bound);
     let mut text = String::new();
     for section in SECTIONS {
         let is_wanted = all || (default && section.by_default);
@@ -120,7 +125,7 @@ mod tests {
         let node = node();
         node.store.function(b"z\r\nloading:1");
         node.store.function(b"A:prod");
-        let text = render(&node, &[], &[b"miso".to_vec()]);
+        let text = render((&node, None), &[], &[b"miso".to_vec()]);
         assert!(text.contains("\r\nfunction_z\\x0d\\x0aloading\\x3a1:objects=0,"), "{text}");
         assert!(text.contains("\r\nfunction_A\\x3aprod:objects=0,"), "{text}");
         let parts = |line: &str| line.split_once(':').is_some_and(|(field, _)| !field.is_empty());
@@ -133,7 +138,7 @@ mod tests {
         let node = node();
         let names = |wanted: &[&str]| {
             let wanted: Vec<Vec<u8>> = wanted.iter().map(|word| word.as_bytes().to_vec()).collect();
-            let text = render(&node, &[], &wanted);
+            let text = render((&node, None), &[], &wanted);
             text.lines().filter(|line| line.starts_with('#')).count()
         };
         assert_eq!(names(&["everything"]), SECTIONS.len());

@@ -1,11 +1,13 @@
 //! One look at a node: the figures that several rows of the table read are read once.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use miso_replication::shell::{Counters, Handle};
 use miso_replication::{Liveness, NodeView};
+use miso_store::Function;
 use miso_store::journal::{Journal, Stats as JournalStats};
 
 use crate::engine::session::Session;
@@ -17,6 +19,8 @@ pub(crate) struct Reading<'a> {
     /// The node.
     pub(crate) node: &'a Node,
     nodes: &'a [NodeView],
+    /// The function that is told of, if it is one alone.
+    bound: Option<&'a [u8]>,
     sums: OnceCell<Sums>,
     rates: OnceCell<Rates>,
     memory: OnceCell<Memory>,
@@ -89,6 +93,7 @@ impl<'a> Reading<'a> {
         Reading {
             node,
             nodes,
+            bound: None,
             sums: OnceCell::new(),
             rates: OnceCell::new(),
             memory: OnceCell::new(),
@@ -96,6 +101,24 @@ impl<'a> Reading<'a> {
             journal: OnceCell::new(),
             counters: OnceCell::new(),
             cpu: OnceCell::new(),
+        }
+    }
+
+    /// The same look, which tells of the function `bound` alone, if there is one.
+    pub(crate) fn of(self, bound: Option<&'a [u8]>) -> Reading<'a> {
+        Reading { bound, ..self }
+    }
+
+    /// The functions that are told of, each database by itself.
+    pub(crate) fn functions(&self) -> Vec<Arc<Function>> {
+        self.node.functions_for(self.bound)
+    }
+
+    /// How many functions run here, of those that are told of.
+    pub(crate) fn running(&self) -> u64 {
+        match self.bound {
+            None => self.node.registry.count() as u64,
+            Some(bound) => u64::from(self.node.registry.runs(bound)),
         }
     }
 

@@ -198,7 +198,8 @@ pub(crate) struct Name {
 impl Rule for Name {
     fn normal(&self, text: &str) -> Option<String> {
         let is_valid = names::is_name(text.as_bytes()) || (self.optional && text.is_empty());
-        is_valid.then(|| text.to_owned())
+        // No client may speak for the function of the tokens.
+        (is_valid && text.as_bytes() != names::RESERVED).then(|| text.to_owned())
     }
 
     fn expected(&self) -> String {

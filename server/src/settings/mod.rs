@@ -524,6 +524,18 @@ settings! {
         "quota-objects", ByFunction, "",
         "How many objects functions may have on this node, each for itself; MISO.QUOTA sets it for one",
     ).then(Effect::Quotas);
+    quota_memory: ByFunction = any(
+        "quota-memory", ByFunction, "",
+        "How many bytes the objects of functions may take on this node, each for itself; MISO.QUOTA sets it for one",
+    ).then(Effect::Quotas);
+    quota_keybytes: ByFunction = any(
+        "quota-keybytes", ByFunction, "",
+        "How long the keys that functions write may be, in bytes, each for itself; MISO.QUOTA sets it for one",
+    ).then(Effect::Quotas);
+    quota_connections: ByFunction = any(
+        "quota-connections", ByFunction, "",
+        "How many connections may name functions on this node, each for itself; MISO.QUOTA sets it for one",
+    ).then(Effect::Quotas);
     quota_writes: ByFunction = any(
         "quota-writes", ByFunction, "",
         "How often a second functions may write on this node, each for itself; MISO.QUOTA sets it for one",

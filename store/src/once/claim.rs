@@ -6,6 +6,8 @@
 //! amount: zigzag, as two varints: the low 63 bits, and the rest
 //! ```
 
+use std::collections::BTreeMap;
+
 use miso_crdt::Type;
 
 /// What was counted somewhere in the name of an id, by which events of the claim's writer.
@@ -71,6 +73,20 @@ impl Claim {
         let head = || Some((from.byte()? == 1, from.varint()?));
         let mut head = head;
         head().map_or((u64::MAX, true), |(lost, time)| (time, lost))
+    }
+
+    /// Whether two runs, of which neither was taken back, have counted the same in the same places.
+    pub(crate) fn counts_as(&self, other: &Claim) -> bool {
+        fn sums(claim: &Claim) -> BTreeMap<[&[u8]; 3], i128> {
+            let mut sums = BTreeMap::new();
+            for line in &claim.lines {
+                let place = [&*line.object, &*line.name, &*line.field];
+                let sum: &mut i128 = sums.entry(place).or_default();
+                line.amounts.iter().for_each(|(_, amount)| *sum = sum.wrapping_add(*amount));
+            }
+            sums
+        }
+        sums(self) == sums(other)
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Claim> {

@@ -26,6 +26,15 @@ type Announced<'a> = &'a [(ReplicaId, Vector)];
 /// Buckets that are looked through for ids to forget at a time.
 const TURN: usize = 4;
 
+/// What became of an id that was looked at.
+#[derive(Clone, Copy, Default)]
+struct Settled {
+    /// Whether it is to be looked at again.
+    again: bool,
+    /// Whether this node's run was taken back now and had counted other amounts than the one that counts.
+    unequal: bool,
+}
+
 impl Function {
     /// Whether ids have come that [`Function::settle_once`] has not looked at.
     #[must_use]
@@ -41,20 +50,28 @@ impl Function {
 
     /// Takes back what writes have counted here that count elsewhere. To be called once ids have come and
     /// now and then: linear in those, and in the ids of which this node's run was taken back.
-    pub fn settle_once(&self) {
+    ///
+    /// Answers the ids of which it was taken back now and had counted other amounts than the run that
+    /// counts: of two different writes under one id one is lost.
+    pub fn settle_once(&self) -> Vec<Box<[u8]>> {
         if self.once.joined.swap(false, Ordering::AcqRel) {
             self.hooks.once.used.store(true, Ordering::Relaxed);
             let count = (0..BUCKETS).map(|bucket| self.in_bucket(bucket, |ids| ids.len())).sum();
             self.once.count.store(count, Ordering::Relaxed);
         }
         let watched = std::mem::take(&mut *self.once.watched.lock());
-        let mut kept = Vec::new();
+        let (mut kept, mut unequal) = (Vec::new(), Vec::new());
         for id in watched {
-            if self.settle_id(&id) {
+            let settled = self.settle_id(&id);
+            if settled.unequal {
+                unequal.push(id.clone());
+            }
+            if settled.again {
                 kept.push(id);
             }
         }
         self.once.watched.lock().extend(kept);
+        unequal
     }
 
     pub(super) fn in_bucket<R: Default>(
@@ -83,28 +100,31 @@ impl Function {
         (held, now.into_iter().filter(|(dot, _)| held_too(dot)).collect(), more)
     }
 
-    /// Takes back this node's run of a write if another counts; whether the id is to be looked at again.
-    fn settle_id(&self, id: &[u8]) -> bool {
+    /// Takes back this node's run of a write if another counts.
+    fn settle_id(&self, id: &[u8]) -> Settled {
         let object = object_of(id);
         if !self.lock(self.shard_index(&object)).is_disputed(&object, id) {
-            return false;
+            return Settled::default();
         }
         let (mut held, claims, more) = self.hold_claims(id);
         let writers = held.with_object(&object_of(id), |shard, _| shard.shared_writers());
         let Some((dot, mut claim)) = claims.iter().find(|(dot, _)| dot.writer() == LOCAL).cloned()
         else {
-            return false;
+            return Settled::default();
         };
         let loses = loses(&claims, dot, &writers);
         if !claim.lost && !loses {
-            return more;
+            return Settled { again: more, unequal: false };
         }
+        let first = claims.iter().filter(|(of, other)| *of != dot && !other.lost);
+        let first = first.min_by_key(|(of, other)| rank(*of, (other.time, other.lost), &writers));
+        let unequal = !claim.lost && first.is_some_and(|(_, other)| !claim.counts_as(other));
         let changed = held.take_back(&mut claim.lines, dot);
         if changed || !claim.lost {
             claim.lost = true;
             held.with_object(&object_of(id), |shard, _| shard.swap_claim(id, dot, Some(&claim)));
         }
-        true
+        Settled { again: true, unequal }
     }
 
     /// Of the claims of writers that will never write again, takes back here what those have counted
@@ -139,14 +159,20 @@ impl Function {
     /// that is not forgotten has announced, if all can be reached and all of their events before that
     /// are known here. An id is forgotten once it has been known here for its window and all have heard of
     /// it: by then all runs of it are known here. Ages are not kept over a restart: then each begins anew.
-    pub fn tend_once(&self, now: Duration, heard: Option<&[(ReplicaId, Vector)]>) {
-        self.settle_once();
+    /// Answers as [`Function::settle_once`].
+    pub fn tend_once(
+        &self,
+        now: Duration,
+        heard: Option<&[(ReplicaId, Vector)]>,
+    ) -> Vec<Box<[u8]>> {
+        let unequal = self.settle_once();
         let aged = self.once.aged(now, Duration::from_millis(self.once_window()), || self.vector());
-        let (Some(heard), Some(aged)) = (heard, aged) else { return };
+        let (Some(heard), Some(aged)) = (heard, aged) else { return unequal };
         for _ in 0..TURN {
             let bucket = self.once.next.fetch_add(1, Ordering::Relaxed) % usize::from(BUCKETS);
             self.forget_ids(bucket as u8, heard, &aged);
         }
+        unequal
     }
 
     /// Forgets ids of which `aged` says that they have been known for their window.

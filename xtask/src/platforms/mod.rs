@@ -5,6 +5,9 @@ mod metrics;
 mod packages;
 mod site;
 mod upgrade;
+mod watchdog;
+
+pub(crate) use watchdog::watchdog;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -23,7 +26,7 @@ const KUBERNETES: [&str; 2] = ["1.30.0", "1.37.0"];
 /// A part: its name, and what it does.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("chart", chart),
     ("clients", clients),
     ("page", page),
@@ -31,6 +34,7 @@ const PARTS: [Part; 7] = [
     ("site", site::run),
     ("deb", packages::run),
     ("upgrade", upgrade::run),
+    ("watchdog", watchdog::run),
 ];
 
 /// What a browser is called.
@@ -80,7 +84,7 @@ fn unpacked(package: &str) -> Result<PathBuf, String> {
 }
 
 /// Builds a tool in Go, once.
-fn tool((name, module): (&str, &str)) -> Result<PathBuf, String> {
+pub(crate) fn tool((name, module): (&str, &str)) -> Result<PathBuf, String> {
     let path = folder().join(name);
     if path.exists() {
         return Ok(path);

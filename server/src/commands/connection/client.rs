@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Bound, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 
@@ -15,7 +15,11 @@ use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::session::ReplyMode;
 use crate::engine::wait::After;
+use crate::node::acl::user::User;
 use crate::node::clients::{Client, Unblocked};
+
+/// What is left of a command about connections for a user that is bound to a function.
+const OWN: Bound = Bound::Part("connections of users bound to its function");
 
 /// Milliseconds that CLIENT PAUSE may ask for: a hundred years.
 const LONGEST_PAUSE: i64 = 100 * 365 * 24 * 3600 * 1000;
@@ -74,6 +78,7 @@ pub(super) const CLIENT: Command = Command::parent(
                 .group(Group::Connection)
                 .flags(ANY_TIME)
                 .admin()
+                .for_bound(OWN)
                 .summary("All connections, by TYPE or ID if told")
                 .reply("Bulk string"),
             client_list,
@@ -84,6 +89,7 @@ pub(super) const CLIENT: Command = Command::parent(
                 .group(Group::Connection)
                 .flags(ANY_TIME)
                 .admin()
+                .for_bound(OWN)
                 .summary("Closes connections")
                 .reply("OK, or how many"),
             client_kill,
@@ -141,6 +147,7 @@ pub(super) const CLIENT: Command = Command::parent(
                 .group(Group::Connection)
                 .flags(ANY_TIME)
                 .admin()
+                .for_bound(OWN)
                 .summary(
                     "Ends what a connection waits for, as if its TIMEOUT were over \
                      or with an ERROR",
@@ -153,6 +160,7 @@ pub(super) const CLIENT: Command = Command::parent(
                 .args(&[Arg::string("status"), Arg::string("option").optional().multiple()])
                 .group(Group::Connection)
                 .flags(ANY_TIME)
+                .for_bound(Bound::Own)
                 .summary(
                     "Tells the connection, or another one, when a key changes that it has read, here or on \
                      another node: for caches in clients. status is ON or OFF; options are REDIRECT id, \
@@ -252,8 +260,16 @@ fn is_type(client: &Client, kind: &[u8]) -> Result<bool, CommandError> {
     }
 }
 
-fn client_list(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+/// The clients that this one may know of.
+fn known(cx: &Context<'_>) -> Vec<Arc<Client>> {
+    let bound = cx.bound_function();
     let mut clients = cx.node.clients.list();
+    clients.retain(|client| client.is_known_to(bound.as_deref()));
+    clients
+}
+
+fn client_list(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+    let mut clients = known(cx);
     match args.get(2) {
         None => {}
         Some(word) if word.eq_ignore_ascii_case(b"TYPE") && args.len() == 4 => {
@@ -272,8 +288,19 @@ fn client_list(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     Ok(())
 }
 
+/// Whether there is a user of this name that this one may know of, or a client that speaks as one: the user of a
+/// token is in no list.
+fn is_user(cx: &Context<'_>, name: &[u8]) -> bool {
+    let bound = cx.bound_function();
+    let is_known = |user: &User| bound.is_none() || user.function() == bound.as_deref();
+    let speaks = |client: &Arc<Client>| *client.about.lock().user == *name;
+    // One that has not logged in has no name.
+    let is_spoken_as = !name.is_empty() && known(cx).iter().any(speaks);
+    is_spoken_as || cx.node.acl.get(name).is_some_and(|user| is_known(&user))
+}
+
 fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let clients = cx.node.clients.list();
+    let clients = known(cx);
     if args.len() == 3 {
         let address = String::from_utf8_lossy(&args[2]).into_owned();
         let found = clients.iter().find(|client| client.address.to_string() == address);
@@ -303,7 +330,7 @@ fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
                 wanted.retain(|client| is_type(client, value).unwrap_or(false));
             }
             b"USER" => {
-                if cx.node.acl.get(value).is_none() {
+                if !is_user(cx, value) {
                     return Err(CommandError::NoUser(value.into()));
                 }
                 wanted.retain(|client| &*client.about.lock().user == value);
@@ -401,6 +428,7 @@ fn client_unblock(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandErr
         }
     };
     let client = u64::try_from(id).ok().and_then(|id| cx.node.clients.get(id));
+    let client = client.filter(|client| client.is_known_to(cx.bound_function().as_deref()));
     let unblocked = client.is_some_and(|client| client.unblock(how));
     cx.reply.integer(i64::from(unblocked));
     Ok(())

@@ -9,7 +9,7 @@ mod tracking;
 use std::sync::Arc;
 use std::time::Instant;
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Bound, Flags, Group, Row};
 use miso_protocol::reply::Resp;
 use miso_protocol::request::Args;
 use miso_protocol::{integer, names};
@@ -19,13 +19,16 @@ use crate::engine::command::Command;
 use crate::engine::context::Context;
 use crate::engine::databases;
 use crate::engine::error::CommandError;
+use crate::engine::quota;
 use crate::engine::session::ReplyMode;
 use crate::engine::wait::{After, Wait};
 use crate::node::REDIS_VERSION;
 use crate::node::acl::log::LogEntry;
+use crate::node::acl::token;
 use crate::node::acl::user::DEFAULT;
 use crate::node::attempts::Turn;
 use crate::node::audit::{By, What};
+use crate::node::grants;
 use crate::node::monitor::REDACTED;
 
 use client::check_name;
@@ -117,6 +120,7 @@ pub(crate) const CONNECTION: &[Command] = &[
     Command::new(
         Row::command("SELECT")
             .args(&[Arg::integer("index")])
+            .for_bound(Bound::Own)
             .group(Group::Connection)
             .flags(ALWAYS)
             .flags(Flags::DATABASES)
@@ -158,6 +162,7 @@ pub(crate) const CONNECTION: &[Command] = &[
                 Row::subcommand("LIST")
                     .group(Group::Connection)
                     .admin()
+                    .for_bound(Bound::Connection)
                     .summary("The modules that tools look for")
                     .reply("Array of maps"),
                 module_list,
@@ -294,7 +299,8 @@ fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     if args.len() > 3 {
         return Err(CommandError::Syntax);
     }
-    if args.len() == 2 && cx.node.acl.anonymous().is_some() {
+    let is_token = token::function(&args[args.len() - 1]).is_some();
+    if args.len() == 2 && cx.node.acl.anonymous().is_some() && !is_token {
         return Err(CommandError::NoPassword);
     }
     let (user, password) = match args.len() {
@@ -325,7 +331,13 @@ fn note_failure(cx: &Context<'_>, name: &[u8]) {
 /// Makes the connection speak as `name`; in open mode, as the default user for the function `name`.
 /// Returns false if it has to wait for its turn: then the command is to run again.
 fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<bool, CommandError> {
-    if cx.node.acl.open_mode() {
+    // A function's token tells the function, so clients may send it as a password alone.
+    let granted = token::function(password);
+    let name = match &granted {
+        Some(function) if name.is_empty() || name == DEFAULT => function,
+        _ => name,
+    };
+    if cx.node.acl.open_mode() && granted.as_deref() != Some(name) {
         // Clients send "" for a URL with a password alone: that is no function, and no password is set.
         if name.is_empty() {
             return Err(CommandError::WrongPass);
@@ -352,11 +364,14 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<bo
             }
         }
         cx.session.has_turn = false;
-        let Some(user) = cx.node.acl.authenticate(name, password) else {
+        let Some(user) = cx.node.authenticate(name, password) else {
             note_failure(cx, name);
             return Err(CommandError::WrongPass);
         };
         cx.node.attempts.succeeded(address, name);
+        if let Some(function) = user.function() {
+            quota::check_connection(cx.node, cx.session, function)?;
+        }
         let was_bound = cx.session.user.as_ref().is_some_and(|user| user.function().is_some());
         let default = cx.node.settings.default_function();
         let function = match user.function() {
@@ -371,8 +386,9 @@ fn authenticate(cx: &mut Context<'_>, name: &[u8], password: &[u8]) -> Result<bo
             }
             cx.session.set_function(function);
         }
+        let by = user.granted().map(|hash| format!("token {}", grants::id(hash)));
         cx.session.user = Some(user);
-        cx.session.note(What::Login, None, None);
+        cx.session.note(What::Login, None, by.as_deref());
     }
     cx.session.describe();
     Ok(true)

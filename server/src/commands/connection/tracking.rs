@@ -20,7 +20,9 @@ fn options(cx: &Context<'_>, args: Args<'_>) -> Result<Options, CommandError> {
                     return Err(CommandError::RedirectTwice);
                 }
                 let id = integer::parse_u64(id).ok_or(CommandError::ClientIds)?;
-                if cx.node.clients.get(id).is_none() {
+                let bound = cx.bound_function();
+                let target = cx.node.clients.get(id);
+                if target.is_none_or(|target| !target.is_known_to(bound.as_deref())) {
                     return Err(CommandError::RedirectNobody);
                 }
                 options.redirect = Some(id);

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use miso_protocol::command::{Arg, Group, Row};
+use miso_protocol::command::{Arg, Bound, Group, Row};
 use miso_protocol::names;
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_replication::{Answer, Ask, FunctionView, Liveness, NodeView, Role};
 
+use super::quota;
 use crate::commands::args::Words;
 use crate::engine::admit;
 use crate::engine::command::Command;
@@ -71,6 +72,7 @@ pub(crate) const FUNCTIONS: &[Command] = &[
     Command::new(
         Row::command("MISO.FUNCTIONS")
             .group(Group::Miso)
+            .for_bound(Bound::Part("its function, in all databases"))
             .complexity("O(N) with N functions")
             .summary(
                 "The functions that this node runs or holds, and of each: its \
@@ -78,7 +80,7 @@ pub(crate) const FUNCTIONS: &[Command] = &[
                  the nodes that run it, those that hold it, how many of them \
                  are copies (they have caught up; this node counts), those in \
                  sync with this node, whether this node still awaits what peers \
-                 know of it and a command has gone on without, the replicas, its connections and objects here",
+                 know of it and a command has gone on without, the replicas, its connections and objects here, and its quota as MISO.QUOTA shows it",
             )
             .reply("Array (RESP3: map) of each function and its properties")
             .example(&[
@@ -277,7 +279,7 @@ fn show_one(node: &Node, nodes: &[NodeView], shown: &Shown<'_>, reply: &mut Repl
         shown.running.map_or((&[][..], 0), |running| (&running.replicas, running.connections));
     let replicas = replicas.iter().chain(runs.iter().flat_map(|(_, all)| *all));
     reply.bulk(shown.name);
-    reply.map(10);
+    reply.map(11);
     reply.bulk(b"role");
     reply.bulk(match shown.role {
         Role::Runs => b"runs",
@@ -300,6 +302,15 @@ fn show_one(node: &Node, nodes: &[NodeView], shown: &Shown<'_>, reply: &mut Repl
     reply.bulk(b"objects");
     let objects = node.store.find(shown.name).map_or(0, |function| function.object_count());
     reply.integer(objects as i64);
+    reply.bulk(b"quota");
+    let owner = names::owner(shown.name);
+    let figures = quota::figures(node, owner);
+    let has = node.quotas.of(owner).is_some();
+    reply.map(if has { figures.len() } else { 0 });
+    for (name, figure) in figures.into_iter().filter(|_| has) {
+        reply.bulk(name.as_bytes());
+        reply.integer(figure);
+    }
 }
 
 /// A property whose value is a list.

@@ -2,6 +2,7 @@
 
 pub(crate) mod feed;
 pub(super) mod function;
+pub(super) mod grant;
 pub(super) mod node;
 pub(super) mod object;
 pub(super) mod once;

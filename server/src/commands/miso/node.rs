@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Bound, Flags, Group, Row};
 use miso_protocol::reply::Reply;
 use miso_protocol::request::Args;
 use miso_protocol::{integer, names};
@@ -30,6 +30,7 @@ pub(crate) const NODES: &[Command] = &[
     Command::new(
         Row::command("MISO.NODE")
             .group(Group::Miso)
+            .for_bound(Bound::Part("nodes; of functions its own"))
             .complexity("O(N) with N functions")
             .summary(
                 "This node: name, replica id, addresses, the functions that it \
@@ -42,6 +43,7 @@ pub(crate) const NODES: &[Command] = &[
     Command::new(
         Row::command("MISO.NODES")
             .group(Group::Miso)
+            .for_bound(Bound::Part("nodes; of functions its own"))
             .complexity("O(N) with N nodes")
             .summary(
                 "All known nodes, this one first: state, the functions that each \
@@ -137,6 +139,7 @@ pub(crate) const NODES: &[Command] = &[
     Command::new(
         Row::command("WAIT")
             .args(&[Arg::integer("numreplicas"), TIMEOUT])
+            .for_bound(Bound::Own)
             .blocking()
             .flags(Flags::NOSCRIPT)
             .summary(
@@ -149,6 +152,7 @@ pub(crate) const NODES: &[Command] = &[
     Command::new(
         Row::command("WAITAOF")
             .args(&[Arg::integer("numlocal"), Arg::integer("numreplicas"), TIMEOUT])
+            .for_bound(Bound::Own)
             .blocking()
             .flags(Flags::NOSCRIPT)
             .summary(

@@ -1,13 +1,13 @@
 //! MISO.QUOTA: how much a function may have and do on this node.
 
-use miso_protocol::command::{Arg, Flags, Group, Row};
+use miso_protocol::command::{Arg, Bound, Flags, Group, Row};
 use miso_protocol::request::Args;
 
 use crate::commands::args::Words;
 use crate::engine::command::Command;
 use crate::engine::context::{Context, check_name};
 use crate::engine::error::CommandError;
-use crate::node::quotas;
+use crate::node::{Node, quotas};
 use crate::settings::{Refused, by_function};
 
 pub(crate) const QUOTAS: &[Command] = &[Command::new(
@@ -16,22 +16,28 @@ pub(crate) const QUOTAS: &[Command] = &[Command::new(
             Arg::string("function"),
             Arg::integer("objects").with_token("OBJECTS").optional(),
             Arg::integer("writes").with_token("WRITES").optional(),
+            Arg::integer("memory").with_token("MEMORY").optional(),
+            Arg::integer("keybytes").with_token("KEYBYTES").optional(),
+            Arg::integer("connections").with_token("CONNECTIONS").optional(),
         ])
         .group(Group::Miso)
+        .for_bound(Bound::Part("those of its function; it changes none"))
         .flags(Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::STALE))
         .summary(
-            "How many objects a function may have on this node, all of its databases together, and how often a \
-             second it may write or publish; 0: no limit. Without limits: those it has, what is used, and how many \
-             commands were refused. A command that makes no new object is not refused for objects. The limits \
-             are the settings quota-objects and quota-writes: CONFIG REWRITE keeps them",
+            "What a function may have on this node, all of its databases together: objects, writes and messages a \
+             second, bytes of memory for its objects, bytes of a key that it writes, and connections that name it; \
+             0: no limit. Without limits: those it has, what is used, and how many commands were refused. A command \
+             that makes no new object is not refused for objects. Memory is measured where it has a limit: by what \
+             commands take, and anew every few seconds. The limits are the settings quota-objects, quota-writes, \
+             quota-memory, quota-keybytes and quota-connections: CONFIG REWRITE keeps them",
         )
         .reply("OK; without limits an array (RESP3: map)")
         .example(&[
             ("MISO.QUOTA thumbnails OBJECTS 100000 WRITES 500", "OK"),
             (
                 "MISO.QUOTA thumbnails",
-                "1) \"objects\"\n2) (integer) 100000\n3) \"objects-used\"\n4) (integer) 0\n\
-                 5) \"writes\"\n6) (integer) 500\n7) \"refused\"\n8) (integer) 0",
+                " 1) \"objects\"\n 2) (integer) 100000\n 3) \"objects-used\"\n 4) (integer) 0\n \
+                 5) \"writes\"\n 6) (integer) 500\n 7) \"refused\"\n 8) (integer) 0\n…",
             ),
         ]),
     quota,
@@ -45,26 +51,26 @@ fn quota(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
         show(cx, function);
         return Ok(());
     }
+    if let Some(bound) = cx.bound_function() {
+        return Err(CommandError::OwnQuota((&*bound).into()));
+    }
     let mut words = Words::from(args, 2);
-    let (mut objects, mut writes) = (None, None);
+    let settings = &cx.node.settings;
+    let mut limits = [
+        ("OBJECTS", "quota-objects", None, settings.quota_objects()),
+        ("WRITES", "quota-writes", None, settings.quota_writes()),
+        ("MEMORY", "quota-memory", None, settings.quota_memory()),
+        ("KEYBYTES", "quota-keybytes", None, settings.quota_keybytes()),
+        ("CONNECTIONS", "quota-connections", None, settings.quota_connections()),
+    ];
     while !words.is_empty() {
-        let limit = if words.token("OBJECTS") {
-            &mut objects
-        } else if words.token("WRITES") {
-            &mut writes
-        } else {
-            return Err(CommandError::Syntax);
-        };
-        let most = u64::try_from(words.integer()?).map_err(|_| CommandError::NotInteger)?;
-        *limit = Some(most);
+        let limit = limits.iter_mut().find(|(token, ..)| words.token(token));
+        let (_, _, limit, _) = limit.ok_or(CommandError::Syntax)?;
+        *limit = Some(u64::try_from(words.integer()?).map_err(|_| CommandError::NotInteger)?);
     }
     let name = String::from_utf8_lossy(function).into_owned();
-    let settings = &cx.node.settings;
     let mut changes = Vec::new();
-    for (setting, limit, mut all) in [
-        ("quota-objects", objects, settings.quota_objects()),
-        ("quota-writes", writes, settings.quota_writes()),
-    ] {
+    for (_, setting, limit, mut all) in limits {
         match limit {
             None => continue,
             Some(0) => drop(all.remove(&name)),
@@ -84,18 +90,29 @@ fn quota(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
 }
 
 fn show(cx: &mut Context<'_>, function: &[u8]) {
-    let quota = cx.node.quotas.of(function);
-    let used = quotas::objects(&cx.node.store, function, cx.node.settings.databases());
-    let limit = |limit: Option<u64>| limit.unwrap_or(0);
-    let figures = [
-        ("objects", quota.as_ref().map_or(0, |quota| limit(quota.objects))),
-        ("objects-used", used),
-        ("writes", quota.as_ref().map_or(0, |quota| limit(quota.writes))),
-        ("refused", quota.as_ref().map_or(0, |quota| quota.refused())),
-    ];
+    let figures = figures(cx.node, function);
     cx.reply.map(figures.len());
     for (name, figure) in figures {
         cx.reply.bulk(name.as_bytes());
-        cx.reply.integer(i64::try_from(figure).unwrap_or(i64::MAX));
+        cx.reply.integer(figure);
     }
+}
+
+/// A function's limits, 0 where it has none, what is used of them, and how many commands were refused.
+pub(super) fn figures(node: &Node, function: &[u8]) -> [(&'static str, i64); 9] {
+    let quota = node.quotas.of(function);
+    let limits = quota.as_ref().map(|quota| quota.limits).unwrap_or_default();
+    let limit = |limit: Option<u64>| limit.unwrap_or(0);
+    [
+        ("objects", limit(limits.objects)),
+        ("objects-used", quotas::objects(&node.store, function, node.settings.databases())),
+        ("writes", limit(limits.writes)),
+        ("refused", quota.as_ref().map_or(0, |quota| quota.refused())),
+        ("memory", limit(limits.memory)),
+        ("memory-used", quota.as_ref().map_or(0, |quota| quota.memory())),
+        ("keybytes", limit(limits.key_bytes)),
+        ("connections", limit(limits.connections)),
+        ("connections-used", node.clients.speaking_for(function, 0)),
+    ]
+    .map(|(name, figure)| (name, i64::try_from(figure).unwrap_or(i64::MAX)))
 }

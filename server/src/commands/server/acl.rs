@@ -1,8 +1,9 @@
 //! ACL.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
+use miso_protocol::command::{Arg, Bound, Categories, Flags, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 
@@ -13,11 +14,12 @@ use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::find;
 use crate::engine::wait::After;
-use crate::node::acl::user::{DEFAULT, Denied, splits};
+use crate::node::acl::user::{DEFAULT, Denied, User, splits};
 use crate::random;
 use crate::settings::file;
 
 const FLAGS: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
+const OWN_USERS: Bound = Bound::Part("users bound to its function");
 const PLAIN: Flags = FLAGS.without(Flags::ADMIN);
 
 pub(crate) const ACL: &[Command] = &[Command::parent(
@@ -33,18 +35,24 @@ pub(crate) const ACL: &[Command] = &[Command::parent(
         Command::new(
             Row::subcommand("LIST")
                 .flags(FLAGS)
+                .for_bound(OWN_USERS)
                 .summary("All users' rules")
                 .reply("Array of lines"),
             list,
         ),
         Command::new(
-            Row::subcommand("USERS").flags(FLAGS).summary("All users' names").reply("Array"),
+            Row::subcommand("USERS")
+                .flags(FLAGS)
+                .for_bound(OWN_USERS)
+                .summary("All users' names")
+                .reply("Array"),
             users,
         ),
         Command::new(
             Row::subcommand("GETUSER")
                 .args(&[Arg::string("username")])
                 .flags(FLAGS)
+                .for_bound(OWN_USERS)
                 .summary("What a user may do")
                 .reply("Array of properties in turn (RESP3: map), or nil"),
             get_user,
@@ -110,6 +118,7 @@ pub(crate) const ACL: &[Command] = &[Command::parent(
             Row::subcommand("LOG")
                 .args(&[Arg::string("count-or-reset").optional()])
                 .flags(FLAGS)
+                .for_bound(Bound::Part("what was refused to users bound to its function"))
                 .summary("The latest refusals")
                 .reply("Array, or OK for RESET"),
             log,
@@ -138,22 +147,30 @@ fn whoami(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// The users that this one may know of.
+fn known(cx: &Context<'_>) -> Vec<Arc<User>> {
+    let bound = cx.bound_function();
+    let mut users = cx.node.acl.all();
+    users.retain(|user| bound.is_none() || user.function() == bound.as_deref());
+    users
+}
+
 fn list(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let users = cx.node.acl.all();
+    let users = known(cx);
     cx.reply.array(users.len());
     users.iter().for_each(|user| cx.reply.bulk(&user.line()));
     Ok(())
 }
 
 fn users(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    let users = cx.node.acl.all();
+    let users = known(cx);
     cx.reply.array(users.len());
     users.iter().for_each(|user| cx.reply.bulk(&user.name));
     Ok(())
 }
 
 fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    let Some(user) = cx.node.acl.get(&args[2]) else {
+    let Some(user) = known(cx).into_iter().find(|user| *user.name == args[2]) else {
         cx.reply.null();
         return Ok(());
     };
@@ -295,13 +312,14 @@ fn log(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let count = match args.get(2) {
         None => 10,
         Some(word) if word.eq_ignore_ascii_case(b"RESET") => {
-            cx.node.acl.log.reset();
+            cx.node.acl.log.reset(cx.bound_function().as_deref());
             cx.reply.ok();
             return Ok(());
         }
         Some(count) => integer::parse_i64(count).ok_or(CommandError::NotInteger)?,
     };
-    let entries = cx.node.acl.log.latest(usize::try_from(count).unwrap_or(0));
+    let entries =
+        cx.node.acl.log.latest(usize::try_from(count).unwrap_or(0), cx.bound_function().as_deref());
     cx.reply.array(entries.len());
     for entry in entries {
         cx.reply.map(7);

@@ -1,6 +1,6 @@
 //! SLOWLOG and LATENCY: which commands take long.
 
-use miso_protocol::command::{Arg, Group, Row};
+use miso_protocol::command::{Arg, Bound, Group, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
 
@@ -11,6 +11,9 @@ use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::node::latency::Series;
 
+/// What is left of SLOWLOG for a user that is bound to a function.
+const OWN: Bound = Bound::Part("commands of users bound to its function");
+
 pub(super) const SLOWLOG: Command = Command::parent(
     Row::command("SLOWLOG").summary("About slow commands"),
     &[
@@ -18,16 +21,25 @@ pub(super) const SLOWLOG: Command = Command::parent(
             Row::subcommand("GET")
                 .args(&[Arg::integer("count").optional()])
                 .flags(ADMIN)
+                .for_bound(OWN)
                 .summary("The latest slow commands")
                 .reply("Array"),
             slowlog_get,
         ),
         Command::new(
-            Row::subcommand("LEN").flags(ADMIN).summary("How many there are").reply("Integer"),
+            Row::subcommand("LEN")
+                .flags(ADMIN)
+                .for_bound(OWN)
+                .summary("How many there are")
+                .reply("Integer"),
             slowlog_len,
         ),
         Command::new(
-            Row::subcommand("RESET").flags(ADMIN).summary("Forgets them").reply("OK"),
+            Row::subcommand("RESET")
+                .flags(ADMIN)
+                .for_bound(OWN)
+                .summary("Forgets them")
+                .reply("OK"),
             slowlog_reset,
         ),
         helps(Group::Server),
@@ -40,6 +52,7 @@ pub(super) const LATENCY: Command = Command::parent(
         Command::new(
             Row::subcommand("LATEST")
                 .flags(ADMIN)
+                .for_bound(Bound::Node)
                 .summary("The latest delay of each event")
                 .reply("Array"),
             latency_latest,
@@ -48,6 +61,7 @@ pub(super) const LATENCY: Command = Command::parent(
             Row::subcommand("HISTORY")
                 .args(&[Arg::string("event")])
                 .flags(ADMIN)
+                .for_bound(Bound::Node)
                 .summary("The delays of an event")
                 .reply("Array of times and milliseconds"),
             latency_history,
@@ -63,6 +77,7 @@ pub(super) const LATENCY: Command = Command::parent(
         Command::new(
             Row::subcommand("DOCTOR")
                 .flags(ADMIN)
+                .for_bound(Bound::Node)
                 .summary("A summary of the delays")
                 .reply("Bulk string"),
             latency_doctor,
@@ -71,6 +86,7 @@ pub(super) const LATENCY: Command = Command::parent(
             Row::subcommand("GRAPH")
                 .args(&[Arg::string("event")])
                 .flags(ADMIN)
+                .for_bound(Bound::Node)
                 .summary("The delays of an event, in a line each")
                 .reply("Bulk string"),
             latency_graph,
@@ -79,6 +95,7 @@ pub(super) const LATENCY: Command = Command::parent(
             Row::subcommand("HISTOGRAM")
                 .args(&[Arg::string("command").optional().multiple()])
                 .flags(ADMIN)
+                .for_bound(Bound::Node)
                 .summary("How long commands take")
                 .reply("Array (RESP3: map)"),
             latency_histogram,
@@ -92,7 +109,10 @@ fn slowlog_get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     if count < -1 {
         return Err(CommandError::SlowlogCount);
     }
-    let entries = cx.node.slowlog.latest(usize::try_from(count).unwrap_or(usize::MAX));
+    let entries = cx
+        .node
+        .slowlog
+        .latest(usize::try_from(count).unwrap_or(usize::MAX), cx.bound_function().as_deref());
     cx.reply.array(entries.len());
     for entry in entries {
         cx.reply.array(6);
@@ -108,12 +128,12 @@ fn slowlog_get(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
 }
 
 fn slowlog_len(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    cx.reply.integer(cx.node.slowlog.len() as i64);
+    cx.reply.integer(cx.node.slowlog.len(cx.bound_function().as_deref()) as i64);
     Ok(())
 }
 
 fn slowlog_reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
-    cx.node.slowlog.reset();
+    cx.node.slowlog.reset(cx.bound_function().as_deref());
     cx.reply.ok();
     Ok(())
 }

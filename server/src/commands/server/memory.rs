@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use miso_protocol::command::{Arg, Group, Row};
+use miso_protocol::command::{Arg, Bound, Group, Row};
 use miso_protocol::request::Args;
 
 use super::rows::PLAIN;
@@ -28,6 +28,7 @@ pub(super) const MEMORY: Command = Command::parent(
         Command::new(
             Row::subcommand("DOCTOR")
                 .flags(PLAIN)
+                .for_bound(Bound::Node)
                 .summary("A summary of memory use")
                 .reply("Bulk string"),
             memory_doctor,
@@ -35,6 +36,7 @@ pub(super) const MEMORY: Command = Command::parent(
         Command::new(
             Row::subcommand("STATS")
                 .flags(PLAIN)
+                .for_bound(Bound::Part("figures of the node; the keys of its function"))
                 .summary("Where memory goes")
                 .reply("Array of names and values in turn (RESP3: map)"),
             memory_stats,
@@ -42,6 +44,7 @@ pub(super) const MEMORY: Command = Command::parent(
         Command::new(
             Row::subcommand("PURGE")
                 .flags(PLAIN)
+                .for_bound(Bound::Connection)
                 .summary("Accepted; the allocator returns memory by itself")
                 .reply("OK"),
             memory_purge,
@@ -49,6 +52,7 @@ pub(super) const MEMORY: Command = Command::parent(
         Command::new(
             Row::subcommand("MALLOC-STATS")
                 .flags(PLAIN)
+                .for_bound(Bound::Node)
                 .summary("The allocator")
                 .reply("Bulk string"),
             memory_malloc,
@@ -88,14 +92,18 @@ fn memory_doctor(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> 
 fn memory_stats(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
     let used = used_bytes();
     let peak = cx.node.stats.peak_memory.load(Ordering::Relaxed).max(used);
-    let objects: usize = cx.node.store.functions().iter().map(|f| f.object_count()).sum();
+    let bound = cx.bound_function();
+    let functions = cx.node.functions_for(bound.as_deref());
+    let objects: usize = functions.iter().map(|function| function.object_count()).sum();
+    // The node's memory is no measure of one function's keys.
+    let each = if bound.is_some() { 0 } else { used / (objects as u64).max(1) };
     let figures = [
         ("peak.allocated", peak),
         ("total.allocated", used),
         ("startup.allocated", cx.node.stats.startup_memory.load(Ordering::Relaxed)),
         ("clients.normal", cx.node.clients.count()),
         ("keys.count", objects as u64),
-        ("keys.bytes-per-key", used / (objects as u64).max(1)),
+        ("keys.bytes-per-key", each),
     ];
     cx.reply.map(figures.len());
     for (name, figure) in figures {

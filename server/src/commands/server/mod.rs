@@ -10,7 +10,7 @@ mod saving;
 use std::sync::Arc;
 use std::time::Duration;
 
-use miso_protocol::command::{Arg, Categories, Flags, Group, Row};
+use miso_protocol::command::{Arg, Bound, Categories, Flags, Group, Row};
 use miso_protocol::request::Args;
 use miso_replication::{Answer, Ask};
 
@@ -34,6 +34,7 @@ pub(crate) const SERVER: &[Command] = &[
             .args(&[Arg::string("section").optional().multiple()])
             .flags(PLAIN)
             .categories(Categories::DANGEROUS)
+            .for_bound(Bound::Part("figures of the node; of functions and keys those of its own"))
             .summary("What the server is and does")
             .reply("Bulk string of lines"),
         info,
@@ -72,6 +73,7 @@ pub(crate) const SERVER: &[Command] = &[
         Row::command("MONITOR")
             .flags(ADMIN)
             .flags(Flags::NO_MULTI)
+            .for_bound(Bound::Part("commands of users bound to its function"))
             .summary("Shows every command that runs")
             .reply("OK, then a line per command"),
         monitor,
@@ -98,8 +100,10 @@ pub(crate) const SERVER: &[Command] = &[
 
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let sections: Vec<Vec<u8>> = args.tail(1).iter().map(<[u8]>::to_ascii_lowercase).collect();
+    let bound = cx.bound_function();
     if !crate::observe::info::tells_of_nodes(&sections) {
-        cx.reply.verbatim_txt(crate::observe::info::render(cx.node, &[], &sections).as_bytes());
+        let text = crate::observe::info::render((cx.node, bound.as_deref()), &[], &sections);
+        cx.reply.verbatim_txt(text.as_bytes());
         return Ok(());
     }
     let (node, resp) = (Arc::clone(cx.node), cx.reply.resp);
@@ -110,7 +114,7 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
             Ok(Answer::Nodes(nodes)) => nodes,
             _ => Vec::new(),
         };
-        let text = crate::observe::info::render(&node, &nodes, &sections);
+        let text = crate::observe::info::render((&node, bound.as_deref()), &nodes, &sections);
         encoded(&node, resp, |reply| {
             reply.verbatim_txt(text.as_bytes());
             Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use miso_protocol::command::{Arg, Flags, Row};
+use miso_protocol::command::{Arg, Bound, Flags, Row};
 use miso_protocol::request::Args;
 
 use super::rows::ADMIN;
@@ -17,6 +17,7 @@ pub(super) const LASTSAVE: Command = Command::new(
     Row::command("LASTSAVE")
         .flags(ADMIN)
         .fast()
+        .for_bound(Bound::Node)
         .summary("When a checkpoint was last written")
         .reply("Integer: seconds since 1970"),
     last_save,

@@ -53,6 +53,9 @@ type Credentials<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// The user and the password that a token stands for.
 fn credentials<'a>(node: &Node, token: &'a [u8]) -> Result<Credentials<'a>, CommandError> {
+    if let Some(function) = token::function(token) {
+        return Ok((function.into(), token.into()));
+    }
     let colon = token.iter().position(|byte| *byte == b':');
     if node.acl.open_mode() {
         // The user is the function, as for RESP. A real password must not become a function's name.

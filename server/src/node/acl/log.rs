@@ -23,6 +23,8 @@ pub(crate) struct LogEntry {
     pub(crate) username: String,
     pub(crate) client: String,
     pub(crate) at_micros: u64,
+    /// The function that the refused user is bound to.
+    pub(crate) bound: Option<Box<[u8]>>,
 }
 
 impl LogEntry {
@@ -42,7 +44,18 @@ impl LogEntry {
             username: names::escape(username).into_owned(),
             client,
             at_micros: unix_micros(),
+            bound: None,
         }
+    }
+
+    /// The same, of a user that is bound to this function.
+    pub(crate) fn of(self, bound: Option<Box<[u8]>>) -> LogEntry {
+        LogEntry { bound, ..self }
+    }
+
+    /// Whether a user that is bound to `function` may know of it; one that is not may know of all.
+    fn is_for(&self, function: Option<&[u8]>) -> bool {
+        function.is_none_or(|function| self.bound.as_deref() == Some(function))
     }
 }
 
@@ -70,6 +83,7 @@ impl Log {
                 && known.context == entry.context
                 && known.object == entry.object
                 && known.username == entry.username
+                && known.bound == entry.bound
                 && entry.at_micros.saturating_sub(known.at_micros) < SAME
         };
         match log.iter_mut().find(same) {
@@ -82,14 +96,15 @@ impl Log {
         log.truncate(max);
     }
 
-    /// The latest `count` lines.
-    pub(crate) fn latest(&self, count: usize) -> Vec<LogEntry> {
-        self.0.lock().iter().take(count).cloned().collect()
+    /// The latest `count` lines that a user bound to `function` may see.
+    pub(crate) fn latest(&self, count: usize, function: Option<&[u8]>) -> Vec<LogEntry> {
+        let log = self.0.lock();
+        log.iter().filter(|entry| entry.is_for(function)).take(count).cloned().collect()
     }
 
-    /// Forgets all of them.
-    pub(crate) fn reset(&self) {
-        self.0.lock().clear();
+    /// Forgets all that a user bound to `function` may see.
+    pub(crate) fn reset(&self, function: Option<&[u8]>) {
+        self.0.lock().retain(|entry| !entry.is_for(function));
     }
 }
 
@@ -108,7 +123,7 @@ mod tests {
         let log = Log::default();
         let long = "\u{fc}".repeat(1 << 20);
         log.add(LogEntry::now("key", "toplevel", long, &[b'x'; 1 << 20], "id=1".into()), 2);
-        let line = &log.latest(1)[0];
+        let line = &log.latest(1, None)[0];
         assert!(line.object.len() <= OBJECT_MAX + 2 && line.object.ends_with("\u{fc}.."));
         assert!(line.username.len() < 300);
     }
@@ -118,12 +133,19 @@ mod tests {
         let log = Log::default();
         log.add(refused("a", 0), 2);
         log.add(refused("a", SAME - 1), 2);
-        assert_eq!(log.latest(9)[0].count, 2);
+        assert_eq!(log.latest(9, None)[0].count, 2);
         log.add(refused("a", 3 * SAME), 2);
         log.add(refused("b", 3 * SAME), 2);
-        let shown: Vec<_> = log.latest(9).into_iter().map(|e| (e.object, e.count)).collect();
+        let shown: Vec<_> = log.latest(9, None).into_iter().map(|e| (e.object, e.count)).collect();
         assert_eq!(shown, [("b".to_owned(), 1), ("a".to_owned(), 1)]);
-        log.reset();
-        assert!(log.latest(9).is_empty());
+        // A user that is bound to a function sees and forgets its own.
+        log.add(refused("c", 0).of(Some(Box::from(*b"f"))), 9);
+        log.add(refused("d", 0).of(Some(Box::from(*b"g"))), 9);
+        let seen = log.latest(9, Some(b"f"));
+        assert_eq!((seen.len(), seen[0].object.as_str()), (1, "c"));
+        log.reset(Some(b"f"));
+        assert_eq!((log.latest(9, Some(b"f")).len(), log.latest(9, None).len()), (0, 3));
+        log.reset(None);
+        assert!(log.latest(9, None).is_empty());
     }
 }

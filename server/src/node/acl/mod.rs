@@ -39,7 +39,8 @@ impl Acl {
         self.generation.load(Ordering::Acquire)
     }
 
-    fn changed(&self) {
+    /// Makes sessions look their users up again.
+    pub(crate) fn changed(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 

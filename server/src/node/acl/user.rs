@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use miso_protocol::command::{ArgKind, Categories, Flags, KeyFlags, Row, Table};
+use miso_protocol::command::{ArgKind, Bound, Categories, Flags, KeyFlags, Row, Table};
 use miso_protocol::request::Args;
 use miso_protocol::{glob, names};
 use sha2::{Digest, Sha256};
@@ -60,6 +60,8 @@ pub(crate) struct User {
     /// Subcommands that differ from their command.
     subcommands: HashMap<(u16, usize), bool>,
     function: Option<Box<[u8]>>,
+    /// The SHA-256 of the function's token that it stands for.
+    granted: Option<[u8; 32]>,
     /// Whether it may do everything, for every function.
     unrestricted: bool,
 }
@@ -68,6 +70,8 @@ pub(crate) struct User {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
     Command,
+    /// The command reaches beyond the function that the user is bound to.
+    Bound,
     /// The key that is this word of the command.
     Key(usize),
     /// The channel that is this word of the command.
@@ -78,7 +82,7 @@ impl Denied {
     /// Its name in ACL LOG.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
-            Denied::Command => "command",
+            Denied::Command | Denied::Bound => "command",
             Denied::Key(_) => "key",
             Denied::Channel(_) => "channel",
         }
@@ -90,6 +94,10 @@ impl Denied {
             Denied::Command => {
                 format!("NOPERM this user has no permissions to run the '{name}' command")
             }
+            Denied::Bound => format!(
+                "NOPERM this user has no permissions to run the '{name}' command: it acts on the whole node, and \
+                 the user is bound to a function"
+            ),
             Denied::Key(_) => "NOPERM this user has no permissions to access one of the keys used as arguments".into(),
             Denied::Channel(_) => "NOPERM this user has no permissions to access one of the channels used as arguments".into(),
         }
@@ -101,11 +109,13 @@ pub(crate) fn splits(word: &[u8]) -> bool {
     word.iter().any(|byte| byte.is_ascii_whitespace() || *byte == 0)
 }
 
-fn digest(password: &[u8]) -> [u8; 32] {
+/// The SHA-256 of a password or a token.
+pub(crate) fn digest(password: &[u8]) -> [u8; 32] {
     Sha256::digest(password).into()
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -169,6 +179,7 @@ impl User {
             allowed: vec![false; commands].into(),
             subcommands: HashMap::new(),
             function: None,
+            granted: None,
             unrestricted: false,
         }
     }
@@ -180,6 +191,30 @@ impl User {
             user.apply(rule, table).expect("the default user's rules are valid");
         }
         user
+    }
+
+    /// The user that a token of a function stands for: it may do everything within the function, or read alone.
+    /// `hash` is the token's SHA-256.
+    pub(crate) fn of_token(
+        function: &[u8],
+        (hash, read_only): (&[u8; 32], bool),
+        table: &Table,
+    ) -> User {
+        const ALL: &[&[u8]] = &[b"on", b"~*", b"&*", b"+@all", b"-@admin"];
+        const READ: &[&[u8]] =
+            &[b"on", b"%R~*", b"&*", b"+@all", b"-@admin", b"-@write", b"-publish", b"-spublish"];
+        let mut user = User::new(function, table.len());
+        for rule in if read_only { READ } else { ALL } {
+            user.apply(rule, table).expect("the rules of a token are valid");
+        }
+        user.function = Some(Box::from(function));
+        user.granted = Some(*hash);
+        user
+    }
+
+    /// The SHA-256 of the function's token that it stands for.
+    pub(crate) fn granted(&self) -> Option<&[u8; 32]> {
+        self.granted.as_ref()
     }
 
     /// Whether a connection may speak as this user without a password.
@@ -278,6 +313,9 @@ impl User {
             return Err(Denied::Command);
         }
         let row = subcommand.map_or(row, |(_, row)| row);
+        if self.function.is_some() && row.bound() == Bound::Refused {
+            return Err(Denied::Bound);
+        }
         if !self.all_keys
             && let Some(key) = row.keys(args).find(|key| !self.may_use(key.word, key.flags))
         {
@@ -390,7 +428,7 @@ impl User {
                 }
                 [_, ..] if lower.starts_with(b"function:") || lower.starts_with(b"function=") => {
                     let name = &rule[9..];
-                    if !names::is_name(name) {
+                    if !names::is_name(name) || name == names::RESERVED {
                         return Err(BAD_FUNCTION);
                     }
                     self.function = Some(Box::from(name));

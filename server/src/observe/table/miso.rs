@@ -12,7 +12,7 @@ use crate::observe::row::{Family, Thing, Times};
 /// The keys of each database that has any, in all functions: its number, keys, and keys with a deadline.
 fn keyspace(r: &Reading<'_>) -> Vec<(Vec<u8>, Vec<Value>)> {
     let mut all = BTreeMap::<u32, (u64, u64)>::new();
-    for function in r.node.store.functions() {
+    for function in r.functions() {
         let (keys, expires) = all.entry(names::split_database(function.name()).1).or_default();
         *keys += function.object_count() as u64;
         *expires += function.deadline_count() as u64;
@@ -69,14 +69,14 @@ pub(super) const MISO: &[Row] = &[
         "miso_functions",
         Unit::None,
         "Functions of which this node keeps a state",
-        |r| Value::Count(r.node.store.functions().len() as u64),
+        |r| Value::Count(r.functions().len() as u64),
     ),
     gauge(
         "miso_functions_running",
         "miso_functions_running",
         Unit::None,
         "Functions that run on this node",
-        |r| Value::Count(r.node.registry.count() as u64),
+        |r| Value::Count(r.running()),
     ),
     gauge(
         "miso_functions_held",
@@ -405,11 +405,26 @@ const FUNCTIONS: Row = Row::Family(Family {
             Unit::None,
             "Ids of writes that ran once (MISO.ONCE) that are kept; once-max is the most",
         ),
+        column(
+            "quota_memory",
+            Kind::Gauge,
+            "miso_function_quota_memory_bytes",
+            Unit::Bytes,
+            "Bytes of memory of a function's objects, in all databases, where MISO.QUOTA limits them",
+        ),
+        column(
+            "quota_refused",
+            Kind::Counter,
+            "miso_function_quota_refused",
+            Unit::None,
+            "Commands that the quota of a function has refused, in all databases",
+        ),
     ],
     read: |r| {
-        let functions = r.node.store.functions();
+        let functions = r.functions();
         let mut all = Vec::with_capacity(functions.len());
         for function in functions {
+            let quota = r.node.quotas.of(names::owner(function.name()));
             let counts = [
                 function.object_count() as u64,
                 function.seq(),
@@ -418,6 +433,8 @@ const FUNCTIONS: Row = Row::Family(Family {
                 function.removal_log_bytes() as u64,
                 function.retired_count() as u64,
                 function.once_count() as u64,
+                quota.as_ref().map_or(0, |quota| quota.memory()),
+                quota.as_ref().map_or(0, |quota| quota.refused()),
             ];
             all.push((function.name().to_vec(), counts.map(Value::Count).to_vec()));
         }

@@ -99,13 +99,20 @@ pub(super) const STATS: &[Row] = &[
         "Writes refused because once-max ids are kept",
         |r| Value::Count(r.node.stats.once_refused.load(Ordering::Relaxed)),
     ),
+    counter(
+        "once_unequal",
+        "miso_once_unequal",
+        Unit::None,
+        "Writes taken back since another node had run one of other amounts under their id before: see the log",
+        |r| Value::Count(r.counters().replicator.once_unequal),
+    ),
     gauge(
         "once_bytes",
         "miso_once_bytes",
         Unit::Bytes,
         "Bytes of the ids of writes that ran once, with what is kept of each",
         |r| {
-            let functions = r.node.store.functions();
+            let functions = r.functions();
             Value::Count(functions.iter().map(|function| function.once_bytes() as u64).sum())
         },
     ),
