@@ -69,6 +69,13 @@ fn a_token_opens_its_function_and_no_other() {
     assert_eq!(http.get("/gcounter.get/o/n").line(), r#"200 {"result":5}"#);
     assert_eq!(node.http(&reading).get("/gcounter.add/o/n/1").status, 400);
     assert_eq!(node.http("misot_AAAA").get("/gcounter.get/o/n").status, 401);
+    // Its user is in no list, and can be named all the same.
+    assert!(root.ask("CLIENT KILL USER nobody").is_error());
+    let mut second = node.wire();
+    assert_eq!(second.ask(&format!("AUTH cart {token}")).to_string(), "OK");
+    let id = second.ask("CLIENT ID").integer();
+    assert_eq!(root.ask(&format!("CLIENT KILL USER cart ID {id}")).integer(), 1);
+    second.rest();
     // What is revoked ends here at once.
     assert_eq!(root.ask(&format!("MISO.REVOKE cart {token}")).integer(), 1);
     cart.rest();
@@ -126,7 +133,7 @@ fn tokens_are_listed_revoked_and_bounded() {
 fn a_token_ends_with_its_time_and_so_do_its_connections() {
     let node = Node::with(&["--requirepass", "root"]);
     let mut root = admin(&node);
-    let token = grant(&mut root, "cart TTL 2");
+    let token = grant(&mut root, "cart TTL 6");
     let mut cart = node.wire();
     assert_eq!(cart.ask(&format!("AUTH cart {token}")).to_string(), "OK");
     let mut listener = node.wire();

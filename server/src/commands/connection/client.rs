@@ -15,6 +15,7 @@ use crate::engine::context::Context;
 use crate::engine::error::CommandError;
 use crate::engine::session::ReplyMode;
 use crate::engine::wait::After;
+use crate::node::acl::user::User;
 use crate::node::clients::{Client, Unblocked};
 
 /// What is left of a command about connections for a user that is bound to a function.
@@ -287,6 +288,17 @@ fn client_list(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
     Ok(())
 }
 
+/// Whether there is a user of this name that this one may know of, or a client that speaks as one: the user of a
+/// token is in no list.
+fn is_user(cx: &Context<'_>, name: &[u8]) -> bool {
+    let bound = cx.bound_function();
+    let is_known = |user: &User| bound.is_none() || user.function() == bound.as_deref();
+    let speaks = |client: &Arc<Client>| *client.about.lock().user == *name;
+    // One that has not logged in has no name.
+    let is_spoken_as = !name.is_empty() && known(cx).iter().any(speaks);
+    is_spoken_as || cx.node.acl.get(name).is_some_and(|user| is_known(&user))
+}
+
 fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let clients = known(cx);
     if args.len() == 3 {
@@ -318,9 +330,7 @@ fn client_kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError>
                 wanted.retain(|client| is_type(client, value).unwrap_or(false));
             }
             b"USER" => {
-                let bound = cx.bound_function();
-                let user = cx.node.acl.get(value);
-                if user.is_none_or(|user| bound.is_some() && user.function() != bound.as_deref()) {
+                if !is_user(cx, value) {
                     return Err(CommandError::NoUser(value.into()));
                 }
                 wanted.retain(|client| &*client.about.lock().user == value);
