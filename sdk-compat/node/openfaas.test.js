@@ -143,7 +143,7 @@ test("results and errors", async (t) => {
   assert.equal((await post('{"x":1}', json)).text, '["POST",{"x":1},{"a":"b"}]');
   assert.equal((await post("x", "text/plain")).text, '["POST","x",{"a":"b"}]');
   assert.equal((await post("{", json)).status, 400);
-  assert.equal((await post("x".repeat(1_048_577), "text/plain")).status, 413);
+  for (const length of [1_048_577, 8_000_000]) assert.equal((await post("x".repeat(length), "text/plain")).status, 413);
 });
 
 test("a handler with a callback", async (t) => {
