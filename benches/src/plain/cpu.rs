@@ -22,6 +22,7 @@ const CONNECTIONS: usize = 50;
 const DEPTHS: [usize; 3] = [1, 16, 64];
 
 #[derive(Args, Clone, Default)]
+#[group(skip)]
 pub(crate) struct Options {
     /// Plain keys beside Redis 8.2 and Valkey 9.1 instead: CPU and memory; writes them into the page
     #[arg(long = "plain")]
