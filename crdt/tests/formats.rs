@@ -391,6 +391,16 @@ fn what_earlier_builds_wrote_is_read() {
     for (name, text) in frozen {
         let bytes = unhex(text);
         let mut known = writers();
+        if let Some((name, _)) = name.split_once('@') {
+            // As an earlier build wrote it: the same changes in other words.
+            let readable = if name.starts_with("batch") {
+                batch::read(&bytes, 100, &mut known).is_ok()
+            } else {
+                Delta::decode(&bytes, &mut known).is_ok()
+            };
+            assert!(readable, "{name}");
+            continue;
+        }
         if name.starts_with("batch") {
             let read = batch::read(&bytes, 100, &mut known).expect("readable");
             let plain = name == "batch_plain";
