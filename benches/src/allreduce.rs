@@ -284,14 +284,9 @@ impl Report for AllReduce {
             "right on first read",
         ]);
         for variant in &self.variants {
-            let [total, write, read] =
-                [(&variant.total_ms, 1), (&variant.write_ms, 1), (&variant.read_ms, 3)].map(
-                    |(series, digits)| {
-                        [series.average, series.median, series.p99]
-                            .map(|time| format!("{time:.digits$}"))
-                    },
-                );
-            let ([t0, t1, t2], [w0, w1, w2], [r0, r1, r2]) = (total, write, read);
+            let [t0, t1, t2] = variant.total_ms.cells(1);
+            let [w0, w1, w2] = variant.write_ms.cells(1);
+            let [r0, r1, r2] = variant.read_ms.cells(3);
             let right = format!("{} of {}", variant.right_on_first_read, self.repetitions);
             table.row([variant.variant.into(), t0, t1, t2, w0, w1, w2, r0, r1, r2, right]);
         }

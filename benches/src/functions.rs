@@ -338,14 +338,9 @@ impl Report for Functions {
         ]);
         for variant in VARIANTS {
             let Some(measured) = self.of(variant.id) else { continue };
-            let [total, write, read] =
-                [(&measured.total_ms, 0), (&measured.write_ms, 0), (&measured.read_ms, 1)].map(
-                    |(series, digits)| {
-                        [series.average, series.median, series.p99]
-                            .map(|time| format!("{time:.digits$}"))
-                    },
-                );
-            let ([t0, t1, t2], [w0, w1, w2], [r0, r1, r2]) = (total, write, read);
+            let [t0, t1, t2] = measured.total_ms.cells(0);
+            let [w0, w1, w2] = measured.write_ms.cells(0);
+            let [r0, r1, r2] = measured.read_ms.cells(1);
             let right = format!("{} of {}", measured.right_on_first_read, self.repetitions);
             let (p0, p1) = (
                 number(variant.paper.map(|(average, _)| average)),

@@ -31,6 +31,11 @@ impl Series {
         let average = sorted.iter().sum::<f64>() / sorted.len().max(1) as f64;
         Series { average, median: median(&sorted), p99: quantile(&sorted, 0.99) }
     }
+
+    /// Average, median and p99 as cells of a table.
+    pub(crate) fn cells(&self, digits: usize) -> [String; 3] {
+        [self.average, self.median, self.p99].map(|time| format!("{time:.digits$}"))
+    }
 }
 
 /// A sample in ascending order.
