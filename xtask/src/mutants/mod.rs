@@ -1,17 +1,24 @@
 //! `cargo xtask mutants`: whether the tests notice when the code is changed.
 //!
-//! cargo-mutants changes one function or operator at a time and runs the tests: a mutant is *caught* if a
-//! test fails, *missed* if none does. All mutants of a package take a day, so a sample is drawn by a seed;
+//! cargo-mutants names one change of a function or operator after the other. A mutant is *caught* if a test
+//! fails with it, *missed* if none does. All mutants of a package take a day, so a sample is drawn by a seed;
 //! the same seed draws the same sample from the same code. What no test can or need notice is exempted in
 //! `.cargo/mutants.toml`, each with its reason.
 //!
-//! Most mutants are caught by the unit tests of their own package, which build in seconds. So these are
-//! run first, and all tests only for the mutants that are left.
+//! All mutants of a sample are built at once, each behind a switch ([`switched`]). What cannot stand behind one,
+//! such as a constant, is left to cargo-mutants, which builds each by itself. The quickest tests are run first,
+//! the others for the mutants that are left.
+
+mod edits;
+mod mutant;
+mod switched;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use self::mutant::Mutant;
+use self::switched::{Ending, Group, Tests};
 use crate::Outcome;
 use crate::build::target;
 use crate::process::{cargo, installed, program};
@@ -22,53 +29,61 @@ const SAMPLE: usize = 30;
 /// The seed that draws them.
 const SEED: u64 = 10;
 
-/// A package, and the tests that are to notice: what follows `cargo test`.
+/// A package, and the tests that are to notice, the quickest first.
 struct Package {
     name: &'static str,
     crate_name: &'static str,
-    /// Further packages whose tests are run on what the unit tests leave.
-    tested_by: &'static [&'static str],
-    tests: &'static [&'static str],
+    tests: &'static [Tests],
 }
 
-/// Which tests are to notice.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Units,
-    All,
+/// Unit tests of a package.
+const fn units(package: &'static str) -> Tests {
+    Tests { package, target: None, env: &[] }
 }
 
-impl Stage {
-    const ALL: [(Stage, &'static str); 2] = [(Stage::Units, "units"), (Stage::All, "all")];
+/// A file of tests of a package.
+const fn test(package: &'static str, name: &'static str) -> Tests {
+    Tests { package, target: Some(name), env: &[] }
 }
+
+/// Some worlds of the simulation: first a few, since most mutants that any of them notices are noticed there. All in
+/// all fewer than the tests play by themselves: a mutant that none of them notices is looked at by hand.
+const fn worlds(env: &'static [(&'static str, &'static str)]) -> Tests {
+    Tests { package: "miso-tests", target: Some("simulation"), env }
+}
+
+const FEW: Tests = worlds(&[("SIM_SEEDS", "10")]);
+const MORE: Tests = worlds(&[("SIM_FIRST", "10"), ("SIM_SEEDS", "90")]);
 
 const PACKAGES: [Package; 3] = [
     Package {
         name: "crdt",
         crate_name: "miso-crdt",
-        tested_by: &[],
         tests: &[
-            "--test",
-            "formats",
-            "--test",
-            "memory",
-            "--test",
-            "model",
-            "--test",
-            "specification",
+            units("miso-crdt"),
+            test("miso-crdt", "formats"),
+            test("miso-crdt", "memory"),
+            test("miso-crdt", "model"),
+            test("miso-crdt", "specification"),
         ],
     },
     Package {
         name: "store",
         crate_name: "miso-store",
-        tested_by: &["miso-tests"],
-        tests: &["--test", "dead_writers", "--test", "simulation", "--test", "scenes"],
+        tests: &[
+            units("miso-store"),
+            test("miso-store", "formats"),
+            test("miso-store", "once"),
+            test("miso-store", "dead_writers"),
+            test("miso-tests", "scenes"),
+            FEW,
+            MORE,
+        ],
     },
     Package {
         name: "replication",
         crate_name: "miso-replication",
-        tested_by: &["miso-tests"],
-        tests: &["--test", "simulation", "--test", "scenes"],
+        tests: &[units("miso-replication"), test("miso-tests", "scenes"), FEW, MORE],
     },
 ];
 
@@ -138,35 +153,40 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         }
         None => None,
     };
-    let mut lines = Vec::new();
-    let mut missed = Vec::new();
-    for package in &PACKAGES {
-        if !options.packages.is_empty() && options.packages.iter().all(|name| name != package.name)
-        {
-            continue;
-        }
-        let all = list(package, diff.as_deref())?;
+    let wanted = |package: &&Package| {
+        options.packages.is_empty() || options.packages.iter().any(|name| name == package.name)
+    };
+    let packages: Vec<&Package> = PACKAGES.iter().filter(wanted).collect();
+    let mut all = Vec::new();
+    for package in &packages {
+        let listed = list(package.crate_name, diff.as_deref())?;
         // What was changed is tried in full.
-        let chosen =
-            if diff.is_some() { all.clone() } else { sample(&all, options.sample, options.seed) };
-        if chosen.is_empty() {
-            lines.push(format!("{:12} no mutants", package.name));
-            continue;
-        }
-        if options.list {
-            chosen.iter().for_each(|name| println!("{name}"));
-            continue;
-        }
+        let count = if diff.is_some() { listed.len() } else { options.sample };
+        all.push((sample(&listed, count, options.seed), listed.len()));
+    }
+    if options.list {
+        all.iter().flat_map(|(chosen, _)| chosen).for_each(|mutant| println!("{}", mutant.name));
+        return Ok(true);
+    }
+    let groups: Vec<Group> = packages
+        .iter()
+        .zip(&all)
+        .map(|(package, (chosen, _))| Group {
+            package: (package.crate_name, package.name),
+            mutants: chosen.iter().collect(),
+            tests: package.tests.to_vec(),
+        })
+        .collect();
+    let endings = switched::try_all(&groups, &folder)?;
+    let (mut lines, mut missed) = (Vec::new(), Vec::new());
+    for (((package, group), endings), (_, of)) in
+        packages.iter().zip(&groups).zip(&endings).zip(&all)
+    {
         let output = folder.join(package.name);
-        let result = try_all(package, &chosen, &output)?;
-        let seed = options.seed;
-        lines.push(format!(
-            "{:12} seed {seed}: {} of {} mutants; {result}",
-            package.name,
-            chosen.len(),
-            all.len()
-        ));
-        missed.extend(result.missed);
+        let tried = Tried::with(package, &group.mutants, endings, &output)?;
+        let (count, seed) = (group.mutants.len(), options.seed);
+        lines.push(format!("{:12} seed {seed}: {count} of {of} mutants; {tried}", package.name));
+        missed.extend(tried.missed);
     }
     println!();
     lines.iter().for_each(|line| println!("{line}"));
@@ -177,18 +197,17 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     Ok(missed.is_empty())
 }
 
-/// The names of a package's mutants, without those that are exempt.
-fn list(package: &Package, diff: Option<&Path>) -> Result<Vec<String>, String> {
-    let mut line = cargo(&["mutants", "--list", "--package", package.crate_name]);
+/// A package's mutants, without those that are exempt.
+fn list(crate_name: &str, diff: Option<&Path>) -> Result<Vec<Mutant>, String> {
+    let mut line = cargo(&["mutants", "--list", "--json", "--package", crate_name]);
     if let Some(diff) = diff {
         line = line.args([Path::new("--in-diff"), diff]);
     }
-    let text = String::from_utf8(line.quietly()?).map_err(|error| error.to_string())?;
-    Ok(text.lines().filter(|line| line.contains(": ")).map(str::to_owned).collect())
+    Mutant::read_all(&line.quietly()?)
 }
 
 /// Some of them, drawn without return. In the order of their places, so that the output is easy to follow.
-fn sample(all: &[String], count: usize, seed: u64) -> Vec<String> {
+fn sample<T: Clone>(all: &[T], count: usize, seed: u64) -> Vec<T> {
     let (mut state, mut drawn) = (seed, BTreeSet::new());
     while drawn.len() < count.min(all.len()) {
         // SplitMix64, as in the tests.
@@ -201,52 +220,35 @@ fn sample(all: &[String], count: usize, seed: u64) -> Vec<String> {
     drawn.into_iter().map(|at| all[at].clone()).collect()
 }
 
-/// Tries the mutants of these names with the unit tests, and what these miss with all others.
-fn try_all(package: &Package, chosen: &[String], output: &Path) -> Result<Tried, String> {
-    let mut result = Tried { missed: chosen.to_vec(), ..Tried::default() };
-    for (stage, name) in Stage::ALL {
-        let left = std::mem::take(&mut result.missed);
-        if left.is_empty() {
-            break;
-        }
-        let output = output.join(name);
-        fs::create_dir_all(&output).map_err(|error| format!("{}: {error}", output.display()))?;
-        try_them(package, stage, &left, &output)?;
-        let tried = Tried::read(&output.join("mutants.out"), &left)?;
-        if tried.all() == 0 {
-            return Err(format!("{}: the tests fail without any change", package.name));
-        }
-        result.add(tried);
-    }
-    Ok(result)
-}
-
-/// Tries the mutants of these names with the tests of one stage.
-fn try_them(
-    package: &Package,
-    stage: Stage,
-    names: &[String],
-    output: &Path,
-) -> Result<(), String> {
+/// Tries the mutants of these names as cargo-mutants does: builds each by itself.
+fn build_each(package: &Package, names: &[String], output: &Path) -> Result<Tried, String> {
+    fs::create_dir_all(output).map_err(|error| format!("{}: {error}", output.display()))?;
     let mut line = cargo(&["mutants", "--no-shuffle", "--package", package.crate_name]);
     line = line.args([Path::new("--output"), output]);
     for name in names {
-        line = line.args(["--re", &format!("^{}$", literally(name))]);
+        let file = name.split(':').next().unwrap_or_default();
+        line = line.args(["--re", &format!("^{}$", literally(name)), "--file", file]);
     }
-    let all = [&[package.crate_name], package.tested_by].concat();
-    let (by, tests) = match stage {
-        Stage::Units => (&all[..1], &["--lib"][..]),
-        Stage::All => (&all[..], package.tests),
-    };
+    // cargo-mutants 27.1 tries those of this kind whatever names it is given.
+    if names.iter().all(|name| !name.contains(": delete field ")) {
+        line = line.args(["--exclude-re", ": delete field "]);
+    }
+    let by: BTreeSet<&str> = package.tests.iter().map(|tests| tests.package).collect();
+    let by: Vec<&str> = by.into_iter().collect();
     line = line.args(["--test-package", &by.join(",")]);
     // As arguments of every call of cargo: what follows `--` does not reach the builds, which then make all targets.
-    for argument in tests {
-        line = line.args([format!("--cargo-arg={argument}")]);
+    line = line.args(["--cargo-arg=--lib"]);
+    let targets: BTreeSet<&str> = package.tests.iter().filter_map(|tests| tests.target).collect();
+    for target in targets {
+        line = line.args(["--cargo-arg=--test", &format!("--cargo-arg={target}")]);
     }
-    // Fewer worlds than the tests play by themselves: a mutant that none of them notices is looked at by hand.
-    let line = line.env("SIM_SEEDS", "100");
     // It fails if a mutant was missed, which its output says.
-    line.run().map(drop)
+    line.env("SIM_SEEDS", "100").run()?;
+    let tried = Tried::read(&output.join("mutants.out"), names)?;
+    if tried.all() == 0 {
+        return Err(format!("{}: the tests fail without any change", package.name));
+    }
+    Ok(tried)
 }
 
 /// A text as a regular expression that matches nothing else.
@@ -277,12 +279,24 @@ impl Tried {
         self.caught + self.timed_out + self.unviable + self.missed.len()
     }
 
-    /// What a later stage made of the mutants that were missed.
-    fn add(&mut self, later: Tried) {
-        self.caught += later.caught;
-        self.timed_out += later.timed_out;
-        self.unviable += later.unviable;
-        self.missed = later.missed;
+    /// How the mutants of a package ended behind their switches; those that were left are built one by one.
+    fn with(
+        package: &Package,
+        mutants: &[&Mutant],
+        endings: &[Ending],
+        output: &Path,
+    ) -> Result<Tried, String> {
+        let ended = |wanted: Ending| {
+            let all = mutants.iter().zip(endings).filter(move |(_, ending)| **ending == wanted);
+            all.map(|(mutant, _)| mutant.name.clone()).collect::<Vec<_>>()
+        };
+        let left = ended(Ending::Left);
+        let mut tried =
+            if left.is_empty() { Tried::default() } else { build_each(package, &left, output)? };
+        tried.caught += ended(Ending::Caught).len();
+        tried.timed_out += ended(Ending::TimedOut).len();
+        tried.missed.extend(ended(Ending::Missed));
+        Ok(tried)
     }
 
     /// Of these mutants alone: cargo-mutants 27.1 tries those of the kind `delete field` whatever names it is given.
