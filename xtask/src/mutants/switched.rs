@@ -18,6 +18,7 @@ use crate::process::{installed, program, root};
 const SWITCH: &str = "
 /// Whether the mutant of this number is on.
 pub(crate) fn mutant(number: u32) -> bool {
+    extern crate std; // not every package has it
     static ON: std::sync::LazyLock<Option<u32>> =
         std::sync::LazyLock::new(|| std::env::var(\"MISO_MUTANT\").ok()?.parse().ok());
     *ON == Some(number)
