@@ -253,3 +253,20 @@ impl Encode for Touch {
         Ok(Touch { added: Dots::decode(from)?, removed: Dots::decode(from)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dot::Writer;
+
+    #[test]
+    fn a_dot_is_in_a_set_once() {
+        let dot = |seq| Dot::new(Writer(0), seq).expect("a small number");
+        let mut dots = Dots::default();
+        for (seq, held) in [(2, 1), (1, 2), (3, 3)] {
+            assert!(dots.insert(dot(seq)) && !dots.insert(dot(seq)));
+            assert_eq!(dots.iter().len(), held);
+        }
+        assert_eq!(dots.as_slice(), [dot(1), dot(2), dot(3)]);
+    }
+}

@@ -15,7 +15,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 
-use crate::{Context, Crdt, Decoder, Dot, Encode, Encoder, Events, ReplicaId, Writer, Writers};
+use crate::{
+    Context, Crdt, Decoder, Dot, Encode, Encoder, Events, ReplicaId, Seen, Shown, Writer, Writers,
+};
 
 /// How many replicas play.
 const SITES: u16 = 3;
@@ -127,15 +129,22 @@ impl<T: Crdt> Site<T> {
     }
 
     pub(crate) fn receive(&mut self, message: &Message<T::Delta>) {
-        self.state.apply(&self.context, &message.delta);
+        self.apply(&message.delta);
         T::learn(&message.delta, &mut self.context);
         message.events.iter().for_each(|dot| self.context.insert(*dot));
     }
 
     /// Joins the whole state of another replica.
     pub(crate) fn join(&mut self, other: &Site<T>) {
-        self.state.apply(&self.context, &other.state.whole(&other.context));
+        self.apply(&other.state.whole(&other.context));
         self.context.join(&other.context);
+    }
+
+    /// Joins a delta, which says whether there was anything new in it.
+    fn apply(&mut self, delta: &T::Delta) {
+        let before = self.state.clone();
+        let new = self.state.apply(&self.context, delta);
+        assert!(new || self.state == before, "what is new is said: {delta:?}");
     }
 
     fn parts(&self) -> (&T, &Context) {
@@ -303,6 +312,62 @@ pub(crate) fn replicas_converge<S: Subject>() {
     });
 }
 
+/// What a value tells of itself fits: its size and its digest what it shows, its dots what its replica has seen, its
+/// pieces all of it; and a reset leaves nothing that is read.
+pub(crate) fn values_tell_of_themselves<S: Subject>() {
+    check(200, script::<S>(), |script| {
+        let (sites, _) = play::<S>(&script);
+        let known = writers([10, 11, 12]);
+        for site in &sites {
+            let state = &site.state;
+            if state.is_absent() {
+                assert_eq!((state.digest(&known), state.size()), (0, 0));
+            } else {
+                assert!(state.digest(&known) != 0 && state.dots() > 0);
+            }
+            let shown = state.show(&known);
+            let count = match &shown {
+                Shown::List(all) => Some(all.len() as i64),
+                Shown::Fields(all) => Some(all.len() as i64),
+                Shown::Text(_) => None, // of a counter its tests say it
+            };
+            assert!(count.is_none_or(|count| count == state.size()), "{shown:?}");
+            for other in &sites {
+                let alike = state.digest(&known) == other.state.digest(&known);
+                assert!(!alike || other.state.show(&known) == shown, "{state:?} {other:?}");
+            }
+            state.each_dot(|dot| assert!(site.context.seen(dot)));
+            pieces_are_the_whole(state);
+            let mut all = state.since(&());
+            assert!(S::State::complete(&mut all, &site.context));
+            assert_eq!(all, state.whole(&site.context));
+            assert!(!S::State::complete(&mut all, &site.context));
+            reset_leaves_nothing(site.clone());
+        }
+    });
+}
+
+fn pieces_are_the_whole<T: Crdt>(state: &T) {
+    let (mut whole, mut pieces, mut cursor) = (T::default(), T::default(), 0);
+    whole.apply(&Context::new(), &state.since(&()));
+    loop {
+        let (piece, next) = state.piece(cursor, 2);
+        pieces.apply(&Context::new(), &piece);
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    assert_eq!(pieces, whole);
+}
+
+fn reset_leaves_nothing<T: Crdt>(mut site: Site<T>) {
+    let (was, context) = (site.state.is_absent(), site.context.clone());
+    let done = site.edit(|state, events, change| state.reset(&context, events, Some(change)));
+    assert_eq!(done, !was);
+    assert!(site.state.is_absent() && site.state.size() == 0);
+}
+
 fn writers(ids: impl IntoIterator<Item = u64>) -> Writers {
     let mut writers = Writers::new();
     for id in ids {
@@ -426,7 +491,8 @@ macro_rules! laws {
 
             $crate::laws!(@tests
                 join_is_a_semilattice deltas_say_what_the_state_says groups_equal_their_parts
-                replicas_converge messages_come_back hostile_bytes_harm_nobody
+                replicas_converge values_tell_of_themselves messages_come_back
+                hostile_bytes_harm_nobody
             );
         }
     };

@@ -245,4 +245,12 @@ mod tests {
         assert!(sites.iter().all(|site| read(&site.state)[&[7][..]].len() == 1));
         assert!(sites.iter().all(|site| site.state.is_absent() && !site.state.is_blank()));
     }
+
+    #[test]
+    fn ids_are_counted() {
+        let mut site = Site::<OnceIds>::new(0);
+        assert!(site.state.is_empty());
+        edit(&mut site, &Edit::Claim(1, 1));
+        assert_eq!((site.state.is_empty(), site.state.len()), (false, 1));
+    }
 }

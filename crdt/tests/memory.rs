@@ -154,7 +154,10 @@ fn a_message_costs_a_small_multiple_of_its_size() {
         let decoding = peak(|| kept = Some(Delta::decode(&message, &mut Writers::new())));
         let delta = kept.expect("ran").unwrap_or_else(|refused| panic!("{what}: {refused}"));
         let mut value = Value::empty(delta.kind());
+        let before = HELD.load(Ordering::Relaxed);
         let applying = peak(|| _ = value.apply(&(), &delta));
+        let (held, said) = (HELD.load(Ordering::Relaxed) - before, value.heap_bytes());
+        assert!(said.abs_diff(held) <= held / 10 + 100, "{what}: {said} bytes said, {held} held");
         let mut context = Context::new();
         let learning = peak(|| delta.learn(&mut context));
         let multiple = |bytes: usize| bytes.div_ceil(message.len());

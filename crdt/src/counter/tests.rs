@@ -310,3 +310,15 @@ fn one_writer_takes_no_heap() {
     assert_eq!((a.state.heap_bytes(), b.state.heap_bytes()), (0, 0));
     assert_eq!(b.state.value(), 2);
 }
+
+#[test]
+fn a_deleted_count_is_kept_for_its_floor_alone() {
+    let [mut a] = sites();
+    add(&mut a, 1);
+    a.send();
+    assert!(!Crdt::has_dead_entries(&a.state));
+    reset(&mut a);
+    assert!(a.state.is_absent() && Crdt::has_dead_entries(&a.state));
+    a.state.collect(|_, _| true);
+    assert!(a.state.is_blank() && !Crdt::has_dead_entries(&a.state));
+}

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{Answer, AskId, Effect, Fault, LinkId, Note, Time};
 
+/// Nodes that are started together may look for each other for this long: that one is not there yet is no fault.
+const TOGETHER: Duration = Duration::from_secs(10);
+
 impl Overlay {
     /// A node may be at an address: mDNS or a peer says so.
     pub fn found(&mut self, now: Time, address: String) {
@@ -174,7 +177,11 @@ impl Overlay {
     fn say_unreached(&mut self, now: Time, address: &str, reason: &str, out: &mut Out) {
         if self.dialer.is_trusted(address) && !self.over {
             let note = format!("cannot reach a node at {address}: {reason}; it is tried again");
-            self.warn_seldom(now, &format!("unreached {address}"), note, out);
+            if now.since(Time::default()) >= TOGETHER {
+                self.warn_seldom(now, &format!("unreached {address}"), note, out);
+            } else if self.noted.take(now, &format!("not yet {address}")) {
+                out.push(Effect::Note(Note::Info(note)));
+            }
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn mutant(number: u32) -> bool {
 ";
 
 /// The most memory that a test may ask for, in bytes: a mutant that takes all ends by itself.
-const MEMORY: u64 = 12 << 30;
+const MEMORY: u64 = 6 << 30;
 
 /// A program of tests, and what its environment says.
 #[derive(Clone, Copy)]
@@ -35,6 +35,8 @@ pub(super) struct Tests {
     /// The name of a file of `tests`, or nothing: the unit tests.
     pub(super) target: Option<&'static str>,
     pub(super) env: &'static [(&'static str, &'static str)],
+    /// Which of its tests, as a program of tests is told.
+    pub(super) args: &'static [&'static str],
 }
 
 /// How a mutant ended.
@@ -243,7 +245,7 @@ fn innermost(message: &Value, places: &[(String, u32, Range<usize>)]) -> Option<
 struct Programs {
     folder: PathBuf,
     all: Vec<(Tests, PathBuf)>,
-    /// How long a test takes with no mutant on, at most.
+    /// How long each takes on the processor with no mutant on.
     usual: Vec<Duration>,
 }
 
@@ -277,10 +279,8 @@ impl Programs {
             programs.all.push((tests, path));
         }
         for at in 0..programs.all.len() {
-            let begun = Instant::now();
             let scratch = tree.target.join("scratch");
-            let ended = programs.run(at, None, &scratch)?;
-            let took = begun.elapsed();
+            let (ended, took) = programs.run(at, None, &scratch)?;
             let name = programs.all[at].0.name();
             println!("{name} takes {:.1} s", took.as_secs_f32());
             if ended != Some(true) {
@@ -302,7 +302,7 @@ impl Programs {
             let same = |(other, _): &(Tests, PathBuf)| other.name() == tests.name();
             let at = self.all.iter().position(same).expect("all were built");
             let by = tests.target.unwrap_or("units");
-            match self.run(at, Some(number), scratch)? {
+            match self.run(at, Some(number), scratch)?.0 {
                 Some(true) => {}
                 Some(false) => return Ok((Ending::Caught, by)),
                 None => return Ok((Ending::TimedOut, by)),
@@ -311,14 +311,20 @@ impl Programs {
         Ok((Ending::Missed, "none"))
     }
 
-    /// Whether a program's tests hold with a mutant on; nothing if they do not end.
-    fn run(&self, at: usize, number: Option<u32>, scratch: &Path) -> Result<Option<bool>, String> {
+    /// Whether a program's tests hold with a mutant on, nothing if they do not end; and the time that they
+    /// take on the processor.
+    fn run(
+        &self,
+        at: usize,
+        number: Option<u32>,
+        scratch: &Path,
+    ) -> Result<(Option<bool>, Duration), String> {
         let (tests, path) = &self.all[at];
         // What a machine that does much else takes is no sign: time on the processor counts, and a wait that
         // nothing ends.
         let usual = self.usual.get(at).copied().unwrap_or(Duration::from_secs(120));
-        let processor = (usual * 10).as_secs() + 30;
-        let patience = usual * 20 + Duration::from_secs(120);
+        let processor = (usual * 3).as_secs() + 5;
+        let patience = usual * 20 + Duration::from_secs(60);
         let mut command = if installed("prlimit") {
             let mut command = Command::new("prlimit");
             command.args([
@@ -331,6 +337,7 @@ impl Programs {
         } else {
             Command::new(path)
         };
+        command.args(tests.args);
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         fs::create_dir_all(scratch).map_err(failed)?;
         command
@@ -343,7 +350,9 @@ impl Programs {
             .stderr(Stdio::null());
         let mut child = command.spawn().map_err(failed)?;
         let deadline = Instant::now() + patience;
+        let mut took = Duration::ZERO;
         let ended = loop {
+            took = took.max(used(child.id()));
             if let Some(status) = child.try_wait().map_err(failed)? {
                 // A test that fails says so by its code; SIGXCPU says that it did not end.
                 break match status.code() {
@@ -359,8 +368,16 @@ impl Programs {
             std::thread::sleep(Duration::from_millis(20));
         };
         fs::remove_dir_all(scratch).map_err(failed)?;
-        Ok(ended)
+        Ok((ended, took))
     }
+}
+
+/// How long a program has been on the processor, to a hundredth of a second; nothing once it has ended.
+fn used(id: u32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    // Fields 14 and 15 of proc_pid_stat(5), in ticks; the second, a name, may have spaces and ends with a parenthesis.
+    let ticks = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    Duration::from_millis(10 * ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>())
 }
 
 /// Whether a program was ended because it had used its time on the processor: SIGXCPU, or the SIGKILL after it.
@@ -374,7 +391,8 @@ impl Tests {
     fn name(&self) -> String {
         let env: Vec<String> =
             self.env.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-        format!("{} {}{}", self.package, self.target.unwrap_or("units"), env.concat())
+        let (target, args) = (self.target.unwrap_or("units"), self.args.join(" "));
+        format!("{} {target}{} {args}", self.package, env.concat())
     }
 
     /// Their program, if this is what cargo says of it.
