@@ -43,6 +43,16 @@ impl Dot {
         }
     }
 
+    /// The dot of this word; none if it is not one.
+    pub(crate) const fn unpack(word: u64) -> Option<Dot> {
+        Dot::new(Writer((word >> 48) as u16), word & SEQ_MAX)
+    }
+
+    /// The word that it is.
+    pub(crate) const fn pack(self) -> u64 {
+        self.0.get()
+    }
+
     /// The writer of the event.
     #[must_use]
     pub const fn writer(self) -> Writer {

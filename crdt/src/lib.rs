@@ -56,7 +56,7 @@ pub use crdt::{Crdt, Shown, Tally};
 pub use dot::{Dot, ReplicaId, SEQ_MAX, Writer};
 pub use ew_flag::{EwFlag, FlagDelta};
 pub use mv_register::{MvRegister, RegisterDelta};
-pub use once::{OnceDelta, OnceIds};
+pub use once::{Claimed, Claims, OnceDelta, OnceIds};
 pub use or_map::{CountError, MapDelta, OrMap};
 pub use set::{Set, SetDelta};
 pub use table::Table;

@@ -184,6 +184,21 @@ impl RegisterDelta {
         self.removed.retain(|dot| !context.seen(dot));
     }
 
+    /// Adds a value, unless it says so already.
+    pub(crate) fn add(&mut self, value: Stamped) {
+        let dot = value.header().dot;
+        if let Err(at) = self.added.binary_search_by_key(&dot, |value| value.header().dot) {
+            self.added.insert(at, value);
+        }
+    }
+
+    /// What adds `added`, in any order, and takes away `removed`.
+    pub(crate) fn of(mut added: Vec<Stamped>, removed: Dots) -> RegisterDelta {
+        added.sort_unstable_by_key(|value| value.header().dot);
+        added.dedup_by_key(|value| value.header().dot);
+        RegisterDelta { added, removed, cleared: None }
+    }
+
     fn names(&self, dot: Dot) -> bool {
         self.added.binary_search_by_key(&dot, |value| value.header().dot).is_ok()
     }
@@ -274,10 +289,13 @@ impl RegisterDelta {
             let stamp = Stamp { dot: from.dot()?, time: from.varint()? };
             added.push(Thin::new(stamp, from.bytes()?));
         }
-        added.sort_unstable_by_key(|value| value.header().dot);
-        added.dedup_by_key(|value| value.header().dot);
-        Ok(RegisterDelta { added, removed: Dots::decode(from)?, cleared: None })
+        Ok(RegisterDelta::of(added, Dots::decode(from)?))
     }
+}
+
+/// The digest of one value.
+pub(crate) fn stamped_digest(writers: &Writers, Stamp { dot, time }: Stamp, bytes: &[u8]) -> u64 {
+    fact(writers, dot, &[time, digest_of(bytes, 0)])
 }
 
 impl Crdt for MvRegister {
@@ -316,8 +334,7 @@ impl Crdt for MvRegister {
 
     fn digest(&self, writers: &Writers) -> u64 {
         self.stamped().iter().fold(0, |sum, value| {
-            let Stamp { dot, time } = *value.header();
-            sum.wrapping_add(fact(writers, dot, &[time, digest_of(value.bytes(), 0)]))
+            sum.wrapping_add(stamped_digest(writers, *value.header(), value.bytes()))
         })
     }
 

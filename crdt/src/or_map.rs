@@ -18,9 +18,9 @@ use crate::counter::{Counter, CounterDelta, Overflow, bounded, saturate};
 use crate::crdt::{Crdt, Shown, Tally};
 use crate::digest::digest_of;
 use crate::dot::{Dot, Writer};
-use crate::mv_register::{MvRegister, RegisterDelta};
+use crate::mv_register::{MvRegister, RegisterDelta, Stamped};
 use crate::parts::Parts;
-use crate::table::Table;
+use crate::table::{Header, Table};
 
 /// What a field holds.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -30,6 +30,8 @@ pub struct Field {
     /// Counts added since; boxed, since most fields never count.
     pub counter: Option<Box<Counter>>,
 }
+
+impl Header for Field {}
 
 /// A map from fields to registers and counters.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -41,9 +43,9 @@ pub struct OrMap {
 
 /// A change of a field.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-struct FieldDelta {
-    register: RegisterDelta,
-    counter: CounterDelta,
+pub(crate) struct FieldDelta {
+    pub(crate) register: RegisterDelta,
+    pub(crate) counter: CounterDelta,
 }
 
 /// A change of a map: `| fields: varint n, n x (field, register, counter) | cleared |`, where
@@ -265,6 +267,26 @@ impl OrMap {
         true
     }
 
+    /// Puts in a field that is not there and holds one value.
+    pub(crate) fn put_only(&mut self, field: &[u8], value: Stamped) {
+        let (held, _) = self.fields.get_or_insert_with(field, Field::default);
+        held.register = MvRegister::One(value);
+        self.live += 1;
+    }
+
+    /// Takes out a field that holds one value and nothing else; none if it is not so.
+    pub(crate) fn take_only(&mut self, field: &[u8]) -> Option<Stamped> {
+        let held = self.fields.get(field)?;
+        if held.counter.is_some() || !matches!(held.register, MvRegister::One(_)) {
+            return None;
+        }
+        self.live -= 1;
+        match self.fields.remove(field)?.register {
+            MvRegister::One(value) => Some(value),
+            _ => None,
+        }
+    }
+
     /// Deletes what this node has seen of `field`; whether it was there.
     pub fn remove<E: Events>(
         &mut self,
@@ -388,7 +410,7 @@ impl OrMap {
 }
 
 impl FieldDelta {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.register.is_empty() && self.counter.is_empty()
     }
 }
@@ -405,8 +427,23 @@ impl MapDelta {
         self.touched.iter().map(|(name, _)| name)
     }
 
-    fn touch(&mut self, field: &[u8]) -> &mut FieldDelta {
+    pub(crate) fn touch(&mut self, field: &[u8]) -> &mut FieldDelta {
         self.touched.touch(field)
+    }
+
+    /// What it says is gone, whatever it names.
+    pub(crate) fn cleared(&self) -> &Option<Context> {
+        &self.cleared
+    }
+
+    /// Says that what `cleared` covers and it does not name is gone.
+    pub(crate) fn set_cleared(&mut self, cleared: Context) {
+        self.cleared = Some(cleared);
+    }
+
+    /// Whether it names `field`.
+    pub(crate) fn names(&self, field: &[u8]) -> bool {
+        self.touched.contains(field)
     }
 
     fn forget_if_empty(&mut self, field: &[u8]) {
@@ -414,6 +451,14 @@ impl MapDelta {
             self.touched.remove(field);
         }
     }
+}
+
+/// The digest of a field, of those of what it holds.
+pub(crate) fn field_digest(name: &[u8], register: u64, count: u64) -> u64 {
+    if (register, count) == (0, 0) {
+        return 0;
+    }
+    digest_of(&register.to_le_bytes(), digest_of(name, count))
 }
 
 /// Joins a change into a field; `live` counts the fields that are not absent.
@@ -511,13 +556,7 @@ impl Crdt for OrMap {
     fn digest(&self, writers: &Writers) -> u64 {
         self.fields.iter().fold(0, |sum, (name, field)| {
             let count = field.counter.as_deref().map_or(0, |counter| counter.digest(writers));
-            let both = [field.register.digest(writers), count];
-            if both == [0, 0] {
-                return sum;
-            }
-            let [register, count] = both;
-            let field = digest_of(&register.to_le_bytes(), digest_of(name, count));
-            sum.wrapping_add(field)
+            sum.wrapping_add(field_digest(name, field.register.digest(writers), count))
         })
     }
 

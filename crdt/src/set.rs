@@ -17,7 +17,9 @@ use crate::digest::{digest_of, fact};
 use crate::dot::Dot;
 use crate::dots::{Dots, Touch};
 use crate::parts::Parts;
-use crate::table::{self, Table};
+use crate::table::{self, Header, Table};
+
+impl Header for Dots {}
 
 /// How many elements of a change are looked up ahead.
 const AHEAD: usize = 16;

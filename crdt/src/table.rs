@@ -37,6 +37,18 @@ const BUCKETS_MAX: usize = 64;
 const PART_MAX: usize = 400;
 const ORDER_BITS: u32 = 46;
 
+/// What a table keeps beside a key, in one allocation with it.
+pub trait Header {
+    /// The key, of the bytes beside a header: all of them, unless it keeps more bytes there.
+    fn key(bytes: &[u8]) -> &[u8] {
+        bytes
+    }
+}
+
+fn key<H: Header>(thin: &Thin<H>) -> &[u8] {
+    H::key(thin.bytes())
+}
+
 static SEED: AtomicU64 = AtomicU64::new(0);
 
 /// Sets the seed of all hashes of this process, so that nobody outside can choose keys that
@@ -75,7 +87,7 @@ const fn tag(hash: u64) -> u8 {
     (hash >> 57) as u8 | 0x80
 }
 
-impl<H> Bucket<H> {
+impl<H: Header> Bucket<H> {
     const EMPTY: Bucket<H> = Bucket { tags: [0; 8], keys: [const { None }; WAYS] };
 
     /// The places whose tag is `tag`, and now and then one more.
@@ -93,7 +105,7 @@ impl<H> Bucket<H> {
 
     fn find(&self, tag: u8, key: &[u8]) -> Option<usize> {
         self.places(tag)
-            .find(|place| self.keys[*place].as_ref().is_some_and(|thin| thin.bytes() == key))
+            .find(|place| self.keys[*place].as_ref().is_some_and(|thin| self::key(thin) == key))
     }
 }
 
@@ -106,7 +118,7 @@ struct Part<H> {
     depth: u8,
 }
 
-impl<H> Part<H> {
+impl<H: Header> Part<H> {
     fn new(depth: u8, room: usize) -> Part<H> {
         let mut buckets = 1;
         while Self::capacity(buckets) < room && buckets < BUCKETS_MAX {
@@ -190,7 +202,7 @@ impl<H> Part<H> {
         let old = core::mem::replace(self, Part::new(self.depth, room));
         old.prefetch();
         old.into_keys().for_each(|thin| {
-            self.put(hash(thin.bytes()), thin);
+            self.put(hash(key(&thin)), thin);
         });
     }
 
@@ -200,7 +212,7 @@ impl<H> Part<H> {
         let old = core::mem::replace(self, Part { buckets, len: 0, depth: self.depth });
         old.prefetch();
         old.into_keys().for_each(|thin| {
-            self.put(hash(thin.bytes()), thin);
+            self.put(hash(key(&thin)), thin);
         });
     }
 
@@ -228,7 +240,7 @@ impl<H> Part<H> {
             for (tag, key) in bucket.tags.iter_mut().zip(&mut bucket.keys) {
                 let gone = key.as_mut().is_some_and(|thin| {
                     let (bytes, header) = thin.parts_mut();
-                    !keep(bytes, header)
+                    !keep(H::key(bytes), header)
                 });
                 if gone {
                     *tag = 0;
@@ -244,11 +256,11 @@ impl<H> Part<H> {
     }
 }
 
-impl<H: Clone> Clone for Part<H> {
+impl<H: Header + Clone> Clone for Part<H> {
     fn clone(&self) -> Self {
         let mut part = Part::new(self.depth, self.len as usize);
         for thin in self.keys() {
-            part.put(hash(thin.bytes()), thin.clone());
+            part.put(hash(key(thin)), thin.clone());
         }
         part
     }
@@ -256,7 +268,7 @@ impl<H: Clone> Clone for Part<H> {
 
 /// Byte keys with a header each.
 #[derive(Clone)]
-pub struct Table<H> {
+pub struct Table<H: Header> {
     /// Indexes into `parts` by the order's top `depth` bits.
     directory: Vec<u32>,
     parts: Vec<Part<H>>,
@@ -264,13 +276,13 @@ pub struct Table<H> {
     depth: u8,
 }
 
-impl<H> Default for Table<H> {
+impl<H: Header> Default for Table<H> {
     fn default() -> Self {
         Table::new()
     }
 }
 
-impl<H> Table<H> {
+impl<H: Header> Table<H> {
     /// An empty table; allocates nothing.
     #[must_use]
     pub const fn new() -> Table<H> {
@@ -307,6 +319,12 @@ impl<H> Table<H> {
     #[must_use]
     pub fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<&H> {
         self.part(hash)?.get(hash, key).map(Thin::header)
+    }
+
+    /// `key` with its header and what else is kept beside it; its [`hash`] is given.
+    #[must_use]
+    pub fn get_thin(&self, hash: u64, key: &[u8]) -> Option<&Thin<H>> {
+        self.part(hash)?.get(hash, key)
     }
 
     /// The header of `key`, to change.
@@ -354,6 +372,14 @@ impl<H> Table<H> {
         (self.parts[index].put(hashed, Thin::new(new(), key)).header_mut(), true)
     }
 
+    /// Puts in a key that is not there, whose [`hash`] is given.
+    pub fn insert_thin(&mut self, hashed: u64, thin: Thin<H>) {
+        self.make_room(hashed);
+        let index = self.directory[self.slot(hashed)] as usize;
+        self.len += 1;
+        self.parts[index].put(hashed, thin);
+    }
+
     /// The keys with this hash: one, or several if their hashes collide, or none.
     pub fn with_hash(&self, hash: u64) -> impl Iterator<Item = (&[u8], &H)> {
         let part = self.part(hash).filter(|part| !part.buckets.is_empty());
@@ -369,8 +395,8 @@ impl<H> Table<H> {
         let keys = buckets.flat_map(move |bucket| {
             bucket.places(tag(hash)).filter_map(move |place| bucket.keys[place].as_ref())
         });
-        keys.filter(move |thin| self::hash(thin.bytes()) == hash)
-            .map(|thin| (thin.bytes(), thin.header()))
+        keys.filter(move |thin| self::hash(key(thin)) == hash)
+            .map(|thin| (key(thin), thin.header()))
     }
 
     fn place(&self, hash: u64, key: &[u8]) -> Option<(usize, usize, usize)> {
@@ -443,7 +469,7 @@ impl<H> Table<H> {
         let mut high = Part::new(depth + 1, room);
         old.prefetch();
         for thin in old.into_keys() {
-            let hashed = hash(thin.bytes());
+            let hashed = hash(key(&thin));
             let half = if order(hashed) >> bit & 1 == 1 {
                 &mut high
             } else {
@@ -463,7 +489,11 @@ impl<H> Table<H> {
 
     /// Removes `key`; its header.
     pub fn remove(&mut self, key: &[u8]) -> Option<H> {
-        let hashed = hash(key);
+        self.take_thin(hash(key), key).map(Thin::into_header)
+    }
+
+    /// Removes `key`, whose [`hash`] is given; with what was kept beside it.
+    pub fn take_thin(&mut self, hashed: u64, key: &[u8]) -> Option<Thin<H>> {
         let index = *self.directory.get(self.slot(hashed))? as usize;
         let part = &mut self.parts[index];
         let thin = part.take(hashed, key)?;
@@ -473,7 +503,7 @@ impl<H> Table<H> {
         }
         self.len -= 1;
         self.give_back();
-        Some(thin.into_header())
+        Some(thin)
     }
 
     /// Takes a table that has lost nearly all its keys back to few parts. Amortised O(1) a removal.
@@ -483,7 +513,7 @@ impl<H> Table<H> {
         } else if self.parts.len() > 1 && self.len * 16 < self.parts.len() * PART_MAX {
             let mut fresh = Table::new();
             for thin in core::mem::take(&mut self.parts).into_iter().flat_map(Part::into_keys) {
-                let hashed = hash(thin.bytes());
+                let hashed = hash(key(&thin));
                 fresh.make_room(hashed);
                 let index = fresh.directory[fresh.slot(hashed)] as usize;
                 fresh.parts[index].put(hashed, thin);
@@ -506,24 +536,37 @@ impl<H> Table<H> {
 
     /// All keys with their headers, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &H)> {
-        self.parts.iter().flat_map(Part::keys).map(|thin| (thin.bytes(), thin.header()))
+        self.parts.iter().flat_map(Part::keys).map(|thin| (key(thin), thin.header()))
+    }
+
+    /// As [`Table::iter`], with what is kept beside the keys.
+    pub fn thins(&self) -> impl Iterator<Item = &Thin<H>> {
+        self.parts.iter().flat_map(Part::keys)
     }
 
     /// As [`Table::iter`], for a walk through all of it: the keys of a part are prefetched together.
     pub fn iter_whole(&self) -> impl Iterator<Item = (&[u8], &H)> {
         let parts = self.parts.iter().inspect(|part| part.prefetch());
-        parts.flat_map(Part::keys).map(|thin| (thin.bytes(), thin.header()))
+        parts.flat_map(Part::keys).map(|thin| (key(thin), thin.header()))
     }
 
     /// All keys with their headers, to change, in no particular order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&[u8], &mut H)> {
-        self.parts.iter_mut().flat_map(Part::keys_mut).map(Thin::parts_mut)
+        self.parts.iter_mut().flat_map(Part::keys_mut).map(|thin| {
+            let (bytes, header) = thin.parts_mut();
+            (H::key(bytes), header)
+        })
     }
 
     /// Visits about `count` keys from `cursor` on (0 begins); answers the cursor to go on from, 0
     /// at the end. Every key that is in the table during the whole scan is visited; one that comes
     /// or goes meanwhile may be.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], &H)) -> u64 {
+        self.scan_thins(cursor, count, |thin| visit(key(thin), thin.header()))
+    }
+
+    /// As [`Table::scan`], with what is kept beside the keys.
+    pub fn scan_thins(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Thin<H>)) -> u64 {
         let mut at = cursor;
         let mut left = count.max(1);
         let end = 1u64 << ORDER_BITS;
@@ -539,13 +582,13 @@ impl<H> Table<H> {
             part.prefetch();
             let mut found: Vec<(u64, &Thin<H>)> = part
                 .keys()
-                .map(|thin| (order(hash(thin.bytes())), thin))
+                .map(|thin| (order(hash(key(thin))), thin))
                 .filter(|(order, _)| *order >= at)
                 .collect();
             found.sort_unstable_by_key(|(order, _)| *order);
             let mut rest = found.into_iter().peekable();
             while let Some((order, thin)) = rest.next() {
-                visit(thin.bytes(), thin.header());
+                visit(thin);
                 left = left.saturating_sub(1);
                 // Keys of equal order share a cursor, so they go together.
                 let last_of_order = rest.peek().is_none_or(|(next, _)| *next > order);
@@ -574,7 +617,7 @@ impl<H> Table<H> {
             let place =
                 (random() % room.unwrap_or(PART_MAX.max(part.len as usize)) as u64) as usize;
             if let Some(thin) = part.keys().nth(place) {
-                return Some((thin.bytes(), thin.header()));
+                return Some((key(thin), thin.header()));
             }
         }
     }
@@ -590,15 +633,15 @@ impl<H> Table<H> {
     }
 }
 
-impl<H: PartialEq> PartialEq for Table<H> {
+impl<H: Header + PartialEq> PartialEq for Table<H> {
     fn eq(&self, other: &Self) -> bool {
         self.len == other.len && self.iter().all(|(key, header)| other.get(key) == Some(header))
     }
 }
 
-impl<H: Eq> Eq for Table<H> {}
+impl<H: Header + Eq> Eq for Table<H> {}
 
-impl<H: core::fmt::Debug> core::fmt::Debug for Table<H> {
+impl<H: Header + core::fmt::Debug> core::fmt::Debug for Table<H> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let mut keys: Vec<_> = self.iter().collect();
         keys.sort_unstable_by_key(|(key, _)| *key);
@@ -617,6 +660,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    impl Header for u32 {}
 
     fn key(n: u32) -> Vec<u8> {
         format!("key:{n}").into_bytes()

@@ -49,19 +49,33 @@ impl<H> Thin<H> {
     /// If there are more than `u32::MAX` bytes: callers bound keys and values far below.
     #[must_use]
     pub fn new(header: H, bytes: &[u8]) -> Thin<H> {
-        let len = u32::try_from(bytes.len()).expect("keys and values are bounded below 4 GiB");
-        let layout = Self::layout(bytes.len());
+        Thin::of_parts(header, [bytes])
+    }
+
+    /// As [`Thin::new`], of bytes that do not stand side by side.
+    ///
+    /// # Panics
+    /// As [`Thin::new`].
+    #[must_use]
+    pub fn of_parts<const N: usize>(header: H, parts: [&[u8]; N]) -> Thin<H> {
+        let all = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.len()));
+        let len = all.and_then(|all| u32::try_from(all).ok());
+        let len = len.expect("keys and values are bounded below 4 GiB");
+        let layout = Self::layout(len as usize);
         // SAFETY: the layout is not of size zero, since it holds `len`.
         let Some(inner) = NonNull::new(unsafe { alloc(layout) }.cast::<Inner<H>>()) else {
             handle_alloc_error(layout)
         };
         // SAFETY: freshly allocated with room for header, length and bytes, aligned for `Inner<H>`;
-        // `bytes` cannot overlap a fresh allocation.
+        // the parts cannot overlap a fresh allocation, and have `len` bytes together.
         unsafe {
             ptr::addr_of_mut!((*inner.as_ptr()).header).write(header);
             ptr::addr_of_mut!((*inner.as_ptr()).len).write(len);
-            let to = ptr::addr_of_mut!((*inner.as_ptr()).bytes).cast::<u8>();
-            ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+            let mut to = ptr::addr_of_mut!((*inner.as_ptr()).bytes).cast::<u8>();
+            for part in parts {
+                ptr::copy_nonoverlapping(part.as_ptr(), to, part.len());
+                to = to.add(part.len());
+            }
         }
         Thin { inner, owned: PhantomData }
     }

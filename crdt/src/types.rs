@@ -33,6 +33,8 @@ macro_rules! types {
         #[derive(Clone, PartialEq, Eq, Debug)]
         pub enum Delta { $($(#[$doc])* $name(<$state as Crdt>::Delta),)* }
 
+        impl crate::table::Header for Delta {}
+
         impl Value {
             /// The empty value of `kind`.
             #[must_use]

@@ -312,12 +312,12 @@ fn once() -> Scene {
         })
         .whole()
         .edit::<kind::OnceIds>("replace", 0, |ids, _, mint, change| {
-            let old = ids.claims(b"id-1").first().map(|claim| claim.header().dot);
+            let old = ids.claims(b"id-1").next().map(|claim| claim.stamp.dot);
             let old = old.expect("claimed above");
             ids.swap(b"id-1", (old, Some(b"lost")), mint, Some(change));
         })
         .edit::<kind::OnceIds>("forget", 1, |ids, _, mint, change| {
-            let old = ids.claims(b"id-1").first().map(|claim| claim.header().dot);
+            let old = ids.claims(b"id-1").next().map(|claim| claim.stamp.dot);
             ids.swap(b"id-1", (old.expect("claimed above"), None), mint, Some(change));
         })
 }

@@ -17,6 +17,9 @@ const TRIES: usize = 32;
 /// Objects of a walk's step.
 const STEP: usize = 64;
 
+/// Numbers of shards, of which there are few nearly always.
+pub type ShardList = smallvec::SmallVec<[usize; 4]>;
+
 /// A function with some of its shards locked.
 #[derive(Debug)]
 pub struct Held<'a> {
@@ -46,7 +49,13 @@ impl<'a> Held<'a> {
     /// Locks `shards` for as long as it lives. A transaction that needs to see shards which it does
     /// not hold would have to wait out of order, so one that scans holds all.
     #[must_use]
-    pub fn shards(function: &'a Function, mut shards: Vec<usize>) -> Held<'a> {
+    pub fn shards(function: &'a Function, shards: Vec<usize>) -> Held<'a> {
+        Held::few(function, ShardList::from_vec(shards))
+    }
+
+    /// As [`Held::shards`], of a list that takes no allocation while it is short.
+    #[must_use]
+    pub fn few(function: &'a Function, mut shards: ShardList) -> Held<'a> {
         shards.sort_unstable();
         shards.dedup();
         let guards = shards.into_iter().map(|shard| (shard, function.lock(shard))).collect();

@@ -60,13 +60,13 @@ pub use expiry::Expired;
 pub use function::{Function, Observer};
 pub use guard::ShardGuard;
 pub use heard::{HeardKey, Hearing};
-pub use held::Held;
+pub use held::{Held, ShardList};
 pub use joining::{Refused, Retirement, Vector};
 pub use mint::Mint;
 pub use miso_crdt as crdt;
 pub use miso_crdt::table::{hash, seed_hashes};
 pub use object::{Names, Object, Slot, WrongType};
-pub use once::{ID_MAX, Once, Place, REPLY_MAX};
+pub use once::{ID_MAX, Once, OnceKey, Place, REPLY_MAX};
 pub use plain::{Misfit, Shown};
 pub use replica::{
     Buckets, FeedChanges, FeedCursor, FeedGoal, FeedKey, FeedPlace, Joined, Named, Outgoing,

@@ -87,6 +87,9 @@ pub struct Object {
 
 const _: () = assert!(size_of::<Slot>() <= 40 && size_of::<Object>() <= 56);
 
+impl miso_crdt::table::Header for Slot {}
+impl miso_crdt::table::Header for Object {}
+
 impl Slot {
     /// All values, one unless types clash.
     pub fn values(&self) -> &[Value] {

@@ -227,7 +227,7 @@ fn fill(function: &Function, text: &[u8]) {
         let added = shard.write::<kind::PnCounter, _>(key, |c, mint, _| c.add(1, 0, mint).is_ok());
         added.expect("its type");
     });
-    held.end_once(once, text);
+    held.end_once(once, [text]);
 }
 
 /// Plain keys: values, counts, deadlines, what was deleted and what has expired.

@@ -103,7 +103,7 @@ impl World {
         }
         let once = held.begin_once(id, std::iter::once(place));
         add(&mut held, what, amount);
-        held.end_once(once, id);
+        held.end_once(once, [id]);
         let run = Run {
             writer: node.store.replica(),
             seq: function.seq() - 1,

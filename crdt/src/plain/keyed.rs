@@ -24,7 +24,7 @@ use crate::context::{Context, Events, Seen, Writers};
 use crate::digest::digest_of;
 use crate::dot::{Dot, Writer};
 use crate::parts::Parts;
-use crate::table::Table;
+use crate::table::{Header, Table};
 use crate::{Crdt, Shown, Tally};
 
 /// How many names are taken back at a time.
@@ -62,6 +62,8 @@ pub trait Element: Item {
         0
     }
 }
+
+impl<V: Element> Header for Cell<V> {}
 
 /// Cells by name.
 #[derive(Clone, Debug)]

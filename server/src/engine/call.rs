@@ -81,7 +81,7 @@ pub(super) fn call_shown(
     if cx.node.monitors.is_tapped() {
         return call_tapped(cx, found, args, batch, run);
     }
-    call(cx, found, args, batch, run);
+    call(cx, found, args, batch, |cx, args, _| run(cx, args));
 }
 
 #[cold]
@@ -93,7 +93,7 @@ fn call_tapped(
     run: Handler,
 ) {
     if let Err(error) = check_decision(cx.node, found, args) {
-        return call(cx, found, args, batch, |_, _| Err(error));
+        return call(cx, found, args, batch, |_, _, _| Err(error));
     }
     track(cx.node, &cx.session.client, found, args);
     monitor(cx.node, &cx.session.client, found, args);
@@ -106,10 +106,14 @@ fn call_tapped(
     let start = cx.reply.out.len();
     if cx.node.monitors.metered() {
         metered(cx, |cx| {
-            events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run))
+            events::tell(cx, found.leaf(), args, |cx| {
+                call(cx, found, args, batch, |cx, args, _| run(cx, args));
+            });
         });
     } else {
-        events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
+        events::tell(cx, found.leaf(), args, |cx| {
+            call(cx, found, args, batch, |cx, args, _| run(cx, args));
+        });
     }
     if cx.node.monitors.audited() && found.leaf().administers() {
         audit(cx, found, args, start);
@@ -181,18 +185,21 @@ fn fail(cx: &mut Context<'_>, found: &Resolved, start: usize, error: &CommandErr
     cx.node.stats.error(error.code());
 }
 
-/// Runs a command, and counts and times it. The reply is what `run` writes, or its error.
+/// Runs a command, and counts and times it. The reply is what `run` writes, or its error. It may run another, in the
+/// same batch.
 pub(super) fn call(
     cx: &mut Context<'_>,
     found: &Resolved,
     args: Args<'_>,
     batch: &mut Batch,
-    run: impl FnOnce(&mut Context<'_>, Args<'_>) -> Result<(), CommandError>,
+    run: impl FnOnce(&mut Context<'_>, Args<'_>, &mut Batch) -> Result<(), CommandError>,
 ) {
     let start = cx.reply.out.len();
-    let fast = found.leaf().flags.has(Flags::FAST) && !cx.node.settings.times_all();
+    // MISO.ONCE takes what the command in it takes, which is timed itself.
+    let fast = found.leaf().flags.meets(Flags::FAST.with(Flags::ONCE));
+    let fast = fast && !cx.node.settings.times_all();
     let began = if fast { None } else { Some(Instant::now()) };
-    let result = run(cx, args);
+    let result = run(cx, args, batch);
     if cx.reply.is_over() && cx.held.is_none() {
         cx.reply.out.truncate(start);
         tracing::warn!(

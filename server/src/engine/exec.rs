@@ -67,14 +67,14 @@ fn run(
     };
     let mut once = None;
     if let Some(id) = &transaction.once {
-        if let Some(known) = once::known(&mut held, id) {
+        if let Some(known) = once::known(&mut held, &**id) {
             drop(held);
             once::reply(cx, &known);
             return Ok(());
         }
         let queued = transaction.queued.iter();
         let places = queued.flat_map(|q| once::places(q.found.leaf(), q.args.as_args()));
-        once = Some(once::begin(cx, &mut held, id, places)?);
+        once = Some(once::begin(cx, &mut held, &**id, places)?);
     }
     if cx.session.dirty.load(Ordering::Acquire) {
         cx.reply.null_array();

@@ -122,11 +122,11 @@ impl Engine {
         let mut cx = Context { node, session, reply, after: After::Continue, worker, held: None };
         let run = self.handlers.get(found.number, found.sub.map(|(at, _)| at));
         if found.runs_others() {
-            call(&mut cx, &found, args, batch, |cx, args| {
+            call(&mut cx, &found, args, batch, |cx, args, batch| {
                 run(cx, args)?;
                 match cx.after {
                     After::Exec => exec::exec(&self.handlers, cx),
-                    After::Once => once::run(&self.handlers, cx, args),
+                    After::Once => once::run(&self.handlers, cx, args, batch),
                     _ => Ok(()),
                 }
             });

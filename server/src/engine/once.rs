@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use miso_protocol::command::{Access, Counting, Flags, Merging, Row};
 use miso_protocol::reply::{Reply, Resp};
 use miso_protocol::request::Args;
-use miso_store::{Held, ID_MAX, Once, Place, REPLY_MAX};
+use miso_store::{Held, ID_MAX, Once, OnceKey, Place, REPLY_MAX, ShardList};
 
 use crate::engine::admit::{self, Admission, admit};
 use crate::engine::call::{Batch, call_shown};
@@ -90,7 +89,7 @@ pub(super) fn places<'a>(row: &Row, args: Args<'a>) -> impl Iterator<Item = Plac
 }
 
 /// What is kept of a write that ran: the protocol and the bytes of its reply.
-pub(super) fn known(held: &mut Held<'_>, id: &[u8]) -> Option<Box<[u8]>> {
+pub(super) fn known<'a>(held: &mut Held<'_>, id: impl Into<OnceKey<'a>>) -> Option<Box<[u8]>> {
     held.once_reply(id)
 }
 
@@ -101,7 +100,7 @@ pub(super) fn known(held: &mut Held<'_>, id: &[u8]) -> Option<Box<[u8]>> {
 pub(super) fn begin<'p>(
     cx: &Context<'_>,
     held: &mut Held<'_>,
-    id: &'p [u8],
+    id: impl Into<OnceKey<'p>>,
     places: impl Iterator<Item = Place<'p>>,
 ) -> Result<Once<'p>, CommandError> {
     if !held.function().once_has_room() {
@@ -114,7 +113,7 @@ pub(super) fn begin<'p>(
 /// Notes that a write has run.
 pub(super) fn end(held: &mut Held<'_>, once: Once<'_>, resp: Resp, reply: &[u8]) {
     let protocol: &[u8] = if resp == Resp::V3 { b"3" } else { b"2" };
-    held.end_once(once, &[protocol, reply].concat());
+    held.end_once(once, [protocol, reply]);
 }
 
 /// Answers what a write answered that ran before, in the protocol of this session.
@@ -165,6 +164,7 @@ pub(super) fn run(
     handlers: &Handlers,
     cx: &mut Context<'_>,
     args: Args<'_>,
+    batch: &mut Batch,
 ) -> Result<(), CommandError> {
     cx.after = After::Continue;
     let (id, args) = (&args[1], args.tail(COMMAND));
@@ -188,21 +188,21 @@ pub(super) fn run(
         Admission::Queue => return Err(CommandError::NotInMulti),
     };
     let function = cx.function();
-    let mut held_shards = vec![function.once_shard(id)];
+    let key = OnceKey::from(id);
+    let mut held_shards = ShardList::new();
+    held_shards.push(function.once_shard(key));
     if !shards::add(&found, args, &function, &mut held_shards) {
         held_shards = (0..function.shards()).collect();
     }
-    let mut held = Held::shards(&function, held_shards);
-    if let Some(kept) = known(&mut held, id) {
+    let mut held = Held::few(&function, held_shards);
+    if let Some(kept) = known(&mut held, key) {
         drop(held);
         reply(cx, &kept);
         return Ok(());
     }
-    let once = begin(cx, &mut held, id, places(found.leaf(), args))?;
+    let once = begin(cx, &mut held, key, places(found.leaf(), args))?;
     let limit = cx.reply.limit();
     let start = cx.reply.out.len();
-    let mut batch = Batch::default();
-    let began = Instant::now();
     let mut inner = Context {
         node: cx.node,
         reply: Reply::new(cx.reply.out, cx.session.resp).limited(limit),
@@ -212,7 +212,7 @@ pub(super) fn run(
         held: Some(Box::new(Holds { own: held, beside: None })),
     };
     let handler = handlers.get(found.number, found.sub.map(|(at, _)| at));
-    call_shown(&mut inner, &found, args, &mut batch, handler);
+    call_shown(&mut inner, &found, args, batch, handler);
     let resp = inner.reply.resp;
     let said = &inner.reply.out[start..];
     // A write that answered an error has not used its id.
@@ -221,8 +221,6 @@ pub(super) fn run(
     {
         end(own, once, resp, said);
     }
-    drop(inner);
-    batch.finish(began.elapsed(), cx.worker);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::engine::session::Transaction;
 /// walks objects or deletes all.
 pub(super) fn of_transaction(transaction: &Transaction, function: &Function) -> Vec<usize> {
     let mut shards = Vec::new();
-    shards.extend(transaction.once.as_ref().map(|id| function.once_shard(id)));
+    shards.extend(transaction.once.as_ref().map(|id| function.once_shard(&**id)));
     for queued in &transaction.queued {
         if !add(&queued.found, queued.args.as_args(), function, &mut shards) {
             return (0..function.shards()).collect();
@@ -25,7 +25,7 @@ pub(super) fn add(
     found: &Resolved,
     args: Args<'_>,
     function: &Function,
-    shards: &mut Vec<usize>,
+    shards: &mut impl Extend<usize>,
 ) -> bool {
     let row = found.leaf();
     if row.access != Access::None && !row.has_keys() {
@@ -36,7 +36,7 @@ pub(super) fn add(
         if key.flags.has(KeyFlags::INCOMPLETE) {
             return false;
         }
-        shards.push(function.shard_index(key.word));
+        shards.extend([function.shard_index(key.word)]);
     }
     true
 }

@@ -9,6 +9,9 @@
 use std::collections::BTreeMap;
 
 use miso_crdt::Type;
+use smallvec::SmallVec;
+
+use super::Place;
 
 /// What was counted somewhere in the name of an id, by which events of the claim's writer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,25 +36,11 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(16 + self.reply.len());
-        out.push(u8::from(self.lost));
-        varint(self.time, &mut out);
-        bytes(&self.reply, &mut out);
-        varint(self.lines.len() as u64, &mut out);
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = Bytes::new();
+        head(&mut out, (self.lost, self.time), &[&self.reply], self.lines.len());
         for line in &self.lines {
-            bytes(&line.object, &mut out);
-            bytes(&line.name, &mut out);
-            out.push(line.kind as u8);
-            bytes(&line.field, &mut out);
-            varint(line.amounts.len() as u64, &mut out);
-            for (seq, amount) in &line.amounts {
-                varint(*seq, &mut out);
-                let zigzag = (*amount << 1 ^ *amount >> 127) as u128;
-                varint((zigzag as u64) & LOW, &mut out);
-                varint((zigzag >> 63) as u64, &mut out);
-                out.push((zigzag >> 127) as u8);
-            }
+            encode_line(&mut out, (line.place(), line.kind), &line.amounts);
         }
         out
     }
@@ -110,9 +99,41 @@ impl Claim {
     }
 }
 
+/// A claim that is written. Most fit, and then take no allocation.
+pub(crate) type Bytes = SmallVec<[u8; 128]>;
+
+/// Begins a claim of which `lines` lines follow. Its reply is in parts.
+pub(crate) fn head(out: &mut Bytes, (lost, time): (bool, u64), reply: &[&[u8]], lines: usize) {
+    out.push(u8::from(lost));
+    varint(time, out);
+    varint(reply.iter().map(|part| part.len() as u64).sum(), out);
+    reply.iter().for_each(|part| out.extend_from_slice(part));
+    varint(lines as u64, out);
+}
+
+/// Writes a line: what was counted under a place, by which events.
+pub(crate) fn encode_line(
+    out: &mut Bytes,
+    (place, kind): (Place<'_>, Type),
+    amounts: &[(u64, i128)],
+) {
+    bytes(place.object, out);
+    bytes(place.name, out);
+    out.push(kind as u8);
+    bytes(place.field, out);
+    varint(amounts.len() as u64, out);
+    for (seq, amount) in amounts {
+        varint(*seq, out);
+        let zigzag = (*amount << 1 ^ *amount >> 127) as u128;
+        varint((zigzag as u64) & LOW, out);
+        varint((zigzag >> 63) as u64, out);
+        out.push((zigzag >> 127) as u8);
+    }
+}
+
 const LOW: u64 = u64::MAX >> 1;
 
-fn varint(mut n: u64, out: &mut Vec<u8>) {
+fn varint(mut n: u64, out: &mut Bytes) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;
@@ -120,7 +141,7 @@ fn varint(mut n: u64, out: &mut Vec<u8>) {
     out.push(n as u8);
 }
 
-fn bytes(bytes: &[u8], out: &mut Vec<u8>) {
+fn bytes(bytes: &[u8], out: &mut Bytes) {
     varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use miso_crdt::{Context, Dot, ReplicaId, Seen, Writers};
+use miso_crdt::{Claims, Context, Dot, ReplicaId, Seen, Writers};
 
 use super::claim::{Claim, Line};
 use super::{BUCKETS, object, object_of, rank};
@@ -133,12 +133,13 @@ impl Function {
     pub(crate) fn adopt_claims(&self, gone: &Context) {
         for bucket in 0..BUCKETS {
             let ids: Vec<Box<[u8]>> = self.in_bucket(bucket, |ids| {
-                let dead = |claims: &[miso_crdt::mv_register::Stamped]| {
-                    let gone = claims.iter().filter(|claim| gone.seen(claim.header().dot));
-                    let lost = |bytes| Claim::head(bytes).1;
-                    gone.into_iter().any(|claim| claims.len() > 1 || lost(claim.bytes()))
+                let dead = |claims: Claims<'_>| {
+                    let several = claims.len() > 1;
+                    let mut gone = claims.filter(|claim| gone.seen(claim.stamp.dot));
+                    gone.any(|claim| several || Claim::head(claim.bytes).1)
                 };
-                ids.iter().filter(|(_, claims)| dead(claims)).map(|(id, _)| id.into()).collect()
+                let dead = ids.iter().filter(|(_, claims)| dead(claims.clone()));
+                dead.map(|(id, _)| id.into()).collect()
             });
             for id in ids {
                 let (mut held, claims, _) = self.hold_claims(&id);
@@ -205,11 +206,10 @@ impl Function {
         let known = |dot: Dot| heard.iter().all(|(_, vector)| covers(vector, dot));
         let mut over = Vec::new();
         for (id, claims) in shard.once_ids(&object).into_iter().flat_map(|ids| ids.iter()) {
-            let heads = || claims.iter().map(|claim| Claim::head(claim.bytes()));
+            let heads = || claims.clone().map(|claim| Claim::head(claim.bytes));
+            let dots = || claims.clone().map(|claim| claim.stamp.dot);
             // One run that counts, and the others have been taken back.
-            if heads().filter(|(_, lost)| !lost).count() > 1
-                || !claims.iter().map(|claim| claim.header().dot).all(known)
-            {
+            if heads().filter(|(_, lost)| !lost).count() > 1 || !dots().all(known) {
                 continue;
             }
             // What its writer took back it must watch, so it forgets that itself.
@@ -217,11 +217,8 @@ impl Function {
                 let id = writers.id(dot.writer());
                 heard.iter().any(|(of, _)| Some(*of) == id)
             };
-            for claim in claims.iter().filter(|claim| !lives(claim.header().dot)) {
-                let dot = claim.header().dot;
-                if covers(aged, dot) {
-                    over.push((Box::<[u8]>::from(id), dot));
-                }
+            for dot in dots().filter(|dot| !lives(*dot) && covers(aged, *dot)) {
+                over.push((Box::<[u8]>::from(id), dot));
             }
         }
         over.iter().for_each(|(id, dot)| shard.swap_claim(id, *dot, None));

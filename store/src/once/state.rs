@@ -54,7 +54,7 @@ impl OnceLimits {
 pub(crate) struct OnceState {
     /// How many ids there are.
     pub(crate) count: AtomicUsize,
-    /// Ids that peers have told of, and ids of which a claim of this node lost.
+    /// Ids of which peers have told other claims, and ids of which a claim of this node lost.
     pub(crate) watched: Mutex<BTreeSet<Box<[u8]>>>,
     /// Whether ids have come by other ways than a command here.
     pub(crate) joined: AtomicBool,
@@ -65,9 +65,12 @@ pub(crate) struct OnceState {
 }
 
 impl OnceState {
-    /// Notes that a peer, or the journal, has told of ids.
-    pub(crate) fn joined<'a>(&self, ids: impl Iterator<Item = &'a [u8]>) {
-        self.watched.lock().extend(ids.map(Box::from));
+    /// Notes that a peer, or the journal, has told of ids. `disputed` are those of them that have several claims, or one
+    /// that lost: all others need not be looked at.
+    pub(crate) fn joined(&self, disputed: &[&[u8]]) {
+        if !disputed.is_empty() {
+            self.watched.lock().extend(disputed.iter().map(|id| Box::from(*id)));
+        }
         self.joined.store(true, Ordering::Release);
     }
 

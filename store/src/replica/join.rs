@@ -92,7 +92,9 @@ impl Function {
                     gone.push(object, name, &removed);
                 }
                 match &change.delta {
-                    Delta::OnceIds(ids) => self.once.joined(ids.ids()),
+                    Delta::OnceIds(ids) => {
+                        self.once.joined(&shard.disputed((*hash, object), ids.ids()));
+                    }
                     Delta::Hll(_) => {
                         shard.hll(*hash, object).into_iter().for_each(|hll| {
                             self.note_sketches(object, hll);

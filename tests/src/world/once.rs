@@ -63,7 +63,7 @@ impl World {
         if ran {
             let once = held.begin_once(id.as_bytes(), std::iter::once(place));
             count(&mut held, &place, amount);
-            held.end_once(once, id.as_bytes());
+            held.end_once(once, [id.as_bytes()]);
             let run = (self.hosts[at].replica, function.seq());
             self.once[which].runs.push(run);
         }

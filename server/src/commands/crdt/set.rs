@@ -3,6 +3,7 @@
 use miso_protocol::command::{Arg, Group, KeyFlags, NAME, OBJECT, Row};
 use miso_protocol::integer;
 use miso_protocol::request::Args;
+use miso_store::crdt::table::Header;
 use miso_store::crdt::{Kind, Set, Table, kind};
 
 use crate::commands::access::{modify, read, write};
@@ -283,7 +284,7 @@ fn rand_member<K: Kind<State = Box<Set>>>(
 }
 
 /// `count` distinct members, or with repeats if it is negative.
-pub(crate) fn pick<H>(elements: &Table<H>, count: i64) -> Vec<&[u8]> {
+pub(crate) fn pick<H: Header>(elements: &Table<H>, count: i64) -> Vec<&[u8]> {
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     if count < 0 {
         let one = || elements.random(|| fastrand::u64(..)).map(|(member, _)| member);
