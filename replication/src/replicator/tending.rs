@@ -69,9 +69,12 @@ impl Replicator {
     }
 }
 
-/// What all nodes that carry a function have announced; none if one that has ever announced anything has
-/// more of its own than is known here, or one that carries it has announced nothing. A node that does not
-/// carry it hears all of it before it serves it.
+/// What all nodes that carry a function have announced; none if one that has ever announced anything knows
+/// more than is known here, or one that carries it has announced nothing. A node that does not carry it hears all
+/// of it before it serves it.
+///
+/// That goes for what third nodes did, too: a node that is gone may have deleted what one node alone has heard of,
+/// or have run a write.
 fn heard(
     stream: &Stream,
     peers: &Peers,
@@ -84,8 +87,8 @@ fn heard(
     let mut heard = Vec::new();
     for (_, id) in others {
         let vector = stream.target(*id).map(Target::summary).filter(|vector| !vector.is_empty());
-        let own = vector.and_then(|vector| vector.iter().find(|(of, _)| of == id));
-        if stream.function().upto(*id) < own.map_or(0, |(_, seq)| *seq) {
+        let lacks = vector.map(|vector| stream.function().lacks(vector)).unwrap_or_default();
+        if lacks.iter().any(|(writer, _)| !stream.function().is_retired(*writer)) {
             return None;
         }
         if peers.carries(*id, stream.name()) {
