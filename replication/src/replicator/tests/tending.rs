@@ -1,5 +1,7 @@
 //! What goes once all nodes have heard of it.
 
+use miso_store::Shown;
+use miso_store::crdt::Value;
 use miso_store::crdt::plain::hll::Registers;
 
 use super::*;
@@ -19,7 +21,7 @@ impl Scene {
         wrote.expect("nothing else is there");
         drop(shard);
         self.turn(|replicator, now, out| replicator.wrote(now, &function, out));
-        self.now = self.now + std::time::Duration::from_secs(1);
+        self.now = self.now + Duration::from_secs(1);
         self.turn(|replicator, now, out| replicator.tick(now, out));
     }
 
@@ -33,7 +35,10 @@ impl Scene {
         let function = self.store.function(&F);
         let hash = miso_store::hash(KEY);
         let shard = function.lock(function.shard_of(hash));
-        shard.hll(hash, KEY).map_or(0, |hll| hll.sketches())
+        match shard.shown(hash, KEY, 1) {
+            Some(Shown::Plain(Value::Hll(hll))) => hll.sketches(),
+            _ => 0,
+        }
     }
 }
 
