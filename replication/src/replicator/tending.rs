@@ -1,6 +1,7 @@
 //! What goes once all nodes have heard of it: ids of writes that ran once, and sketches of HyperLogLogs, of
 //! which those of a writer become one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use miso_store::Vector;
@@ -50,8 +51,8 @@ impl Replicator {
         self.calm = if as_before { self.calm.saturating_add(1) } else { 0 };
         self.here = them;
         let all_here = !awaiting && (self.calm >= CALM || (all_here && others.is_empty()));
-        for stream in self.streams.values() {
-            let function = stream.function();
+        for stream in self.streams.values_mut() {
+            let function = Arc::clone(stream.function());
             if !function.has_once() && !function.has_sketches() {
                 continue;
             }
@@ -62,8 +63,9 @@ impl Replicator {
                     self.common.turn(now, out).unequal(&stream.shown(), &unequal);
                 }
             }
-            if let Some(heard) = &heard {
-                function.fold_sketches(heard);
+            // A node that awaits others folds nothing, so it and this one would differ until digests tell.
+            if heard.is_some_and(|heard| function.fold_sketches(&heard)) {
+                stream.now_unsure();
             }
         }
     }
