@@ -58,3 +58,29 @@ fn sketches_stay_apart_while_a_node_knows_of_what_is_not_known_here() {
     scene.word(2, &[(1, all)]);
     assert_eq!(scene.sketches(&[2, 3]), 1);
 }
+
+/// A node that awaits others makes no sketches one, and learns of those that are by digests.
+#[test]
+fn a_node_that_has_made_sketches_one_says_a_digest() {
+    let mut scene = Scene::new();
+    scene.meet(2);
+    scene.adds("one");
+    scene.adds("two");
+    let all = scene.store.function(&F).seq();
+    scene.word(2, &[(1, all)]);
+    let digests = |scene: &mut Scene| {
+        let of_round = |_| {
+            let out = scene.pass(1_000);
+            let said = said(&out, |body| match body {
+                Body::Summary(word) => word.digest,
+                _ => None,
+            });
+            said.len()
+        };
+        (0..40).map(of_round).sum::<usize>()
+    };
+    digests(&mut scene); // since they have met
+    assert_eq!(digests(&mut scene), 0);
+    assert_eq!(scene.sketches(&[2]), 1);
+    assert!((1..=4).contains(&digests(&mut scene)));
+}
