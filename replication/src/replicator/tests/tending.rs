@@ -77,7 +77,7 @@ fn a_node_that_has_made_sketches_one_says_a_digest() {
             });
             said.len()
         };
-        (0..40).map(of_round).sum::<usize>()
+        (0..200).map(of_round).sum::<usize>()
     };
     digests(&mut scene); // since they have met
     assert_eq!(digests(&mut scene), 0);
