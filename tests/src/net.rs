@@ -1,5 +1,6 @@
 //! A network between nodes that a test can break.
 
+use crate::line::{Line, LineOptions, PACKET};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,6 +16,8 @@ pub enum Way {
     Open,
     /// They arrive that much later.
     Slow(Duration),
+    /// They go over a line like this. Other ways can follow, but for those a connection stays as if it were a line.
+    Line(LineOptions),
     /// They wait, as does the news of a connection's end; connections stay open.
     Frozen,
     /// Connections are closed, and new ones are not had.
@@ -239,15 +242,29 @@ impl Shared {
     fn pump(&self, id: u64, there: bool, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = vec![0; 64 << 10];
         let mut said = Vec::new();
+        let mut line = None;
         loop {
-            let n = from.read(&mut buffer).unwrap_or(0);
+            let most = if line.is_some() { PACKET } else { buffer.len() };
+            let n = from.read(&mut buffer[..most]).unwrap_or(0);
             if there {
                 self.identify(id, &mut said, &buffer[..n]);
             }
-            if !self.passes(id, there, n) || n == 0 || to.write_all(&buffer[..n]).is_err() {
+            if !self.passes(id, there, n) || n == 0 {
+                break;
+            }
+            let options = self.line(id, there);
+            if options.is_some() && line.is_none() {
+                line = to.try_clone().ok().map(|to| Line::new(&from, to));
+            }
+            let arrives = match &mut line {
+                Some(line) => line.carry(&buffer[..n], options),
+                None => to.write_all(&buffer[..n]).is_ok(),
+            };
+            if !arrives {
                 break;
             }
         }
+        drop(line);
         if let Some(connection) = self.lock().connections.remove(&id) {
             connection.close();
         }
@@ -264,6 +281,18 @@ impl Shared {
         let speaker = state.speaker(said);
         if let Some(connection) = state.connections.get_mut(&id) {
             connection.from = speaker;
+        }
+    }
+
+    /// Which line a connection's bytes go over, if any.
+    fn line(&self, id: u64, there: bool) -> Option<LineOptions> {
+        let state = self.lock();
+        let connection = state.connections.get(&id)?;
+        let dialer = connection.from?;
+        let (from, to) = if there { (dialer, connection.to) } else { (connection.to, dialer) };
+        match state.way(from, to) {
+            Way::Line(options) => Some(options),
+            _ => None,
         }
     }
 

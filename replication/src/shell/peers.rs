@@ -106,7 +106,7 @@ impl Links {
         let mut assembler = Assembler::default();
         let mut life = tokio::time::interval(self.life);
         life.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut received, mut is_quiet) = (0, true);
+        let (mut received, mut is_quiet, mut takes_pieces) = (0, true, false);
         let link = self.id();
         let (closing, mut closed) = tokio::sync::oneshot::channel();
         let opened = Event::Opened { address, session, link, outbox: outbox.clone(), closing };
@@ -138,6 +138,10 @@ impl Links {
                 Ok(Some(chunk)) => {
                     is_quiet = chunk.is_empty();
                     let envelope = assembler.push(chunk);
+                    if !takes_pieces && assembler.takes_pieces() {
+                        takes_pieces = true;
+                        outbox.allow_pieces();
+                    }
                     if self.events.send(Event::Received { link, envelope }).await.is_err() {
                         return;
                     }
