@@ -31,6 +31,7 @@ mod replication;
 mod report;
 mod resp;
 mod servers;
+mod soak;
 mod startup;
 mod statistics;
 mod suite;
@@ -138,6 +139,13 @@ enum Benchmark {
         #[command(flatten)]
         options: growth::Options,
     },
+    /// Nodes that are killed, restarted, joined and left under load: nothing is lost, and memory stays flat
+    Soak {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: soak::Options,
+    },
     /// The paper's AllReduce through functions; needs what `cargo xtask bench functions` installs
     Functions(functions::Options),
     /// Many nodes: the paper's load and intervals, and what a peer and a large state cost a write
@@ -225,6 +233,13 @@ fn run(benchmark: Benchmark) -> Result<ExitCode> {
         Benchmark::Feed { common, options } => common.judge(&feed::run(&programs, &options)?)?,
         Benchmark::Growth { common, options } => {
             common.judge(&growth::run(&programs, &options)?)?
+        }
+        Benchmark::Soak { common, options } => {
+            let report = soak::run(&programs, &options)?;
+            common.judge(&report)?;
+            if let Some(path) = &common.svg {
+                report::write_text(path, &report.svg()?)?;
+            }
         }
         Benchmark::Functions(options) => functions::run(&programs, &options)?,
         Benchmark::Replication(options) => suite::run_replication(&programs, &options)?,

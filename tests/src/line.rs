@@ -1,15 +1,19 @@
 //! A line that is slow and loses packets, as TCP's ends see it.
 
 use crate::Rng;
-use std::io::Write;
-use std::net::TcpStream;
-use std::os::fd::AsRawFd;
+use socket2::{Domain, SockRef, Socket, Type};
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// The most bytes of a packet.
 pub(crate) const PACKET: usize = 1400;
+
+/// Bytes that wait before a line.
+const KEPT: usize = 8 << 10;
 
 /// How a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +35,8 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// A line between two ends. The nearer one keeps little for it.
-    pub(crate) fn new(from: &TcpStream, mut to: TcpStream) -> Line {
-        keep_little(from);
+    /// A line to an end.
+    pub(crate) fn new(mut to: TcpStream) -> Line {
         let (packets, taken) = channel::<(Instant, Vec<u8>)>();
         let delivers = thread::spawn(move || {
             for (at, packet) in taken {
@@ -76,17 +79,16 @@ impl Drop for Line {
     }
 }
 
-/// A receiver that takes little before it is read.
-fn keep_little(socket: &TcpStream) {
-    let bytes: libc::c_int = 8 << 10;
-    // SAFETY: the option is an int, and the descriptor is open. If it fails, more is kept.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVBUF,
-            (&raw const bytes).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        );
-    }
+/// Has a socket, or those that a listener accepts from now on, take little before it is read.
+pub(crate) fn keep_little(socket: &impl AsFd) {
+    // What is kept is no more than it was if this fails.
+    let _ = SockRef::from(socket).set_recv_buffer_size(KEPT);
+}
+
+/// Connects; the connection takes little before it is read, from the first byte on.
+pub(crate) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    keep_little(&socket);
+    socket.connect(&address.into())?;
+    Ok(socket.into())
 }
