@@ -110,9 +110,8 @@ fn recover(
     opening.open(settings)
 }
 
-/// How often expired keys are looked for, and how the load is shared out. It is one timer, so that a node at
-/// rest wakes half as often.
-const STEP: Duration = front::balance::STEP;
+/// How often expired keys are looked for.
+const EXPIRY: Duration = Duration::from_millis(100);
 
 fn run(settings: Settings) -> Result<(), String> {
     log(&settings);
@@ -204,7 +203,7 @@ fn run(settings: Settings) -> Result<(), String> {
     durability::close(&node)
 }
 
-/// Runs what is due every second and at every step, until a signal or SHUTDOWN asks to stop.
+/// Runs what is due every second, at every look for expired keys and every step of the balance, until a signal or SHUTDOWN asks to stop.
 ///
 /// # Errors
 /// If replication reports that this node must not go on; says why.
@@ -214,7 +213,8 @@ async fn until_stopped(
     mut hangup: Signal,
 ) -> Result<(), String> {
     let mut second = tokio::time::interval(Duration::from_secs(1));
-    let mut step = tokio::time::interval(STEP);
+    let mut expiry = tokio::time::interval(EXPIRY);
+    let mut step = tokio::time::interval(front::balance::STEP);
     let node = &*front.engine.node;
     let balanced = node.settings.threads() > 1;
     let mut fatal = pin!(peers::fatal(node));
@@ -223,12 +223,8 @@ async fn until_stopped(
     while !node.stopping.load(Ordering::Acquire) {
         tokio::select! {
             _ = second.tick() => node.tick(),
-            _ = step.tick() => {
-                node.expire();
-                if balanced {
-                    front.balance.look();
-                }
-            }
+            _ = expiry.tick() => node.expire(),
+            _ = step.tick(), if balanced => front.balance.look(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
