@@ -173,6 +173,66 @@ impl Chart {
     }
 }
 
+/// Curves over a common axis: a name and points each. `axes` are what runs to the right and what runs up.
+pub(crate) fn lines(
+    title: &str,
+    subtitle: &str,
+    axes: [&str; 2],
+    curves: &[(String, Vec<(f64, f64)>)],
+) -> Result<String> {
+    let mut svg = String::new();
+    let root = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
+    draw_lines(&root, [title, subtitle], axes, curves).map_err(|error| error.to_string())?;
+    root.present()?;
+    drop(root);
+    Ok(svg + "\n")
+}
+
+fn draw_lines(
+    root: &DrawingArea<SVGBackend<'_>, Shift>,
+    titles: [&str; 2],
+    axes: [&str; 2],
+    curves: &[(String, Vec<(f64, f64)>)],
+) -> Result<(), Box<dyn StdError>> {
+    root.fill(&WHITE)?;
+    let (head, body) = root.split_vertically(HEAD);
+    head.draw(&Text::new(titles[0].to_owned(), (24, 18), ink(22.0)))?;
+    head.draw(&Text::new(titles[1].to_owned(), (24, 48), ink(14.0)))?;
+    let most = |value: fn(&(f64, f64)) -> f64| {
+        let values = curves.iter().flat_map(|(_, points)| points).map(value);
+        values.filter(|value| value.is_finite()).fold(f64::MIN_POSITIVE, f64::max)
+    };
+    let (right, top) = (most(|point| point.0), most(|point| point.1) * 1.12);
+    let mut chart = ChartBuilder::on(&body)
+        .margin(12)
+        .margin_right(24)
+        .x_label_area_size(52)
+        .y_label_area_size(76)
+        .build_cartesian_2d(0.0..right, 0.0..top)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(FAINT)
+        .axis_style(INK)
+        .x_desc(axes[0])
+        .y_desc(axes[1])
+        .x_label_formatter(&|value| trimmed(*value))
+        .y_label_formatter(&|value| trimmed(*value))
+        .axis_desc_style(ink(15.0))
+        .label_style(ink(13.0))
+        .draw()?;
+    let mut x = 24;
+    for (place, (name, points)) in curves.iter().enumerate() {
+        let colour = COLOURS[place % COLOURS.len()];
+        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
+        head.draw(&Rectangle::new([(x, 79), (x + 18, 93)], colour.filled()))?;
+        let style = ink(14.0).pos(Pos::new(HPos::Left, VPos::Center));
+        head.draw(&Text::new(name.clone(), (x + 25, 86), style))?;
+        x += 25 + width(name) + 26;
+    }
+    Ok(())
+}
+
 /// Text of a height in pixels: the SVG backend takes a size for 1.24 times what it writes.
 fn ink(pixels: f64) -> TextStyle<'static> {
     (FONT, pixels * 1.24).into_font().color(&INK)
@@ -191,7 +251,16 @@ fn trimmed(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bar, Chart, trimmed};
+    use super::{Bar, Chart, lines, trimmed};
+
+    #[test]
+    fn curves_are_svg_with_their_words() {
+        let curve = ("used".to_owned(), vec![(0.0, 1.0), (1.0, 2.0)]);
+        let svg = lines("Title", "Sub", ["minutes", "MiB"], &[curve]).expect("a chart");
+        for word in ["<svg", "Title", "Sub", "minutes", "MiB", "used", "polyline"] {
+            assert!(svg.contains(word), "{word}");
+        }
+    }
 
     #[test]
     fn a_chart_is_svg_with_its_words_and_values() {

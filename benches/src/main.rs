@@ -14,7 +14,9 @@ mod durability;
 mod environment;
 mod epoll;
 mod error;
+mod feed;
 mod functions;
+mod growth;
 mod http;
 mod instructions;
 mod latency;
@@ -29,6 +31,7 @@ mod replication;
 mod report;
 mod resp;
 mod servers;
+mod soak;
 mod startup;
 mod statistics;
 mod suite;
@@ -122,6 +125,27 @@ enum Benchmark {
         #[command(flatten)]
         options: once::Options,
     },
+    /// The change feed: how soon a reader is told, and what it costs writers
+    Feed {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: feed::Options,
+    },
+    /// What one more function, channel or resting node costs when there are many
+    Growth {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: growth::Options,
+    },
+    /// Nodes that are killed, restarted, joined and left under load: nothing is lost, and memory stays flat
+    Soak {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: soak::Options,
+    },
     /// The paper's AllReduce through functions; needs what `cargo xtask bench functions` installs
     Functions(functions::Options),
     /// Many nodes: the paper's load and intervals, and what a peer and a large state cost a write
@@ -142,6 +166,13 @@ struct Common {
 }
 
 impl Common {
+    /// Shows a report, and which of its figures reach what they are to reach.
+    fn judge(&self, report: &impl Report) -> Result<()> {
+        self.show(report)?;
+        println!("{}", report::verdicts(&report.targets()));
+        Ok(())
+    }
+
     fn show(&self, report: &impl Report) -> Result<()> {
         println!("{}", report.markdown());
         if let Some(path) = &self.json {
@@ -199,6 +230,17 @@ fn run(benchmark: Benchmark) -> Result<ExitCode> {
         }
         Benchmark::Http { common, options } => common.show(&http::run(&programs, &options)?)?,
         Benchmark::Once { common, options } => common.show(&once::run(&programs, &options)?)?,
+        Benchmark::Feed { common, options } => common.judge(&feed::run(&programs, &options)?)?,
+        Benchmark::Growth { common, options } => {
+            common.judge(&growth::run(&programs, &options)?)?
+        }
+        Benchmark::Soak { common, options } => {
+            let report = soak::run(&programs, &options)?;
+            common.judge(&report)?;
+            if let Some(path) = &common.svg {
+                report::write_text(path, &report.svg()?)?;
+            }
+        }
         Benchmark::Functions(options) => functions::run(&programs, &options)?,
         Benchmark::Replication(options) => suite::run_replication(&programs, &options)?,
         Benchmark::All(options) => suite::run(&programs, &options)?,

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::chart::Chart;
 use crate::error::Result;
+use crate::table::{Table, verdict};
 
 /// The figures of one benchmark: JSON by its fields, a table by `markdown`, perhaps a chart.
 pub(crate) trait Report: Serialize {
@@ -68,6 +69,28 @@ impl Target {
         let met = (!figure.is_nan()).then(|| limit.met(figure));
         Target { what, figure, limit, met }
     }
+}
+
+/// A table without rows for targets.
+pub(crate) fn target_table() -> Table {
+    Table::new(&["figure", "measured", "wanted", ""])
+}
+
+/// Adds a target to its table.
+pub(crate) fn add_target(table: &mut Table, target: &Target) {
+    table.row([
+        target.what.clone(),
+        format!("{:.2}", target.figure),
+        target.limit.to_string(),
+        verdict(target.met).to_owned(),
+    ]);
+}
+
+/// Targets as a table.
+pub(crate) fn verdicts(targets: &[Target]) -> Table {
+    let mut table = target_table();
+    targets.iter().for_each(|target| add_target(&mut table, target));
+    table
 }
 
 /// A section of the page, whose chart is written below `root`.

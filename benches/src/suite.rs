@@ -10,10 +10,10 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::report::{self, Report};
 use crate::servers::Programs;
-use crate::table::{Table, verdict};
+use crate::table::Table;
 use crate::{
-    allreduce, compare, durability, http, instructions, latency, memory, once, plain, replication,
-    startup,
+    allreduce, compare, durability, feed, growth, http, instructions, latency, memory, once, plain,
+    replication, startup,
 };
 
 #[derive(Args, Clone)]
@@ -73,6 +73,12 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
         "Writes that run once",
         "once",
         &once::run(programs, &once::Options::standard(quick))?,
+    )?;
+    page.add("The change feed", "feed", &feed::run(programs, &feed::Options::standard(quick))?)?;
+    page.add(
+        "Many functions, channels and nodes",
+        "growth",
+        &growth::run(programs, &growth::Options::standard(quick))?,
     )?;
     add_replication(&mut page, programs, &replication::Options::standard(quick))?;
     if instructions::available() {
@@ -144,7 +150,7 @@ impl Page {
              {}",
             environment.markdown()
         );
-        let targets = Table::new(&["figure", "measured", "wanted", ""]);
+        let targets = report::target_table();
         Page { root, head, targets, sections: String::new() }
     }
 
@@ -152,12 +158,7 @@ impl Page {
         let markdown = report.markdown();
         println!("## {title}\n\n{markdown}");
         for target in report.targets() {
-            self.targets.row([
-                target.what,
-                format!("{:.2}", target.figure),
-                target.limit.to_string(),
-                verdict(target.met).to_owned(),
-            ]);
+            report::add_target(&mut self.targets, &target);
         }
         let name = R::NAME;
         if let Some(root) = &self.root {

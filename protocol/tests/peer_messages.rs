@@ -12,8 +12,8 @@ use miso_protocol::peer::function_record::Role;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{
     Ack, Batch, Challenge, Digest, Fetch, Fetched, FunctionRecord, Goodbye, Grant, Heartbeat,
-    Hello, NodeRecord, Proof, Pull, Records, Refusal, Retire, Retired, State, Summary, VERSION,
-    Vector, Witness, frame, open, refusal, state,
+    Hello, NodeRecord, Piece, Proof, Pull, Records, Refusal, Retire, Retired, State, Summary,
+    VERSION, Vector, Witness, frame, open, refusal, state,
 };
 
 /// A file for each version. The messages of versions 2 and 3 are those of version 1, with more types of data
@@ -71,8 +71,11 @@ fn about_nodes(protocol: u32) -> Vec<(&'static str, Body)> {
         version: "0.1.0".into(),
         dial: 9,
         clock: 0,
+        pieces: false,
     };
     let hello_with_clock = Hello { clock: 1_700_000_000_002, ..hello.clone() };
+    let hello_with_pieces = Hello { pieces: true, ..hello_with_clock.clone() };
+    let piece = Piece { last: true, bytes: bytes("of a message") };
     let challenge = Challenge {
         protocol,
         cluster: "shop".into(),
@@ -90,6 +93,8 @@ fn about_nodes(protocol: u32) -> Vec<(&'static str, Body)> {
         ("proof", Body::Proof(Proof { mac: Bytes::from_static(&[0x5a; 32]) })),
         ("hello", Body::Hello(hello)),
         ("hello-with-clock", Body::Hello(hello_with_clock)),
+        ("hello-with-pieces", Body::Hello(hello_with_pieces)),
+        ("piece", Body::Piece(piece)),
         ("refusal-other", Body::Refusal(refusal(refusal::Kind::Other))),
         ("refusal-protocol", Body::Refusal(refusal(refusal::Kind::Protocol))),
         ("refusal-cluster", Body::Refusal(refusal(refusal::Kind::Cluster))),

@@ -310,6 +310,7 @@ impl Node {
             | Body::Heartbeat(_)
             | Body::Digest(_)
             | Body::Records(_)
+            | Body::Piece(_)
             | Body::Goodbye(_) => self.overlay.received(now, link, body, out),
             // Another node may still hear of a writer that this node has heard of lately: a node that came
             // back, and is not linked yet.

@@ -104,7 +104,8 @@ fn recover(
     let Some(opening) = durability::Opening::of(settings)? else {
         return Ok((durability::in_memory(settings), RecoveredSummary::default()));
     };
-    let loading = Loading::begin(resp, http, &opening.progress);
+    let tls = tls::for_clients(settings)?;
+    let loading = Loading::begin(resp, http, tls, &opening.progress);
     let _loading = loading.map_err(|error| format!("cannot start: {error}"))?;
     opening.open(settings)
 }

@@ -20,6 +20,7 @@ fn kind(body: &Body) -> &'static str {
         Body::Goodbye(_) => "Goodbye",
         Body::Challenge(_) => "Challenge",
         Body::Proof(_) => "Proof",
+        Body::Piece(_) => "Piece",
         Body::Batch(_) => "Batch",
         Body::Ack(_) => "Ack",
         Body::Summary(_) => "Word",

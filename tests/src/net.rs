@@ -1,5 +1,6 @@
 //! A network between nodes that a test can break.
 
+use crate::line::{self, Line, LineOptions, PACKET};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,6 +16,8 @@ pub enum Way {
     Open,
     /// They arrive that much later.
     Slow(Duration),
+    /// They go over a line like this, before which little waits on connections that are made from now on.
+    Line(LineOptions),
     /// They wait, as does the news of a connection's end; connections stay open.
     Frozen,
     /// Connections are closed, and new ones are not had.
@@ -50,6 +53,7 @@ struct Host {
     name: String,
     /// The proxy's.
     address: SocketAddr,
+    listener: TcpListener,
     /// The node's own, if it is running.
     node: Option<SocketAddr>,
 }
@@ -73,6 +77,10 @@ impl Connection {
 impl State {
     fn way(&self, from: usize, to: usize) -> Way {
         self.ways.get(&(from, to)).copied().unwrap_or_default()
+    }
+
+    fn has_lines(&self) -> bool {
+        self.ways.values().any(|way| matches!(way, Way::Line(_)))
     }
 
     fn is_cut(&self, a: usize, b: usize) -> bool {
@@ -102,7 +110,8 @@ impl Net {
         let address = listener.local_addr().expect("a bound socket has an address");
         let mut state = self.shared.lock();
         let host = state.hosts.len();
-        state.hosts.push(Host { name: name.to_owned(), address, node: None });
+        let second = listener.try_clone().expect("a second descriptor");
+        state.hosts.push(Host { name: name.to_owned(), address, listener: second, node: None });
         drop(state);
         let shared = Arc::clone(&self.shared);
         thread::spawn(move || shared.accept(host, &listener));
@@ -161,6 +170,9 @@ impl Net {
     fn change(&self, ways: impl IntoIterator<Item = ((usize, usize), Way)>) {
         let mut state = self.shared.lock();
         state.ways.extend(ways);
+        if state.has_lines() {
+            state.hosts.iter().for_each(|host| line::keep_little(&host.listener));
+        }
         let ways = state.ways.clone();
         let cut = |from, to| ways.get(&(from, to)) == Some(&Way::Cut);
         state.close(|from, to| cut(from, to) || cut(to, from));
@@ -201,15 +213,18 @@ impl Shared {
 
     fn accept(self: &Arc<Self>, to: usize, listener: &TcpListener) {
         for dialer in listener.incoming() {
-            let (over, node) = {
+            let (over, node, has_lines) = {
                 let state = self.lock();
-                (state.over, state.hosts[to].node)
+                (state.over, state.hosts[to].node, state.has_lines())
             };
             if over {
                 return;
             }
             // A dialer that finds no node sees its connection closed.
-            if let (Ok(dialer), Some(Ok(node))) = (dialer, node.map(TcpStream::connect)) {
+            let connect = |node: SocketAddr| {
+                if has_lines { line::connect(node) } else { TcpStream::connect(node) }
+            };
+            if let (Ok(dialer), Some(Ok(node))) = (dialer, node.map(connect)) {
                 // Both fail only if the connection is gone, which the reading finds.
                 let _ = dialer.set_nodelay(true);
                 let _ = node.set_nodelay(true);
@@ -239,15 +254,29 @@ impl Shared {
     fn pump(&self, id: u64, there: bool, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = vec![0; 64 << 10];
         let mut said = Vec::new();
+        let mut line = None;
         loop {
-            let n = from.read(&mut buffer).unwrap_or(0);
+            let most = if line.is_some() { PACKET } else { buffer.len() };
+            let n = from.read(&mut buffer[..most]).unwrap_or(0);
             if there {
                 self.identify(id, &mut said, &buffer[..n]);
             }
-            if !self.passes(id, there, n) || n == 0 || to.write_all(&buffer[..n]).is_err() {
+            if !self.passes(id, there, n) || n == 0 {
+                break;
+            }
+            let options = self.line(id, there);
+            if options.is_some() && line.is_none() {
+                line = to.try_clone().ok().map(Line::new);
+            }
+            let arrives = match &mut line {
+                Some(line) => line.carry(&buffer[..n], options),
+                None => to.write_all(&buffer[..n]).is_ok(),
+            };
+            if !arrives {
                 break;
             }
         }
+        drop(line);
         if let Some(connection) = self.lock().connections.remove(&id) {
             connection.close();
         }
@@ -264,6 +293,18 @@ impl Shared {
         let speaker = state.speaker(said);
         if let Some(connection) = state.connections.get_mut(&id) {
             connection.from = speaker;
+        }
+    }
+
+    /// Which line a connection's bytes go over, if any.
+    fn line(&self, id: u64, there: bool) -> Option<LineOptions> {
+        let state = self.lock();
+        let connection = state.connections.get(&id)?;
+        let dialer = connection.from?;
+        let (from, to) = if there { (dialer, connection.to) } else { (connection.to, dialer) };
+        match state.way(from, to) {
+            Way::Line(options) => Some(options),
+            _ => None,
         }
     }
 

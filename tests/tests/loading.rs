@@ -62,6 +62,49 @@ fn a_node_that_reads_its_data_lives_and_is_not_ready() {
     assert!(!output.stderr.contains("reading"), "no terminal looks on: {}", output.stderr);
 }
 
+#[test]
+fn by_tls_too_a_node_that_reads_its_data_says_so() {
+    let (directory, data) = written();
+    let certs = directory.path("certs");
+    for words in [&["init"][..], &["node", "a"]] {
+        let mut command = std::process::Command::new(Node::binary());
+        let output =
+            Tool::spawn(command.args(["certs", words[0], "--dir", &certs]).args(&words[1..]));
+        assert_eq!(output.wait().code, Some(0));
+    }
+    let file = |name: &str| format!("{certs}/{name}");
+    let (ca, cert, key) = (file("ca.pem"), file("a.pem"), file("a-key.pem"));
+    let (port, http_port) = (Node::free_port().to_string(), Node::free_port().to_string());
+    let binary = Node::binary().display().to_string();
+    let flags = ["--mdns", "no", "--peer-port", "none", "--port", "0", "--data-dir", &data];
+    let tls = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+    let ports = ["--tls-port", &port, "--http-tls-port", &http_port];
+    let args = [&SLOWLY[1..], &[DELAY, &binary], &flags, &tls, &ports].concat();
+    let _node = Tool::start(SLOWLY[0], &args);
+    let cli = |command: &str| {
+        let at = ["-h", "localhost", "-p", &port, "--tls", "--cacert", &ca];
+        let output = Tool::start("redis-cli", &[&at[..], &[command, "k"]].concat()).wait();
+        output.stdout + &output.stderr
+    };
+    let curl = |path: &str| {
+        let url = format!("https://localhost:{http_port}{path}");
+        let args = ["-s", "--max-time", "5", "--cacert", &ca, "-w", " %{http_code}", &url];
+        Tool::start("curl", &args).wait().stdout
+    };
+    let (mut is_told, mut ready) = (false, String::new());
+    wait_until("the node to say that it loads", || {
+        is_told = is_told || cli("GET").contains("LOADING");
+        let answer = curl("/readyz");
+        if answer.ends_with(" 503") {
+            ready = answer;
+        }
+        is_told && !ready.is_empty()
+    });
+    assert!(ready.starts_with("the node reads its data: "), "{ready}");
+    wait_until("the end of it", || cli("GET").contains('v'));
+    assert_eq!(curl("/readyz"), "ready\n 200");
+}
+
 /// What a program wrote to a terminal, or to a pipe if there is none.
 fn watched(on_terminal: bool, data: &str, option: &str) -> String {
     let binary = Node::binary().display().to_string();

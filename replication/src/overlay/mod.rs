@@ -261,6 +261,7 @@ impl Overlay {
             version: config.version.clone(),
             dial: 0,
             clock: 0,
+            pieces: true,
         };
         let own = NodeRecord {
             node: hello.node.clone(),

@@ -16,6 +16,7 @@ mod encryption;
 mod flow;
 mod handle;
 mod incoming;
+mod long;
 mod mailbox;
 mod mdns;
 mod outbox;

@@ -3,6 +3,9 @@
 //!
 //! Parts of syncs go after everything else, and a chunk takes at most one of them: a change waits
 //! for at most one part, and a sync goes on however full the link is.
+//!
+//! What does not fit into a chunk goes in pieces if the peer takes them, and half of each chunk is free for what is
+//! short ([`Long`]).
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -15,6 +18,7 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use super::flow::Flow;
+use super::long::Long;
 
 /// The sending end.
 #[derive(Clone, Debug)]
@@ -33,6 +37,9 @@ struct State {
     sync_parts: VecDeque<Bytes>,
     /// The rest of a frame of which a part is out: it goes before all others.
     rest: Bytes,
+    /// What goes in pieces.
+    long: Long,
+    /// Of all messages, without what pieces add.
     bytes: usize,
     bytes_max: usize,
     closed: bool,
@@ -49,6 +56,7 @@ pub(super) fn outbox(bytes_max: usize, flow: Flow) -> (Outbox, Outgoing) {
         frames: VecDeque::new(),
         sync_parts: VecDeque::new(),
         rest: Bytes::new(),
+        long: Long::default(),
         bytes: 0,
         bytes_max,
         closed: false,
@@ -63,7 +71,10 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.rest.is_empty() && self.frames.is_empty() && self.sync_parts.is_empty()
+        self.rest.is_empty()
+            && self.long.is_empty()
+            && self.frames.is_empty()
+            && self.sync_parts.is_empty()
     }
 
     fn push(&mut self, frame: Bytes, is_sync_part: bool) -> Result<(), Full> {
@@ -86,11 +97,61 @@ impl State {
         self.frames = VecDeque::new();
         self.sync_parts = VecDeque::new();
         self.rest = Bytes::new();
+        self.long.clear();
         self.bytes = 0;
     }
 
-    /// The next chunk: what is left of a frame, then frames, then one part of a sync.
-    fn chunk(&mut self, mut room: usize) -> Vec<Bytes> {
+    /// The next chunk.
+    fn chunk(&mut self, room: usize) -> Vec<Bytes> {
+        // What is out in part without being a piece ends so.
+        if self.long.is_allowed() && self.rest.is_empty() {
+            self.mixed_chunk(room)
+        } else {
+            self.plain_chunk(room)
+        }
+    }
+
+    /// Frames that fit, and pieces of one that does not; then one part of a sync.
+    fn mixed_chunk(&mut self, mut room: usize) -> Vec<Bytes> {
+        let mut chunk = Vec::new();
+        let is_behind = !self.long.is_empty() && self.long.waited;
+        if is_behind {
+            let (used, moved) = self.long.take(room / 2, &mut chunk);
+            room -= used;
+            self.bytes -= moved;
+        }
+        while room > 0
+            && let Some(frame) = self.frames.front()
+        {
+            let must_wait = self.long.holds_back(frame);
+            let fits = frame.len() <= room;
+            if is_behind && !must_wait && !fits {
+                break;
+            }
+            let Some(frame) = self.frames.pop_front() else { break };
+            if must_wait || !fits {
+                self.long.push(frame);
+            } else {
+                self.bytes -= frame.len();
+                room -= frame.len();
+                chunk.push(frame);
+            }
+        }
+        if self.frames.is_empty()
+            && self.long.is_empty()
+            && let Some(part) = self.sync_parts.pop_front()
+        {
+            self.long.push_sync_part(part);
+        }
+        if !self.long.is_empty() {
+            let (_, moved) = self.long.take(room, &mut chunk);
+            self.bytes -= moved;
+        }
+        chunk
+    }
+
+    /// What is left of a frame, then frames, then one part of a sync.
+    fn plain_chunk(&mut self, mut room: usize) -> Vec<Bytes> {
         let mut chunk = Vec::new();
         let mut has_part = false;
         while room > 0 {
@@ -143,6 +204,11 @@ impl Outbox {
         state.wake();
     }
 
+    /// The peer takes messages in pieces.
+    pub(super) fn allow_pieces(&self) {
+        lock(&self.0).long.allow();
+    }
+
     /// Whether all that was put in has been taken out.
     pub(super) fn is_empty(&self) -> bool {
         lock(&self.0).is_empty()
@@ -180,6 +246,9 @@ impl Drop for Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use miso_protocol::chunks::{Assembler, function_of};
+    use miso_protocol::peer::message::Body;
+    use miso_protocol::peer::{Batch, Goodbye, Heartbeat, Hello, frame as frame_of, open};
 
     /// The lengths of the frames and pieces in the next chunk; none if nothing waits.
     fn next(outgoing: &mut Outgoing) -> Option<Vec<usize>> {
@@ -236,6 +305,117 @@ mod tests {
         outbox.push(frame(2)).expect("there is room");
         assert_eq!(next(&mut outgoing), Some(vec![2, 100]));
         assert!(outbox.is_empty());
+    }
+
+    fn of(function: &'static str, length: usize) -> Bytes {
+        frame_of(Body::Batch(Batch {
+            function: function.into(),
+            changes: vec![7; length].into(),
+            ..Batch::default()
+        }))
+    }
+
+    /// What has come by the next chunk: the functions of whole messages, `.` for one about nodes.
+    fn came(
+        outgoing: &mut Outgoing,
+        flow: &Flow,
+        assembler: &mut Assembler,
+    ) -> Option<Vec<String>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Some(Ok(chunk))) = Pin::new(outgoing).poll_next(&mut cx) else {
+            return None;
+        };
+        let chunk = chunk.concat();
+        flow.wrote(chunk.len());
+        let mut messages = assembler.push(chunk.into());
+        let mut came = Vec::new();
+        while !messages.is_empty() {
+            let name = String::from_utf8_lossy(function_of(&messages)).into_owned();
+            came.push(if name.is_empty() { ".".to_owned() } else { name });
+            let mut rest = Bytes::clone(&messages);
+            let known = open(messages.clone()).next().expect("a message").expect("it is sound");
+            let length = frame_of(known.body.expect("it has a body")).len();
+            messages = rest.split_off(length);
+        }
+        Some(came)
+    }
+
+    fn greeted() -> Assembler {
+        let mut assembler = Assembler::default();
+        assembler.push(frame_of(Body::Hello(Hello::default())));
+        assembler
+    }
+
+    #[test]
+    fn what_is_short_passes_what_is_long() {
+        let (flow, mut assembler) = (Flow::default(), greeted());
+        let (outbox, mut outgoing) = outbox(1 << 20, flow.clone());
+        outbox.allow_pieces();
+        let push = |frame| outbox.push(frame).expect("there is room");
+        push(of("large", 100_000));
+        assert_eq!(came(&mut outgoing, &flow, &mut assembler), Some(vec![]));
+        push(of("large", 10));
+        push(of("small", 10));
+        push(frame_of(Body::Heartbeat(Heartbeat::default())));
+        let second = came(&mut outgoing, &flow, &mut assembler);
+        assert_eq!(second, Some(vec!["small".into(), ".".into()]));
+        push(frame_of(Body::Goodbye(Goodbye::default())));
+        let mut rest = Vec::new();
+        while let Some(came) = came(&mut outgoing, &flow, &mut assembler) {
+            rest.extend(came);
+        }
+        assert_eq!(rest, ["large", "large", "."], "one function in order, the last word last");
+        assert!(outbox.is_empty());
+        assert_eq!(lock(&outbox.0).bytes, 0);
+    }
+
+    #[test]
+    fn a_change_passes_the_part_of_a_sync_that_is_under_way() {
+        let (flow, mut assembler) = (Flow::default(), greeted());
+        let (outbox, mut outgoing) = outbox(1 << 20, flow.clone());
+        outbox.allow_pieces();
+        outbox.push_sync_part(of("f", 100_000)).expect("there is room");
+        assert_eq!(came(&mut outgoing, &flow, &mut assembler), Some(vec![]));
+        outbox.push(of("f", 10)).expect("there is room");
+        assert_eq!(came(&mut outgoing, &flow, &mut assembler), Some(vec!["f".into()]));
+        assert!(!outbox.is_empty());
+    }
+
+    /// However much is short, what is long gets half of the link.
+    #[test]
+    fn what_is_long_goes_on() {
+        let (flow, mut assembler) = (Flow::default(), greeted());
+        let (outbox, mut outgoing) = outbox(10 << 20, flow.clone());
+        outbox.allow_pieces();
+        outbox.push(of("large", 200_000)).expect("there is room");
+        let mut chunks = 0;
+        loop {
+            chunks += 1;
+            while lock(&outbox.0).frames.len() < 100 {
+                outbox.push(of("small", 1_000)).expect("there is room");
+            }
+            let came = came(&mut outgoing, &flow, &mut assembler).expect("there is much");
+            if came.iter().any(|name| name == "large") {
+                break;
+            }
+            assert!(chunks < 100, "it starves");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_takes_no_pieces_gets_none() {
+        let (flow, mut assembler) = (Flow::default(), greeted());
+        let (outbox, mut outgoing) = outbox(1 << 20, flow.clone());
+        outbox.push(of("large", 100_000)).expect("there is room");
+        assert_eq!(came(&mut outgoing, &flow, &mut assembler), Some(vec![]));
+        // It learns of pieces in the midst of a message: that one goes on as it began.
+        outbox.allow_pieces();
+        outbox.push(of("small", 10)).expect("there is room");
+        let mut rest = Vec::new();
+        while let Some(came) = came(&mut outgoing, &flow, &mut assembler) {
+            rest.extend(came);
+        }
+        assert_eq!(rest, ["large", "small"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use miso_protocol::chunks::{Assembler, CHUNK_TAKEN_MAX};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_stream::StreamExt as _;
 use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -80,8 +80,9 @@ pub(super) struct Links {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) next: std::sync::Arc<std::sync::atomic::AtomicU64>,
     pub(super) queue_bytes_max: usize,
-    /// How often it is looked at whether bytes have come.
+    /// How often it is looked at whether bytes have come, beginning when.
     pub(super) life: Duration,
+    pub(super) began: tokio::time::Instant,
     pub(super) encryption: Encryption,
 }
 
@@ -100,13 +101,22 @@ impl Links {
         LinkId(self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
     }
 
+    /// When it is looked at whether bytes have come. That is at the same moments for all links: a node with a
+    /// hundred of them wakes once for all.
+    fn looks(&self) -> Interval {
+        let passed = self.began.elapsed().as_nanos() / self.life.as_nanos().max(1);
+        let next = self.began + self.life * u32::try_from(passed + 1).unwrap_or(u32::MAX);
+        let mut looks = tokio::time::interval_at(next, self.life);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        looks
+    }
+
     /// Reads a link to its end.
     async fn read(self, opened: Opened, _held: Option<HeldLink>) {
         let Opened { address, outbox, mut incoming, flow, session } = opened;
         let mut assembler = Assembler::default();
-        let mut life = tokio::time::interval(self.life);
-        life.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut received, mut is_quiet) = (0, true);
+        let mut life = self.looks();
+        let (mut received, mut is_quiet, mut takes_pieces) = (0, true, false);
         let link = self.id();
         let (closing, mut closed) = tokio::sync::oneshot::channel();
         let opened = Event::Opened { address, session, link, outbox: outbox.clone(), closing };
@@ -138,6 +148,10 @@ impl Links {
                 Ok(Some(chunk)) => {
                     is_quiet = chunk.is_empty();
                     let envelope = assembler.push(chunk);
+                    if !takes_pieces && assembler.takes_pieces() {
+                        takes_pieces = true;
+                        outbox.allow_pieces();
+                    }
                     if self.events.send(Event::Received { link, envelope }).await.is_err() {
                         return;
                     }

@@ -3,17 +3,18 @@
 //! The sockets are open before that begins, since reading may take minutes: health
 //! checks and load balancers must see a node that lives and is not ready. RESP answers LOADING, as Redis
 //! does; HTTP answers 503, and `/readyz` says how far the node is. A start that is quick is not told of:
-//! then connections wait in their sockets' queues until the workers take them. So do those of TLS always.
+//! then connections wait in their sockets' queues until the workers take them.
 
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::durability::Progress;
 use crate::engine::error::CommandError;
@@ -34,22 +35,50 @@ pub(crate) struct Loading {
     _stop: oneshot::Sender<()>,
 }
 
+/// A socket, and how its connections are answered.
+struct Door {
+    socket: TcpListener,
+    is_http: bool,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Door {
+    /// Second handles of sockets that are served later. `tls` is what those connections begin with that are encrypted.
+    fn all(
+        listeners: &[Listening],
+        is_http: bool,
+        tls: Option<&Arc<ServerConfig>>,
+    ) -> io::Result<Vec<Door>> {
+        let tls = tls.map(|config| TlsAcceptor::from(Arc::clone(config)));
+        let door = |listening: &Listening| {
+            let tls = tls.clone().filter(|_| listening.encrypted);
+            Ok(Door { socket: listening.socket.try_clone()?, is_http, tls })
+        };
+        // There is no socket for TLS without a certificate.
+        listeners.iter().map(door).collect()
+    }
+}
+
 impl Loading {
-    /// Begins to answer on these sockets.
+    /// Begins to answer on these sockets. `tls` is what encrypted connections of RESP and of HTTP begin with.
     ///
     /// # Errors
     /// If the system has no descriptors or threads left.
     pub(crate) fn begin(
         resp: &[Listening],
         http: &[Listening],
+        tls: Option<[Arc<ServerConfig>; 2]>,
         progress: &Arc<Progress>,
     ) -> io::Result<Loading> {
-        let (resp, http) = (plain(resp)?, plain(http)?);
+        let [resp_tls, http_tls] =
+            tls.as_ref().map_or([None, None], |tls| tls.each_ref().map(Some));
+        let mut doors = Door::all(resp, false, resp_tls)?;
+        doors.extend(Door::all(http, true, http_tls)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let progress = Arc::clone(progress);
         let (stop, stopped) = oneshot::channel();
         let work = move || {
-            if let Err(error) = runtime.block_on(answer(resp, http, progress, stopped)) {
+            if let Err(error) = runtime.block_on(answer(doors, progress, stopped)) {
                 tracing::warn!("clients are not told that the node reads its data: {error}");
             }
         };
@@ -58,16 +87,9 @@ impl Loading {
     }
 }
 
-/// Second handles of the sockets that speak no TLS.
-fn plain(listeners: &[Listening]) -> io::Result<Vec<TcpListener>> {
-    let plain = listeners.iter().filter(|listening| !listening.encrypted);
-    plain.map(|listening| listening.socket.try_clone()).collect()
-}
-
 /// Answers all that connect until it is stopped.
 async fn answer(
-    resp: Vec<TcpListener>,
-    http: Vec<TcpListener>,
+    doors: Vec<Door>,
     progress: Arc<Progress>,
     mut stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
@@ -76,20 +98,22 @@ async fn answer(
     }
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut listening = JoinSet::new();
-    let all = resp.into_iter().map(|socket| (socket, false));
-    for (socket, is_http) in all.chain(http.into_iter().map(|socket| (socket, true))) {
+    for Door { socket, is_http, tls } in doors {
         let socket = tokio::net::TcpListener::from_std(socket)?;
         let (room, progress) = (Arc::clone(&room), Arc::clone(&progress));
         listening.spawn(accept_each(socket, move |stream, _| {
             let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { return };
-            let progress = Arc::clone(&progress);
+            let (progress, tls) = (Arc::clone(&progress), tls.clone());
             tokio::spawn(async move {
                 let answered = async {
-                    if is_http {
-                        http::answer_loading(stream, progress).await;
-                    } else {
-                        // An error says that the client has gone.
-                        let _ = refuse(stream).await;
+                    match tls {
+                        None => serve(stream, is_http, progress).await,
+                        // An error says that the client is none, or has gone.
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, is_http, progress).await;
+                            }
+                        }
                     }
                 };
                 // Whether it ended or took too long, it is closed.
@@ -106,8 +130,22 @@ async fn answer(
     Ok(())
 }
 
+/// Answers a connection to its end.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    is_http: bool,
+    progress: Arc<Progress>,
+) {
+    if is_http {
+        http::answer_loading(stream, progress).await;
+    } else {
+        // An error says that the client has gone.
+        let _ = refuse(stream).await;
+    }
+}
+
 /// Answers LOADING to what a client sends first, and closes the connection.
-async fn refuse(mut stream: TcpStream) -> io::Result<()> {
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     let mut asked = [0; 4096];
     if stream.read(&mut asked).await? == 0 {
         return Ok(());

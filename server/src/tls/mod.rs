@@ -123,6 +123,14 @@ fn ending(expires: u64, others: &str, now: u64) -> Option<String> {
     }
 }
 
+/// What connections of RESP and of HTTP begin with before there is a node; none if no certificate is named.
+///
+/// # Errors
+/// As [`Tls::load`].
+pub(crate) fn for_clients(settings: &Settings) -> Result<Option<[Arc<ServerConfig>; 2]>, String> {
+    Ok(load(settings)?.map(|loaded| [loaded.server, loaded.http]))
+}
+
 fn load(settings: &Settings) -> Result<Option<Loaded>, String> {
     let (certificate, key) = match (settings.tls_cert_file(), settings.tls_key_file()) {
         (None, None) if settings.tls_port() == 0 && settings.http_tls_port().is_none() => {

@@ -10,7 +10,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::answer::{self, Body};
 use super::operation;
@@ -19,7 +19,10 @@ use crate::engine::error::CommandError;
 
 /// Answers a connection until it ends: `/healthz` as ever, `/readyz` by 503 and how far the node is, all
 /// else by 503 and LOADING.
-pub(in crate::front) async fn answer_loading(stream: TcpStream, progress: Arc<Progress>) {
+pub(in crate::front) async fn answer_loading(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    progress: Arc<Progress>,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         ready(Ok::<_, Infallible>(answer(request.uri().path(), &progress)))
     });
