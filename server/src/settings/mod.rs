@@ -798,6 +798,25 @@ impl Settings {
         Some(self.peer_bind().into_iter().map(|ip| SocketAddr::new(ip, peer_port)).collect())
     }
 
+    /// Reads the cluster's secrets from what the settings say now, files among it.
+    ///
+    /// # Errors
+    /// Which setting is wrong and what it is to be.
+    pub(crate) fn read_secrets(&self) -> Result<Secrets, String> {
+        let own = (self.given_secret(), self.secret_file());
+        Secrets::read(own, (self.given_also(), self.also_file()))
+    }
+
+    /// The cluster's secrets, as they were taken last.
+    pub(crate) fn secrets(&self) -> Secrets {
+        self.secrets.read().clone()
+    }
+
+    /// Takes secrets that were read.
+    pub(crate) fn set_secrets(&self, secrets: Secrets) {
+        *self.secrets.write() = secrets;
+    }
+
     /// Whether `slowlog-log-slower-than` is short enough that FAST commands are timed one by one.
     pub(crate) fn times_all(&self) -> bool {
         self.slower_than().is_some_and(|from| from < TIMES_ALL_BELOW)

@@ -1,7 +1,5 @@
 //! The cluster's secrets: given as they are, or by files.
 
-use super::Settings;
-
 /// What lets nodes into the cluster.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Secrets {
@@ -17,14 +15,17 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-impl Settings {
-    /// Reads the cluster's secrets from what the settings say now, files among it.
+impl Secrets {
+    /// Reads both, each as it was given or from a file.
     ///
     /// # Errors
     /// Which setting is wrong and what it is to be.
-    pub(crate) fn read_secrets(&self) -> Result<Secrets, String> {
-        let own = secret("cluster-secret", self.given_secret(), self.secret_file())?;
-        let also = secret("cluster-secret-also", self.given_also(), self.also_file())?;
+    pub(super) fn read(
+        own: (String, Option<String>),
+        also: (String, Option<String>),
+    ) -> Result<Secrets, String> {
+        let own = secret("cluster-secret", own)?;
+        let also = secret("cluster-secret-also", also)?;
         if own.is_none() && also.is_some() {
             return Err(
                 "cluster-secret-also: there is no cluster-secret beside it; expected both, or \
@@ -34,23 +35,13 @@ impl Settings {
         }
         Ok(Secrets { own, also })
     }
-
-    /// The cluster's secrets, as they were taken last.
-    pub(crate) fn secrets(&self) -> Secrets {
-        self.secrets.read().clone()
-    }
-
-    /// Takes secrets that were read.
-    pub(crate) fn set_secrets(&self, secrets: Secrets) {
-        *self.secrets.write() = secrets;
-    }
 }
 
 /// A secret, as it is given or as its file holds it; none if neither.
 ///
 /// # Errors
 /// If both are given, or the file cannot be read or is empty.
-fn secret(name: &str, given: String, path: Option<String>) -> Result<Option<Vec<u8>>, String> {
+fn secret(name: &str, (given, path): (String, Option<String>)) -> Result<Option<Vec<u8>>, String> {
     let Some(path) = path else {
         return Ok(Some(given.into_bytes()).filter(|secret| !secret.is_empty()));
     };

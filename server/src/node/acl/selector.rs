@@ -11,8 +11,48 @@ use miso_protocol::command::{ArgKind, Categories, Flags, KeyFlags, Row, Table};
 use miso_protocol::glob;
 use miso_protocol::request::Args;
 
-use super::user::{Denied, SYNTAX};
 use crate::node::subscriptions::ChannelKind;
+
+/// What a rule that is none is answered with.
+pub(super) const SYNTAX: &str = "Syntax error";
+
+/// What a user is not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Denied {
+    Command,
+    /// The command reaches beyond the function that the user is bound to.
+    Bound,
+    /// The key that is this word of the command.
+    Key(usize),
+    /// The channel that is this word of the command.
+    Channel(usize),
+}
+
+impl Denied {
+    /// Its name in ACL LOG.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Denied::Command | Denied::Bound => "command",
+            Denied::Key(_) => "key",
+            Denied::Channel(_) => "channel",
+        }
+    }
+
+    /// Redis's error line for a command called `name`.
+    pub(crate) fn line(self, name: &str) -> String {
+        match self {
+            Denied::Command => {
+                format!("NOPERM this user has no permissions to run the '{name}' command")
+            }
+            Denied::Bound => format!(
+                "NOPERM this user has no permissions to run the '{name}' command: it acts on the whole node, and \
+                 the user is bound to a function"
+            ),
+            Denied::Key(_) => "NOPERM this user has no permissions to access one of the keys used as arguments".into(),
+            Denied::Channel(_) => "NOPERM this user has no permissions to access one of the channels used as arguments".into(),
+        }
+    }
+}
 
 /// A key pattern and what it allows.
 #[derive(Clone, Debug, PartialEq, Eq)]

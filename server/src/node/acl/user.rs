@@ -11,15 +11,13 @@ use miso_protocol::request::Args;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::selector::Selector;
+pub(crate) use super::selector::Denied;
+use super::selector::{SYNTAX, Selector};
 use super::token;
 use crate::node::subscriptions::{CHANGES, ChannelKind};
 
 /// The user that connections speak as unless they say otherwise.
 pub(crate) const DEFAULT: &[u8] = b"default";
-
-/// What a rule that is none is answered with.
-pub(super) const SYNTAX: &str = "Syntax error";
 
 /// What the name of a function that cannot be one is answered with.
 const BAD_FUNCTION: &str =
@@ -51,44 +49,6 @@ pub(crate) struct User {
     granted: Option<[u8; 32]>,
     /// Whether it may do everything, for every function.
     unrestricted: bool,
-}
-
-/// What a user is not allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Denied {
-    Command,
-    /// The command reaches beyond the function that the user is bound to.
-    Bound,
-    /// The key that is this word of the command.
-    Key(usize),
-    /// The channel that is this word of the command.
-    Channel(usize),
-}
-
-impl Denied {
-    /// Its name in ACL LOG.
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Denied::Command | Denied::Bound => "command",
-            Denied::Key(_) => "key",
-            Denied::Channel(_) => "channel",
-        }
-    }
-
-    /// Redis's error line for a command called `name`.
-    pub(crate) fn line(self, name: &str) -> String {
-        match self {
-            Denied::Command => {
-                format!("NOPERM this user has no permissions to run the '{name}' command")
-            }
-            Denied::Bound => format!(
-                "NOPERM this user has no permissions to run the '{name}' command: it acts on the whole node, and \
-                 the user is bound to a function"
-            ),
-            Denied::Key(_) => "NOPERM this user has no permissions to access one of the keys used as arguments".into(),
-            Denied::Channel(_) => "NOPERM this user has no permissions to access one of the channels used as arguments".into(),
-        }
-    }
 }
 
 /// Whether `word` would not come back as one word from a line of the file.
