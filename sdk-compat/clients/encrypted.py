@@ -14,8 +14,8 @@ from clients import REPOSITORY
 sys.path.append(str(REPOSITORY / "sdk-compat" / "testing"))
 from cluster import binary  # noqa: E402
 
-#: What it says in the end, of its other port.
-READY = " by TLS\n"
+#: What it says of each of its two ports.
+READY = "Ready to accept connections on "
 DEADLINE = 30
 
 
@@ -24,6 +24,9 @@ class Encrypted:
 
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory()
+        self.process = None
+
+    def start(self):
         for words in (["init"], ["node", "node"], ["client", "app"]):
             subprocess.run([binary(), "certs", words[0], "--dir", self.folder.name, *words[1:]], check=True,
                            capture_output=True)
@@ -43,7 +46,7 @@ class Encrypted:
                  "--tls-auth-clients", "optional"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder.name, env=environment)
         end = time.monotonic() + DEADLINE
-        while READY not in (log := pathlib.Path(self.path("log")).read_text(encoding="utf-8")):
+        while (log := pathlib.Path(self.path("log")).read_text(encoding="utf-8")).count(READY) < 2:
             if self.process.poll() is not None or time.monotonic() > end:
                 sys.exit(f"no node with TLS: {log}")
             time.sleep(0.005)
@@ -71,8 +74,9 @@ class Encrypted:
         return f"rediss://{login}@localhost:{self.port}"
 
     def end(self):
-        self.process.kill()
-        self.process.wait()
+        if self.process:
+            self.process.kill()
+            self.process.wait()
         self.folder.cleanup()
 
 
@@ -97,6 +101,7 @@ def found(driven_with):
         return speaks(driven_with, node, "cart:secret", **node.environment(known, ca))
 
     try:
+        node.start()
         by_ca = cart(False) == "cart" and cart(False, "other/ca.pem") is None
         token = speaks(driven_with, node, f"till:{node.token}", **node.environment(False)) == "till"
         node.run("CONFIG SET tls-auth-clients yes")
