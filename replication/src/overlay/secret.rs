@@ -44,8 +44,15 @@ pub struct Session {
     pub names: Option<Vec<String>>,
 }
 
-/// What one secret's proofs are made with.
-pub(super) type Key = Arc<[u8]>;
+/// What one secret's proofs are made with. It is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Key(Arc<[u8]>);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
+    }
+}
 
 /// A secret that all nodes of a cluster share, and another that is accepted beside it.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,13 +67,13 @@ impl Secret {
     /// its nonces are made.
     #[must_use]
     pub fn new(key: &[u8], seed: [u8; 32]) -> Self {
-        Self { own: key.into(), also: None, seed }
+        Self { own: Key(key.into()), also: None, seed }
     }
 
     /// Has `key` accepted of other nodes, too.
     #[must_use]
     pub fn accepting(self, key: &[u8]) -> Self {
-        Self { also: Some(key.into()), ..self }
+        Self { also: Some(Key(key.into())), ..self }
     }
 }
 
@@ -133,7 +140,7 @@ impl Prover {
 
     /// The secret that this node proves to know where it dials.
     pub(super) fn own(&self) -> Key {
-        Arc::clone(&self.secret.own)
+        self.secret.own.clone()
     }
 
     /// The secrets of which one lets a node in.
@@ -158,7 +165,7 @@ impl Prover {
         dialer: End<'_>,
         dialed: End<'_>,
     ) -> Hmac<Sha256> {
-        keyed(key)
+        keyed(&key.0)
             .chain_update(CONTEXT)
             .chain_update([role as u8])
             .chain_update((cluster.len() as u64).to_be_bytes())
