@@ -367,10 +367,10 @@ impl Node {
             self.stats.evicted_clients.fetch_add(self.clients.evict(max), Ordering::Relaxed);
         }
         let now = self.uptime_ms();
-        let must_log_in = self.acl.anonymous().is_none();
+        let (instant, must_log_in) = (Instant::now(), self.acl.anonymous().is_none());
         for client in &clients {
             let silent = now.saturating_sub(client.active_ms.load(Ordering::Relaxed));
-            let age = client.created.elapsed();
+            let age = instant.saturating_duration_since(client.created);
             if client.is_stalled(must_log_in, age, Duration::from_millis(silent)) {
                 client.kill();
             }
