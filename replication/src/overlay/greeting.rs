@@ -431,7 +431,7 @@ impl Overlay {
         prover.replace(secret);
         let is_accepted = |key: &Key| prover.accepted().any(|accepted| accepted == key);
         let made_by_another = |link: &&Link| link.key.as_ref().is_some_and(|key| !is_accepted(key));
-        let ended = self.links.iter().filter(|(_, link)| made_by_another(&link));
+        let ended = self.links.iter().filter(|(_, link)| made_by_another(link));
         let ended: Vec<LinkId> = ended.map(|(id, _)| *id).collect();
         for link in ended {
             self.close(now, link, "it was made by a secret that is no longer accepted", out);
