@@ -156,6 +156,7 @@ impl Overlay {
             opened: now,
             heard: now,
             gate,
+            key: None,
             session: None,
             peer: None,
             digest: None,
