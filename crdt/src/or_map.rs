@@ -935,16 +935,4 @@ mod tests {
         told.sort_unstable();
         assert_eq!(told, [(0, 1), (0, 2)]);
     }
-
-    #[test]
-    fn a_deleted_count_is_kept_for_its_floor_alone() {
-        let mut site = Site::<OrMap>::new(0);
-        add(&mut site, b"n", 1).expect("it fits");
-        site.send();
-        assert!(!site.state.has_dead_entries());
-        clear(&mut site);
-        assert!(site.state.is_absent() && Crdt::has_dead_entries(&site.state));
-        site.state.collect(&|_, _| true);
-        assert!(site.state.is_blank() && !Crdt::has_dead_entries(&site.state));
-    }
 }

@@ -313,12 +313,13 @@ fn one_writer_takes_no_heap() {
 
 #[test]
 fn a_deleted_count_is_kept_for_its_floor_alone() {
-    let [mut a] = sites();
-    add(&mut a, 1);
-    a.send();
-    assert!(!Crdt::has_dead_entries(&a.state));
-    reset(&mut a);
-    assert!(a.state.is_absent() && Crdt::has_dead_entries(&a.state));
-    a.state.collect(|_, _| true);
-    assert!(a.state.is_blank() && !Crdt::has_dead_entries(&a.state));
+    let [mut a, mut b] = sites();
+    add(&mut a, 3);
+    b.receive(&a.send());
+    assert!(Crdt::size(&b.state) == 3 && !Crdt::has_dead_entries(&b.state));
+    reset(&mut b);
+    assert!(b.state.is_absent() && Crdt::has_dead_entries(&b.state));
+    assert_eq!(Crdt::size(&b.state), 0);
+    b.state.collect(|_, _| true);
+    assert!(b.state.is_blank() && !Crdt::has_dead_entries(&b.state));
 }

@@ -109,7 +109,7 @@ impl Driver {
             next: Arc::new(AtomicU64::new(1)),
             queue_bytes_max: settings.queue_bytes_max,
             life: (settings.node.overlay.node_timeout / 4).max(Duration::from_millis(10)),
-            began: tokio::time::Instant::now(),
+            began: Instant::now(),
             encryption: settings.encryption.clone(),
         };
         Self {
