@@ -22,6 +22,7 @@ mod instructions;
 mod latency;
 mod load;
 mod memory;
+mod neighbour;
 mod nodes;
 mod once;
 mod plain;
@@ -36,6 +37,7 @@ mod startup;
 mod statistics;
 mod suite;
 mod table;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -146,6 +148,20 @@ enum Benchmark {
         #[command(flatten)]
         options: soak::Options,
     },
+    /// What TLS costs: CPU per command and connection, between nodes, at the start and at rest
+    Tls {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: tls::Options,
+    },
+    /// A noisy neighbour: the latency of one function while another one does all it may
+    Neighbour {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: neighbour::Options,
+    },
     /// The paper's AllReduce through functions; needs what `cargo xtask bench functions` installs
     Functions(functions::Options),
     /// Many nodes: the paper's load and intervals, and what a peer and a large state cost a write
@@ -169,7 +185,7 @@ impl Common {
     /// Shows a report, and which of its figures reach what they are to reach.
     fn judge(&self, report: &impl Report) -> Result<()> {
         self.show(report)?;
-        println!("{}", report::verdicts(&report.targets()));
+        report.targets().iter().for_each(|target| println!("{target}"));
         Ok(())
     }
 
@@ -240,6 +256,10 @@ fn run(benchmark: Benchmark) -> Result<ExitCode> {
             if let Some(path) = &common.svg {
                 report::write_text(path, &report.svg()?)?;
             }
+        }
+        Benchmark::Tls { common, options } => common.judge(&tls::run(&programs, &options)?)?,
+        Benchmark::Neighbour { common, options } => {
+            common.judge(&neighbour::run(&programs, &options)?)?;
         }
         Benchmark::Functions(options) => functions::run(&programs, &options)?,
         Benchmark::Replication(options) => suite::run_replication(&programs, &options)?,

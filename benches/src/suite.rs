@@ -10,10 +10,10 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::report::{self, Report};
 use crate::servers::Programs;
-use crate::table::Table;
+use crate::table::{Table, verdict};
 use crate::{
-    allreduce, compare, durability, feed, growth, http, instructions, latency, memory, once, plain,
-    replication, startup,
+    allreduce, compare, durability, feed, growth, http, instructions, latency, memory, neighbour,
+    once, plain, replication, startup, tls,
 };
 
 #[derive(Args, Clone)]
@@ -79,6 +79,12 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
         "Many functions, channels and nodes",
         "growth",
         &growth::run(programs, &growth::Options::standard(quick))?,
+    )?;
+    page.add("TLS", "tls", &tls::run(programs, &tls::Options::standard(quick))?)?;
+    page.add(
+        "A noisy neighbour",
+        "neighbour",
+        &neighbour::run(programs, &neighbour::Options::standard(quick))?,
     )?;
     add_replication(&mut page, programs, &replication::Options::standard(quick))?;
     if instructions::available() {
@@ -150,7 +156,7 @@ impl Page {
              {}",
             environment.markdown()
         );
-        let targets = report::target_table();
+        let targets = Table::new(&["figure", "measured", "wanted", ""]);
         Page { root, head, targets, sections: String::new() }
     }
 
@@ -158,7 +164,12 @@ impl Page {
         let markdown = report.markdown();
         println!("## {title}\n\n{markdown}");
         for target in report.targets() {
-            report::add_target(&mut self.targets, &target);
+            self.targets.row([
+                target.what,
+                format!("{:.2}", target.figure),
+                target.limit.to_string(),
+                verdict(target.met).to_owned(),
+            ]);
         }
         let name = R::NAME;
         if let Some(root) = &self.root {

@@ -109,7 +109,7 @@ impl Driver {
             next: Arc::new(AtomicU64::new(1)),
             queue_bytes_max: settings.queue_bytes_max,
             life: (settings.node.overlay.node_timeout / 4).max(Duration::from_millis(10)),
-            began: tokio::time::Instant::now(),
+            began: Instant::now(),
             encryption: settings.encryption.clone(),
         };
         Self {
@@ -254,6 +254,7 @@ impl Driver {
             Request::Runs(functions) => Input::Runs { functions },
             Request::Interval(function, interval) => Input::Interval { function, interval },
             Request::SyncRate(bytes) => Input::SyncRate { bytes },
+            Request::Secret(secret) => Input::Secret { secret },
             Request::Encryption => return self.end_plain_links(),
             Request::Stop => {
                 self.stopping = true;
