@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::chart::Chart;
 use crate::error::Result;
-use crate::table::{Table, verdict};
+use crate::table::verdict;
 
 /// The figures of one benchmark: JSON by its fields, a table by `markdown`, perhaps a chart.
 pub(crate) trait Report: Serialize {
@@ -71,26 +71,10 @@ impl Target {
     }
 }
 
-/// A table without rows for targets.
-pub(crate) fn target_table() -> Table {
-    Table::new(&["figure", "measured", "wanted", ""])
-}
-
-/// Adds a target to its table.
-pub(crate) fn add_target(table: &mut Table, target: &Target) {
-    table.row([
-        target.what.clone(),
-        format!("{:.2}", target.figure),
-        target.limit.to_string(),
-        verdict(target.met).to_owned(),
-    ]);
-}
-
-/// Targets as a table.
-pub(crate) fn verdicts(targets: &[Target]) -> Table {
-    let mut table = target_table();
-    targets.iter().for_each(|target| add_target(&mut table, target));
-    table
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:.2}, {} ({})", self.what, self.figure, self.limit, verdict(self.met))
+    }
 }
 
 /// A section of the page, whose chart is written below `root`.

@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::report::{self, Report};
 use crate::servers::Programs;
-use crate::table::Table;
+use crate::table::{Table, verdict};
 use crate::{
     allreduce, compare, durability, feed, growth, http, instructions, latency, memory, neighbour,
     once, plain, replication, startup, tls,
@@ -156,7 +156,7 @@ impl Page {
              {}",
             environment.markdown()
         );
-        let targets = report::target_table();
+        let targets = Table::new(&["figure", "measured", "wanted", ""]);
         Page { root, head, targets, sections: String::new() }
     }
 
@@ -164,7 +164,12 @@ impl Page {
         let markdown = report.markdown();
         println!("## {title}\n\n{markdown}");
         for target in report.targets() {
-            report::add_target(&mut self.targets, &target);
+            self.targets.row([
+                target.what,
+                format!("{:.2}", target.figure),
+                target.limit.to_string(),
+                verdict(target.met).to_owned(),
+            ]);
         }
         let name = R::NAME;
         if let Some(root) = &self.root {
