@@ -20,6 +20,7 @@ mod instructions;
 mod latency;
 mod load;
 mod memory;
+mod neighbour;
 mod nodes;
 mod once;
 mod plain;
@@ -33,6 +34,7 @@ mod startup;
 mod statistics;
 mod suite;
 mod table;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -122,6 +124,20 @@ enum Benchmark {
         #[command(flatten)]
         options: once::Options,
     },
+    /// What TLS costs: CPU per command and connection, between nodes, at the start and at rest
+    Tls {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: tls::Options,
+    },
+    /// A noisy neighbour: the latency of one function while another one does all it may
+    Neighbour {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: neighbour::Options,
+    },
     /// The paper's AllReduce through functions; needs what `cargo xtask bench functions` installs
     Functions(functions::Options),
     /// Many nodes: the paper's load and intervals, and what a peer and a large state cost a write
@@ -199,6 +215,16 @@ fn run(benchmark: Benchmark) -> Result<ExitCode> {
         }
         Benchmark::Http { common, options } => common.show(&http::run(&programs, &options)?)?,
         Benchmark::Once { common, options } => common.show(&once::run(&programs, &options)?)?,
+        Benchmark::Tls { common, options } => {
+            let report = tls::run(&programs, &options)?;
+            common.show(&report)?;
+            report.targets().iter().for_each(|target| println!("{target}"));
+        }
+        Benchmark::Neighbour { common, options } => {
+            let report = neighbour::run(&programs, &options)?;
+            common.show(&report)?;
+            report.targets().iter().for_each(|target| println!("{target}"));
+        }
         Benchmark::Functions(options) => functions::run(&programs, &options)?,
         Benchmark::Replication(options) => suite::run_replication(&programs, &options)?,
         Benchmark::All(options) => suite::run(&programs, &options)?,

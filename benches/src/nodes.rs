@@ -66,6 +66,17 @@ impl Nodes {
         interval: Duration,
         directory: &str,
     ) -> Result<Nodes> {
+        Nodes::start_with(programs, count, interval, directory, &[])
+    }
+
+    /// As [`Nodes::start_from`], with further flags.
+    pub(crate) fn start_with(
+        programs: &Programs,
+        count: usize,
+        interval: Duration,
+        directory: &str,
+        flags: &[&str],
+    ) -> Result<Nodes> {
         let interval = format!("{}ms", interval.as_millis());
         let mut nodes = Nodes { servers: Vec::new(), peer_ports: BTreeSet::new() };
         let mut seed = None;
@@ -74,7 +85,7 @@ impl Nodes {
                 let mut command = Command::new(&programs.miso);
                 miso_basics(&mut command, port);
                 command.args(["--data-dir", if number == count { directory } else { "none" }]);
-                command.args(["--replication-interval", &interval]);
+                command.args(["--replication-interval", &interval]).args(flags);
                 if let Some(seed) = seed {
                     command.args(["--join", &format!("127.0.0.1:{seed}")]);
                 }

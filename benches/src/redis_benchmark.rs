@@ -32,11 +32,24 @@ pub(crate) fn run(
     words: &[&str],
     shape: &Shape,
 ) -> Result<Cost> {
+    run_at(programs, server, server.port(), &[], words, shape)
+}
+
+/// As [`run`], at another port of the server, with further flags.
+pub(crate) fn run_at(
+    programs: &Programs,
+    server: &Server,
+    port: u16,
+    flags: &[&str],
+    words: &[&str],
+    shape: &Shape,
+) -> Result<Cost> {
     let mut command = Command::new(&programs.redis_benchmark);
     command
-        .args(["-h", "127.0.0.1", "-p", &server.port().to_string()])
+        .args(["-h", "127.0.0.1", "-p", &port.to_string()])
         .args(["-P", &shape.depth.to_string(), "-c", &shape.connections.to_string()])
         .args(["-n", &shape.commands.to_string(), "-r", &shape.random.to_string(), "--csv"])
+        .args(flags)
         .args(words)
         .stdin(Stdio::null());
     die_with_us(&mut command);

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::chart::Chart;
 use crate::error::Result;
+use crate::table::verdict;
 
 /// The figures of one benchmark: JSON by its fields, a table by `markdown`, perhaps a chart.
 pub(crate) trait Report: Serialize {
@@ -67,6 +68,12 @@ impl Target {
     pub(crate) fn new(what: String, figure: f64, limit: Limit) -> Target {
         let met = (!figure.is_nan()).then(|| limit.met(figure));
         Target { what, figure, limit, met }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:.2}, {} ({})", self.what, self.figure, self.limit, verdict(self.met))
     }
 }
 

@@ -335,7 +335,8 @@ fn redis_command(program: &Path, port: u16) -> Command {
     command
 }
 
-fn redis_basics(program: &Path, port: u16) -> Command {
+/// Redis's defaults but for what is kept.
+pub(crate) fn redis_basics(program: &Path, port: u16) -> Command {
     let mut command = Command::new(program);
     command
         .args(["--bind", "127.0.0.1", "--save", "", "--loglevel", "warning"])

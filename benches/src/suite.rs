@@ -12,8 +12,8 @@ use crate::report::{self, Report};
 use crate::servers::Programs;
 use crate::table::{Table, verdict};
 use crate::{
-    allreduce, compare, durability, http, instructions, latency, memory, once, plain, replication,
-    startup,
+    allreduce, compare, durability, http, instructions, latency, memory, neighbour, once, plain,
+    replication, startup, tls,
 };
 
 #[derive(Args, Clone)]
@@ -73,6 +73,12 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<()> {
         "Writes that run once",
         "once",
         &once::run(programs, &once::Options::standard(quick))?,
+    )?;
+    page.add("TLS", "tls", &tls::run(programs, &tls::Options::standard(quick))?)?;
+    page.add(
+        "A noisy neighbour",
+        "neighbour",
+        &neighbour::run(programs, &neighbour::Options::standard(quick))?,
     )?;
     add_replication(&mut page, programs, &replication::Options::standard(quick))?;
     if instructions::available() {

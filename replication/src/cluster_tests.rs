@@ -12,6 +12,7 @@ use crate::copies::{self, Hold};
 use crate::node::{self, Input, Node};
 use crate::{Answer, Ask, AskId, Effect, LinkId, Note, Role, Time, overlay, replicator};
 
+mod everything;
 mod mutated;
 
 const F: &[u8] = b"f";

@@ -258,6 +258,8 @@ pub struct NodeView {
     pub acknowledged: Vec<(Bytes, u64, u64)>,
     /// By how many milliseconds its clock was ahead of this node's when they met; none if it did not say.
     pub drift_ms: Option<i64>,
+    /// How often it has said, since this node started, what a node must not say or what another node denies.
+    pub faults: u64,
     /// Of this node itself: the addresses where it looks for others, each with the reason why no node was
     /// reached there last.
     pub seeds: Vec<(String, Option<String>)>,

@@ -111,6 +111,11 @@ pub enum Input {
         /// The limit, in bytes per second.
         bytes: u64,
     },
+    /// Other nodes are let in by other secrets from now on.
+    Secret {
+        /// What they have to know.
+        secret: overlay::Secret,
+    },
     /// The server asks something.
     Ask {
         /// The answer bears it.
@@ -222,6 +227,7 @@ impl Node {
             }
             Input::Pace { pace } => self.replicator.set_pace(pace),
             Input::SyncRate { bytes } => self.replicator.set_sync_rate(bytes),
+            Input::Secret { secret } => self.overlay.set_secret(now, secret, out),
             Input::Ask { id, ask } => self.ask(now, id, ask, out),
         }
         self.pass_on(now, out);
@@ -275,7 +281,7 @@ impl Node {
             let taken = message.and_then(|message| self.message(now, link, message, out));
             if let Err(fault) = taken {
                 self.counters.faults += 1;
-                let note = format!("a peer's fault: {fault}");
+                let note = format!("a fault of {}: {fault}", self.overlay.blame(link));
                 self.overlay.warn_seldom(now, &note.clone(), note, out);
                 self.overlay.fault(now, link, &fault, out);
             }
@@ -315,9 +321,11 @@ impl Node {
             }
             // Nor was one retired that is a node here, linked or away: a peer that says so lies.
             Body::Retired(told) if self.knows_any(told.writers.iter().flat_map(|v| &v.writers)) => {
-                let note =
-                    "a peer says that a node is retired which nobody has forgotten: not believed";
-                self.overlay.warn_seldom(now, note, note.into(), out);
+                let note = format!(
+                    "{} says that a node is retired which nobody has forgotten: it is not believed",
+                    self.overlay.blame(link)
+                );
+                self.overlay.warn_seldom(now, &note.clone(), note, out);
                 Ok(())
             }
             body => match self.overlay.peer(link) {
@@ -407,6 +415,11 @@ impl Node {
                 }
                 Event::Retired { replica, here } => self.replicator.retire(now, replica, here),
             }
+        }
+        for (peer, line) in self.replicator.take_lies() {
+            let named = self.overlay.link(peer).map(|link| self.overlay.blame(link));
+            let named = named.unwrap_or_else(|| "a node that is gone".into());
+            out.extend(line.map(|line| Effect::Note(Note::Warn(format!("{named}: {line}")))));
         }
         self.replicator.check_lost(now, out);
     }

@@ -29,6 +29,7 @@ class Client:
     version: str = ""
     url: str = "URL"  # How the login is given: by "URL", by "options", or "AUTH by hand".
     light: bool = False  # Whether CI runs it.
+    tls: bool = False  # Whether its driver speaks TLS.
     set: str = ""  # What a program that counts has to set: the driver does with CAREFUL in its environment.
 
 
@@ -39,25 +40,25 @@ GO_LINE = (str(INSTALLED / "go"),)
 RUST_LINE = (str(INSTALLED / "rust" / "debug" / "drivers"),)
 
 CLIENTS = [
-    Client("redis-py, `from_url`", "python", (PYTHON_BIN, f"{DRIVERS}/redis_py.py"), version=PYTHON["redis"], light=True),
+    Client("redis-py, `from_url`", "python", (PYTHON_BIN, f"{DRIVERS}/redis_py.py"), version=PYTHON["redis"], light=True, tls=True),
     Client("redis-py, `Redis(host)`", "python", (PYTHON_BIN, f"{DRIVERS}/redis_py.py", "constructor"),
-           version=PYTHON["redis"], url="options", light=True, set="`retry=Retry(NoBackoff(), 0)`"),
-    Client("redis-py, asyncio", "python", (PYTHON_BIN, f"{DRIVERS}/redis_py_async.py"), version=PYTHON["redis"], light=True),
+           version=PYTHON["redis"], url="options", light=True, set="`retry=Retry(NoBackoff(), 0)`", tls=True),
+    Client("redis-py, asyncio", "python", (PYTHON_BIN, f"{DRIVERS}/redis_py_async.py"), version=PYTHON["redis"], light=True, tls=True),
     Client("valkey-glide, Python", "python", (PYTHON_BIN, f"{DRIVERS}/valkey_glide.py"), version=PYTHON["valkey-glide"], url="options"),
     Client("node-redis", "node", (*NODE_LINE, "redis", f"{INSTALLED}/node"), version=NODE["redis"], light=True,
-           set=""),
+           set="", tls=True),
     Client("ioredis", "node", (*NODE_LINE, "ioredis", f"{INSTALLED}/node"), version=NODE["ioredis"], light=True,
-           set="`maxRetriesPerRequest: 0`, `stringNumbers: true`"),
+           set="`maxRetriesPerRequest: 0`, `stringNumbers: true`", tls=True),
     Client("iovalkey", "node", (*NODE_LINE, "iovalkey", f"{INSTALLED}/node"), version=NODE["iovalkey"],
-           set="`maxRetriesPerRequest: 0`, `stringNumbers: true`"),
+           set="`maxRetriesPerRequest: 0`, `stringNumbers: true`", tls=True),
     Client("valkey-glide, Node", "node", (*NODE_LINE, "glide", f"{INSTALLED}/node"),
            version=NODE["@valkey/valkey-glide"], url="options"),
-    Client("redis-rs", "rust", (*RUST_LINE, "redis"), version="1.8.1", set=""),
+    Client("redis-rs", "rust", (*RUST_LINE, "redis"), version="1.8.1", set="", tls=True),
     Client("fred, reconnecting", "rust", (*RUST_LINE, "fred"), version="10.1.0", set="`max_command_attempts: 1`"),
-    Client("go-redis", "go", (*GO_LINE, "goredis"), version="9.17.0", set="`MaxRetries: -1`"),
-    Client("redigo", "go", (*GO_LINE, "redigo"), version="1.9.3"),
-    Client("Jedis", "java", (*JAVA_LINE, "jedis"), version="8.0.2"),
-    Client("Lettuce", "java", (*JAVA_LINE, "lettuce"), version="7.7.0", set="`autoReconnect(false)`"),
+    Client("go-redis", "go", (*GO_LINE, "goredis"), version="9.17.0", set="`MaxRetries: -1`", tls=True),
+    Client("redigo", "go", (*GO_LINE, "redigo"), version="1.9.3", tls=True),
+    Client("Jedis", "java", (*JAVA_LINE, "jedis"), version="8.0.2", tls=True),
+    Client("Lettuce", "java", (*JAVA_LINE, "lettuce"), version="7.7.0", set="`autoReconnect(false)`", tls=True),
     Client("phpredis", "debian", ("php", f"{DRIVERS}/phpredis.php"), package="php-redis", url="options"),
     Client("Predis", "debian", ("php", f"{DRIVERS}/predis.php"), package="php-predis"),
     Client("Redis for Perl", "debian", ("perl", f"{DRIVERS}/perl.pl", "Redis"), package="libredis-perl", url="options"),

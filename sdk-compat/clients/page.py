@@ -37,6 +37,10 @@ def lost(found, which="lost"):
     return f"**counts {count if count < 4 else 'many'} times**, {tells}"
 
 
+def encrypted(found):
+    return " / ".join(yes(each) for each in found["tls"]) if "tls" in found else "not run"
+
+
 def row(client, found):
     if client.url == "URL":
         named = f"{spoken(found['named'], 'shop')} / {spoken(found['no password'], 'shop')} / {spoken(found['encoded'], 'shop/cart')}"
@@ -44,7 +48,7 @@ def row(client, found):
         named = f"{spoken(found['named'], 'shop')}, by {'hand' if 'hand' in client.url else 'options'}"
     together = f"{yes(found.get('pipeline'))} / {yes(found.get('multi'))} / {yes(found.get('messages'))}"
     cells = [client.name, found["version"], named, kinds(found, "RESP2"), kinds(found, "RESP3"), yes(found.get("exact")),
-             together, reconnected(found), lost(found), f"{client.set}: {lost(found, 'careful')}" if client.set else "-"]
+             together, encrypted(found), reconnected(found), lost(found), f"{client.set}: {lost(found, 'careful')}" if client.set else "-"]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -63,13 +67,18 @@ connecting, or set `require-function yes` where the server has it.
 "no" means that the client does not speak that protocol. All seven types were written and read in each. **Exact** tells
 whether a counter of 2^53 + 1 comes back whole.
 
+**TLS** tells three things, by `rediss://` and as a user that is bound to a function: the client connects where it trusts
+the CA of the node's certificate, and refuses the node where it does not; with a certificate of its own where
+`tls-auth-clients yes` asks for one, and is refused without; with a function's token as its password. redis-cli is in
+`tests/tests/tls.rs`.
+
 **After a cut** every connection is ended once; the next calls are made one by one. **A lost reply**: one
 `PNCOUNTER.ADD .. 1` runs, its reply is thrown away and its connection is ended. What counts more than once was sent again
 by the client. The last column says what a program that counts sets, and what the same lost reply did then. The SDKs of
 [sdk-compat](../sdk-compat/README.md) do so.
 
-| client | version | function by URL | types in RESP2 | types in RESP3 | exact | pipeline / MULTI / messages | after a cut | a lost reply | for counting, set |
-|---|---|---|---|---|---|---|---|---|---|
+| client | version | function by URL | types in RESP2 | types in RESP3 | exact | pipeline / MULTI / messages | TLS | after a cut | a lost reply | for counting, set |
+|---|---|---|---|---|---|---|---|---|---|---|
 ROWS
 
 Drivers are in [sdk-compat/clients/drivers](../sdk-compat/clients/drivers). phpredis, valkey-glide, hiredis and the two

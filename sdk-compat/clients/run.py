@@ -22,6 +22,7 @@ import threading
 import time
 
 import clients
+import encrypted
 from clients import CLIENTS, HERE, REPOSITORY
 from page import PAGE, row
 
@@ -249,6 +250,8 @@ def measure(client):
                 driven.lines.end()
     finally:
         node.end()
+    if client.tls:
+        found["tls"] = encrypted.found(lambda environment: Driven(client, **environment))
     return found
 
 

@@ -13,6 +13,8 @@ mod commands;
 mod durability;
 mod engine;
 mod front;
+#[cfg(test)]
+mod mutated;
 mod node;
 mod observe;
 mod peers;
@@ -230,6 +232,9 @@ async fn until_stopped(
                 match peers::load_tls(node) {
                     Ok(()) => tracing::info!("read the certificates again"),
                     Err(error) => tracing::warn!("the certificates stay as they were: {error}"),
+                }
+                if let Err(error) = peers::read_secrets(node) {
+                    tracing::warn!("the cluster secrets stay as they were: {error}");
                 }
                 if let Err(error) = node.open_audit() {
                     tracing::warn!("the audit log stays as it was: {error}");

@@ -23,6 +23,7 @@ use crate::node::Node;
 use crate::node::registry::{Listener, Running};
 use crate::process::within;
 use crate::random::fill_with_random;
+use crate::settings::Secrets;
 
 /// How long a question may take before it is asked again. A question whose client has gone is not taken
 /// back, so it must end by itself.
@@ -102,11 +103,7 @@ pub(crate) fn start(node: &Arc<Node>) -> Result<(), String> {
     overlay.node_timeout = node.settings.node_timeout().max(SHORTEST_TIMEOUT);
     overlay.heartbeat = overlay.node_timeout / 5;
     overlay.addresses = node.settings.peer_announce();
-    overlay.secret = node.settings.cluster_secret().map(|secret| {
-        let mut seed = [0; 32];
-        fill_with_random(&mut seed);
-        overlay::Secret::new(secret, seed)
-    });
+    overlay.secret = secret(&node.settings.secrets());
     let links = node.tls.links();
     let is_certified = links.is_required() && node.tls.links_expire() > 0;
     let is_secured = overlay.secret.is_some() || is_certified;
@@ -169,6 +166,39 @@ fn with_tokens(hold: Hold) -> Hold {
     };
     held.insert(Bytes::from_static(names::RESERVED));
     Hold::Named(held)
+}
+
+/// What replication proves and asks for; none if the cluster has no secret.
+fn secret(secrets: &Secrets) -> Option<overlay::Secret> {
+    let mut seed = [0; 32];
+    fill_with_random(&mut seed);
+    let own = overlay::Secret::new(secrets.own.as_ref()?, seed);
+    Some(match &secrets.also {
+        Some(also) => own.accepting(also),
+        None => own,
+    })
+}
+
+/// Reads the cluster's secrets anew. Links that were made by one that is no longer accepted are made anew.
+///
+/// # Errors
+/// Which setting is wrong and what it is to be. Then nothing is changed.
+pub(crate) fn read_secrets(node: &Node) -> Result<(), String> {
+    let before = node.settings.secrets();
+    let now = node.settings.read_secrets()?;
+    if before.own.is_some() != now.own.is_some() {
+        return Err(
+            "cluster-secret: a cluster begins or ceases to have a secret by a restart of its \
+                    nodes; expected another secret in place of the present one"
+                .into(),
+        );
+    }
+    node.settings.set_secrets(now.clone());
+    if let (true, Some(peers), Some(secret)) = (before != now, node.peers.get(), secret(&now)) {
+        peers.set_secret(secret);
+        tracing::info!("took other cluster secrets");
+    }
+    Ok(())
 }
 
 /// Loads the certificates that the settings name. Links that have no TLS and must have it now are made anew.
@@ -341,6 +371,7 @@ fn alone(node: &Node, ask: Ask) -> Answer {
             lag_bytes: 0,
             acknowledged: Vec::new(),
             drift_ms: None,
+            faults: 0,
             seeds: Vec::new(),
         }]),
         Ask::Functions => Answer::Functions(Vec::new()),

@@ -12,6 +12,8 @@
 //! - [`world`] is a simulated cluster: many nodes of the production code on a made-up network.
 //! - [`scene`] plays short stories of messages, kept as text.
 //! - [`Peer`] speaks the peers' protocol to a node, and says what a test wants.
+//! - [`Certs`] is a directory of certificates, [`TlsClient`] a client that has one,
+//!   and [`Tunnel`] a session of TLS with a node's peer port.
 //! - [`Ledger`] is a client that keeps books, for tests in which nodes die.
 //! - [`differential`] draws random commands, and holds our answers against those of a real Redis.
 //! - [`Tool`] runs a stock program with a deadline.
@@ -19,6 +21,7 @@
 //!
 //! Nothing here waits for luck: every wait is for a condition, with a deadline that fails the test.
 
+mod certs;
 mod cluster;
 pub mod differential;
 mod frame;
@@ -39,6 +42,7 @@ mod tool;
 mod wire;
 pub mod world;
 
+pub use certs::{Certs, TlsClient, Tunnel};
 pub use cluster::{Cluster, agree, all_say};
 pub use frame::Frame;
 pub use http::{Answer, Http};

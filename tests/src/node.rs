@@ -218,6 +218,13 @@ impl Node {
             .any(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str()))
     }
 
+    /// Where other nodes reach it.
+    #[track_caller]
+    pub fn peer_address(&self) -> SocketAddr {
+        let port = self.session().run("CONFIG GET peer-port").field("peer-port");
+        format!("127.0.0.1:{}", port.expect("it has one").text()).parse().expect("an address")
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -79,6 +79,11 @@ impl Peer {
     /// Connects, proves to know the cluster's secret, and says Hello. The proof is made here from what
     /// docs/format.md says, and not by the code of a node.
     pub fn prove(address: SocketAddr, secret: &str, hello: Hello) -> Peer {
+        Peer::prove_in(address, secret, hello, &[])
+    }
+
+    /// As [`Peer::prove`], in the session of TLS that is known by `binding`.
+    pub fn prove_in(address: SocketAddr, secret: &str, hello: Hello, binding: &[u8]) -> Peer {
         let mut peer = Peer::link(address);
         let asked = peer.until("a challenge", |body| matches!(body, Body::Challenge(_)));
         let Body::Challenge(asked) = asked else { unreachable!("until waits for a challenge") };
@@ -92,7 +97,8 @@ impl Peer {
             .chain_update(replica.to_be_bytes())
             .chain_update(asked.replica.to_be_bytes())
             .chain_update(&nonce)
-            .chain_update(&asked.nonce);
+            .chain_update(&asked.nonce)
+            .chain_update(binding);
         let mac = Bytes::copy_from_slice(&proof.finalize().into_bytes());
         let challenge = Challenge { protocol: VERSION, cluster, replica, nonce };
         peer.say(Body::Challenge(challenge)).expect("it reads");

@@ -605,3 +605,18 @@ fn wait_for_ids(admin: &mut Wire, wires: &[&Wire]) -> Vec<String> {
     }
     ids
 }
+
+/// A client that does not log in is closed after 10 seconds, and sooner if it reads no replies.
+#[test]
+fn connections_that_do_not_log_in() {
+    let node = Node::with(&["--requirepass", "pw"]);
+    let mut member = node.wire();
+    assert_eq!(member.ask("AUTH pw").to_string(), "OK");
+    let before = node.memory("VmRSS");
+    let (mut silent, mut busy) = (node.wire(), node.wire());
+    assert!(busy.ask("PING").is_error());
+    flood(&node, &b"GET x\r\n".repeat(1_000), 64 << 20);
+    assert_eq!((silent.rest(), busy.rest()), (Vec::new(), Vec::new()));
+    member.assert_alive();
+    assert!(node.memory("VmHWM") < before + 16 * MIB);
+}

@@ -103,7 +103,10 @@ fn nobody_speaks_for_a_node_that_is_linked() {
                 }
             }
         }
-        assert!(one.log().contains("the peer is not believed"), "{}", one.log());
+        let log = one.log();
+        assert!(log.contains("node 'liar': function default: peer"), "{log}");
+        assert!(log.contains("the peer is not believed"), "{log}");
+        assert_eq!(one.info("miso_faulty_nodes"), "liar");
         for _ in 0..20 {
             all[1].run("GCOUNTER.ADD o n 1");
         }

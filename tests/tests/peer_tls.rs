@@ -3,64 +3,17 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use miso_protocol::peer::message::Body;
 use miso_tests::peer::hello;
-use miso_tests::{Node, Peer, Resp, Scratch, Session, Tool, all_say, wait_until};
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::copy_bidirectional;
-use tokio_rustls::TlsConnector;
+use miso_tests::{Certs, Node, Peer, Resp, Session, Tunnel, all_say, wait_until};
 
 const SECRET: &str = "known to the nodes";
 /// What no link may show.
 const TEXT: &str = "a text that goes from node to node";
-
-/// A CA and certificates of nodes.
-struct Certs(Scratch);
-
-impl Certs {
-    fn new(nodes: &[&str]) -> Certs {
-        let certs = Certs(Scratch::new());
-        certs.make(&["init"]);
-        nodes.iter().for_each(|node| certs.make(&["node", node]));
-        certs
-    }
-
-    fn make(&self, words: &[&str]) {
-        let mut command = Command::new(Node::binary());
-        command.arg("certs").arg(words[0]).args(["--dir", &self.path("")]).args(&words[1..]);
-        let output = Tool::spawn(&mut command).wait();
-        assert!(output.code == Some(0), "{output:?}");
-    }
-
-    fn path(&self, file: &str) -> String {
-        self.0.path(file)
-    }
-
-    /// Settings and their values, for node `name`, that trusts the CAs of the file `ca`.
-    fn settings(&self, name: &str, ca: &str) -> [(String, String); 3] {
-        let cert = self.path(&format!("{name}.pem"));
-        let key = self.path(&format!("{name}-key.pem"));
-        [("cert", cert), ("key", key), ("ca-cert", ca.to_owned())]
-            .map(|(of, path)| (format!("peer-tls-{of}-file"), path))
-    }
-
-    /// Starts node `name`, which trusts this CA.
-    fn node(&self, name: &str, flags: &[&str]) -> Node {
-        let settings = self.settings(name, &self.path("ca.pem"));
-        let flag = |(setting, value): &(String, String)| [format!("--{setting}"), value.clone()];
-        let all: Vec<String> = settings.iter().flat_map(flag).collect();
-        let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        Node::with(&[&["--node-name", name], &all[..], flags].concat())
-    }
-}
 
 /// Where other nodes reach this one.
 fn address(node: &Node) -> String {
@@ -182,52 +135,19 @@ fn both_ends_say_why_they_do_not_agree() {
     }
 }
 
-/// A local port that leads into a session of TLS with a node, shown `name`'s certificate.
-fn tunnel(certs: &Certs, name: Option<&str>, to: &str) -> SocketAddr {
-    let mut roots = RootCertStore::empty();
-    let ca = CertificateDer::from_pem_file(certs.path("ca.pem")).expect("a certificate");
-    roots.add(ca).expect("a CA");
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots);
-    let config = match name {
-        None => builder.with_no_client_auth(),
-        Some(name) => {
-            let [(_, cert), (_, key), _] = certs.settings(name, "");
-            let chain = vec![CertificateDer::from_pem_file(cert).expect("a certificate")];
-            let key = PrivateKeyDer::from_pem_file(key).expect("a key");
-            builder.with_client_auth_cert(chain, key).expect("they fit")
-        }
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it listens");
-    listener.set_nonblocking(true).expect("it can");
-    let to = to.to_owned();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("it can");
-            let (mut from, _) = listener.accept().await.expect("the test connects");
-            let socket = tokio::net::TcpStream::connect(to).await.expect("the node listens");
-            let host = ServerName::try_from("localhost").expect("a name");
-            let session = TlsConnector::from(Arc::new(config)).connect(host, socket).await;
-            // The end of either ends the other.
-            let _ = copy_bidirectional(&mut from, &mut session.expect("a session")).await;
-        });
-    });
-    address
-}
-
 #[test]
 fn a_node_is_whom_its_certificate_names() {
     let certs = Certs::new(&["a", "b"]);
     let a = certs.node("a", &[]);
     let refusal = |body: &Body| matches!(body, Body::Refusal(_) | Body::Records(_));
-    let mut honest = Peer::greet(tunnel(&certs, Some("b"), &address(&a)), hello("b", 77));
+    let mut honest =
+        Peer::greet(Tunnel::open(a.peer_address(), Some((&certs, "b"))).address, hello("b", 77));
     assert!(matches!(honest.until("an answer", refusal), Body::Records(_)));
     for other in ["c", "b2", "localhost", ""] {
-        let mut liar = Peer::greet(tunnel(&certs, Some("b"), &address(&a)), hello(other, 78));
+        let mut liar = Peer::greet(
+            Tunnel::open(a.peer_address(), Some((&certs, "b"))).address,
+            hello(other, 78),
+        );
         // No name is a fault, and ends the link without an answer.
         if !other.is_empty() {
             let Body::Refusal(refused) = liar.until("an answer", refusal) else {
@@ -239,7 +159,7 @@ fn a_node_is_whom_its_certificate_names() {
             says(&a, &said);
         }
     }
-    let mut unnamed = Peer::link(tunnel(&certs, None, &address(&a)));
+    let mut unnamed = Peer::link(Tunnel::open(a.peer_address(), None).address);
     assert!(unnamed.is_closed_in_time(), "a node must show a certificate");
     let output = Node::refused(&[
         "--node-name",

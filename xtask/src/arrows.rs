@@ -17,7 +17,7 @@ use crate::process::root;
 const CRATES: [&str; 6] = ["crdt", "store", "protocol", "replication", "server", "benches"];
 
 /// The floors of the server: a file or folder of `server/src`, and the number of its floor.
-const FLOORS: [(&str, u8); 18] = [
+const FLOORS: [(&str, u8); 19] = [
     ("main", 7),
     ("front", 6),
     ("commands", 5),
@@ -35,6 +35,7 @@ const FLOORS: [(&str, u8); 18] = [
     ("progress", 1),
     ("supervisor", 1),
     ("random", 1),
+    ("mutated", 1),
     ("allocator", 1),
 ];
 

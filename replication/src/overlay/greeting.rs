@@ -13,7 +13,7 @@ use sha2::Sha256;
 
 use super::check::NODES_MAX;
 use super::dial::{Redial, Source};
-use super::secret::{End, Gate, Nonce, Role};
+use super::secret::{End, Gate, Key, Nonce, Prover, Role, Secret};
 use super::{DRIFT, Event, Link, Node, Out, Overlay, Peer, check, close, send};
 use crate::{Effect, Fault, LinkId, Note, Time};
 
@@ -389,7 +389,8 @@ impl Overlay {
             *asked = Some(challenge);
         }
         if is_dialer {
-            self.prove(link, out);
+            let own = self.prover.as_ref().map(Prover::own);
+            self.prove(link, own, out);
         }
         Ok(())
     }
@@ -403,16 +404,15 @@ impl Overlay {
         out: &mut Out,
     ) -> Result<(), Fault> {
         let Some(role) = self.role(link) else { return Ok(()) };
-        let Some(expected) = self.proof_of(link, role.other()) else {
+        if !self.is_asked(link) {
             return Err(Fault("a proof that was not asked for".into()));
-        };
-        // In the same time for all that are wrong.
-        if expected.verify_slice(&proof.mac).is_err() {
+        }
+        let Some(key) = self.fitting(link, role, proof) else {
             self.refuse(now, link, Kind::Secret, OTHER_SECRET, &[], out);
             return Ok(());
-        }
+        };
         if role == Role::Dialed {
-            self.prove(link, out);
+            self.prove(link, Some(key), out);
         }
         let Some(this) = self.links.get_mut(&link) else { return Ok(()) };
         if let Gate::Shut { challenge: Some(challenge), .. } = &this.gate {
@@ -424,10 +424,42 @@ impl Overlay {
         Ok(())
     }
 
-    /// Sends this end's proof.
-    fn prove(&self, link: LinkId, out: &mut Out) {
-        let Some(role) = self.role(link) else { return };
-        let Some(proof) = self.proof_of(link, role) else { return };
+    /// Takes other secrets, and closes the links of which neither end would be let in by them. They are made
+    /// anew. Without effect on a node that began without a secret.
+    pub fn set_secret(&mut self, now: Time, secret: Secret, out: &mut Out) {
+        let Some(prover) = &mut self.prover else { return };
+        prover.replace(secret);
+        let is_accepted = |key: &Key| prover.accepted().any(|accepted| accepted == key);
+        let made_by_another = |link: &&Link| link.key.as_ref().is_some_and(|key| !is_accepted(key));
+        let ended = self.links.iter().filter(|(_, link)| made_by_another(link));
+        let ended: Vec<LinkId> = ended.map(|(id, _)| *id).collect();
+        for link in ended {
+            self.close(now, link, "it was made by a secret that is no longer accepted", out);
+        }
+    }
+
+    /// The accepted secret that the other end's proof fits. A dialed end must prove the one that this end
+    /// has proven.
+    fn fitting(&self, link: LinkId, role: Role, proof: &Proof) -> Option<Key> {
+        let prover = self.prover.as_ref()?;
+        // In the same time for all that are wrong.
+        let fits = |key: &&Key| {
+            let expected = self.proof_of(link, role.other(), key);
+            expected.is_some_and(|expected| expected.verify_slice(&proof.mac).is_ok())
+        };
+        match &self.links.get(&link)?.key {
+            Some(given) => Some(given).filter(fits).cloned(),
+            None => prover.accepted().find(fits).cloned(),
+        }
+    }
+
+    /// Sends this end's proof that it knows a secret.
+    fn prove(&mut self, link: LinkId, key: Option<Key>, out: &mut Out) {
+        let (Some(role), Some(key)) = (self.role(link), key) else { return };
+        let Some(proof) = self.proof_of(link, role, &key) else { return };
+        if let Some(this) = self.links.get_mut(&link) {
+            this.key = Some(key);
+        }
         let mac = Bytes::copy_from_slice(&proof.finalize().into_bytes());
         out.push(send(vec![link], Body::Proof(Proof { mac })));
     }
@@ -438,8 +470,14 @@ impl Overlay {
         Some(if link.address.is_some() { Role::Dialer } else { Role::Dialed })
     }
 
-    /// The proof of one end of a link that has not been given yet, once both have asked for it.
-    fn proof_of(&self, link: LinkId, role: Role) -> Option<Hmac<Sha256>> {
+    /// Whether both ends have asked for proof, and this one has not had it.
+    fn is_asked(&self, link: LinkId) -> bool {
+        let gate = self.links.get(&link).map(|link| &link.gate);
+        matches!(gate, Some(Gate::Shut { challenge: Some(_), .. }))
+    }
+
+    /// The proof of one end of a link that it knows `key`, while it is asked for.
+    fn proof_of(&self, link: LinkId, role: Role, key: &Key) -> Option<Hmac<Sha256>> {
         let Gate::Shut { nonce, challenge: Some(other) } = &self.links.get(&link)?.gate else {
             return None;
         };
@@ -449,7 +487,7 @@ impl Overlay {
             Role::Dialer => (here, there),
             Role::Dialed => (there, here),
         };
-        let proof = self.prover.as_ref()?.proof(role, &self.config.cluster, dialer, dialed);
+        let proof = Prover::proof(key, role, &self.config.cluster, dialer, dialed);
         let session = self.links.get(&link)?.session.as_ref();
         Some(match session {
             Some(session) => proof.chain_update(session.binding),

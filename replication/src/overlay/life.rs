@@ -220,6 +220,7 @@ impl Overlay {
             lag_bytes: 0,
             acknowledged: Vec::new(),
             drift_ms: None,
+            faults: 0,
             seeds: Vec::new(),
         };
         let mut own = view(self.own(), Liveness::Alive, false, 0);
@@ -230,7 +231,7 @@ impl Overlay {
             if let Some(record) = self.table.get(name) {
                 let heard = u64::try_from(now.since(node.heard).as_millis()).unwrap_or(u64::MAX);
                 let view = view(record, self.liveness(now, name), node.link.is_some(), heard);
-                all.push(NodeView { drift_ms: node.drift_ms, ..view });
+                all.push(NodeView { drift_ms: node.drift_ms, faults: node.faults, ..view });
             }
         }
         all

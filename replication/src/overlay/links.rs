@@ -153,6 +153,7 @@ impl Overlay {
             opened: now,
             heard: now,
             gate,
+            key: None,
             session: None,
             peer: None,
             digest: None,

@@ -42,7 +42,7 @@ use self::bucket::Bucket;
 pub use self::check::{ADDRESS_MAX, ADDRESSES_MAX, FUNCTIONS_MAX, NODES_MAX, REPLICAS_MAX};
 use self::dial::{Dialer, Redial, Source};
 use self::random::Random;
-use self::secret::{Gate, Prover};
+use self::secret::{Gate, Key, Prover};
 pub use self::secret::{Secret, Session};
 use self::table::Table;
 use crate::seldom::Seldom;
@@ -196,6 +196,8 @@ struct Node {
     linked_at: Time,
     /// By how many milliseconds its clock was ahead of this node's at its Hello.
     drift_ms: Option<i64>,
+    /// How often it has said what a node must not say, or what another node denies.
+    faults: u64,
 }
 
 impl Node {
@@ -208,6 +210,7 @@ impl Node {
             met: false,
             linked_at: heard,
             drift_ms: None,
+            faults: 0,
         }
     }
 }
@@ -229,6 +232,8 @@ struct Link {
     opened: Time,
     heard: Time,
     gate: Gate,
+    /// The secret that the two ends have proven, or are about to.
+    key: Option<Key>,
     /// Its session of TLS, if it has one.
     session: Option<Session>,
     peer: Option<Peer>,
@@ -342,6 +347,25 @@ impl Overlay {
     #[must_use]
     pub fn knows(&self, link: LinkId) -> bool {
         self.links.contains_key(&link)
+    }
+
+    /// Notes a fault of the peer at the other end of a link; returns how it is named in logs.
+    pub fn blame(&mut self, link: LinkId) -> String {
+        let peer = self.links.get(&link).and_then(|link| link.peer.as_ref());
+        let Some(peer) = peer.map(|peer| peer.node.clone()) else {
+            return "a peer that has not said Hello".into();
+        };
+        if let Some(node) = self.nodes.get_mut(&peer) {
+            node.faults += 1;
+        }
+        format!("node '{peer}'")
+    }
+
+    /// The link to a node, if there is one.
+    #[must_use]
+    pub fn link(&self, peer: ReplicaId) -> Option<LinkId> {
+        let name = self.others().find(|(_, id)| *id == peer)?.0;
+        self.nodes.get(name)?.link
     }
 
     /// How many links were refused so far, here or by peers.

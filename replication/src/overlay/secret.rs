@@ -12,6 +12,9 @@
 //!   the end that gives it. It fits no other link (nonces), no other pair (ReplicaIds), and not the
 //!   other role (so that it cannot be sent back).
 //! - Before its proof a message of the other end changes nothing: not even a refusal is believed.
+//! - A node may accept a second secret, while a cluster moves from one to another: the dialer proves that it
+//!   knows its own, and the dialed end answers with the one that fits. A secret that is no longer accepted
+//!   ends the links that were made by it.
 //! - It guards the handshake. On a link with TLS it covers the session, too: a party between two nodes that
 //!   passes on their messages has two sessions, and the proof made for one is wrong for the other. Without
 //!   TLS such a party can read and alter what comes after the handshake.
@@ -19,6 +22,7 @@
 //! Sources: ISO/IEC 9798-4, mutual authentication in three passes; RFC 9266, channel bindings of TLS 1.3.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use miso_protocol::peer::Challenge;
@@ -40,10 +44,21 @@ pub struct Session {
     pub names: Option<Vec<String>>,
 }
 
-/// A secret that all nodes of a cluster share.
-#[derive(Clone)]
+/// What one secret's proofs are made with. It is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Key(Arc<[u8]>);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+/// A secret that all nodes of a cluster share, and another that is accepted beside it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
-    key: Box<[u8]>,
+    own: Key,
+    also: Option<Key>,
     seed: [u8; 32],
 }
 
@@ -52,7 +67,13 @@ impl Secret {
     /// its nonces are made.
     #[must_use]
     pub fn new(key: &[u8], seed: [u8; 32]) -> Self {
-        Self { key: key.into(), seed }
+        Self { own: Key(key.into()), also: None, seed }
+    }
+
+    /// Has `key` accepted of other nodes, too.
+    #[must_use]
+    pub fn accepting(self, key: &[u8]) -> Self {
+        Self { also: Some(Key(key.into())), ..self }
     }
 }
 
@@ -112,6 +133,21 @@ impl Prover {
         Self { secret, nonces: 0 }
     }
 
+    /// Takes other secrets. Nonces go on.
+    pub(super) fn replace(&mut self, secret: Secret) {
+        (self.secret.own, self.secret.also) = (secret.own, secret.also);
+    }
+
+    /// The secret that this node proves to know where it dials.
+    pub(super) fn own(&self) -> Key {
+        self.secret.own.clone()
+    }
+
+    /// The secrets of which one lets a node in.
+    pub(super) fn accepted(&self) -> impl Iterator<Item = &Key> {
+        [&self.secret.own].into_iter().chain(&self.secret.also)
+    }
+
     pub(super) fn nonce(&mut self) -> Nonce {
         self.nonces += 1;
         keyed(&self.secret.seed)
@@ -121,15 +157,15 @@ impl Prover {
             .into()
     }
 
-    /// The proof of `role`, not yet finished.
+    /// The proof of `role` that it knows `key`, not yet finished.
     pub(super) fn proof(
-        &self,
+        key: &Key,
         role: Role,
         cluster: &str,
         dialer: End<'_>,
         dialed: End<'_>,
     ) -> Hmac<Sha256> {
-        keyed(&self.secret.key)
+        keyed(&key.0)
             .chain_update(CONTEXT)
             .chain_update([role as u8])
             .chain_update((cluster.len() as u64).to_be_bytes())

@@ -300,6 +300,11 @@ impl Replicator {
         self.streams.values().map(Stream::view).collect()
     }
 
+    /// The peers that have said what another node denies, once, each with what is to be logged of it.
+    pub fn take_lies(&mut self) -> Vec<(ReplicaId, Option<String>)> {
+        self.common.take_lies()
+    }
+
     /// Whether some have drained since this was asked last: peers are to be told.
     pub fn take_drained(&mut self) -> bool {
         self.endings.take_drained()

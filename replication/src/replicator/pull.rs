@@ -447,7 +447,7 @@ impl Pulls {
     fn denied(&mut self, turn: &mut Turn<'_>, stream: &mut Stream, writer: ReplicaId, seq: u64) {
         let Some(peer) = self.sync(stream.name()).map(|sync| sync.peer) else { return };
         let (shown, word) = (stream.shown(), stream.target(writer).map_or(0, Target::word));
-        turn.conflict(&format!("denied {peer:?} {writer:?} {shown}"), || {
+        turn.lie(peer, &format!("denied {peer:?} {writer:?} {shown}"), || {
             format!(
                 "function {shown}: peer {:016x} says that writer {:016x} has made {seq} events, and that \
                  node itself says {word}: the peer is not believed",

@@ -44,6 +44,8 @@ pub(super) struct Common {
     witnesses: Witnesses,
     /// What peers made this node log lately.
     said: Seldom,
+    /// Peers that have said what another node denies, with what is to be logged of it.
+    lies: Vec<(ReplicaId, Option<String>)>,
 }
 
 impl Common {
@@ -52,6 +54,7 @@ impl Common {
         Common {
             witnesses: Witnesses::new(key, config.life),
             said: Seldom::default(),
+            lies: Vec::new(),
             store,
             config,
             peers: Peers::default(),
@@ -88,6 +91,11 @@ impl Common {
 
     pub(super) fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// The peers that have said what another node denies, once.
+    pub(super) fn take_lies(&mut self) -> Vec<(ReplicaId, Option<String>)> {
+        std::mem::take(&mut self.lies)
     }
 
     pub(super) fn set_pace(&mut self, pace: Duration) {
@@ -206,6 +214,13 @@ impl Turn<'_> {
     pub(super) fn conflict(&mut self, key: &str, line: impl FnOnce() -> String) {
         self.counts().conflicts += 1;
         self.warn_seldom(key, line);
+    }
+
+    /// A peer has said what another node denies: counted, and logged seldom.
+    pub(super) fn lie(&mut self, peer: ReplicaId, key: &str, line: impl FnOnce() -> String) {
+        self.counts().conflicts += 1;
+        let line = self.common.said.take(self.now, key).then(line);
+        self.common.lies.push((peer, line));
     }
 
     /// Runs of these ids were taken back that had counted other amounts than those that count: counted, and

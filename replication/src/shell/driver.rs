@@ -253,6 +253,7 @@ impl Driver {
             Request::Runs(functions) => Input::Runs { functions },
             Request::Interval(function, interval) => Input::Interval { function, interval },
             Request::SyncRate(bytes) => Input::SyncRate { bytes },
+            Request::Secret(secret) => Input::Secret { secret },
             Request::Encryption => return self.end_plain_links(),
             Request::Stop => {
                 self.stopping = true;

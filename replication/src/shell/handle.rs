@@ -11,6 +11,7 @@ use miso_store::Function;
 use tokio::sync::oneshot;
 
 use super::mailbox::{Counters, Mailbox, Request};
+use crate::overlay::Secret;
 use crate::{Answer, Ask, Time};
 
 /// A running node. Cheap to clone.
@@ -45,6 +46,12 @@ impl Handle {
     /// TLS now, those without are ended, and made anew.
     pub fn encryption_changed(&self) {
         let _ = self.0.requests.send(Request::Encryption);
+    }
+
+    /// Has other nodes let in by other secrets. Links that were made by one that is no longer accepted are ended, and
+    /// made anew. Without effect on a node that began without a secret.
+    pub fn set_secret(&self, secret: Secret) {
+        let _ = self.0.requests.send(Request::Secret(secret));
     }
 
     /// Asks the node. Refused if it has ended.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use miso_store::Function;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::overlay::Secret;
 use crate::replicator::Counts;
 use crate::{Answer, Ask, Time};
 
@@ -34,6 +35,7 @@ pub(super) enum Request {
     Runs(BTreeMap<Bytes, Vec<Bytes>>),
     Interval(Option<Bytes>, Option<Duration>),
     SyncRate(u64),
+    Secret(Secret),
     /// What links begin with is another now.
     Encryption,
     Stop,

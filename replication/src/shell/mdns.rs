@@ -220,3 +220,20 @@ impl Drop for Announcement {
         let _ = self.daemon.shutdown();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_port_of_another_service_is_dialed_for_an_announcement() {
+        for good in ["192.0.2.1:1024", "[2001:db8::1]:7379", "node.example:65535"] {
+            assert!(may_be_peer(good), "{good}");
+        }
+        let long = format!("{}:7379", "x".repeat(ADDRESS_MAX));
+        for bad in ["192.0.2.1:22", "192.0.2.1:0", "192.0.2.1:1023", "192.0.2.1", "h:65536", &long]
+        {
+            assert!(!may_be_peer(bad), "{bad}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 """The lines that a driver reads and writes, for the drivers in Python."""
 
 import asyncio
+import os
 import sys
 import threading
 
@@ -17,6 +18,12 @@ def answer(value):
 
 def refuse(error):
     print("error", f"{type(error).__name__}: {shown(error)}", sep="\t", flush=True)
+
+
+def tls():
+    """The options of redis-py for TLS, if the table says that there is some."""
+    names = {"ssl_ca_certs": "TLS_CA", "ssl_certfile": "TLS_CERT", "ssl_keyfile": "TLS_KEY"}
+    return {option: os.environ[name] for option, name in names.items() if name in os.environ}
 
 
 def serve(driver):

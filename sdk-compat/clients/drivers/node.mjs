@@ -1,4 +1,5 @@
 // node-redis, ioredis, iovalkey and valkey-glide for Node: the first argument says which.
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -7,6 +8,9 @@ const [which, folder] = process.argv.slice(2);
 const require = createRequire(`${folder}/package.json`);
 const load = async (name) => import(pathToFileURL(require.resolve(name)));
 const careful = process.env.CAREFUL ? { maxRetriesPerRequest: 0, stringNumbers: true } : {};
+// What Node's own TLS takes.
+const { TLS_CA: ca, TLS_CERT: cert, TLS_KEY: key } = process.env;
+const tls = ca && { ca: readFileSync(ca), ...(cert && { cert: readFileSync(cert), key: readFileSync(key) }) };
 let client, listener, next;
 let queued = [];
 
@@ -20,7 +24,7 @@ const drivers = {
   redis: {
     async open(url, protocol) {
       const { createClient } = await load("redis");
-      client = createClient({ url, RESP: Number(protocol) });
+      client = createClient({ url, RESP: Number(protocol), ...(tls && { socket: { ...tls, reconnectStrategy: false } }) });
       client.on("error", () => {});
       await client.connect();
       return client.ping();
@@ -44,7 +48,7 @@ const drivers = {
     async open(url, protocol) {
       if (which === "iovalkey" && protocol === "3") throw new Error("RESP2 only");
       const { default: Redis } = await load(which);
-      client = new (Redis.default ?? Redis)(url, { protocol: Number(protocol), ...careful });
+      client = new (Redis.default ?? Redis)(url, { protocol: Number(protocol), ...careful, ...(tls && { tls, retryStrategy: null }) });
       client.on("error", () => {});
       return client.ping();
     },

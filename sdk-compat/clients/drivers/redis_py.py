@@ -5,7 +5,7 @@ import sys
 import urllib.parse
 
 import redis
-from lines import serve
+from lines import serve, tls
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -15,11 +15,13 @@ class Driver:
         if "constructor" in sys.argv:
             parts = urllib.parse.urlsplit(url)
             login = {"username": parts.username, "password": parts.password}
+            if encrypted := tls():
+                login |= {"ssl": True, **encrypted}
             if "CAREFUL" in os.environ:
                 login["retry"] = Retry(NoBackoff(), 0)
             self.client = redis.Redis(parts.hostname, parts.port, protocol=int(protocol), **login)
         else:
-            self.client = redis.from_url(url, protocol=int(protocol))
+            self.client = redis.from_url(url, protocol=int(protocol), **tls())
         self.queued = []
         return self.client.ping()
 

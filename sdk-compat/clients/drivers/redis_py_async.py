@@ -1,12 +1,12 @@
 """redis-py, asyncio, by `from_url`."""
 
 import redis.asyncio as redis
-from lines import serve
+from lines import serve, tls
 
 
 class Driver:
     async def open(self, url, protocol):
-        self.client = redis.from_url(url, protocol=int(protocol))
+        self.client = redis.from_url(url, protocol=int(protocol), **tls())
         self.queued = []
         return await self.client.ping()
 

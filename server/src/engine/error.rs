@@ -541,6 +541,8 @@ errors! {
         "The configuration file cannot be read or written", "The text says why";
     AclSetUser(rule, why) = "ERR", "Error in ACL SETUSER modifier '{}': {}",
         "A rule of ACL SETUSER is not valid", "The text says why";
+    AclUnmatched(open) = "ERR", "Unmatched parenthesis in acl selector starting at '{}'.",
+        "A selector of ACL SETUSER does not end", "Close it with a parenthesis";
     AclName = "ERR", "Usernames can't contain spaces or null characters", "A user is given such a name", "Use another name";
     AclDefault = "ERR", "The 'default' user cannot be removed", "ACL DELUSER default", "Turn it off: ACL SETUSER default off";
     AclCategory(name) = "ERR", "Unknown category '{}'", "ACL CAT of an unknown category", "See ACL CAT";

@@ -38,6 +38,8 @@ const OUTPUT_KEEP: usize = 512 << 10;
 /// Room for input that a connection keeps while little of it is in use.
 const REST_KEEP: usize = 64 << 10;
 
+/// The most bytes that a client which has not logged in may leave unread, as in Redis.
+const UNREAD_BEFORE_LOGIN: usize = 1024;
 /// How long the handshake of TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longer than any process runs.
@@ -385,7 +387,10 @@ impl Connection {
     fn note_unread(&self, over_soft: &mut Option<Instant>) -> io::Result<Option<Instant>> {
         let unread = self.unsent.len() - self.sent;
         self.client.unread.store(unread, Ordering::Relaxed);
-        let limit = self.node().settings.output_limit(self.session.listening());
+        let mut limit = self.node().settings.output_limit(self.session.listening());
+        if self.session.user.is_none() {
+            limit.hard = UNREAD_BEFORE_LOGIN;
+        }
         let soft = limit.soft > 0 && unread > limit.soft;
         let until = soft.then(|| *over_soft.get_or_insert_with(Instant::now) + limit.soft_for);
         if !soft {

@@ -50,6 +50,11 @@ struct Outbox {
     waker: Option<Waker>,
 }
 
+/// How long a client may take to log in.
+const LOGIN: Duration = Duration::from_secs(10);
+/// How long the next byte of a command that has begun may take.
+const STALL: Duration = Duration::from_secs(30);
+
 /// Before the first command.
 const NO_COMMAND: u32 = u32::MAX;
 
@@ -230,6 +235,17 @@ impl Client {
     /// Whether it is silent because it waits for an answer.
     pub(crate) fn waits(&self) -> bool {
         self.is_blocked() || self.paused.load(Ordering::Acquire)
+    }
+
+    /// Whether it takes too long: `age` since it connected, to log in if it must; or `silent` since its last
+    /// byte, to go on with a command that it has begun.
+    pub(crate) fn is_stalled(&self, must_log_in: bool, age: Duration, silent: Duration) -> bool {
+        let is_stranger = must_log_in && age > LOGIN && self.about.lock().user.is_empty();
+        let has_half = silent > STALL
+            && self.unparsed.load(Ordering::Relaxed) > 0
+            && self.unread.load(Ordering::Relaxed) == 0
+            && !self.waits();
+        is_stranger || has_half
     }
 
     pub(crate) fn set_last_command(&self, row: u16, sub: Option<usize>) {
@@ -529,6 +545,24 @@ mod tests {
         client.send(&[0; 11], limit(0, 10, Duration::ZERO));
         client.send(&[0; 1], limit(0, 10, Duration::ZERO));
         assert!(client.is_killed());
+    }
+
+    #[test]
+    fn a_client_that_does_not_go_on_is_stalled() {
+        let client = client();
+        let [long, short] = [31, 9].map(Duration::from_secs);
+        assert!(client.is_stalled(true, long, short), "it has not logged in");
+        assert!(!client.is_stalled(true, short, short) && !client.is_stalled(false, long, long));
+        client.unparsed.store(1, Ordering::Relaxed);
+        assert!(client.is_stalled(false, long, long), "half a command");
+        assert!(!client.is_stalled(false, long, short), "it goes on");
+        client.unread.store(1, Ordering::Relaxed);
+        assert!(!client.is_stalled(false, long, long), "it may still read");
+        client.unread.store(0, Ordering::Relaxed);
+        client.paused.store(true, Ordering::Relaxed);
+        assert!(!client.is_stalled(false, long, long), "it is held back");
+        client.about.lock().user = Box::from(&b"u"[..]);
+        assert!(!client.is_stalled(true, long, short));
     }
 
     #[test]

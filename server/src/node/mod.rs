@@ -366,8 +366,16 @@ impl Node {
         if max > 0 {
             self.stats.evicted_clients.fetch_add(self.clients.evict(max), Ordering::Relaxed);
         }
+        let now = self.uptime_ms();
+        let (instant, must_log_in) = (Instant::now(), self.acl.anonymous().is_none());
+        for client in &clients {
+            let silent = now.saturating_sub(client.active_ms.load(Ordering::Relaxed));
+            let age = instant.saturating_duration_since(client.created);
+            if client.is_stalled(must_log_in, age, Duration::from_millis(silent)) {
+                client.kill();
+            }
+        }
         if let Some(timeout) = self.settings.timeout() {
-            let now = self.uptime_ms();
             for client in &clients {
                 let idle = now.saturating_sub(client.active_ms.load(Ordering::Relaxed));
                 let waits = client.subscribed() || client.waits() || client.about.lock().monitors;

@@ -252,6 +252,7 @@ pub(crate) mod tests {
             lag_bytes: 70,
             acknowledged: Vec::new(),
             drift_ms: None,
+            faults: 0,
             seeds: Vec::new(),
         }
     }

@@ -222,6 +222,12 @@ impl<'a> Reading<'a> {
         self.others().iter().map(lag).max().unwrap_or(0)
     }
 
+    /// The names of nodes that have said what a node must not say, or what another node denies.
+    pub(crate) fn faulty(&self) -> Vec<String> {
+        let faulty = self.others().iter().filter(|node| node.faults > 0);
+        faulty.map(|node| node.name.clone()).collect()
+    }
+
     /// The node that is furthest from having everything; none if all have it.
     pub(crate) fn last(&self) -> Option<&'a NodeView> {
         let last = self.others().iter().max_by_key(|node| (node.lag_ms, node.lag_events));

@@ -463,31 +463,9 @@ fn read(
         let text = setting.accept(&text).map_err(|why| Invalid(format!("{from}: {why}")))?;
         *slot = Given { text, source };
     }
-    let mut settings = Settings::new(texts, path);
-    settings.cluster_secret = cluster_secret(settings.given_secret(), settings.secret_file())?;
+    let settings = Settings::new(texts, path);
+    settings.set_secrets(settings.read_secrets().map_err(Invalid)?);
     Ok(settings)
-}
-
-/// The cluster's secret, as it is given or as its file holds it; none if neither.
-///
-/// # Errors
-/// If both are given, or the file cannot be read or is empty.
-fn cluster_secret(given: String, path: Option<String>) -> Result<Option<Vec<u8>>, Invalid> {
-    let Some(path) = path else {
-        return Ok(Some(given.into_bytes()).filter(|secret| !secret.is_empty()));
-    };
-    let invalid = |why: String| Invalid(format!("cluster-secret-file: {why}"));
-    if !given.is_empty() {
-        return Err(invalid("cluster-secret is given too; expected one of the two".into()));
-    }
-    let mut secret = std::fs::read(&path).map_err(|error| {
-        invalid(format!("cannot read {path}: {error}; expected a file with the cluster's secret"))
-    })?;
-    while secret.pop_if(|byte| matches!(byte, b'\r' | b'\n')).is_some() {}
-    if secret.is_empty() {
-        return Err(invalid(format!("{path} is empty; expected a file with the cluster's secret")));
-    }
-    Ok(Some(secret))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod http;
 pub(crate) mod kind;
 pub(crate) mod notify;
 pub(crate) mod reference;
+mod secrets;
 pub(crate) mod tls;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use kind::{
     OutputLimit, Path, PeerPort, PeerPortRule, Peers, Rule, SYNC_POLICIES, Text, Time, YesNo,
 };
 use notify::{DECISIONS, EventClasses};
+pub(crate) use secrets::Secrets;
 use tls::{CLIENT_CERTIFICATES, ClientCertificates, PEER_TLS, PeerTls, TLS_VERSIONS, TlsVersions};
 
 /// Commands flagged FAST are timed one by one if `slowlog-log-slower-than` is below this many
@@ -70,6 +72,8 @@ pub(crate) enum Effect {
     SyncRate,
     /// Tell the journal when to force writes to disk.
     SyncPolicy,
+    /// Read the cluster's secrets.
+    Secret,
     /// Load the certificates of TLS.
     Tls,
     /// Set the quotas of functions.
@@ -304,14 +308,22 @@ settings! {
         "This node's name, unique in the cluster. Default: the host name, plus -port if the port is not 6379",
     );
     cluster_name: Text = start("cluster-name", Text, "miso", "The cluster that this node belongs to");
-    given_secret: Text = start(
+    given_secret: Text = any(
         "cluster-secret", Text, "",
-        "Secret that all nodes of the cluster share; a node without it is kept out. Empty: no secret",
-    ).secret();
-    secret_file: Path = start(
+        "Secret that all nodes of the cluster share; a node without it is kept out. Empty: no secret. A node that runs takes another, and keeps having one or none",
+    ).secret().then(Effect::Secret);
+    secret_file: Path = any(
         "cluster-secret-file", Path { none: "" }, "",
-        "File that holds the cluster's secret, in place of cluster-secret; line ends at its end are dropped",
-    );
+        "File that holds the cluster's secret, in place of cluster-secret; line ends at its end are dropped; read again by SIGHUP",
+    ).then(Effect::Secret);
+    given_also: Text = any(
+        "cluster-secret-also", Text, "",
+        "A second secret that lets nodes in, while a cluster moves from one secret to another",
+    ).secret().then(Effect::Secret);
+    also_file: Path = any(
+        "cluster-secret-also-file", Path { none: "" }, "",
+        "File that holds the second secret, in place of cluster-secret-also; read again by SIGHUP",
+    ).then(Effect::Secret);
     peer_bind: Addresses = start(
         "peer-bind", Addresses, "127.0.0.1", "Addresses to listen on for other nodes",
     );
@@ -635,13 +647,13 @@ pub(crate) struct Settings {
     /// As code reads them.
     fields: Fields,
     file: Option<PathBuf>,
-    cluster_secret: Option<Vec<u8>>,
+    secrets: RwLock<Secrets>,
 }
 
 impl Settings {
     fn new(texts: Vec<Given>, file: Option<PathBuf>) -> Settings {
         let fields = Fields::new(&texts);
-        Settings { texts: RwLock::new(texts), fields, file, cluster_secret: None }
+        Settings { texts: RwLock::new(texts), fields, file, secrets: RwLock::default() }
     }
 
     /// Lets in fewer clients than was asked for, since the system has no descriptors for more.
@@ -786,9 +798,23 @@ impl Settings {
         Some(self.peer_bind().into_iter().map(|ip| SocketAddr::new(ip, peer_port)).collect())
     }
 
-    /// The cluster's secret, given as it is or by its file.
-    pub(crate) fn cluster_secret(&self) -> Option<&[u8]> {
-        self.cluster_secret.as_deref()
+    /// Reads the cluster's secrets from what the settings say now, files among it.
+    ///
+    /// # Errors
+    /// Which setting is wrong and what it is to be.
+    pub(crate) fn read_secrets(&self) -> Result<Secrets, String> {
+        let own = (self.given_secret(), self.secret_file());
+        Secrets::read(own, (self.given_also(), self.also_file()))
+    }
+
+    /// The cluster's secrets, as they were taken last.
+    pub(crate) fn secrets(&self) -> Secrets {
+        self.secrets.read().clone()
+    }
+
+    /// Takes secrets that were read.
+    pub(crate) fn set_secrets(&self, secrets: Secrets) {
+        *self.secrets.write() = secrets;
     }
 
     /// Whether `slowlog-log-slower-than` is short enough that FAST commands are timed one by one.

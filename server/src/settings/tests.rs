@@ -1,6 +1,7 @@
 //! Tests of the table of settings.
 
 use super::*;
+use crate::mutated::{Draw, rounds};
 
 #[test]
 fn every_default_is_valid_and_names_are_unique() {
@@ -105,4 +106,24 @@ fn minus_one_keeps_nothing_and_0_everything() {
     assert_eq!(slower("0"), (Some(0), true));
     assert_eq!(slower("999"), (Some(999), true));
     assert_eq!(slower("10000"), (Some(10_000), false));
+}
+
+/// Texts of settings that are broken in some bytes are refused, or have a normal form that stays as it is and is
+/// read again from the file.
+#[test]
+fn broken_texts_are_refused_or_normal() {
+    let mut draw = Draw::new(5);
+    let numbers = ["0", "-1", "18446744073709551616", "1gb", "yes", "a 1 b 2", "127.0.0.1 ::1"];
+    for _ in 0..rounds() {
+        let setting = &SETTINGS[draw.below(SETTINGS.len())];
+        let text = match draw.below(2) {
+            0 => setting.default,
+            _ => numbers[draw.below(numbers.len())],
+        };
+        let broken = draw.broken(text.as_bytes());
+        let Ok(text) = str::from_utf8(&broken) else { continue };
+        let Some(normal) = setting.kind.normal(text) else { continue };
+        let again = setting.kind.normal(&normal);
+        assert_eq!(again.as_ref(), Some(&normal), "{} {text:?}", setting.name);
+    }
 }

@@ -52,3 +52,36 @@ pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Result<u64, String> {
     let at = parsed.validity().not_after.timestamp();
     Ok(u64::try_from(at).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::certs;
+    use super::*;
+    use crate::mutated::{Draw, rounds};
+
+    /// Files of certificates that are broken in some bytes, and certificates themselves, are refused or read.
+    #[test]
+    fn broken_certificates_are_refused_or_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        certs::init(directory.path(), 30).expect("a CA");
+        let whole = fs::read(directory.path().join("ca.pem")).expect("a file");
+        let path = directory.path().join("broken.pem").display().to_string();
+        let mut draw = Draw::new(9);
+        let der = certificates("s", &directory.path().join("ca.pem").display().to_string());
+        let der = der.expect("a certificate").remove(0);
+        for round in 0..rounds() {
+            let certificate = CertificateDer::from(draw.broken(&der));
+            let _ = expiry(&certificate);
+            let _ = RootCertStore::empty().add(certificate);
+            // The disk makes these slow.
+            if round % 25 == 0 {
+                fs::write(&path, draw.broken(&whole)).expect("writable");
+                let _ = roots("s", &path);
+            }
+        }
+        for text in [&b""[..], b"-----BEGIN CERTIFICATE-----", &whole[..40]] {
+            fs::write(&path, text).expect("writable");
+            assert!(certificates("s", &path).is_err());
+        }
+    }
+}

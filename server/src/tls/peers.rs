@@ -108,7 +108,7 @@ pub(super) fn load(settings: &Settings, node: &str) -> Result<Option<Loaded>, St
     }
     let files = match (settings.peer_tls_cert_file(), settings.peer_tls_key_file()) {
         (Some(certificate), Some(key)) => given(settings, &certificate, &key, node)?,
-        (None, None) if settings.cluster_secret().is_some() => own()?,
+        (None, None) if settings.secrets().own.is_some() => own()?,
         (None, None) if wanted == PeerTls::Auto => return Ok(None),
         _ => {
             return Err(

@@ -95,8 +95,8 @@ fn proof_for(
     let (dialer, dialed) = (end(dialer), end(dialed));
     let dialer = End { replica: dialer.0, nonce: &dialer.1 };
     let dialed = End { replica: dialed.0, nonce: &dialed.1 };
-    let prover = Prover::new(Secret::new(secret, [0; 32]));
-    let mac = prover.proof(Role::Dialer, cluster, dialer, dialed);
+    let key = Prover::new(Secret::new(secret, [0; 32])).own();
+    let mac = Prover::proof(&key, Role::Dialer, cluster, dialer, dialed);
     let mac = mac.chain_update(binding.as_ref().map_or(&[][..], |b| b)).finalize().into_bytes();
     Proof { mac: Bytes::copy_from_slice(&mac) }
 }
@@ -343,4 +343,60 @@ fn nonces_differ_and_secrets_are_not_shown() {
     }
     let shown = format!("{:?}", secured(2).nodes);
     assert!(!shown.contains("secret of these") && !shown.contains(&format!("{SECRET:?}")));
+}
+
+/// A cluster moves from one secret to another: at no step is a node kept out that has taken it, whichever
+/// end dials, and none that has not.
+#[test]
+fn a_running_cluster_moves_from_secret_to_secret() {
+    const NEW: &[u8] = b"the secret after it";
+    let old = || Secret::new(SECRET, [0; 32]);
+    let new = || Secret::new(NEW, [0; 32]);
+    let mut world = secured(3);
+    for step in [old().accepting(NEW), new().accepting(SECRET), new()] {
+        for index in 0..3 {
+            world.at(index, |node, now, out| node.set_secret(now, step.clone(), out));
+            world.until(30 * SECOND, World::is_mesh);
+        }
+        // A node that begins at this step is let in as well.
+        world.start(3, |config| {
+            config.seeds = vec!["h0:1".into()];
+            config.secret = Some(step);
+        });
+        world.until(30 * SECOND, World::is_mesh);
+        world.kill(3);
+    }
+    assert!(world.nodes.values().all(|node| node.refusals() == 0));
+    for (secret, is_let_in) in [(SECRET, false), (NEW, true)] {
+        let dialed = open(&mut world, false);
+        let asked = challenge(7, &[9; 32]);
+        tell(&mut world, STRANGER, Body::Challenge(asked.clone())).expect("it is in turn");
+        let said = tell(&mut world, STRANGER, Body::Proof(proof(secret, "test", &asked, &dialed)));
+        assert_eq!(!is_refusal(&said.expect("it is in turn")), is_let_in);
+    }
+}
+
+/// A dialed end that proves another secret than the dialer has proven is refused, even one that is accepted.
+#[test]
+fn the_dialed_end_proves_what_the_dialer_has_proven() {
+    const ALSO: &[u8] = b"accepted beside it";
+    let mut world = secured(1);
+    let both = Secret::new(SECRET, [0; 32]).accepting(ALSO);
+    world.at(0, |node, now, out| node.set_secret(now, both, out));
+    for (secret, is_let_in) in [(ALSO, false), (SECRET, true)] {
+        use hmac::Mac as _;
+        let dialer = open(&mut world, true);
+        let dialed = challenge(7, &[9; 32]);
+        tell(&mut world, STRANGER, Body::Challenge(dialed.clone())).expect("it is in turn");
+        let key = Prover::new(Secret::new(secret, [0; 32])).own();
+        let [dialer, dialed] = [&dialer, &dialed];
+        let end = |of: &'_ Challenge| (of.replica, of.nonce.to_vec());
+        let (dialer, dialed) = (end(dialer), end(dialed));
+        let dialer = End { replica: dialer.0, nonce: &dialer.1 };
+        let dialed = End { replica: dialed.0, nonce: &dialed.1 };
+        let mac = Prover::proof(&key, Role::Dialed, "test", dialer, dialed).finalize().into_bytes();
+        let mac = Bytes::copy_from_slice(&mac);
+        let said = tell(&mut world, STRANGER, Body::Proof(Proof { mac })).expect("it is in turn");
+        assert_eq!(!is_refusal(&said), is_let_in, "{said:?}");
+    }
 }

@@ -226,7 +226,7 @@ impl Stream {
             )));
         } else if theirs > seq {
             let shown = self.shown();
-            turn.conflict(&format!("own {peer:?} {shown}"), || {
+            turn.lie(peer, &format!("own {peer:?} {shown}"), || {
                 format!(
                     "function {shown}: peer {:016x} says that it knows {theirs} events of this node, which \
                      has made {seq}, and shows none of them: it is not believed",

@@ -29,6 +29,12 @@ fn warnings(out: &[Effect]) -> usize {
     out.iter().filter(|effect| matches!(effect, Effect::Note(Note::Warn(_)))).count()
 }
 
+/// The peers that were found to lie since this was asked last, each with whether that is to be logged.
+fn liars(scene: &mut Scene) -> Vec<(u64, bool)> {
+    let lies = scene.replicator.take_lies();
+    lies.into_iter().map(|(peer, line)| (peer.0, line.is_some())).collect()
+}
+
 /// Ends a pull from 3, which says that 2 has made its first `seq` events.
 fn claims(scene: &mut Scene, pull: &Pull, seq: u64) -> Vec<Effect> {
     let vector = Some(Told { writers: vec![2], lasts: vec![seq] });
@@ -71,12 +77,12 @@ fn of_a_linked_writer_only_its_own_word_counts() {
     let answer = Summary { function: F, answers: question, ..Summary::default() };
     let out = scene.says(2, Body::Summary(answer));
     assert_eq!((upto(&scene), scene.replicator.counts().conflicts), (0, 1));
-    assert_eq!(warnings(&out), 1);
+    assert_eq!((liars(&mut scene), warnings(&out)), (vec![(3, true)], 0));
     // Nothing is pulled from the liar for a while; nor said in the log again.
     for _ in 0..20 {
         scene.word(3, &[(2, 500)]);
         let out = scene.pass(2_001);
-        assert!(pulls(&out).is_empty() && warnings(&out) == 0);
+        assert!(pulls(&out).is_empty() && warnings(&out) == 0 && liars(&mut scene).is_empty());
     }
     // What 2 makes is taken as it comes.
     scene.says(2, batch_of_two(1, 3));
@@ -142,7 +148,7 @@ fn a_number_of_own_events_ends_nothing() {
         let ends =
             |effect: &Effect| matches!(effect, Effect::Note(Note::Fatal(_) | Note::Outdated(_)));
         assert!(!out.iter().any(ends), "{out:?}");
-        lines += warnings(&out);
+        lines += liars(&mut scene).iter().filter(|(peer, is_said)| *peer == 3 && *is_said).count();
     }
     assert_eq!((lines, scene.replicator.counts().conflicts), (1, 100));
     // A pull from it does not make what is made here meanwhile look known to it.

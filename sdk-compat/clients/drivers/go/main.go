@@ -4,6 +4,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +17,29 @@ import (
 )
 
 var ctx = context.Background()
+
+// The settings of TLS, if the table says that there is some.
+func encrypted() *tls.Config {
+	ca := os.Getenv("TLS_CA")
+	if ca == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		panic(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	config := &tls.Config{RootCAs: roots, ServerName: "localhost"}
+	if file := os.Getenv("TLS_CERT"); file != "" {
+		own, err := tls.LoadX509KeyPair(file, os.Getenv("TLS_KEY"))
+		if err != nil {
+			panic(err)
+		}
+		config.Certificates = []tls.Certificate{own}
+	}
+	return config
+}
 
 type driver interface {
 	open(url, protocol string) (any, error)
@@ -33,6 +58,9 @@ func (d *goRedis) open(url, protocol string) (any, error) {
 	options, err := goredis.ParseURL(url + "?protocol=" + protocol)
 	if err != nil {
 		return nil, err
+	}
+	if config := encrypted(); config != nil {
+		options.TLSConfig = config
 	}
 	if os.Getenv("CAREFUL") != "" {
 		options.MaxRetries = -1
@@ -78,7 +106,11 @@ func (d *redigo) open(url, protocol string) (any, error) {
 		return nil, errors.New("RESP2 only")
 	}
 	d.pool = &redis.Pool{Dial: func() (redis.Conn, error) {
-		return redis.DialURL(url, redis.DialReadTimeout(5*time.Second))
+		options := []redis.DialOption{redis.DialReadTimeout(5 * time.Second)}
+		if config := encrypted(); config != nil {
+			options = append(options, redis.DialTLSConfig(config))
+		}
+		return redis.DialURL(url, options...)
 	}}
 	return d.call([]any{"PING"})
 }

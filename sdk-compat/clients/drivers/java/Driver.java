@@ -10,21 +10,39 @@ import io.lettuce.core.protocol.ProtocolKeyword;
 import io.lettuce.core.protocol.ProtocolVersion;
 import io.lettuce.core.pubsub.RedisPubSubAdapter;
 import java.io.BufferedReader;
+import java.io.File;
+import java.io.FileInputStream;
 import java.io.InputStreamReader;
+import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyFactory;
+import java.security.KeyStore;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
+import java.security.spec.PKCS8EncodedKeySpec;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Base64;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLParameters;
+import javax.net.ssl.TrustManagerFactory;
 import redis.clients.jedis.AbstractPipeline;
 import redis.clients.jedis.AbstractTransaction;
 import redis.clients.jedis.BuilderFactory;
 import redis.clients.jedis.CommandArguments;
 import redis.clients.jedis.CommandObject;
+import redis.clients.jedis.DefaultJedisClientConfig;
+import redis.clients.jedis.HostAndPort;
 import redis.clients.jedis.JedisPubSub;
 import redis.clients.jedis.RedisClient;
+import redis.clients.jedis.RedisProtocol;
 
 /** Jedis and Lettuce, by URL: the argument says which. */
 public class Driver {
@@ -44,12 +62,60 @@ public class Driver {
         return text.getBytes(StandardCharsets.UTF_8);
     }
 
+    /** Certificates in PEM form. */
+    static Certificate certificate(String file) throws Exception {
+        try (FileInputStream input = new FileInputStream(file)) {
+            return CertificateFactory.getInstance("X.509").generateCertificate(input);
+        }
+    }
+
+    /** The TLS of the environment: the CA that is trusted, and a certificate of the client's own if there is one. */
+    static SSLContext encrypted() throws Exception {
+        KeyStore trusted = KeyStore.getInstance("PKCS12");
+        trusted.load(null, null);
+        trusted.setCertificateEntry("ca", certificate(System.getenv("TLS_CA")));
+        TrustManagerFactory trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+        trust.init(trusted);
+        KeyManagerFactory keys = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+        KeyStore own = KeyStore.getInstance("PKCS12");
+        own.load(null, null);
+        if (System.getenv("TLS_CERT") != null) {
+            String pem = Files.readString(Path.of(System.getenv("TLS_KEY")));
+            byte[] key = Base64.getMimeDecoder().decode(pem.replaceAll("-----[A-Z ]+-----", ""));
+            Certificate[] chain = {certificate(System.getenv("TLS_CERT"))};
+            var secret = KeyFactory.getInstance("EC").generatePrivate(new PKCS8EncodedKeySpec(key));
+            own.setKeyEntry("own", secret, new char[0], chain);
+        }
+        keys.init(own, new char[0]);
+        SSLContext context = SSLContext.getInstance("TLS");
+        context.init(keys.getKeyManagers(), trust.getTrustManagers(), null);
+        return context;
+    }
+
     static final class OfJedis implements Client {
         private RedisClient client;
 
         @Override
-        public Object open(String url, String protocol) {
-            client = RedisClient.create(url + "?protocol=" + protocol);
+        public Object open(String url, String protocol) throws Exception {
+            if (System.getenv("TLS_CA") == null) {
+                client = RedisClient.create(url + "?protocol=" + protocol);
+                return client.ping();
+            }
+            URI parts = URI.create(url);
+            String[] login = parts.getUserInfo().split(":", 2);
+            SSLParameters checked = new SSLParameters();
+            checked.setEndpointIdentificationAlgorithm("HTTPS");
+            var config =
+                    DefaultJedisClientConfig.builder()
+                            .user(login[0])
+                            .password(login[1])
+                            .protocol(protocol.equals("3") ? RedisProtocol.RESP3 : RedisProtocol.RESP2)
+                            .ssl(true)
+                            .sslSocketFactory(encrypted().getSocketFactory())
+                            .sslParameters(checked)
+                            .build();
+            var address = new HostAndPort(parts.getHost(), parts.getPort());
+            client = RedisClient.builder().hostAndPort(address).clientConfig(config).build();
             return client.ping();
         }
 
@@ -128,8 +194,17 @@ public class Driver {
             client = io.lettuce.core.RedisClient.create(RedisURI.create(url));
             ProtocolVersion version = protocol.equals("3") ? ProtocolVersion.RESP3 : ProtocolVersion.RESP2;
             boolean reconnect = System.getenv("CAREFUL") == null;
+            var tls = io.lettuce.core.SslOptions.builder();
+            if (System.getenv("TLS_CA") != null) {
+                tls.trustManager(new File(System.getenv("TLS_CA")));
+            }
+            if (System.getenv("TLS_CERT") != null) {
+                char[] none = null;
+                tls.keyManager(new File(System.getenv("TLS_CERT")), new File(System.getenv("TLS_KEY")), none);
+            }
             client.setOptions(
                     io.lettuce.core.ClientOptions.builder()
+                            .sslOptions(tls.build())
                             .protocolVersion(version)
                             .autoReconnect(reconnect)
                             .build());

@@ -271,7 +271,7 @@ fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
         reply.array(nodes.len());
         for node in nodes {
             let node = &keep_own(node, bound.as_deref());
-            reply.map(15);
+            reply.map(16);
             text(reply, "name", &node.name);
             text(reply, "id", &id(node.replica));
             text(reply, "state", state(node.liveness));
@@ -286,6 +286,7 @@ fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Result<(), CommandError> {
             numbers(reply, "durable", node, |(_, _, durable)| *durable);
             reply.bulk(b"drift-ms");
             reply.integer(node.drift_ms.unwrap_or(0));
+            number(reply, "faults", node.faults);
             seeds(reply, node);
         }
         Ok(())

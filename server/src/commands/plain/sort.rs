@@ -113,7 +113,8 @@ fn sort(cx: &mut Context<'_>, args: Args<'_>, knows_store: bool) -> Result<(), C
     let wanted = Wanted::of(args, knows_store)?;
     if wanted.reads_others() {
         let user = cx.session.user.as_ref();
-        if user.is_some_and(|user| !user.may_read_all_keys()) {
+        let command = cx.node.table.find(&args[0]).unwrap_or_default();
+        if user.is_some_and(|user| !user.may_read_all_keys(command)) {
             let option = if wanted.by.is_some_and(|by| by.contains(&b'*')) { "BY" } else { "GET" };
             return Err(CommandError::SortDenied(option.into()));
         }

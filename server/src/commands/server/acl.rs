@@ -15,6 +15,7 @@ use crate::engine::error::CommandError;
 use crate::engine::find;
 use crate::engine::wait::After;
 use crate::node::acl::user::{DEFAULT, Denied, User, splits};
+use crate::node::acl::{Selector, merged};
 use crate::random;
 use crate::settings::file;
 
@@ -65,7 +66,7 @@ pub(crate) const ACL: &[Command] = &[Command::parent(
                 ])
                 .flags(FLAGS)
                 .flags(Flags::SKIP_MONITOR.with(Flags::SKIP_SLOWLOG))
-                .summary("Makes or changes a user; function:NAME binds it to a function")
+                .summary("Makes or changes a user; rules in parentheses stand beside its own (a selector); function:NAME binds it to a function")
                 .reply("OK"),
             set_user,
         ),
@@ -184,16 +185,14 @@ fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let hashes = user.hashes();
     cx.reply.array(hashes.len());
     hashes.iter().for_each(|hash| cx.reply.bulk(hash.as_bytes()));
-    for (name, rules) in [
-        ("commands", user.commands().into_bytes()),
-        ("keys", user.key_rules()),
-        ("channels", user.channel_rules()),
-    ] {
-        cx.reply.bulk(name.as_bytes());
-        cx.reply.bulk(&rules);
-    }
+    let (own, selectors) = user.rules();
+    rules(cx, own);
     cx.reply.bulk(b"selectors");
-    cx.reply.array(0);
+    cx.reply.array(selectors.len());
+    for selector in selectors {
+        cx.reply.map(3);
+        rules(cx, selector);
+    }
     if let Some(function) = function {
         cx.reply.bulk(b"function");
         cx.reply.bulk(&function);
@@ -201,14 +200,30 @@ fn get_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// What rules allow, as three properties.
+fn rules(cx: &mut Context<'_>, rules: &Selector) {
+    for (name, rules) in [
+        ("commands", rules.commands().into_bytes()),
+        ("keys", rules.key_rules()),
+        ("channels", rules.channel_rules()),
+    ] {
+        cx.reply.bulk(name.as_bytes());
+        cx.reply.bulk(&rules);
+    }
+}
+
 fn set_user(cx: &mut Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
     let name = &args[2];
     if splits(name) {
         return Err(CommandError::AclName);
     }
+    let rules = merged(args.tail(3).iter()).map_err(|at| {
+        let open = args.get(3 + at).unwrap_or_default();
+        CommandError::AclUnmatched(open.into())
+    })?;
     cx.node
         .acl
-        .set(name, args.tail(3).iter(), &cx.node.table)
+        .set(name, rules.iter().map(|rule| &**rule), &cx.node.table)
         .map_err(|(rule, why)| CommandError::AclSetUser(rule.into(), why.into()))?;
     close_without_rights(cx);
     cx.reply.ok();

@@ -126,6 +126,10 @@ fn apply(node: &Node, effect: Effect) -> Result<(), CommandError> {
                 set.map_err(|failed| CommandError::Failed(failed.to_string().into()))?;
             }
         }
+        Effect::Secret => {
+            let read = crate::peers::read_secrets(node);
+            read.map_err(|error| CommandError::Failed(error.into()))?;
+        }
         Effect::Tls => {
             let loaded = crate::peers::load_tls(node);
             loaded.map_err(|error| CommandError::Failed(error.into()))?;

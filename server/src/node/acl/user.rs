@@ -1,37 +1,27 @@
 //! One user: its passwords, and what it may run, touch and listen to.
 //!
-//! The rules about commands are compiled into a bit for each command, so an unrestricted user costs
-//! one branch and any other a bit test, plus a look at the keys unless all are allowed.
+//! An unrestricted user costs one branch; of any other the rules of its own are tried, and then the
+//! selectors that stand beside them.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use miso_protocol::command::{ArgKind, Bound, Categories, Flags, KeyFlags, Row, Table};
+use miso_protocol::command::{Bound, KeyFlags, Row, Table};
+use miso_protocol::names;
 use miso_protocol::request::Args;
-use miso_protocol::{glob, names};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+pub(crate) use super::selector::Denied;
+use super::selector::{SYNTAX, Selector};
 use super::token;
 use crate::node::subscriptions::{CHANGES, ChannelKind};
 
 /// The user that connections speak as unless they say otherwise.
 pub(crate) const DEFAULT: &[u8] = b"default";
 
-/// What a rule that is none is answered with.
-const SYNTAX: &str = "Syntax error";
-
 /// What the name of a function that cannot be one is answered with.
 const BAD_FUNCTION: &str =
     "A function's name is 1 to 256 bytes of printable ASCII without blanks and '#'";
-
-/// A key pattern and what it allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct KeyPattern {
-    read: bool,
-    write: bool,
-    pattern: Box<[u8]>,
-}
 
 /// A REST token, by the hashes of the password that it was made from and of itself. It ends with the
 /// password.
@@ -50,58 +40,15 @@ pub(crate) struct User {
     passwords: Vec<[u8; 32]>,
     /// REST tokens that were given out; one for each password at most.
     tokens: Vec<RestToken>,
-    all_keys: bool,
-    keys: Vec<KeyPattern>,
-    all_channels: bool,
-    channels: Vec<Box<[u8]>>,
-    /// The rules about commands, as they were given since the latest of all or none.
-    rules: Vec<String>,
-    allowed: Box<[bool]>,
-    /// Subcommands that differ from their command.
-    subcommands: HashMap<(u16, usize), bool>,
+    /// What it may run, touch and listen to.
+    root: Selector,
+    /// The same, each beside the others: what one of them allows is allowed.
+    selectors: Vec<Selector>,
     function: Option<Box<[u8]>>,
     /// The SHA-256 of the function's token that it stands for.
     granted: Option<[u8; 32]>,
     /// Whether it may do everything, for every function.
     unrestricted: bool,
-}
-
-/// What a user is not allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Denied {
-    Command,
-    /// The command reaches beyond the function that the user is bound to.
-    Bound,
-    /// The key that is this word of the command.
-    Key(usize),
-    /// The channel that is this word of the command.
-    Channel(usize),
-}
-
-impl Denied {
-    /// Its name in ACL LOG.
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Denied::Command | Denied::Bound => "command",
-            Denied::Key(_) => "key",
-            Denied::Channel(_) => "channel",
-        }
-    }
-
-    /// Redis's error line for a command called `name`.
-    pub(crate) fn line(self, name: &str) -> String {
-        match self {
-            Denied::Command => {
-                format!("NOPERM this user has no permissions to run the '{name}' command")
-            }
-            Denied::Bound => format!(
-                "NOPERM this user has no permissions to run the '{name}' command: it acts on the whole node, and \
-                 the user is bound to a function"
-            ),
-            Denied::Key(_) => "NOPERM this user has no permissions to access one of the keys used as arguments".into(),
-            Denied::Channel(_) => "NOPERM this user has no permissions to access one of the channels used as arguments".into(),
-        }
-    }
 }
 
 /// Whether `word` would not come back as one word from a line of the file.
@@ -133,35 +80,6 @@ fn unhex(text: &[u8]) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// The words of a command that are channels, from its first argument on.
-struct Channels {
-    kind: ChannelKind,
-    /// Whether all words are channels, which the command listens to; otherwise the first is one, to
-    /// which it publishes.
-    all: bool,
-}
-
-impl Channels {
-    /// Those of a command; none if it has none that a rule must allow: leaving a channel needs no right.
-    fn of(row: &Row) -> Option<Channels> {
-        let uses = row.flags.has(Flags::PUBSUB) && !row.is_subcommand;
-        let arg = row.args.first().filter(|arg| uses && !arg.optional)?;
-        let kind = match arg.kind {
-            ArgKind::ShardChannel => ChannelKind::Shard,
-            ArgKind::Pattern => ChannelKind::Pattern,
-            _ => ChannelKind::Channel,
-        };
-        Some(Channels { kind, all: arg.multiple })
-    }
-
-    fn allowed(&self, user: &User, channel: &[u8]) -> bool {
-        match self.all {
-            true => user.may_listen(self.kind, channel),
-            false => user.may_publish(self.kind, channel),
-        }
-    }
-}
-
 impl User {
     /// A new user, which may do nothing.
     pub(super) fn new(name: &[u8], commands: usize) -> User {
@@ -171,13 +89,8 @@ impl User {
             nopass: false,
             passwords: Vec::new(),
             tokens: Vec::new(),
-            all_keys: false,
-            keys: Vec::new(),
-            all_channels: false,
-            channels: Vec::new(),
-            rules: vec!["-@all".into()],
-            allowed: vec![false; commands].into(),
-            subcommands: HashMap::new(),
+            root: Selector::new(commands),
+            selectors: Vec::new(),
             function: None,
             granted: None,
             unrestricted: false,
@@ -308,56 +221,62 @@ impl User {
         subcommand: Option<(usize, &Row)>,
         args: Args<'_>,
     ) -> Result<(), Denied> {
-        let special = subcommand.and_then(|(at, _)| self.subcommands.get(&(number, at)));
-        if !special.copied().unwrap_or(self.allowed[usize::from(number)]) {
-            return Err(Denied::Command);
+        let used = subcommand.map_or(row, |(_, row)| row);
+        let sub = subcommand.map(|(at, _)| at);
+        let check = |by: &Selector| {
+            by.check((number, sub), used, args, |kind, all, channel| match all {
+                true => self.may_listen_by(by, kind, channel),
+                false => self.may_publish_by(by, kind, channel),
+            })
+        };
+        if self.function.is_some() && used.bound() == Bound::Refused {
+            let may_run = self.each().any(|by| by.may_run((number, sub)));
+            return Err(if may_run { Denied::Bound } else { Denied::Command });
         }
-        let row = subcommand.map_or(row, |(_, row)| row);
-        if self.function.is_some() && row.bound() == Bound::Refused {
-            return Err(Denied::Bound);
+        let Err(mut denied) = check(&self.root) else { return Ok(()) };
+        for by in &self.selectors {
+            // What came closest is said, as in Redis.
+            match check(by) {
+                Ok(()) => return Ok(()),
+                Err(other) => denied = denied.max(other),
+            }
         }
-        if !self.all_keys
-            && let Some(key) = row.keys(args).find(|key| !self.may_use(key.word, key.flags))
-        {
-            return Err(Denied::Key(key.at));
-        }
-        let Some(used) = Channels::of(row) else { return Ok(()) };
-        let last = if used.all { args.len() } else { 2 };
-        let allowed = |at: &usize| args.get(*at).is_none_or(|channel| used.allowed(self, channel));
-        match (1..last).find(|at| !allowed(at)) {
-            Some(at) => Err(Denied::Channel(at)),
-            None => Ok(()),
-        }
+        Err(denied)
+    }
+
+    /// What it may do, as rules that each are enough.
+    fn each(&self) -> impl Iterator<Item = &Selector> {
+        [&self.root].into_iter().chain(&self.selectors)
     }
 
     /// Whether it may use an object.
     pub(crate) fn may_use(&self, key: &[u8], flags: KeyFlags) -> bool {
-        self.all_keys
-            || self.keys.iter().any(|allowed| {
-                let fits = (allowed.read || !flags.reads()) && (allowed.write || !flags.writes());
-                fits && glob::matches(&allowed.pattern, key, false)
-            })
+        self.each().any(|by| by.may_use(key, flags))
     }
 
-    /// Whether it may read any object.
-    pub(crate) fn may_read_all_keys(&self) -> bool {
-        self.all_keys || self.keys.iter().any(|allowed| allowed.read && &*allowed.pattern == b"*")
+    /// Whether it may run this command and read any object by the same rules.
+    pub(crate) fn may_read_all_keys(&self, command: u16) -> bool {
+        self.each().any(|by| by.may_run((command, None)) && by.may_read_all_keys())
     }
 
     /// Whether it may listen to a channel, or to a pattern of channels. What a pattern brings of other
     /// functions is left out when it is published.
     pub(crate) fn may_listen(&self, kind: ChannelKind, channel: &[u8]) -> bool {
+        self.each().any(|by| self.may_listen_by(by, kind, channel))
+    }
+
+    fn may_listen_by(&self, by: &Selector, kind: ChannelKind, channel: &[u8]) -> bool {
         let is_foreign = kind == ChannelKind::Channel
             && channel.strip_prefix(CHANGES).is_some_and(|rest| !self.is_of_its_function(rest));
-        !is_foreign && self.has_channel(kind, channel)
+        !is_foreign && by.has_channel(kind, channel)
     }
 
     /// Whether it may publish to a channel. What is told of changes is told by the server, so a user who
     /// is bound to a function cannot forge it.
-    fn may_publish(&self, kind: ChannelKind, channel: &[u8]) -> bool {
+    fn may_publish_by(&self, by: &Selector, kind: ChannelKind, channel: &[u8]) -> bool {
         let is_forged =
             self.function.is_some() && kind == ChannelKind::Channel && channel.starts_with(CHANGES);
-        !is_forged && self.has_channel(kind, channel)
+        !is_forged && by.has_channel(kind, channel)
     }
 
     /// Whether a channel of changes, without its prefix, may be one of the user's function.
@@ -368,23 +287,14 @@ impl User {
         at.is_some_and(|at| at == 0 || names::split_database(&rest[..at]).1 > 0)
     }
 
-    /// Whether its rules about channels allow one.
-    fn has_channel(&self, kind: ChannelKind, channel: &[u8]) -> bool {
-        let fits = |allowed: &[u8]| match kind {
-            // A pattern is allowed if it is one of the patterns, to the letter.
-            ChannelKind::Pattern => allowed == channel,
-            ChannelKind::Channel | ChannelKind::Shard => glob::matches(allowed, channel, false),
-        };
-        self.all_channels || self.channels.iter().any(|allowed| fits(allowed))
-    }
-
     /// Applies one rule.
     ///
     /// # Errors
     /// If it is none; why, in Redis's words. Some of a rule may have been applied by then.
     pub(super) fn apply(&mut self, rule: &[u8], table: &Table) -> Result<(), &'static str> {
         // A password is kept as its hash; anything else must stay one word of the file.
-        if !rule.starts_with(b">") && !rule.starts_with(b"<") && splits(rule) {
+        let is_long = matches!(rule, [b'>' | b'<', ..] | [b'(', .., b')']);
+        if !is_long && splits(rule) {
             return Err(SYNTAX);
         }
         let lower = rule.to_ascii_lowercase();
@@ -399,33 +309,15 @@ impl User {
                 self.nopass = false;
                 self.passwords.clear();
             }
-            b"allkeys" => (self.all_keys, self.keys) = (true, Vec::new()),
-            b"resetkeys" => (self.all_keys, self.keys) = (false, Vec::new()),
-            b"allchannels" => (self.all_channels, self.channels) = (true, Vec::new()),
-            b"resetchannels" => (self.all_channels, self.channels) = (false, Vec::new()),
-            b"allcommands" => return self.apply(b"+@all", table),
-            b"nocommands" => return self.apply(b"-@all", table),
             b"reset" => *self = User::new(&self.name, table.len()),
-            b"clearselectors" | b"sanitize-payload" | b"skip-sanitize-payload" => {}
+            b"clearselectors" => self.selectors.clear(),
+            b"sanitize-payload" | b"skip-sanitize-payload" => {}
             b"function:*" | b"function=*" => self.function = None,
             _ => match rule {
                 [sign @ (b'>' | b'<' | b'#' | b'!'), rest @ ..] => {
                     self.apply_password(*sign, rest)?;
                 }
-                [b'~', pattern @ ..] => self.add_key(true, true, pattern)?,
-                [b'%', rest @ ..] => {
-                    let at = rest.iter().position(|b| *b == b'~').ok_or(SYNTAX)?;
-                    let (kinds, pattern) = (rest[..at].to_ascii_uppercase(), &rest[at + 1..]);
-                    if kinds.is_empty() || kinds.iter().any(|kind| !b"RW".contains(kind)) {
-                        return Err(SYNTAX);
-                    }
-                    self.add_key(kinds.contains(&b'R'), kinds.contains(&b'W'), pattern)?;
-                }
-                [b'&', pattern @ ..] => self.add_channel(pattern)?,
-                [sign @ (b'+' | b'-'), rest @ ..] => {
-                    self.apply_command(*sign == b'+', rest, table)?;
-                    self.note(&lower);
-                }
+                [b'(', rules @ .., b')'] => self.selectors.push(Selector::of(rules, table)?),
                 [_, ..] if lower.starts_with(b"function:") || lower.starts_with(b"function=") => {
                     let name = &rule[9..];
                     if !names::is_name(name) || name == names::RESERVED {
@@ -434,14 +326,11 @@ impl User {
                     self.function = Some(Box::from(name));
                 }
                 [_, ..] if lower.starts_with(b"resttoken:") => self.apply_token(&rule[10..])?,
-                _ => return Err(SYNTAX),
+                _ => self.root.apply(rule, table)?,
             },
         }
         self.end_tokens();
-        let all = self.allowed.iter().all(|allowed| *allowed)
-            && self.subcommands.values().all(|allowed| *allowed);
-        let is_bound = self.function.is_some();
-        self.unrestricted = all && self.all_keys && self.all_channels && !is_bound;
+        self.unrestricted = self.function.is_none() && self.each().any(Selector::allows_all);
         Ok(())
     }
 
@@ -465,104 +354,6 @@ impl User {
         Ok(())
     }
 
-    /// Applies `+rest` or `-rest`: a category, a command or a subcommand.
-    fn apply_command(
-        &mut self,
-        allow: bool,
-        rest: &[u8],
-        table: &Table,
-    ) -> Result<(), &'static str> {
-        const UNKNOWN: &str = "Unknown command or category name in ACL";
-        if let [b'@', category @ ..] = rest {
-            if category.eq_ignore_ascii_case(b"all") {
-                self.rules = Vec::new();
-                self.allowed.fill(allow);
-                self.subcommands.clear();
-            } else {
-                let category = Categories::named(category).ok_or(UNKNOWN)?;
-                self.set_category(category, allow, table);
-            }
-            return Ok(());
-        }
-        let (name, sub) = match rest.iter().position(|b| *b == b'|') {
-            Some(at) => (&rest[..at], Some(&rest[at + 1..])),
-            None => (rest, None),
-        };
-        let number = table.find(name).ok_or(UNKNOWN)?;
-        match sub {
-            None => {
-                self.allowed[usize::from(number)] = allow;
-                self.subcommands.retain(|(command, _), _| *command != number);
-            }
-            Some(sub) => {
-                let at = table.subcommand(number, sub).ok_or(UNKNOWN)?;
-                self.subcommands.insert((number, at), allow);
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps a rule about commands for the user's line, unless the others say it already.
-    fn note(&mut self, rule: &[u8]) {
-        let rule = String::from_utf8_lossy(rule).into_owned();
-        let (sign, rest) = rule.split_at(1);
-        // A rule about a command covers what was said about its subcommands before.
-        self.rules.retain(|known| {
-            known[1..].strip_prefix(rest).is_none_or(|sub| !sub.is_empty() && !sub.starts_with('|'))
-        });
-        let base =
-            self.rules.first().is_some_and(|base| base.ends_with("@all") && base.starts_with(sign));
-        let opposed = self.rules.iter().skip(1).any(|known| {
-            !known.starts_with(sign)
-                && (rest.starts_with('@')
-                    || known[1..].starts_with('@')
-                    || rest.starts_with(&known[1..]))
-        });
-        if !base || opposed || rest == "@all" {
-            self.rules.push(rule);
-        }
-    }
-
-    fn set_category(&mut self, category: Categories, allow: bool, table: &Table) {
-        for (number, (row, subcommands)) in (0u16..).zip(table.all()) {
-            if row.acl_categories().has(category) {
-                self.allowed[usize::from(number)] = allow;
-                self.subcommands.retain(|(command, _), _| *command != number);
-            }
-            for (at, sub) in subcommands.iter().enumerate() {
-                if sub.acl_categories().has(category) && !row.acl_categories().has(category) {
-                    self.subcommands.insert((number, at), allow);
-                }
-            }
-        }
-    }
-
-    fn add_key(&mut self, read: bool, write: bool, pattern: &[u8]) -> Result<(), &'static str> {
-        if read && write && pattern == b"*" {
-            (self.all_keys, self.keys) = (true, Vec::new());
-        } else if self.all_keys {
-            return Err(
-                "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try 'resetkeys' to start with an empty list of patterns",
-            );
-        } else {
-            self.keys.push(KeyPattern { read, write, pattern: Box::from(pattern) });
-        }
-        Ok(())
-    }
-
-    fn add_channel(&mut self, pattern: &[u8]) -> Result<(), &'static str> {
-        if pattern == b"*" {
-            (self.all_channels, self.channels) = (true, Vec::new());
-        } else if self.all_channels {
-            return Err(
-                "Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. Try 'resetchannels' to start with an empty list of channels",
-            );
-        } else {
-            self.channels.push(Box::from(pattern));
-        }
-        Ok(())
-    }
-
     /// The names of its flags.
     pub(crate) fn flags(&self) -> Vec<&'static str> {
         let mut flags = vec![if self.enabled { "on" } else { "off" }];
@@ -577,34 +368,9 @@ impl User {
         self.passwords.iter().map(|hash| hex(hash)).collect()
     }
 
-    /// The rules about what it may run.
-    pub(crate) fn commands(&self) -> String {
-        self.rules.join(" ")
-    }
-
-    /// The rules about which objects it may use.
-    pub(crate) fn key_rules(&self) -> Vec<u8> {
-        if self.all_keys {
-            return b"~*".into();
-        }
-        let rule = |key: &KeyPattern| {
-            let sign: &[u8] = match (key.read, key.write) {
-                (true, true) => b"~",
-                (true, false) => b"%R~",
-                _ => b"%W~",
-            };
-            [sign, &key.pattern].concat()
-        };
-        self.keys.iter().map(rule).collect::<Vec<_>>().join(&b' ')
-    }
-
-    /// The rules about which channels it may listen to.
-    pub(crate) fn channel_rules(&self) -> Vec<u8> {
-        if self.all_channels {
-            return b"&*".into();
-        }
-        let rules = self.channels.iter().map(|channel| [b"&", &**channel].concat());
-        rules.collect::<Vec<_>>().join(&b' ')
+    /// What it may do: the rules of its own, and those that stand beside them.
+    pub(crate) fn rules(&self) -> (&Selector, &[Selector]) {
+        (&self.root, &self.selectors)
     }
 
     /// Its line in ACL LIST and in the file, byte for byte as its rules were given.
@@ -615,12 +381,8 @@ impl User {
         words.extend(self.tokens.iter().map(|known| {
             format!("resttoken:{}:{}", hex(&known.password), hex(&known.token)).into_bytes()
         }));
-        words.extend(Some(self.key_rules()).filter(|keys| !keys.is_empty()));
-        if !self.all_channels {
-            words.push(b"resetchannels".to_vec());
-        }
-        words.extend(Some(self.channel_rules()).filter(|channels| !channels.is_empty()));
-        words.push(self.commands().into_bytes());
+        words.push(self.root.line());
+        words.extend(self.selectors.iter().map(|by| [b"(", &*by.line(), b")"].concat()));
         if let Some(function) = &self.function {
             words.push([b"function:", &**function].concat());
         }

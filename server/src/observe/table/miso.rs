@@ -247,6 +247,11 @@ pub(super) const MISO: &[Row] = &[
         "Links closed since the peer sent what may not be sent",
         |r| Value::Count(r.counters().faults),
     ),
+    only(
+        "miso_faulty_nodes",
+        "Names of nodes that have said what a node must not say, or what another node denies; see the log",
+        |r| Value::Text(r.faulty().join(",")),
+    ),
     counter(
         "miso_writer_conflicts",
         "miso_writer_conflicts",

@@ -34,8 +34,22 @@ impl RedisRs {
         self.call(&["PING"]).await
     }
 
+    /// With the TLS of the environment, if there is some.
+    fn client(&self) -> Result<redis::Client, String> {
+        let read = |name: &str| {
+            std::env::var_os(name).map(|path| std::fs::read(path).map_err(wrong)).transpose()
+        };
+        let Some(ca) = read("TLS_CA")? else {
+            return redis::Client::open(self.url.as_str()).map_err(wrong);
+        };
+        let own = |client_cert, client_key| redis::ClientTlsConfig { client_cert, client_key };
+        let client_tls = read("TLS_CERT")?.zip(read("TLS_KEY")?).map(|(cert, key)| own(cert, key));
+        let tls = redis::TlsCertificates { client_tls, root_cert: Some(ca) };
+        redis::Client::build_with_tls(self.url.as_str(), tls).map_err(wrong)
+    }
+
     async fn connect(&mut self) -> Result<(), String> {
-        let client = redis::Client::open(self.url.as_str()).map_err(wrong)?;
+        let client = self.client()?;
         self.connection = Some(client.get_multiplexed_async_connection().await.map_err(wrong)?);
         Ok(())
     }
@@ -68,7 +82,7 @@ impl RedisRs {
     }
 
     async fn listen(&mut self, channel: &str) -> Answer {
-        let client = redis::Client::open(self.url.as_str()).map_err(wrong)?;
+        let client = self.client()?;
         let mut listener = client.get_async_pubsub().await.map_err(wrong)?;
         listener.subscribe(channel).await.map_err(wrong)?;
         self.messages = Some(listener.into_on_message());
