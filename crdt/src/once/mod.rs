@@ -9,6 +9,7 @@
 //! in a map as any other. An id is in one of the two, by its claims alone, so equal states are equal.
 
 mod change;
+mod fields;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
