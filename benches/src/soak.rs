@@ -22,6 +22,7 @@ use crate::table::{Table, grouped};
 
 use ledger::Ledger;
 use nodes::Nodes;
+use writer::Chance;
 
 /// The first node, which is sampled, and those that are killed and restarted.
 const NODES_MIN: usize = 2;
@@ -81,20 +82,6 @@ pub(crate) struct Soak {
     agreed_after_s: f64,
     slope_kib_per_minute: f64,
     samples: Vec<Sample>,
-}
-
-/// A small generator (SplitMix64): a soak can be repeated.
-#[derive(Clone)]
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
 }
 
 /// Runs it.
@@ -171,7 +158,7 @@ fn strike(
                 blows.restarted += 1;
             }
             2 => {
-                let guest = nodes.invite(blows.joined_and_left)?;
+                let guest = nodes.invite(blows.joined_and_left, &ledger::function(0))?;
                 rest(nodes, PEACE, began, samples)?;
                 nodes.see_off(guest)?;
                 blows.joined_and_left += 1;

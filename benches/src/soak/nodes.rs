@@ -115,12 +115,12 @@ impl Nodes {
         Ok(())
     }
 
-    /// Has one more node join and run a function.
-    pub(super) fn invite(&self, number: u64) -> Result<Guest> {
+    /// Has one more node join and run this function.
+    pub(super) fn invite(&self, number: u64, function: &str) -> Result<Guest> {
         let name = format!("guest-{number}");
         let server = self.server(&name, None)?;
         let mut client = server.connect()?;
-        client.ok(&["AUTH", &super::ledger::function(0), "-"])?;
+        client.ok(&["AUTH", function, "-"])?;
         client.ok(&["GCOUNTER.GET", "totals", "n"])?;
         Ok(Guest { name, server })
     }

@@ -4,11 +4,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::Chance;
 use super::ledger::{FUNCTIONS, Ledger, function};
 use super::nodes::Ports;
 use crate::error::Result;
 use crate::resp::{Client, Reply};
+
+/// A small generator (SplitMix64): a soak can be repeated.
+#[derive(Clone)]
+pub(super) struct Chance(pub(super) u64);
+
+impl Chance {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
 
 /// Commands in a function that lasts, before the connection ends.
 const COMMANDS: u64 = 100;

@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use super::ID_MAX;
 use crate::codec::{DecodeError, Decoder, Encode, Encoder};
 use crate::context::Context;
 use crate::counter::CounterDelta;
@@ -12,6 +11,9 @@ use crate::dots::Dots;
 use crate::mv_register::{RegisterDelta, Stamp};
 use crate::or_map::{FieldDelta, MapDelta, OrMap};
 use crate::thin::Thin;
+
+/// The longest id that is kept with its claim: its length is one byte.
+pub(super) const ID_MAX: usize = 255;
 
 /// A change of ids: as that of a map.
 #[derive(Clone, Debug)]

@@ -15,6 +15,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::slice;
 
+use self::change::ID_MAX;
 pub use self::change::OnceDelta;
 use crate::context::{Context, Events, Seen, Writers};
 use crate::crdt::{Crdt, Shown};
@@ -23,9 +24,6 @@ use crate::mv_register::{Stamp, Stamped, stamped_digest};
 use crate::or_map::{Field, MapDelta, OrMap, field_digest};
 use crate::table::{Header, Table, hash};
 use crate::thin::Thin;
-
-/// The longest id that is kept with its claim: its length is one byte.
-const ID_MAX: usize = 255;
 
 /// Ids and their claims.
 #[derive(Clone, Default, Debug)]

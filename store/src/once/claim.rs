@@ -11,7 +11,17 @@ use std::collections::BTreeMap;
 use miso_crdt::Type;
 use smallvec::SmallVec;
 
-use super::Place;
+/// Where a command may count: an object, a name in it, empty for plain keys, and a field of what that
+/// holds, empty for counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place<'a> {
+    /// The object.
+    pub object: &'a [u8],
+    /// The name.
+    pub name: &'a [u8],
+    /// The field.
+    pub field: &'a [u8],
+}
 
 /// What was counted somewhere in the name of an id, by which events of the claim's writer.
 #[derive(Clone, PartialEq, Eq, Debug)]

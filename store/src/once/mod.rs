@@ -18,6 +18,7 @@ use miso_crdt::{
 };
 use smallvec::SmallVec;
 
+pub use self::claim::Place;
 use self::claim::{Claim, Line};
 use crate::function::Function;
 use crate::guard::ShardGuard;
@@ -58,18 +59,6 @@ impl<'a> From<&'a [u8]> for OnceKey<'a> {
         let object = object_of(id);
         OnceKey { id, object, hash: hash(&object) }
     }
-}
-
-/// Where a command may count: an object, a name in it, empty for plain keys, and a field of what that
-/// holds, empty for counters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place<'a> {
-    /// The object.
-    pub object: &'a [u8],
-    /// The name.
-    pub name: &'a [u8],
-    /// The field.
-    pub field: &'a [u8],
 }
 
 /// A write that is about to run once: see [`Held::begin_once`].
