@@ -165,7 +165,10 @@ fn about_changes() -> Vec<(&'static str, Body)> {
         known: vector(),
         digests: vec![1, 0xffff_ffff_ffff_ffff],
         taken: 2,
+        ahead: Vec::new(),
     };
+    let pull_with_ahead = Pull { ahead: vec![0, 0x0102_0304_0506_0708], ..pull.clone() };
+    let summary_with_ahead = Summary { ahead: Some(300), ..summary.clone() };
     let fetch =
         Fetch { function: bytes("cart"), id: 6, object: bytes("user:1"), name: Some(bytes("")) };
     let fetched = Fetched {
@@ -192,7 +195,9 @@ fn about_changes() -> Vec<(&'static str, Body)> {
         ("ack", Body::Ack(Ack { function: bytes("cart"), last: 12, durable: 11 })),
         ("summary-question", Body::Summary(question)),
         ("summary", Body::Summary(summary)),
+        ("summary-with-ahead", Body::Summary(summary_with_ahead)),
         ("pull", Body::Pull(pull)),
+        ("pull-with-ahead", Body::Pull(pull_with_ahead)),
         ("state-changes", state_of(state::Kind::Changes)),
         ("state-buckets", state_of(state::Kind::Buckets)),
         ("state-done", state_of(state::Kind::Done)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use miso_protocol::peer::message::Body;
 use miso_protocol::peer::{self, Message};
+use miso_store::crdt::ReplicaId;
 use miso_store::{Function, Store};
 
 use crate::copies::{self, Copies};
@@ -270,6 +271,11 @@ impl Node {
         self.replicator.counts()
     }
 
+    /// The names and incarnations of all other nodes that are known here, except those that an operator has retired.
+    pub fn others(&self) -> impl Iterator<Item = (&str, ReplicaId)> {
+        self.overlay.others()
+    }
+
     fn received(&mut self, now: Time, link: LinkId, envelope: Bytes, out: &mut Vec<Effect>) {
         self.overlay.heard(now, link, out);
         for message in peer::open(envelope) {
@@ -488,7 +494,6 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use miso_protocol::peer::{Batch, Goodbye, Hello, frame};
-    use miso_store::crdt::ReplicaId;
 
     use super::*;
     use crate::Note;

@@ -40,12 +40,14 @@ impl Function {
     }
 
     /// Makes one of the sketches of each writer in a HyperLogLog, as far as all nodes have them. To be called
-    /// now and then. `heard` is what each other node that is not forgotten has announced, all of its events
-    /// before that being known here.
-    pub fn fold_sketches(&self, heard: &[(ReplicaId, Vector)]) {
-        let Some(mut keys) = self.sketches.keys.lock().take() else { return };
+    /// now and then. `heard` is what each other node that is not forgotten has announced, all of that being
+    /// known here. Answers whether any became one: [`Function::digests`] are others then, though nothing was changed
+    /// that a read could tell.
+    pub fn fold_sketches(&self, heard: &[(ReplicaId, Vector)]) -> bool {
+        let Some(mut keys) = self.sketches.keys.lock().take() else { return false };
         let now: Vec<Box<[u8]>> = keys.iter().take(TURN).cloned().collect();
         let stable = self.heard_by_all(heard);
+        let mut any = false;
         for key in &now {
             let Some(mut shard) = self.shards.made(self.shard_index(key)) else { continue };
             let slot = shard.objects.get_mut(key).and_then(|object| object.get_mut(b""));
@@ -53,7 +55,7 @@ impl Function {
             if let Some(slot) = slot {
                 slot.each_mut(|value| {
                     if let Value::Hll(hll) = value {
-                        hll.fold(|dot| stable.seen(dot));
+                        any |= hll.fold(|dot| stable.seen(dot));
                         left |= hll.is_foldable();
                     }
                 });
@@ -69,6 +71,7 @@ impl Function {
                 None => *noted = Some(keys),
             }
         }
+        any
     }
 
     /// What is known here and all others have announced.
@@ -145,8 +148,8 @@ mod tests {
             (hll.sketches(), all.map_or(0, |all| all.count()))
         }
 
-        fn fold(&self, other: &Node) {
-            self.0.fold_sketches(&[(other.1, other.0.token())]);
+        fn fold(&self, other: &Node) -> bool {
+            self.0.fold_sketches(&[(other.1, other.0.token())])
         }
     }
 
@@ -163,7 +166,7 @@ mod tests {
         assert!(a.0.has_sketches() && b.0.has_sketches());
         a.0.fold_sketches(&[(b.1, early)]);
         assert_eq!(a.look(), (50, 50));
-        a.fold(&b);
+        assert!(a.fold(&b) && !a.fold(&b), "it is done");
         assert_eq!((a.look(), b.look()), ((1, 50), (50, 50)));
         // What is not announced stays apart: a delete may take the others without it.
         a.add("late");

@@ -59,7 +59,12 @@ pub(super) struct Node<T: Crdt> {
     open: Edits,
     /// By origin: how many of its messages are applied.
     applied: BTreeMap<ReplicaId, usize>,
+    /// By node: what it has announced that it knows, all of that being known here.
+    heard: BTreeMap<ReplicaId, Announced>,
 }
+
+/// The number up to which each writer's events are known somewhere.
+type Announced = BTreeMap<ReplicaId, u64>;
 
 /// What some edits of a node came to, as it travels.
 pub(super) struct Message {
@@ -82,7 +87,39 @@ impl<T: Crdt> Node<T> {
             had: Edits::new(),
             open: Edits::new(),
             applied: BTreeMap::new(),
+            heard: BTreeMap::new(),
         }
+    }
+
+    /// What it knows.
+    fn announce(&self) -> Announced {
+        let vector = self.context.vector();
+        vector.map(|(w, seq)| (self.writers.id(w).expect("interned"), seq)).collect()
+    }
+
+    /// Notes what another node has announced, if all of it is known here.
+    fn hear(&mut self, (of, said): &(ReplicaId, Announced)) {
+        let knows = |(id, seq): (&ReplicaId, &u64)| {
+            self.writers.index(*id).is_some_and(|writer| self.context.upto(writer) >= *seq)
+        };
+        if *of != self.id && said.iter().all(knows) {
+            self.heard.insert(*of, said.clone());
+        }
+    }
+
+    /// Folds what all `others` have announced.
+    fn fold(&mut self, others: &[ReplicaId])
+    where
+        T: Played,
+    {
+        let (writers, context) = (&self.writers, &self.context);
+        let heard: Option<Vec<&Announced>> = others.iter().map(|id| self.heard.get(id)).collect();
+        let Some(heard) = heard else { return };
+        self.state.fold(|dot| {
+            let id = writers.id(dot.writer()).expect("interned");
+            let has = |said: &&Announced| said.get(&id).is_some_and(|seq| *seq >= dot.seq());
+            context.upto(dot.writer()) >= dot.seq() && heard.iter().all(has)
+        });
     }
 
     /// A node whose clock gives the very times of another's.
@@ -193,6 +230,8 @@ pub(super) trait Played: Crdt {
         change: Option<&mut Self::Delta>,
     ) -> bool;
     fn told(&self, now: u64, writers: &Writers) -> (Told, Option<u64>);
+    /// Folds what may be folded, where values fold.
+    fn fold(&mut self, _stable: impl Fn(Dot) -> bool) {}
 }
 
 fn utf8(bytes: &[u8]) -> String {
@@ -405,6 +444,10 @@ impl Played for Hll {
         let elements = (0..FIELDS).filter(there).map(|e| (Vec::from([e]), String::from(TEXTS[0])));
         (elements.collect(), self.deadline(now, writers))
     }
+
+    fn fold(&mut self, stable: impl Fn(Dot) -> bool) {
+        Hll::fold(self, stable);
+    }
 }
 
 struct Random(u64);
@@ -458,12 +501,14 @@ fn play<T: Played>(seed: u64, steps: usize) {
     let mut spec = Spec { edits: Vec::new(), keyed: T::KEYED, replaces: T::REPLACES };
     let mut nodes: Vec<Node<T>> = [30, 10, 20].map(Node::new).into_iter().collect();
     let mut messages: Vec<Message> = Vec::new();
+    let ids: Vec<ReplicaId> = nodes.iter().map(|node| node.id).collect();
+    let mut announced: Vec<(ReplicaId, Announced)> = Vec::new();
     let mut now = 1_000;
     for _ in 0..steps {
         now += random.below(12);
         let at = random.below(nodes.len() as u64) as usize;
         let node = &mut nodes[at];
-        match random.below(12) {
+        match random.below(16) {
             0..6 => {
                 let act = random.act(now);
                 if T::can(act) && spec.is_closed(&node.had) {
@@ -491,6 +536,17 @@ fn play<T: Played>(seed: u64, steps: usize) {
                 nodes.iter_mut().filter(|node| node.id == from.id).for_each(|node| {
                     node.events.flushed = from.events.flushed;
                 });
+            }
+            12 => {
+                // What it did is sent before it announces anything.
+                messages.push(node.send());
+                announced.push((node.id, node.announce()));
+            }
+            13..16 if !announced.is_empty() => {
+                announced.iter().for_each(|said| node.hear(said));
+                let own = node.id;
+                let others = ids.iter().copied().filter(|id| *id != own);
+                node.fold(&others.collect::<Vec<_>>());
             }
             _ => {}
         }

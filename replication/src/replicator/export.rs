@@ -205,7 +205,8 @@ impl Exports {
     ) -> Result<(), Fault> {
         let known = payload::read_vector(pull.known.as_ref())?;
         let of = pull.digests.len();
-        if of > BUCKETS || (of > 0 && !of.is_power_of_two()) {
+        let ahead = pull.ahead.len();
+        if of > BUCKETS || (of > 0 && !of.is_power_of_two()) || (ahead > 0 && ahead != of) {
             return Err(Fault("malformed digests".into()));
         }
         let Some(stream) = stream else { return Ok(()) };
@@ -224,10 +225,14 @@ impl Exports {
             return Ok(());
         }
         if of > 0 {
-            let mine = function.digests(of);
-            let differ = (0u32..).zip(mine.iter().zip(&pull.digests)).filter(|(_, (a, b))| a != b);
+            let (mine, ahead) = (function.digests(of), function.ahead_digests(of));
+            let at = |digests: &[u64], bucket| digests.get(bucket).copied().unwrap_or(0);
+            let differs = |bucket: &usize| {
+                mine[*bucket] != pull.digests[*bucket]
+                    || at(&ahead, *bucket) != at(&pull.ahead, *bucket)
+            };
             // In order, so that the same state sends the same bytes.
-            let buckets: Vec<u32> = differ.map(|(bucket, _)| bucket).collect();
+            let buckets: Vec<u32> = (0..of).filter(differs).map(|bucket| bucket as u32).collect();
             let vector = Some(payload::vector(&export.vector));
             export.buckets = Some(Buckets { of, which: buckets.iter().copied().collect() });
             export.send(turn, State { vector, buckets, ..plain(Kind::Buckets) });

@@ -249,13 +249,13 @@ impl Pulls {
         }
         let id = turn.next_id();
         let function = stream.function();
-        let (digests, buckets, asked) = match want {
-            Want::Newer => (Vec::new(), None, None),
+        let (digests, ahead, buckets, asked) = match want {
+            Want::Newer => (Vec::new(), Vec::new(), None, None),
             Want::Different(asked) => {
                 // About 16 objects a bucket, so that a difference costs few that are equal.
                 let of = (function.object_count() / 16).next_power_of_two().clamp(64, BUCKETS);
                 let comparing = Comparing { of, ..Comparing::default() };
-                (function.digests(of), Some(comparing), asked)
+                (function.digests(of), function.ahead_digests(of), Some(comparing), asked)
             }
         };
         let heard_at = turn.now();
@@ -273,10 +273,8 @@ impl Pulls {
         });
         turn.counts().syncs += 1;
         let known = Some(payload::vector(&function.vector()));
-        turn.send(
-            link,
-            Body::Pull(Pull { function: stream.name().clone(), id, known, digests, taken: 0 }),
-        );
+        let pull = Pull { function: stream.name().clone(), id, known, digests, taken: 0, ahead };
+        turn.send(link, Body::Pull(pull));
     }
 
     /// Takes a part of a pull.

@@ -1,6 +1,7 @@
 //! What goes once all nodes have heard of it: ids of writes that ran once, and sketches of HyperLogLogs, of
 //! which those of a writer become one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use miso_store::Vector;
@@ -50,8 +51,8 @@ impl Replicator {
         self.calm = if as_before { self.calm.saturating_add(1) } else { 0 };
         self.here = them;
         let all_here = !awaiting && (self.calm >= CALM || (all_here && others.is_empty()));
-        for stream in self.streams.values() {
-            let function = stream.function();
+        for stream in self.streams.values_mut() {
+            let function = Arc::clone(stream.function());
             if !function.has_once() && !function.has_sketches() {
                 continue;
             }
@@ -62,16 +63,20 @@ impl Replicator {
                     self.common.turn(now, out).unequal(&stream.shown(), &unequal);
                 }
             }
-            if let Some(heard) = &heard {
-                function.fold_sketches(heard);
+            // A node that awaits others folds nothing, so it and this one would differ until digests tell.
+            if heard.is_some_and(|heard| function.fold_sketches(&heard)) {
+                stream.now_unsure();
             }
         }
     }
 }
 
-/// What all nodes that carry a function have announced; none if one that has ever announced anything has
-/// more of its own than is known here, or one that carries it has announced nothing. A node that does not
-/// carry it hears all of it before it serves it.
+/// What all nodes that carry a function have announced; none if one that has ever announced anything knows
+/// more than is known here, or one that carries it has announced nothing. A node that does not carry it hears all
+/// of it before it serves it.
+///
+/// That goes for what third nodes did, too: a node that is gone may have deleted what one node alone has heard of,
+/// or have run a write.
 fn heard(
     stream: &Stream,
     peers: &Peers,
@@ -84,8 +89,8 @@ fn heard(
     let mut heard = Vec::new();
     for (_, id) in others {
         let vector = stream.target(*id).map(Target::summary).filter(|vector| !vector.is_empty());
-        let own = vector.and_then(|vector| vector.iter().find(|(of, _)| of == id));
-        if stream.function().upto(*id) < own.map_or(0, |(_, seq)| *seq) {
+        let lacks = vector.map(|vector| stream.function().lacks(vector)).unwrap_or_default();
+        if lacks.iter().any(|(writer, _)| !stream.function().is_retired(*writer)) {
             return None;
         }
         if peers.carries(*id, stream.name()) {

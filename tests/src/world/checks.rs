@@ -126,7 +126,7 @@ impl World {
                 let function = host.store.function(name);
                 let mut vector = function.vector();
                 vector.sort_unstable();
-                (vector, function.digests(16))
+                (vector, function.digests(16), function.ahead_digests(16))
             };
             let mut hosts = self.hosts.iter().enumerate().filter(|(_, host)| !host.gone);
             let Some((one, held_by_one)) = hosts.next() else { continue };

@@ -288,6 +288,8 @@ impl World {
         if !host.up {
             return;
         }
+        let before = self.own_events(at);
+        let host = &mut self.hosts[at];
         loop {
             for input in inputs.drain(..) {
                 host.node.step(now, input, &mut out);
@@ -300,6 +302,9 @@ impl World {
         }
         host.node.settle(now, &mut out);
         self.note_taken(at);
+        if self.own_events(at) > before {
+            self.note_forgotten(at);
+        }
         let host = &mut self.hosts[at];
         // No peer is told of what might be lost.
         host.store.commit().expect("disks do not fail here");

@@ -6,6 +6,7 @@
 //! - `network`: what is sent arrives late, once, twice or never.
 //! - `clients` and `trouble`: what clients do, and what goes wrong.
 //! - `once`: writes that clients repeat.
+//! - `groups`: which nodes know of each other.
 //! - `moves`: keys that clients move, copy and combine.
 //! - `leaving`: nodes and functions that end in order.
 //! - `oracle`, `registers` and `checks`: what every node must hold, from nothing but what clients did.
@@ -13,6 +14,7 @@
 mod checks;
 mod clients;
 mod first_read;
+mod groups;
 mod host;
 mod leaving;
 mod moves;

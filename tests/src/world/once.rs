@@ -20,13 +20,19 @@ const REPEATED: u64 = 3 * SECOND;
 /// A write with an id.
 #[derive(Debug)]
 pub(super) struct Write {
-    function: Bytes,
-    id: String,
+    pub(super) function: Bytes,
+    pub(super) id: String,
     amount: i64,
     /// Until when a client may send it again.
     until: u64,
     /// The runs of it: by which writer, and its event.
-    runs: Vec<(ReplicaId, u64)>,
+    pub(super) runs: Vec<(ReplicaId, u64)>,
+    /// When a client sent it first.
+    pub(super) begun: u64,
+    /// Whether a node has forgotten its id.
+    pub(super) forgotten: bool,
+    /// In how many groups of nodes it ran of which that node did not know: see `groups`.
+    pub(super) twice: usize,
 }
 
 const COUNTER: Place<'static> = Place { object: b"once", name: b"n", field: b"" };
@@ -48,6 +54,9 @@ impl World {
                 amount: amount + i64::from(amount == 0),
                 until: now + REPEATED,
                 runs: Vec::new(),
+                begun: now,
+                forgotten: false,
+                twice: 0,
             };
             self.once.push(write);
             self.once.len() - 1
@@ -74,7 +83,8 @@ impl World {
     }
 
     /// Each id counts once. What a run elsewhere counted of which the writer is gone may stand beside it
-    /// until that writer is retired. Where two nodes that ran it lose their disks before others know of both
+    /// until that writer is retired; and so may what ran in two groups of nodes that had not met when one forgot
+    /// its id. Where two nodes that ran it lose their disks before others know of both
     /// runs, it may count nowhere: see docs/semantics.md.
     pub(super) fn check_once(&self) {
         let here = self.hosts.iter().filter(|host| !host.gone);
@@ -115,7 +125,8 @@ impl World {
                             let more: Vec<i64> = missing.iter().map(|n| n + write.amount).collect();
                             missing.extend(more);
                         }
-                        for _ in beside_one.map(|_| ()).chain(ahead.map(|_| ())) {
+                        let beside_all = beside_one.count() + ahead.count() + write.twice;
+                        for _ in 0..beside_all {
                             let more: Vec<i64> = beside.iter().map(|n| n + write.amount).collect();
                             beside.extend(more);
                         }

@@ -82,8 +82,8 @@ pub(super) struct Stream {
     /// Values may be here of events beyond the vector, as syncs and fetches bring them. If their
     /// origin is gone, no stream tells the others: this many more summaries carry a digest.
     unsure: u8,
-    /// The digest of what is here, at a vector.
-    digest: Option<(Vector, u64)>,
+    /// The digests of what is here, and of what is known beyond it, at a vector.
+    digest: Option<(Vector, (u64, u64))>,
     /// When third nodes' missing events are pulled, if they are still missing.
     lack_at: Option<Time>,
     /// When what has become common knowledge is forgotten.

@@ -122,7 +122,8 @@ impl Stream {
         let settled = still && pulling == Pulling::No && !self.has_unsent();
         let digest = (settled && self.unsure > 0).then(|| self.digest(&vector));
         self.unsure = self.unsure.saturating_sub(u8::from(settled));
-        let frame = self.summary(turn, Summary { digest, ..Summary::default() });
+        let (digest, ahead) = digest.unzip();
+        let frame = self.summary(turn, Summary { digest, ahead, ..Summary::default() });
         turn.send_frame(links, frame);
         self.summary_at = Some(next_round(turn));
     }
@@ -133,12 +134,13 @@ impl Stream {
         self.digest = None;
     }
 
-    /// A digest of all that is here; `vector` is what is known.
-    pub(super) fn digest(&mut self, vector: &Vector) -> u64 {
+    /// A digest of all that is here, and one of what is known beyond `vector`, which is what is known.
+    pub(super) fn digest(&mut self, vector: &Vector) -> (u64, u64) {
         match &self.digest {
             Some((at, digest)) if at == vector => *digest,
             _ => {
-                let digest = self.function.digests(1)[0];
+                let ahead = self.function.ahead_digests(1);
+                let digest = (self.function.digests(1)[0], ahead.first().copied().unwrap_or(0));
                 self.digest = Some((vector.clone(), digest));
                 digest
             }
@@ -196,7 +198,7 @@ impl Stream {
         self.check_waits(turn);
         let differs = self.carries
             && pulling == Pulling::No
-            && said.digest.is_some_and(|d| self.differs(peer, d));
+            && said.digest.is_some_and(|digest| self.differs(peer, (digest, said.ahead)));
         if differs {
             self.now_unsure();
         }
@@ -261,8 +263,9 @@ impl Stream {
         turn.send_frame(vec![link], frame);
     }
 
-    /// Whether a peer with this digest has other data with the same vector.
-    pub(super) fn differs(&mut self, peer: ReplicaId, digest: u64) -> bool {
+    /// Whether a peer with this digest has other data with the same vector, or knows other things beyond it. Peers
+    /// of earlier builds say nothing of the latter.
+    pub(super) fn differs(&mut self, peer: ReplicaId, (digest, ahead): (u64, Option<u64>)) -> bool {
         if self.has_unsent() {
             return false;
         }
@@ -273,7 +276,11 @@ impl Stream {
             vector
         };
         let same = self.peers.get(&peer).is_some_and(|t| sorted(t.summary()) == sorted(&vector));
-        same && self.digest(&vector) != digest
+        if !same {
+            return false;
+        }
+        let mine = self.digest(&vector);
+        mine.0 != digest || ahead.is_some_and(|ahead| ahead != mine.1)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::Note;
 
 mod lies;
 mod retirement;
+mod tending;
 
 const ME: ReplicaId = ReplicaId(1);
 const F: Bytes = Bytes::from_static(b"f");
