@@ -66,7 +66,7 @@ enum Head {
 
 impl Assembler {
     /// Takes a chunk and returns the messages that are whole now, as an envelope; it may be empty. What
-    /// cannot be messages is returned as it is: [`open`](crate::peer::open) finds the error in it.
+    /// cannot be messages is returned as it is: [`open`] finds the error in it.
     pub fn push(&mut self, chunk: Bytes) -> Bytes {
         let messages = self.cut(chunk);
         if std::mem::take(&mut self.has_pieces) { self.join_pieces(messages) } else { messages }
