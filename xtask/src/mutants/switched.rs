@@ -114,12 +114,32 @@ impl Tree {
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .quietly()?;
         let list = String::from_utf8(list).map_err(|error| error.to_string())?;
-        let names = list.split('\0').filter(|name| root().join(name).is_file());
-        for name in names.filter(|name| !name.is_empty()) {
+        let names: BTreeSet<&str> =
+            list.split('\0').filter(|name| root().join(name).is_file()).collect();
+        tree.forget_others(&tree.folder, &names)?;
+        for name in names {
             let text = fs::read(root().join(name)).map_err(|error| format!("{name}: {error}"))?;
             tree.write(name, &text)?;
         }
         Ok(tree)
+    }
+
+    /// Removes what an earlier copy had and the workspace has no more.
+    fn forget_others(&self, folder: &Path, names: &BTreeSet<&str>) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+        if !folder.exists() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.strip_prefix(&self.folder).ok().and_then(Path::to_str);
+            if path.is_dir() {
+                self.forget_others(&path, names)?;
+            } else if name.is_none_or(|name| !names.contains(name)) {
+                fs::remove_file(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a file unless it is so: what is not touched is not built again.
