@@ -18,6 +18,28 @@ mod mutated;
 const F: &[u8] = b"f";
 const MS: u64 = 1_000_000;
 
+/// Draws the same numbers each time: SplitMix64.
+struct Draw(u64);
+
+impl Draw {
+    /// A number below `bound`, which is above 0.
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+
+    /// Changes up to three bytes.
+    fn break_some(&mut self, bytes: &mut [u8]) {
+        for _ in 0..self.below(4) {
+            let at = self.below(bytes.len());
+            bytes[at] = self.below(256) as u8;
+        }
+    }
+}
+
 struct Host {
     node: Node,
     store: Arc<Store>,

@@ -31,11 +31,11 @@ struct Victim {
     node: Node,
     store: Arc<Store>,
     link: LinkId,
-    rng: u64,
+    draw: Draw,
 }
 
 impl Victim {
-    fn new(rng: u64) -> Victim {
+    fn new(seed: u64) -> Victim {
         let replica = ReplicaId(1);
         let store = Arc::new(Store::new(miso_store::Config::new(replica, 1, Arc::new(|| 0))));
         let config = node::Config {
@@ -44,20 +44,11 @@ impl Victim {
             copies: copies::Config::default(),
         };
         let node = Node::new(config, Arc::clone(&store));
-        let mut victim = Victim { node, store, link: LinkId(0), rng };
+        let mut victim = Victim { node, store, link: LinkId(0), draw: Draw(seed) };
         let functions = BTreeMap::from([(Bytes::from_static(F), Vec::new())]);
         victim.step(Time(MS), Input::Runs { functions });
         victim.greet(Time(MS));
         victim
-    }
-
-    /// Below `bound`: SplitMix64.
-    fn below(&mut self, bound: usize) -> usize {
-        self.rng = self.rng.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.rng;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
     }
 
     fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
@@ -88,10 +79,7 @@ impl Victim {
     /// Says a message that may be broken; a link that ends for it is made anew.
     fn say(&mut self, now: Time, message: &[u8]) {
         let mut message = message.to_vec();
-        for _ in 0..self.below(4) {
-            let at = self.below(message.len());
-            message[at] = self.below(256) as u8;
-        }
+        self.draw.break_some(&mut message);
         let link = self.link;
         let envelope = Bytes::from(message);
         let out = self.step(now, Input::Received { link, envelope });
@@ -133,7 +121,7 @@ fn broken_messages_of_every_kind_harm_their_link_alone() {
         if round % LIFE == 0 {
             (victim, counted, now) = (Victim::new(round), 0, Time(MS));
         }
-        let at = victim.below(messages.len());
+        let at = victim.draw.below(messages.len());
         victim.say(now, &messages[at]);
         if round % 50 == 0 {
             victim.count(now);

@@ -19,7 +19,7 @@ const KINDS: [u8; 12] = *b"gpssssrffmmp";
 /// The broken node: a store that is right, and what happens to its batches on their way.
 struct Author {
     function: Arc<Function>,
-    rng: u64,
+    draw: Draw,
     /// Its link to each of the two.
     links: [Option<LinkId>; 2],
 }
@@ -29,16 +29,7 @@ impl Author {
         let config = miso_store::Config::new(AUTHOR, 1, Arc::new(|| 0));
         let store = Store::new(config);
         store.track();
-        Author { function: store.function(F), rng: 7, links: [None, None] }
-    }
-
-    /// Below `bound`: SplitMix64.
-    fn below(&mut self, bound: usize) -> usize {
-        self.rng = self.rng.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.rng;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
+        Author { function: store.function(F), draw: Draw(7), links: [None, None] }
     }
 
     /// Says Hello to a node, unless it has a link to it.
@@ -92,9 +83,9 @@ impl Author {
 
     /// A change of some type.
     fn write(&mut self) {
-        let (what, n) = (self.below(12), self.below(5));
+        let (what, n) = (self.draw.below(12), self.draw.below(5));
         // A name for each type.
-        let (object, name) = ([b'o', self.below(3) as u8], [KINDS[what]]);
+        let (object, name) = ([b'o', self.draw.below(3) as u8], [KINDS[what]]);
         let hash = miso_store::hash(&object);
         let key = (hash, object.as_slice(), name.as_slice());
         let (e, context) = ([b'e', n as u8], self.function.context());
@@ -125,10 +116,7 @@ impl Author {
         self.write();
         let batch = self.function.take_batch()?;
         let mut changes = batch.message.to_vec();
-        for _ in 0..self.below(4) {
-            let at = self.below(changes.len());
-            changes[at] = self.below(256) as u8;
-        }
+        self.draw.break_some(&mut changes);
         let envelope = |changes| {
             frame(Body::Batch(Batch {
                 function: F.into(),
@@ -169,7 +157,7 @@ fn mutated_batches_leave_all_nodes_equal() {
         }
         let Some([broken, right]) = author.broken() else { continue };
         for at in [0, 1] {
-            if at == 1 && author.below(10) < 3 {
+            if at == 1 && author.draw.below(10) < 3 {
                 continue;
             }
             author.greet(&mut net, at);

@@ -104,16 +104,13 @@ fn call_tapped(
         cx.node.top.note(cx.function_name(), key.word);
     }
     let start = cx.reply.out.len();
+    let run = |cx: &mut Context<'_>, args: Args<'_>, _: &mut Batch| run(cx, args);
     if cx.node.monitors.metered() {
         metered(cx, |cx| {
-            events::tell(cx, found.leaf(), args, |cx| {
-                call(cx, found, args, batch, |cx, args, _| run(cx, args));
-            });
+            events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run))
         });
     } else {
-        events::tell(cx, found.leaf(), args, |cx| {
-            call(cx, found, args, batch, |cx, args, _| run(cx, args));
-        });
+        events::tell(cx, found.leaf(), args, |cx| call(cx, found, args, batch, run));
     }
     if cx.node.monitors.audited() && found.leaf().administers() {
         audit(cx, found, args, start);

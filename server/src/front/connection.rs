@@ -40,6 +40,7 @@ const REST_KEEP: usize = 64 << 10;
 
 /// The most bytes that a client which has not logged in may leave unread, as in Redis.
 const UNREAD_BEFORE_LOGIN: usize = 1024;
+
 /// How long the handshake of TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longer than any process runs.
