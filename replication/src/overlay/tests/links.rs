@@ -59,9 +59,12 @@ fn join_says_what_comes_of_it() {
     let error = |at: &str| own.seeds.iter().find(|(seed, _)| seed == at).map(|(_, error)| error);
     assert_eq!(error("h4:1"), Some(&None));
     assert_eq!(error("nowhere:1"), Some(&Some("connection refused".to_owned())));
-    world.run(100 * SECOND);
+    let told = |(_, note): &(usize, Note)| matches!(note, Note::Info(n) if n.contains("nowhere:1"));
+    assert!(world.notes.iter().any(told), "it may be starting: no warning yet");
     let said =
         |(_, note): &&(usize, Note)| matches!(note, Note::Warn(n) if n.contains("nowhere:1"));
+    assert_eq!(world.notes.iter().filter(said).count(), 0);
+    world.run(100 * SECOND);
     let lines = world.notes.iter().filter(said).count();
     assert!((1..=3).contains(&lines), "{lines} lines");
 }
